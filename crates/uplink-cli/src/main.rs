@@ -1,0 +1,2 @@
+//! uplink
+fn main() {}

@@ -1,0 +1,2 @@
+//! Checks, tests, benches and code generation of the workspace.
+fn main() {}
