@@ -50,7 +50,9 @@ pub struct Hedge {
     patience: Duration,
     started_at: Duration,
     all: AskedForAll,
-    over: bool,
+    /// Where decoded bytes were found not to be authentic: everything is opened from there on.
+    corrupt_from: Option<u64>,
+    given_up: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +83,13 @@ pub enum HedgeEvent {
     },
     /// The transfer of a piece failed.
     Failed(u16),
-    /// What was decoded is not authentic: some node lies.
-    Corrupt,
+    /// What was decoded from a position on is not authentic: some node lies. This may come after
+    /// the range is complete, and reopens it: finding the liar takes shares of more pieces. When
+    /// to stop is then for the caller to say.
+    Corrupt {
+        /// Position in the share range, counted from its start.
+        from: u64,
+    },
     /// Time has passed.
     Tick,
 }
@@ -133,7 +140,8 @@ impl Hedge {
             patience: FIRST_PATIENCE,
             started_at: now,
             all: AskedForAll::No,
-            over: length == 0,
+            corrupt_from: None,
+            given_up: false,
         };
         let actions = hedge.replenish();
         (hedge, actions)
@@ -143,7 +151,8 @@ impl Hedge {
     ///
     /// Events about pieces that are not open, and all events after the end, change nothing.
     pub fn on(&mut self, event: HedgeEvent, now: Duration) -> Vec<HedgeAction> {
-        if self.over {
+        let reopens = !self.given_up && matches!(event, HedgeEvent::Corrupt { .. });
+        if self.is_over() && !reopens {
             return Vec::new();
         }
         match event {
@@ -159,7 +168,9 @@ impl Hedge {
                 self.fail(piece);
                 self.replenish()
             }
-            HedgeEvent::Corrupt => {
+            HedgeEvent::Corrupt { from } => {
+                let earliest = self.corrupt_from.map_or(from, |earlier| earlier.min(from));
+                self.corrupt_from = Some(earliest.min(self.head));
                 let mut actions = self.open(usize::MAX);
                 actions.extend(self.ask_for_all());
                 actions
@@ -171,7 +182,7 @@ impl Hedge {
     /// When the next [`HedgeEvent::Tick`] can have an effect; none when nothing is left to open.
     pub fn next_tick(&self) -> Option<Duration> {
         let more = !self.offered.is_empty() || self.all == AskedForAll::No;
-        (more && !self.over).then(|| self.moved_at.saturating_add(self.patience))
+        (more && !self.is_over()).then(|| self.moved_at.saturating_add(self.patience))
     }
 
     /// How far the required number of transfers has come.
@@ -181,7 +192,7 @@ impl Hedge {
 
     /// Whether the range is complete, or was given up.
     pub const fn is_over(&self) -> bool {
-        self.over
+        self.given_up || (self.head == self.length && self.corrupt_from.is_none())
     }
 
     fn offer(&mut self, pieces: Vec<u16>) {
@@ -210,7 +221,6 @@ impl Hedge {
             self.patience = answered.saturating_mul(2).clamp(MIN_PATIENCE, MAX_PATIENCE);
         }
         self.head = head;
-        self.over = head == self.length;
         if !self.is_held_up() {
             self.moved_at = now;
         }
@@ -244,16 +254,19 @@ impl Hedge {
 
     /// Opens what is missing to the number wanted at once, or finds that there is too little.
     fn replenish(&mut self) -> Vec<HedgeAction> {
-        if self.over {
+        if self.is_over() {
             return Vec::new();
         }
         let required = usize::from(self.required);
         let found = self.usable() + self.offered.len();
         if found < required && self.all == AskedForAll::Answered {
-            self.over = true;
+            self.given_up = true;
             return vec![HedgeAction::GiveUp { found: found as u16, needed: self.required }];
         }
-        let wanted = required + usize::from(self.extra);
+        let wanted = match self.corrupt_from {
+            Some(_) => usize::MAX,
+            None => required + usize::from(self.extra),
+        };
         let mut actions = self.open(wanted.saturating_sub(self.usable()));
         if found < required {
             actions.extend(self.ask_for_all());
@@ -262,7 +275,7 @@ impl Hedge {
     }
 
     fn open(&mut self, count: usize) -> Vec<HedgeAction> {
-        let from = self.head;
+        let from = self.corrupt_from.unwrap_or(self.head);
         let count = count.min(self.offered.len());
         let opened = self.offered.drain(..count);
         opened

@@ -88,11 +88,17 @@ fn shortage_asks_for_all_and_then_gives_up() {
 }
 
 #[test]
-fn corruption_opens_everything() {
+fn corruption_opens_everything_even_after_the_end() {
     let (mut hedge, _) = Hedge::start(2, 0, 0..4, LENGTH, millis(0));
-    let actions = hedge.on(HedgeEvent::Corrupt, millis(1));
-    assert_eq!(opened(&actions), [2, 3]);
-    assert_eq!(actions.last(), Some(&HedgeAction::AskForAll));
+    for piece in [0, 1] {
+        hedge.on(progress(piece, LENGTH), millis(1));
+    }
+    assert!(hedge.is_over());
+    let open = |piece| HedgeAction::Open { piece, from: 256 };
+    let actions = hedge.on(HedgeEvent::Corrupt { from: 256 }, millis(2));
+    assert_eq!(actions, [open(2), open(3), HedgeAction::AskForAll]);
+    assert!(!hedge.is_over());
+    assert_eq!(hedge.on(HedgeEvent::Offered(vec![3, 8, 9]), millis(3)), [open(8), open(9)]);
 }
 
 #[test]
@@ -106,7 +112,7 @@ enum Step {
     Advance { pick: prop::sample::Index, by: u64 },
     Fail(prop::sample::Index),
     Answer(Vec<u16>),
-    Corrupt,
+    Corrupt(u64),
     Wait(u64),
 }
 
@@ -116,7 +122,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (pick(), 0..700_u64).prop_map(|(pick, by)| Step::Advance { pick, by }),
         3 => pick().prop_map(Step::Fail),
         2 => proptest::collection::vec(0..14_u16, 0..14).prop_map(Step::Answer),
-        1 => Just(Step::Corrupt),
+        1 => (0..LENGTH).prop_map(Step::Corrupt),
         4 => (0..4000_u64).prop_map(Step::Wait),
     ];
     proptest::collection::vec(step, 0..80)
@@ -125,10 +131,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
-    /// Whatever happens: no piece is opened twice, every transfer starts where the head is, the
-    /// head is what the required number of transfers has reached and never goes back, the
-    /// satellite is asked once, and while the download is not over either enough transfers run or
-    /// an answer is awaited.
+    /// Whatever happens: no piece is opened twice, every transfer starts where the head or the
+    /// corruption is, the head is what the required number of transfers has reached and never goes
+    /// back, the satellite is asked once, and while the download is not over either enough
+    /// transfers run or an answer is awaited.
     #[test]
     fn downloads_never_hang_and_never_open_twice(
         required in 1..6_u16, extra in 0..4_u16, offered in 0..10_u16, steps in steps(),
@@ -138,12 +144,13 @@ proptest! {
         let mut positions: BTreeMap<u16, u64> = BTreeMap::new();
         let mut failed = BTreeSet::new();
         let (mut asked, mut answered, mut head) = (false, false, 0);
+        let mut corrupt = None;
         let mut steps = steps.into_iter();
         loop {
             for action in actions.drain(..) {
                 match action {
                     HedgeAction::Open { piece, from } => {
-                        prop_assert_eq!(from, hedge.head());
+                        prop_assert_eq!(from, corrupt.unwrap_or_else(|| hedge.head()));
                         prop_assert_eq!(positions.insert(piece, from), None);
                     }
                     HedgeAction::AskForAll => prop_assert!(!std::mem::replace(&mut asked, true)),
@@ -162,7 +169,7 @@ proptest! {
             if hedge.is_over() {
                 break;
             }
-            prop_assert!(head < LENGTH);
+            prop_assert!(head < LENGTH || corrupt.is_some());
             let running = positions.len() - failed.len();
             prop_assert!(running >= usize::from(required) || (asked && !answered));
             let Some(step) = steps.next() else { break };
@@ -186,7 +193,10 @@ proptest! {
                     answered = true;
                     HedgeEvent::Offered(pieces)
                 }
-                Step::Corrupt => HedgeEvent::Corrupt,
+                Step::Corrupt(from) => {
+                    corrupt = Some(corrupt.map_or(from, |earlier: u64| earlier.min(from)).min(head));
+                    HedgeEvent::Corrupt { from }
+                }
                 Step::Wait(time) => {
                     now += millis(time);
                     HedgeEvent::Tick
