@@ -366,3 +366,6 @@ impl<'a> Entry<'a> {
         Ok(entry)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,3 +166,6 @@ pub enum EncryptionError {
 /// Bytes that authentication adds to each sealed block, in all suites but the null suite.
 pub const TAG_SIZE: usize = 16;
 const MAX_BLOCK_SIZE: u32 = 16 << 20;
+
+#[cfg(test)]
+mod tests;
