@@ -27,7 +27,7 @@ use std::fmt;
 pub use content::ContentCipher;
 pub use key::Key;
 pub use limit::PathScope;
-pub use nonce::Nonce;
+pub use nonce::{Nonce, segment_start_nonce};
 pub use store::EncryptionStore;
 
 /// The algorithms that names, keys, content and metadata are encrypted with.

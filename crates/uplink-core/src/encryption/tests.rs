@@ -35,6 +35,9 @@ fn sealed_blocks_equal_those_of_another_implementation() {
             let cipher = ContentCipher::new(suite, &key).unwrap();
             cipher.seal_block(&start, index, &plain, &mut sealed).unwrap();
             assert_eq!(sealed, expected, "{suite} {index}");
+            let mut in_place = [&plain[..], &[0; TAG_SIZE]].concat();
+            cipher.seal_block_in_place(&start, index, &mut in_place).unwrap();
+            assert_eq!(in_place, expected);
         }
     }
 }
@@ -71,6 +74,7 @@ fn buffers_that_do_not_fit_are_errors() {
     let start = Nonce::ZERO;
     let length = |result| matches!(result, Err(EncryptionError::Length { .. }));
     assert!(length(cipher.seal_block(&start, 0, &[0; 4], &mut [0; 19])));
+    assert!(length(cipher.seal_block_in_place(&start, 0, &mut [0; 15])));
     assert!(length(cipher.seal_blocks(&start, 0, 32, &[0; 17], &mut [0; 64])));
     assert!(length(cipher.seal_blocks(&start, 0, 32, &[0; 16], &mut [0; 64])));
     assert!(length(cipher.open_blocks(&start, 0, 32, &[0; 33], &mut [0; 16])));
@@ -304,6 +308,40 @@ fn a_prefix_whose_parent_is_not_known_cannot_be_listed() {
 }
 
 #[test]
+fn stores_filled_in_another_order_are_equal() {
+    let entry = |path: &str| StoreEntry {
+        bucket: b"b".to_vec(),
+        unencrypted_path: path.into(),
+        encrypted_path: path.into(),
+        key: Key::new([1; 32]),
+        path_cipher: CipherSuite::Null,
+    };
+    let fill = |paths: [&str; 3]| {
+        let mut store = EncryptionStore::new();
+        paths.into_iter().for_each(|path| store.add(entry(path)).unwrap());
+        store
+    };
+    assert!(fill(["x/y", "a", ""]) == fill(["", "a", "x/y"]));
+    assert!(fill(["x/y", "a", ""]) != fill(["", "a", "x/z"]));
+}
+
+#[test]
+fn the_metadata_key_comes_from_the_object_or_from_the_envelope() {
+    let old = SegmentMeta { encrypted_key: vec![1], key_nonce: vec![2] };
+    let meta = StreamMeta { last_segment_meta: Some(old), ..StreamMeta::default() };
+    assert_eq!(meta.metadata_key_or(b"k", b"n"), (&b"k"[..], &b"n"[..]));
+    assert_eq!(meta.metadata_key_or(b"", b""), (&[1][..], &[2][..]));
+    assert_eq!(StreamMeta::default().metadata_key_or(b"", b""), (&b""[..], &b""[..]));
+}
+
+#[test]
+fn a_prepared_cipher_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<ContentCipher>();
+    shared::<EncryptionStore>();
+}
+
+#[test]
 fn an_entry_at_a_known_place_replaces_the_key_there() {
     let mut store = EncryptionStore::new();
     let entry = |encrypted: &[u8], key: u8| StoreEntry {
@@ -359,7 +397,7 @@ proptest! {
         append_padding(&mut plain, length as u64, plain_size as u64);
         prop_assert_eq!(plain.len() % plain_size, 0);
         let blocks = plain.len() / plain_size;
-        let start = content::start_nonce(SegmentPosition { part, index });
+        let start = segment_start_nonce(SegmentPosition { part, index });
         let cipher = ContentCipher::new(CipherSuite::AesGcm, &Key::new([4; 32])).unwrap();
         let mut sealed = vec![0; blocks * block_size];
         cipher.seal_blocks(&start, 0, block_size, &plain, &mut sealed).unwrap();
