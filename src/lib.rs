@@ -56,4 +56,4 @@ pub use download::{Download, DownloadOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use object::{ListItem, ListOptions, Object, ObjectList};
 pub use project::Project;
-pub use upload::{Placement, Upload, UploadOptions};
+pub use upload::{Placement, Upload, UploadOptions, Uploaded};
