@@ -159,8 +159,14 @@ impl Download {
         let suite = parameters.suite;
         let key = &location.content_key;
         let mut segments = convert::listed_segments(&list.items, None, suite, key)?;
-        let source =
-            Source { project, location, parameters, meta, stream_id: wire.stream_id, object_size: object.size };
+        let source = Source {
+            project,
+            location,
+            parameters,
+            meta,
+            stream_id: wire.stream_id,
+            object_size: object.size,
+        };
         if source.project.config().require_seal {
             segments = source.sealed_list().await?;
         } else if !list.more {
@@ -238,7 +244,9 @@ impl Download {
 
 fn beyond(error: Error) -> Error {
     match error.failure() {
-        Some(failure) if failure.code == Code::INVALID_ARGUMENT && failure.message.contains("range") => {
+        Some(failure)
+            if failure.code == Code::INVALID_ARGUMENT && failure.message.contains("range") =>
+        {
             let text = "the range begins beyond the end of the object";
             Error::new(ErrorKind::RangeInvalid, text).with_source(error)
         }
@@ -287,7 +295,8 @@ impl AsyncSeek for Download {
             self.offset = offset;
             self.current = Bytes::new();
             self.ended = false;
-            self.producer = Some(self.source.produce(offset..self.range.end, Vec::new(), true, None));
+            self.producer =
+                Some(self.source.produce(offset..self.range.end, Vec::new(), true, None));
         }
         Ok(())
     }
@@ -403,7 +412,8 @@ impl Reading {
         let mut offset = self.range.start;
         while offset < self.range.end {
             let listed = self.listed(offset).await?;
-            let within = offset - listed.offset..(self.range.end - listed.offset).min(listed.plain_size);
+            let within =
+                offset - listed.offset..(self.range.end - listed.offset).min(listed.plain_size);
             let segment = self.segment(&listed).await?;
             self.check_seal(&listed, &segment)?;
             let again = self.source.clone();
@@ -420,8 +430,10 @@ impl Reading {
     /// The segment that holds the byte at `offset`.
     async fn listed(&mut self, offset: u64) -> Result<ListedSegment> {
         loop {
-            let extents =
-                self.segments.iter().map(|listed| Extent { offset: listed.offset, size: listed.plain_size });
+            let extents = self
+                .segments
+                .iter()
+                .map(|listed| Extent { offset: listed.offset, size: listed.plain_size });
             let place = ranges_in_segments(extents, offset..offset.saturating_add(1)).next();
             if let Some(found) = place.and_then(|(place, _)| self.segments.get(place)) {
                 return Ok(found.clone());
@@ -441,7 +453,10 @@ impl Reading {
             _ => self.source.segment(listed.position, false).await?,
         };
         let same_key = listed.key.as_ref().is_none_or(|key| *key == segment.key);
-        if segment.position != listed.position || segment.plain_size != listed.plain_size || !same_key {
+        if segment.position != listed.position
+            || segment.plain_size != listed.plain_size
+            || !same_key
+        {
             return Err(Error::protocol("the satellite answers with another segment"));
         }
         Ok(segment)

@@ -8,7 +8,7 @@ use uplink_core::encryption::EncryptionError;
 use uplink_core::encryption::metadata::MetadataError;
 use uplink_core::encryption::path::PathError;
 use uplink_core::layout::LayoutError;
-use uplink_core::macaroon::MacaroonError;
+use uplink_core::macaroon::ApiKeyError;
 use uplink_rpc::dial::DialError;
 use uplink_rpc::piece::PieceError;
 use uplink_rpc::status::{Code, Failure};
@@ -140,8 +140,8 @@ impl From<AccessGrantError> for Error {
     }
 }
 
-impl From<MacaroonError> for Error {
-    fn from(error: MacaroonError) -> Self {
+impl From<ApiKeyError> for Error {
+    fn from(error: ApiKeyError) -> Self {
         Self::new(ErrorKind::AccessInvalid, error.to_string()).with_source(error)
     }
 }

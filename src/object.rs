@@ -115,7 +115,10 @@ impl ObjectList {
         let names = PrefixInfo::new(store, bucket.as_bytes(), &options.prefix)?;
         let slashed = options.prefix.is_empty() || options.prefix.ends_with(b"/");
         if !slashed && names.cipher != CipherSuite::Null {
-            return Err(Error::new(ErrorKind::ObjectKeyInvalid, "a prefix should end with a slash"));
+            return Err(Error::new(
+                ErrorKind::ObjectKeyInvalid,
+                "a prefix should end with a slash",
+            ));
         }
         let cursor = match options.cursor.as_slice() {
             [] => Vec::new(),
@@ -162,11 +165,8 @@ impl ObjectList {
 
     fn request(&self) -> metainfo::ListObjectsRequest {
         let arbitrary = self.names.cipher == CipherSuite::Null;
-        let prefix = if arbitrary {
-            &self.names.unencrypted_path
-        } else {
-            &self.names.encrypted_parent
-        };
+        let prefix =
+            if arbitrary { &self.names.unencrypted_path } else { &self.names.encrypted_parent };
         metainfo::ListObjectsRequest {
             bucket: Bytes::copy_from_slice(self.bucket.as_bytes()),
             encrypted_prefix: Bytes::copy_from_slice(prefix),
@@ -245,7 +245,8 @@ pub(crate) fn check_custom(custom: &BTreeMap<String, String>) -> Result<()> {
     match custom.iter().find(|(key, value)| key.is_empty() || bad(key) || bad(value)) {
         None => Ok(()),
         Some((key, _)) => {
-            let text = format!("custom metadata: key {key:?} is empty, or it or its value holds NUL");
+            let text =
+                format!("custom metadata: key {key:?} is empty, or it or its value holds NUL");
             Err(Error::new(ErrorKind::ObjectKeyInvalid, text))
         }
     }

@@ -1,15 +1,8 @@
 //! The only seam to clock, randomness and threads.
 
-use std::time::SystemTime;
-
 use uplink_core::encryption::{Key, Nonce};
 
 use crate::error::{Error, ErrorKind, Result};
-
-/// The time of the system.
-pub(crate) fn now() -> SystemTime {
-    SystemTime::now()
-}
 
 /// Fresh random bytes.
 ///

@@ -110,7 +110,8 @@ impl Upload {
     pub(crate) fn begin(project: Project, location: Location, options: UploadOptions) -> Self {
         let (input, bytes) = mpsc::channel(WRITE_AHEAD);
         let (finish, finished) = oneshot::channel();
-        let abort = Abort { project: project.clone(), location: location.clone(), begun: Arc::default() };
+        let abort =
+            Abort { project: project.clone(), location: location.clone(), begun: Arc::default() };
         let begun = Arc::clone(&abort.begun);
         let run = pipeline::run(project, location, options, bytes, finished, begun);
         Self {
@@ -215,7 +216,9 @@ impl AsyncWrite for Upload {
             return Poll::Ready(Ok(part.len()));
         }
         if self.failed {
-            return Poll::Ready(Err(Error::new(ErrorKind::UploadDone, "the upload is over").into()));
+            return Poll::Ready(
+                Err(Error::new(ErrorKind::UploadDone, "the upload is over").into()),
+            );
         }
         let outcome = ready!(Pin::new(&mut self.pipeline.0).poll(context));
         self.failed = true;

@@ -14,9 +14,9 @@ use uplink_core::id::{NodeId, SegmentPosition};
 use uplink_core::layout;
 use uplink_core::order::{OrderLimit, PieceAction, PiecePrivateKey};
 use uplink_core::signature::VerifyingKey;
+use uplink_rpc::r#gen::encryption;
 use uplink_rpc::r#gen::metainfo::{self, AddressedOrderLimit};
 use uplink_rpc::r#gen::pointerdb::RedundancyScheme;
-use uplink_rpc::r#gen::encryption;
 use uplink_rpc::raw;
 
 use crate::error::{Error, Result};
@@ -232,14 +232,12 @@ pub(crate) fn segment_download(
         let scheme = scheme(reply.redundancy_scheme.as_ref())?;
         let encrypted = layout::encrypted_size(plain_size, object.block_size)?;
         if size(reply.segment_size, "a segment")? != encrypted {
-            return Err(Error::protocol("the encrypted size of a segment is not that of its content"));
+            return Err(Error::protocol(
+                "the encrypted size of a segment is not that of its content",
+            ));
         }
         let offers = offers(reply.addressed_limits, &scheme, PieceAction::Get, 1, satellite)?;
-        Content::Remote(RemoteSegment {
-            piece_key: piece_key(&reply.private_key)?,
-            offers,
-            scheme,
-        })
+        Content::Remote(RemoteSegment { piece_key: piece_key(&reply.private_key)?, offers, scheme })
     } else {
         let sealed = reply.encrypted_inline_data;
         if plain_size > INLINE_LIMIT
@@ -264,7 +262,8 @@ pub(crate) fn listed_segments(
     for item in items {
         let previous = listed.last().or(after);
         let position = read_position(item.position)?;
-        let (offset, plain_size) = (size(item.plain_offset, "a segment")?, segment_size(item.plain_size)?);
+        let (offset, plain_size) =
+            (size(item.plain_offset, "a segment")?, segment_size(item.plain_size)?);
         let in_order = previous.is_none_or(|previous| {
             previous.position < position
                 && previous.offset.checked_add(previous.plain_size) == Some(offset)
@@ -293,7 +292,8 @@ pub(crate) fn check_sizes(
     if info.segments_size <= 0 {
         return Ok(());
     }
-    let (full, last) = (size(info.segments_size, "a segment")?, size(info.last_segment_size, "a segment")?);
+    let (full, last) =
+        (size(info.segments_size, "a segment")?, size(info.last_segment_size, "a segment")?);
     for segment in segments {
         let end = segment.offset.saturating_add(segment.plain_size);
         let wanted = if end == object_size { last } else { full };
@@ -332,7 +332,9 @@ fn offers(
             OrderLimit::verify(limit.wire(), satellite)
                 .map_err(|error| Error::protocol(format!("order limit: {error}")))?
         } else {
-            limit.decode_typed().map_err(|error| Error::protocol(format!("order limit: {error}")))?
+            limit
+                .decode_typed()
+                .map_err(|error| Error::protocol(format!("order limit: {error}")))?
         };
         if typed.action != i32::from(action) || typed.limit < least {
             return Err(Error::protocol("an order limit is for something else"));

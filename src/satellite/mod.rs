@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::timeout;
+use tonic::transport::Channel;
 use tonic::{Response, Status};
 use uplink_core::id::{NodeId, SegmentPosition};
 use uplink_core::macaroon::ApiKey;
@@ -18,7 +19,6 @@ use uplink_rpc::r#gen::metainfo::metainfo_client::MetainfoClient;
 use uplink_rpc::r#gen::metainfo::{self, RequestHeader};
 use uplink_rpc::pool::{Connection, Pool};
 use uplink_rpc::status::Failure;
-use tonic::transport::Channel;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -80,7 +80,10 @@ impl Satellite {
     pub(crate) async fn project_salt(&self) -> Result<Bytes> {
         let request = metainfo::ProjectInfoRequest { header: self.header() };
         let reply = self
-            .read(async |mut client| client.project_info(request.clone()).await)
+            .read(|mut client| {
+                let request = request.clone();
+                async move { client.project_info(request).await }
+            })
             .await?;
         Ok(reply.project_salt)
     }
@@ -91,7 +94,12 @@ impl Satellite {
             header: self.header(),
             ..Default::default()
         };
-        let reply = self.once(async |mut client| client.create_bucket(request.clone()).await).await?;
+        let reply = self
+            .once(|mut client| {
+                let request = request.clone();
+                async move { client.create_bucket(request).await }
+            })
+            .await?;
         reply.bucket.ok_or_else(|| missing("bucket"))
     }
 
@@ -111,18 +119,29 @@ impl Satellite {
             header: self.header(),
             ..Default::default()
         };
-        self.once(async |mut client| client.delete_bucket(request.clone()).await).await?;
+        self.once(|mut client| {
+            let request = request.clone();
+            async move { client.delete_bucket(request).await }
+        })
+        .await?;
         Ok(())
     }
 
-    pub(crate) async fn list_buckets(&self, cursor: &[u8]) -> Result<metainfo::ListBucketsResponse> {
+    pub(crate) async fn list_buckets(
+        &self,
+        cursor: &[u8],
+    ) -> Result<metainfo::ListBucketsResponse> {
         let request = metainfo::ListBucketsRequest {
             cursor: Bytes::copy_from_slice(cursor),
             direction: metainfo::ListDirection::After.into(),
             header: self.header(),
             ..Default::default()
         };
-        self.read(async |mut client| client.list_buckets(request.clone()).await).await
+        self.read(|mut client| {
+            let request = request.clone();
+            async move { client.list_buckets(request).await }
+        })
+        .await
     }
 
     pub(crate) async fn object(&self, bucket: &str, key: Vec<u8>) -> Result<metainfo::Object> {
@@ -138,14 +157,21 @@ impl Satellite {
         }
     }
 
-    pub(crate) async fn delete_object(&self, bucket: &str, key: Vec<u8>) -> Result<Option<metainfo::Object>> {
+    pub(crate) async fn delete_object(
+        &self,
+        bucket: &str,
+        key: Vec<u8>,
+    ) -> Result<Option<metainfo::Object>> {
         let request = metainfo::BeginDeleteObjectRequest {
             bucket: Bytes::copy_from_slice(bucket.as_bytes()),
             encrypted_object_key: key.into(),
             header: self.header(),
             ..Default::default()
         };
-        let reply = self.once(async |mut client| client.begin_delete_object(request.clone()).await);
+        let reply = self.once(|mut client| {
+            let request = request.clone();
+            async move { client.begin_delete_object(request).await }
+        });
         Ok(reply.await?.object)
     }
 
@@ -164,7 +190,11 @@ impl Satellite {
             header: self.header(),
             ..Default::default()
         };
-        self.once(async |mut client| client.begin_delete_object(request.clone()).await).await?;
+        self.once(|mut client| {
+            let request = request.clone();
+            async move { client.begin_delete_object(request).await }
+        })
+        .await?;
         Ok(())
     }
 
@@ -199,7 +229,11 @@ impl Satellite {
             header: self.header(),
             ..Default::default()
         };
-        self.read(async |mut client| client.list_segments(request.clone()).await).await
+        self.read(|mut client| {
+            let request = request.clone();
+            async move { client.list_segments(request).await }
+        })
+        .await
     }
 
     /// Asks for the order limits of one segment; of all holders when `all` is set.
@@ -242,14 +276,24 @@ impl Satellite {
     /// repeated, because some of them may have taken effect.
     pub(crate) async fn batch(&self, requests: Vec<Request>) -> Result<Vec<Reply>> {
         let (count, request) = (requests.len(), self.batch_request(requests));
-        let reply = self.once(async |mut client| client.batch(request.clone()).await).await?;
+        let reply = self
+            .once(|mut client| {
+                let request = request.clone();
+                async move { client.batch(request).await }
+            })
+            .await?;
         replies(reply, count)
     }
 
     /// A batch of one call that changes nothing or may be repeated without harm.
     async fn single(&self, request: Request) -> Result<Reply> {
         let request = self.batch_request(vec![request]);
-        let reply = self.read(async |mut client| client.batch(request.clone()).await).await?;
+        let reply = self
+            .read(|mut client| {
+                let request = request.clone();
+                async move { client.batch(request).await }
+            })
+            .await?;
         replies(reply, 1)?.pop().ok_or_else(other_reply)
     }
 
@@ -268,10 +312,14 @@ impl Satellite {
     }
 
     /// Makes a call that changes nothing: repeated with growing pauses while the network fails.
-    async fn read<T>(
+    async fn read<T, F>(
         &self,
-        call: impl AsyncFn(MetainfoClient<Channel>) -> Result<Response<T>, Status>,
-    ) -> Result<T> {
+        call: impl Fn(MetainfoClient<Channel>) -> F + Send + Sync,
+    ) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<Response<T>, Status>> + Send,
+    {
         let mut backoff = Backoff::new();
         loop {
             let error = match self.once(&call).await {
@@ -287,10 +335,11 @@ impl Satellite {
     }
 
     /// Makes a call that may change something: never repeated.
-    async fn once<T>(
-        &self,
-        call: impl AsyncFn(MetainfoClient<Channel>) -> Result<Response<T>, Status>,
-    ) -> Result<T> {
+    async fn once<T, F>(&self, call: impl Fn(MetainfoClient<Channel>) -> F + Send) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<Response<T>, Status>> + Send,
+    {
         let connection = self.connection();
         let answer = timeout(self.deadline, call(client::metainfo(connection.channel()))).await;
         match answer {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use uplink_core::encryption::content::{ContentCipher, start_nonce};
+use uplink_core::encryption::content::ContentCipher;
+use uplink_core::encryption::nonce::segment_start_nonce;
 use uplink_core::encryption::{EncryptionParameters, Nonce};
 use uplink_core::erasure::{Decoder, Scheme};
 use uplink_core::layout::SegmentRead;
@@ -54,7 +55,7 @@ pub(crate) async fn download(
     ask_for_all: AskForAll<'_>,
     output: &Output,
 ) -> Result<()> {
-    let start = start_nonce(segment.position);
+    let start = segment_start_nonce(segment.position);
     let cipher = ContentCipher::new(parameters.suite, &segment.key)?;
     let remote = match segment.content {
         Content::Inline(sealed) => {
@@ -108,7 +109,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(project: &'a Project, remote: RemoteSegment, shares: Range<u64>, opener: Opener) -> Self {
+    fn new(
+        project: &'a Project,
+        remote: RemoteSegment,
+        shares: Range<u64>,
+        opener: Opener,
+    ) -> Self {
         let required = remote.scheme.required();
         let offered: Vec<u16> = remote.offers.iter().map(|offer| offer.piece).collect();
         let length = shares.end - shares.start;
@@ -414,7 +420,13 @@ impl Opener {
         let blocks = complete.min(self.end_block - self.next_block) as usize;
         let mut plain = vec![0; blocks * self.cipher.plain_block_size(self.block_size)?];
         let sealed = self.sealed.get(..blocks * self.block_size).unwrap_or_default();
-        self.cipher.open_blocks(&self.start, self.next_block, self.block_size, sealed, &mut plain)?;
+        self.cipher.open_blocks(
+            &self.start,
+            self.next_block,
+            self.block_size,
+            sealed,
+            &mut plain,
+        )?;
         self.sealed.advance(blocks * self.block_size);
         self.next_block += blocks as u64;
         let mut plain = Bytes::from(plain);

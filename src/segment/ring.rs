@@ -161,7 +161,8 @@ impl Reader {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         let ring = Arc::clone(&self.ring);
         loop {
-            let (mut grown, mut moved) = (std::pin::pin!(ring.held.changed()), std::pin::pin!(ring.changed.notified()));
+            let (mut grown, mut moved) =
+                (std::pin::pin!(ring.held.changed()), std::pin::pin!(ring.changed.notified()));
             grown.as_mut().enable();
             moved.as_mut().enable();
             let shares = match ring.step(self.piece, self.window) {

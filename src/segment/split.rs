@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
-use uplink_core::encryption::content::{ContentCipher, append_padding, start_nonce};
+use uplink_core::encryption::content::{ContentCipher, append_padding};
+use uplink_core::encryption::nonce::segment_start_nonce;
 use uplink_core::encryption::{EncryptionParameters, Key, Nonce};
 use uplink_core::erasure::Scheme;
 use uplink_core::id::SegmentPosition;
@@ -51,7 +52,7 @@ impl<'a> Sealer<'a> {
             .map_err(|_| Error::protocol("a stripe is larger than memory"))?;
         Ok(Self {
             cipher,
-            start: start_nonce(position),
+            start: segment_start_nonce(position),
             block_size,
             plain_block,
             stripe_size,
@@ -189,5 +190,5 @@ pub(crate) fn seal_inline(
     plain: &[u8],
 ) -> Result<Vec<u8>> {
     let cipher = ContentCipher::new(parameters.suite, key)?;
-    Ok(cipher.seal_whole(&start_nonce(position), plain)?)
+    Ok(cipher.seal_whole(&segment_start_nonce(position), plain)?)
 }

@@ -45,7 +45,8 @@ pub(crate) async fn upload(
 ) -> Result<StoredSegment> {
     let ring = Ring::new(held, begun.scheme, begun.needed);
     let pieces = Pieces::new(begun.scheme.total(), LongTail::new(begun.needed));
-    let mut run = Run { project, begun, ring, pieces, transfers: JoinSet::new(), stored: Vec::new() };
+    let mut run =
+        Run { project, begun, ring, pieces, transfers: JoinSet::new(), stored: Vec::new() };
     let mut last_failure = None;
     loop {
         run.start_waiting()?;
@@ -96,9 +97,8 @@ impl Run {
             let offer = offer.ok_or_else(|| Error::protocol("a piece has no order limit"))?;
             let (project, reader) = (self.project.clone(), self.ring.reader(piece));
             let key = self.begun.piece_key.clone();
-            self.transfers.spawn(async move {
-                (piece, transfer(&project, offer, key, reader).await)
-            });
+            self.transfers
+                .spawn(async move { (piece, transfer(&project, offer, key, reader).await) });
         }
         Ok(())
     }
@@ -162,11 +162,13 @@ async fn transfer(
     let connection = project.satellite().pool().peer(offer.node, &offer.address);
     let deadline = project.config().progress_deadline;
     let target = Target::new(connection, offer.limit, key, deadline)?;
-    let shares = stream::unfold(reader, async |mut reader| match reader.next().await {
-        Ok(shares) => shares.map(|shares| (shares, reader)),
-        Err(error) => {
-            tracing::error!(%error, "a piece was cut short");
-            None
+    let shares = stream::unfold(reader, |mut reader| async move {
+        match reader.next().await {
+            Ok(shares) => shares.map(|shares| (shares, reader)),
+            Err(error) => {
+                tracing::error!(%error, "a piece was cut short");
+                None
+            }
         }
     });
     upload_piece(&target, PieceHashAlgorithm::Blake3, shares).await

@@ -106,7 +106,8 @@ impl Pipeline {
     fn inline(&mut self, plain: &[u8]) -> Result<()> {
         let (segment_key, nonce) = (runtime::random_key()?, runtime::random_nonce()?);
         let at = self.position()?;
-        let wrapped = key::wrap_key(PARAMETERS.suite, &self.location.content_key, &nonce, &segment_key)?;
+        let wrapped =
+            key::wrap_key(PARAMETERS.suite, &self.location.content_key, &nonce, &segment_key)?;
         let plain_size = plain.len() as u64;
         self.pending.push(Request::SegmentMakeInline(metainfo::MakeInlineSegmentRequest {
             stream_id: self.stream_id(),
@@ -237,11 +238,13 @@ impl Pipeline {
 
     /// Takes the outcome of a segment's upload and queues its commit.
     fn stored(&mut self, ended: Result<Result<Finished>, tokio::task::JoinError>) -> Result<()> {
-        let finished = ended
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("a segment ended: {error}")))??;
+        let finished = ended.map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("a segment ended: {error}"))
+        })??;
         let segment = self.segments.get_mut(finished.index).ok_or_else(given_up)?;
         let holders = finished.stored.holders.iter();
-        segment.placement.holders = holders.map(|(piece, node)| (*piece, node.to_string())).collect();
+        segment.placement.holders =
+            holders.map(|(piece, node)| (*piece, node.to_string())).collect();
         let nonce = runtime::random_nonce()?;
         let content_key = &self.location.content_key;
         let wrapped = key::wrap_key(PARAMETERS.suite, content_key, &nonce, &segment.key)?;
@@ -264,7 +267,9 @@ impl Pipeline {
             stream_id: self.stream_id(),
             encrypted_metadata_nonce: Bytes::copy_from_slice(sealed.metadata_key_nonce.as_bytes()),
             encrypted_metadata: sealed.encrypted_metadata.clone().into(),
-            encrypted_metadata_encrypted_key: Bytes::copy_from_slice(&sealed.encrypted_metadata_key),
+            encrypted_metadata_encrypted_key: Bytes::copy_from_slice(
+                &sealed.encrypted_metadata_key,
+            ),
             ..Default::default()
         }));
         let object = match self.project.satellite().batch(batch).await {
@@ -272,7 +277,9 @@ impl Pipeline {
                 Some(Reply::ObjectCommit(reply)) => reply.object.ok_or_else(other_reply)?,
                 _ => return Err(other_reply()),
             },
-            Err(error) if error.kind() == ErrorKind::Network => self.resolve(&sealed, error).await?,
+            Err(error) if error.kind() == ErrorKind::Network => {
+                self.resolve(&sealed, error).await?
+            }
             Err(error) => return Err(error),
         };
         let object = self.location.object(&object)?;
@@ -285,7 +292,9 @@ impl Pipeline {
     async fn resolve(&self, sealed: &SealedMetadata, lost: Error) -> Result<metainfo::Object> {
         let Location { bucket, encrypted_key, .. } = &self.location;
         match self.project.satellite().object(bucket, encrypted_key.clone()).await {
-            Ok(object) if object.encrypted_metadata_nonce == sealed.metadata_key_nonce.as_bytes()[..] => {
+            Ok(object)
+                if object.encrypted_metadata_nonce == sealed.metadata_key_nonce.as_bytes()[..] =>
+            {
                 Ok(object)
             }
             Ok(_) => Err(lost),
