@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use uplink_core::id::{IdError, NodeId};
+use uplink_core::{
+    id::NodeId,
+    node_url::{NodeUrl, NodeUrlError},
+};
 
 use crate::clock::Clock;
 
@@ -71,14 +74,14 @@ pub struct Satellite {
 impl FromStr for Satellite {
     type Err = SatelliteError;
 
-    /// Reads `id@host:port`.
+    /// Reads a node URL: `id@host:port`.
     fn from_str(text: &str) -> Result<Self, SatelliteError> {
-        let (id, address) = text.split_once('@').ok_or(SatelliteError::NoId)?;
-        let (host, port) = address.rsplit_once(':').ok_or(SatelliteError::NoPort)?;
-        if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port != 0) {
+        let url: NodeUrl = text.parse()?;
+        if url.host_port().is_none() {
             return Err(SatelliteError::NoPort);
         }
-        Ok(Self { id: id.parse()?, address: address.to_owned() })
+        let id = url.id.ok_or(SatelliteError::NoId)?;
+        Ok(Self { id, address: url.address })
     }
 }
 
@@ -92,10 +95,10 @@ impl fmt::Display for Satellite {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SatelliteError {
-    /// The part before `@` is no node id.
+    /// The text is no node URL.
     #[error("satellite: {0}")]
-    Id(#[from] IdError),
-    /// There is no `@`.
+    Malformed(#[from] NodeUrlError),
+    /// There is no node id.
     #[error("satellite: expected id@host:port, the id is missing")]
     NoId,
     /// There is no port, or port 0.

@@ -246,3 +246,8 @@ fn failed(what: &'static str) -> impl Fn(io::Error) -> StoreError {
         _ => StoreError::Io { what, source },
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
