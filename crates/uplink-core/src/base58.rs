@@ -1,1 +1,242 @@
-//! Under construction.
+//! Base58 and Base58Check in the Bitcoin alphabet, with a length limit.
+//!
+//! Access grants, API keys, node ids and upload ids are written as Base58Check: one version byte,
+//! the payload, and the first four bytes of SHA-256(SHA-256(version ‖ payload)), all read as one
+//! big-endian number in base 58; each leading zero byte becomes one leading `1`.
+//!
+//! Conversion between bases 256 and 58 is quadratic by nature. Decoding refuses text that is longer
+//! than the caller's limit before it looks at it, and works ten characters at a step, so that the
+//! 64 Ki characters allowed for a grant take tens of milliseconds.
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// Why a text is not the Base58 or Base58Check form of anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Base58Error {
+    /// The text is longer than the caller allows; nothing of it was decoded.
+    #[error("base58 text of {length} characters exceeds the limit of {limit}")]
+    TooLong {
+        /// Length of the text in bytes.
+        length: usize,
+        /// The limit in force.
+        limit: usize,
+    },
+    /// A byte outside the alphabet.
+    #[error("character at position {position} is not a base58 digit")]
+    Character {
+        /// Zero-based byte position.
+        position: usize,
+    },
+    /// Fewer than the five bytes that version and checksum take.
+    #[error("base58check text is too short for version and checksum")]
+    TooShort,
+    /// The checksum does not match: a typing or copying mistake.
+    #[error("base58check checksum does not match")]
+    Checksum,
+}
+
+/// Encodes `payload` with a version byte and a checksum.
+#[must_use]
+pub fn encode_check(version: u8, payload: &[u8]) -> String {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(payload.len().saturating_add(OVERHEAD)));
+    bytes.push(version);
+    bytes.extend_from_slice(payload);
+    let sum = checksum(&bytes);
+    bytes.extend_from_slice(&sum);
+    encode(&bytes)
+}
+
+/// Decodes a Base58Check text of at most `max_len` characters into version and payload.
+///
+/// The checksum is verified; what versions are fine is the caller's decision. The payload may be a
+/// secret: nothing else of it stays in memory.
+pub fn decode_check(text: &str, max_len: usize) -> Result<(u8, Vec<u8>), Base58Error> {
+    let bytes = Zeroizing::new(decode(text, max_len)?);
+    let (body, sum) = bytes.split_last_chunk::<CHECKSUM_SIZE>().ok_or(Base58Error::TooShort)?;
+    let (version, payload) = body.split_first().ok_or(Base58Error::TooShort)?;
+    if checksum(body) != *sum {
+        return Err(Base58Error::Checksum);
+    }
+    Ok((*version, payload.to_vec()))
+}
+
+/// Encodes bytes without version and checksum.
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let digits = Zeroizing::new(to_base_58(bytes.get(zeros..).unwrap_or_default()));
+    let mut text = "1".repeat(zeros);
+    text.reserve(digits.len());
+    text.extend(
+        digits
+            .iter()
+            .rev()
+            .skip_while(|digit| **digit == 0)
+            .filter_map(|digit| ALPHABET.get(usize::from(*digit)))
+            .map(|byte| char::from(*byte)),
+    );
+    text
+}
+
+/// Decodes text of at most `max_len` characters without version and checksum.
+pub fn decode(text: &str, max_len: usize) -> Result<Vec<u8>, Base58Error> {
+    if text.len() > max_len {
+        return Err(Base58Error::TooLong { length: text.len(), limit: max_len });
+    }
+    let mut limbs = Zeroizing::new(Vec::<u64>::with_capacity(text.len().div_ceil(DIGITS_PER_STEP)));
+    for (step, characters) in text.as_bytes().chunks(DIGITS_PER_STEP).enumerate() {
+        let mut value = 0u64;
+        let mut scale = 1u64;
+        for (offset, character) in characters.iter().enumerate() {
+            let position = step.wrapping_mul(DIGITS_PER_STEP).wrapping_add(offset);
+            let digit = digit_of(*character).ok_or(Base58Error::Character { position })?;
+            value = value.wrapping_mul(58).wrapping_add(digit);
+            scale = scale.wrapping_mul(58);
+        }
+        multiply_add(&mut limbs, scale, value);
+    }
+    let zeros = text.bytes().take_while(|byte| *byte == b'1').count();
+    let mut bytes = vec![0; zeros];
+    let number = limbs.iter().rev().flat_map(|limb| limb.to_be_bytes());
+    bytes.extend(number.skip_while(|byte| *byte == 0));
+    Ok(bytes)
+}
+
+const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+const CHECKSUM_SIZE: usize = 4;
+const OVERHEAD: usize = 1 + CHECKSUM_SIZE;
+/// 58^10 is the largest power that fits a 64-bit limb.
+const DIGITS_PER_STEP: usize = 10;
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_SIZE] {
+    let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(Sha256::digest(bytes)).into();
+    [a, b, c, d]
+}
+
+fn digit_of(character: u8) -> Option<u64> {
+    const NONE: u8 = u8::MAX;
+    const TABLE: [u8; 128] = {
+        let mut table = [NONE; 128];
+        let mut digit = 0;
+        #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+        // evaluated by the compiler
+        while digit < ALPHABET.len() {
+            table[ALPHABET[digit] as usize] = digit as u8;
+            digit += 1;
+        }
+        table
+    };
+    match TABLE.get(usize::from(character)) {
+        Some(&digit) if digit != NONE => Some(u64::from(digit)),
+        _ => None,
+    }
+}
+
+/// `limbs = limbs × scale + value`, least significant limb first.
+fn multiply_add(limbs: &mut Vec<u64>, scale: u64, value: u64) {
+    let mut carry = u128::from(value);
+    for limb in limbs.iter_mut() {
+        // At most (2^64 - 1) × (2^64 - 1) + 2^64 - 1, which fits.
+        let wide = u128::from(*limb).wrapping_mul(u128::from(scale)).wrapping_add(carry);
+        *limb = wide as u64;
+        carry = wide >> 64;
+    }
+    if carry > 0 {
+        limbs.push(carry as u64);
+    }
+}
+
+/// Digits of a big-endian number, least significant first, possibly with zeros at the end.
+fn to_base_58(bytes: &[u8]) -> Vec<u8> {
+    // Limbs in base 58^5 stay below 2^30, so that a step by 32 bits fits 64.
+    const BASE: u64 = 58 * 58 * 58 * 58 * 58;
+    let mut limbs = Zeroizing::new(Vec::<u64>::new());
+    let first = bytes.len() % 4;
+    let (head, words) = bytes.split_at_checked(first).unwrap_or((bytes, &[]));
+    for word in std::iter::once(head).filter(|head| !head.is_empty()).chain(words.chunks(4)) {
+        let shift = word.len().wrapping_mul(8);
+        let mut carry = word.iter().fold(0u64, |value, byte| (value << 8) | u64::from(*byte));
+        for limb in limbs.iter_mut() {
+            let wide = (*limb << shift).wrapping_add(carry);
+            *limb = wide % BASE;
+            carry = wide / BASE;
+        }
+        while carry > 0 {
+            limbs.push(carry % BASE);
+            carry /= BASE;
+        }
+    }
+    let mut digits = Vec::with_capacity(limbs.len().saturating_mul(5));
+    for limb in limbs.iter() {
+        let mut rest = *limb;
+        for _ in 0..5 {
+            digits.push((rest % 58) as u8);
+            rest /= 58;
+        }
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn limit_is_checked_before_anything_is_decoded() {
+        assert_eq!(decode("0000", 3), Err(Base58Error::TooLong { length: 4, limit: 3 }));
+        assert_eq!(decode("zzz", 3).map(|bytes| bytes.len()), Ok(3));
+        assert_eq!(decode("zz", 3).map(|bytes| bytes.len()), Ok(2));
+    }
+
+    #[test]
+    fn a_text_at_the_limit_of_grants_decodes_in_reasonable_time() {
+        let text = "z".repeat(64 * 1024);
+        let start = Instant::now();
+        let bytes = decode(&text, 64 * 1024).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert_eq!(encode(&bytes), text);
+        assert!(decode(&text, 64 * 1024 - 1).is_err());
+    }
+
+    #[test]
+    fn each_fault_has_its_own_error() {
+        assert_eq!(decode("ab0", 9), Err(Base58Error::Character { position: 2 }));
+        assert_eq!(decode("1234567890é", 99), Err(Base58Error::Character { position: 9 }));
+        assert_eq!(decode_check("xx", 99), Err(Base58Error::TooShort));
+        assert_eq!(decode_check("3MNQE1Y", 99), Err(Base58Error::Checksum));
+        assert_eq!(decode_check("3MNQE1X", 99), Ok((20, vec![])));
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_inverts_encoding(zeros in 0usize..4, tail in proptest::collection::vec(any::<u8>(), 0..200), version: u8) {
+            let bytes: Vec<u8> = std::iter::repeat_n(0, zeros).chain(tail).collect();
+            prop_assert_eq!(decode(&encode(&bytes), 400).unwrap(), bytes.clone());
+            prop_assert_eq!(decode_check(&encode_check(version, &bytes), 400).unwrap(), (version, bytes));
+        }
+
+        #[test]
+        fn any_text_is_an_answer_or_an_error(text in ".{0,64}") {
+            if let Ok(bytes) = decode(&text, 256) {
+                prop_assert_eq!(encode(&bytes), text);
+            }
+        }
+    }
+}

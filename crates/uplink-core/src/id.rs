@@ -1,1 +1,307 @@
-//! Under construction.
+//! Identifiers of nodes, pieces, orders and segments.
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+use std::{fmt, str::FromStr};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha512;
+
+use crate::base58::{self, Base58Error};
+
+/// Identifies a satellite, storage node or client by its certificate authority's key.
+///
+/// 32 bytes: a double SHA-256 of the key, whose last byte is replaced by the identity version. The
+/// only version in use is 0. The text form is Base58Check of the id with the last byte zeroed and
+/// the version as the version byte.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId([u8; 32]);
+
+impl NodeId {
+    /// The id of nobody: what a peer sends for "not set".
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// Wraps the 32 bytes of an id.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Takes an id from bytes of unknown length, which must be 32.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, IdError> {
+        exact(bytes, "node id").map(Self)
+    }
+
+    /// Lends the bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Tells whether this is [`ZERO`](Self::ZERO).
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        *self == Self::ZERO
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut unversioned = self.0;
+        unversioned[31] = IDENTITY_VERSION;
+        f.write_str(&base58::encode_check(IDENTITY_VERSION, &unversioned))
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = IdError;
+
+    /// Reads the text form; a version that is not known reads as version 0, as everywhere in the
+    /// network.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let (_version, payload) = base58::decode_check(text, MAX_NODE_ID_CHARACTERS)?;
+        let mut bytes: [u8; 32] = exact(&payload, "node id")?;
+        bytes[31] = IDENTITY_VERSION;
+        Ok(Self(bytes))
+    }
+}
+
+/// Identifies a piece: as the satellite knows it (root) or as one storage node does (derived).
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PieceId([u8; 32]);
+
+impl PieceId {
+    /// Wraps the 32 bytes of an id.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Takes an id from bytes of unknown length, which must be 32.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, IdError> {
+        exact(bytes, "piece id").map(Self)
+    }
+
+    /// Lends the bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Derives the id under which `node` keeps piece `piece_number` of the segment whose root piece
+    /// id this is: the first 32 bytes of HMAC-SHA512(root, node id ‖ number big-endian).
+    #[must_use]
+    pub fn derive(&self, node: &NodeId, piece_number: u32) -> Self {
+        let mut message = [0; 36];
+        let (id, number) = message.split_at_mut(32);
+        id.copy_from_slice(node.as_bytes());
+        number.copy_from_slice(&piece_number.to_be_bytes());
+        let mac = hmac_sha512(&self.0, &message);
+        let mut derived = [0; 32];
+        derived.copy_from_slice(mac.split_at(32).0);
+        Self(derived)
+    }
+}
+
+impl fmt::Display for PieceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        base32(&self.0, f)
+    }
+}
+
+impl fmt::Debug for PieceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Identifies one order limit, so that it cannot be used twice.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SerialNumber([u8; 16]);
+
+impl SerialNumber {
+    /// Wraps the 16 bytes of a serial number.
+    #[must_use]
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Takes a serial number from bytes of unknown length, which must be 16.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, IdError> {
+        exact(bytes, "serial number").map(Self)
+    }
+
+    /// Lends the bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SerialNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        base32(&self.0, f)
+    }
+}
+
+impl fmt::Debug for SerialNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The place of a segment in its object, ordered as the plaintext is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::exhaustive_structs)] // the two numbers are the whole format
+pub struct SegmentPosition {
+    /// Part of a multipart upload; 0 in all other objects.
+    pub part: u32,
+    /// Number of the segment in its part, from 0.
+    pub index: u32,
+}
+
+impl SegmentPosition {
+    /// Packs the position into one number that sorts the same way.
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        ((self.part as u64) << 32) | self.index as u64
+    }
+
+    /// Unpacks what [`to_u64`](Self::to_u64) packed.
+    #[must_use]
+    pub const fn from_u64(packed: u64) -> Self {
+        Self { part: (packed >> 32) as u32, index: packed as u32 }
+    }
+}
+
+/// Why bytes or a text are no identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// The number of bytes is wrong.
+    #[error("{what} has {length} bytes instead of {expected}")]
+    Length {
+        /// The kind of identifier.
+        what: &'static str,
+        /// Bytes given.
+        length: usize,
+        /// Bytes needed.
+        expected: usize,
+    },
+    /// The text is not Base58Check.
+    #[error("malformed id: {0}")]
+    Text(#[from] Base58Error),
+}
+
+const IDENTITY_VERSION: u8 = 0;
+/// 37 bytes take at most 51 characters, or 37 when all are zero; the rest is slack for a clear
+/// length error.
+const MAX_NODE_ID_CHARACTERS: usize = 128;
+
+fn exact<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N], IdError> {
+    bytes.try_into().map_err(|_| IdError::Length { what, length: bytes.len(), expected: N })
+}
+
+fn hmac_sha512(key: &[u8; 32], message: &[u8]) -> [u8; 64] {
+    #[allow(clippy::expect_used)] // HMAC takes keys of every length
+    let mut mac = Hmac::<Sha512>::new_from_slice(key).expect("any key length");
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+/// Writes RFC 4648 base 32 without padding.
+fn base32(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    for group in bytes.chunks(5) {
+        let mut padded = [0; 8];
+        for (to, from) in padded.iter_mut().skip(3).zip(group) {
+            *to = *from;
+        }
+        let bits = u64::from_be_bytes(padded);
+        let characters = group.len().wrapping_mul(8).div_ceil(5);
+        for index in 0..characters {
+            let digit = (bits >> 35usize.wrapping_sub(index.wrapping_mul(5))) as usize & 31;
+            let character = ALPHABET.get(digit).copied().unwrap_or_default();
+            fmt::Write::write_char(f, char::from(character))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_id_text_and_bytes_convert_both_ways() {
+        let text = "12EayRS2V1kEsWESU9QMRseFhdxYxKicsiFmxrsLZHeLUtdps3S";
+        let id: NodeId = text.parse().unwrap();
+        assert_eq!(
+            hex::encode(id.as_bytes()),
+            "a28b4f04e10bae85d67f4c6cb82bf8d4c0f0f47a8ea72627524deb6ec0000000"
+        );
+        assert_eq!(id.to_string(), text);
+        assert_eq!(format!("{id:?}"), text);
+        assert_eq!(NodeId::ZERO.to_string(), "1111111111111111111111111111111112m1s9K");
+        assert_eq!("1111111111111111111111111111111112m1s9K".parse(), Ok(NodeId::ZERO));
+    }
+
+    #[test]
+    fn node_id_of_unknown_version_reads_as_version_zero() {
+        let mut bytes = [9; 32];
+        let id: NodeId = base58::encode_check(7, &bytes).parse().unwrap();
+        bytes[31] = 0;
+        assert_eq!(id, NodeId::new(bytes));
+    }
+
+    #[test]
+    fn malformed_node_ids_are_refused() {
+        assert!("12vha9oTFnerxgeQ2BZqoFrLrnmmf5UWTCY2jA77dF3YvWew7".parse::<NodeId>().is_err());
+        assert!("".parse::<NodeId>().is_err());
+        assert!("1112vha9oTFnerxYRgeQ2BZqoFrLrnmmf5UWTCY2jA77dF3YvWew7".parse::<NodeId>().is_err());
+        assert!(base58::encode_check(0, &[1; 31]).parse::<NodeId>().is_err());
+        assert!("1".repeat(129).parse::<NodeId>().is_err());
+        assert!(NodeId::from_slice(&[1; 33]).is_err());
+    }
+
+    #[test]
+    fn piece_id_is_derived_per_node_and_number() {
+        let root = PieceId::new([0x22; 32]);
+        let node = hex::decode("53b36b0e2a9875d884566ba5df20bf0a88d7e40b283234ae77df25396e0c8000")
+            .unwrap();
+        let node = NodeId::from_slice(&node).unwrap();
+        assert_eq!(
+            root.derive(&node, 0).to_string(),
+            "BBC2UGRHCEAIBLBIGJBVKT2XIB2N6UWVGAYALB7IX6VIMVWSBVCA"
+        );
+        assert_eq!(
+            root.derive(&node, 1).to_string(),
+            "I7KVS4RHIHVTETP6G5DK63B5KDCQWFUHK726KCNMGVCJBOEARKUA"
+        );
+    }
+
+    #[test]
+    fn segment_position_packs_in_order() {
+        let position = SegmentPosition { part: 3, index: 7 };
+        assert_eq!(position.to_u64(), 0x3_0000_0007);
+        assert_eq!(SegmentPosition::from_u64(position.to_u64()), position);
+        assert!(
+            SegmentPosition { part: 0, index: u32::MAX } < SegmentPosition { part: 1, index: 0 }
+        );
+    }
+}

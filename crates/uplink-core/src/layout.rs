@@ -1,1 +1,347 @@
-//! Under construction.
+//! All size arithmetic: objects, segments, encryption blocks, stripes, pieces.
+//!
+//! ```text
+//! object     | segment 0         | segment 1         | … last |     plaintext, cut every segment size
+//! segment    | in-block | in-block | … | in-block + padding |     block size − 16 bytes each
+//! encrypted  | block    | block    | … | block              |     each in-block sealed, + 16 bytes
+//! padded     | stripe   | stripe   | …         | stripe     |     k shares each
+//! piece      | share    | share    | …         | share      |     one of each stripe
+//! ```
+//!
+//! Both paddings follow one rule: zeros and a 4-byte length, so at least 4 bytes; a length that
+//! is already a multiple of the block gains a whole block. Sizes may come from a peer: nothing here
+//! overflows or panics for any input.
+
+#![warn(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use std::ops::Range;
+
+use crate::erasure::Scheme;
+
+#[cfg(test)]
+mod tests;
+
+/// Plaintext bytes of a segment, except the last of an object.
+pub const SEGMENT_SIZE: u64 = 64 << 20;
+
+/// Encrypted bytes of a block: a stripe of 29 shares of 256 bytes.
+pub const BLOCK_SIZE: u32 = 29 * 256;
+
+/// A segment of at most this many plaintext bytes is stored inline at the satellite.
+pub const INLINE_LIMIT: u64 = 4096;
+
+/// Bytes that sealing adds to a block: the authentication tag.
+pub const TAG: u32 = 16;
+
+/// Bytes of the counter that ends every padding.
+const PADDING_COUNTER: u64 = 4;
+
+/// A stretch of plaintext: a segment within its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Extent {
+    /// Where it begins in the object.
+    pub offset: u64,
+    /// Its plaintext bytes.
+    pub size: u64,
+}
+
+impl Extent {
+    /// Whether a segment of this size is stored inline.
+    pub const fn is_inline(&self) -> bool {
+        self.size <= INLINE_LIMIT
+    }
+}
+
+/// The segments of an object of `object_size` bytes cut every `segment_size` bytes.
+///
+/// An empty object has one empty segment.
+///
+/// # Errors
+///
+/// When `segment_size` is zero or the object would have more than 2³² segments.
+pub fn segments(
+    object_size: u64,
+    segment_size: u64,
+) -> Result<impl ExactSizeIterator<Item = Extent> + Clone, LayoutError> {
+    if segment_size == 0 {
+        return Err(LayoutError::SegmentSize);
+    }
+    let count = object_size.div_ceil(segment_size).max(1);
+    let count = u32::try_from(count).map_err(|_| LayoutError::TooManySegments { object_size })?;
+    Ok((0..count).map(move |index| {
+        let offset = u64::from(index).saturating_mul(segment_size);
+        Extent { offset, size: object_size.saturating_sub(offset).min(segment_size) }
+    }))
+}
+
+/// The parts of `range`, a byte range of an object, in those of its segments that it touches.
+///
+/// `extents` may be part of the object's segments and of different sizes. Each result is the place
+/// of an extent in the order given and the range within that extent, never empty.
+pub fn ranges_in_segments(
+    extents: impl IntoIterator<Item = Extent>,
+    range: Range<u64>,
+) -> impl Iterator<Item = (usize, Range<u64>)> {
+    extents.into_iter().enumerate().filter_map(move |(place, extent)| {
+        let start = range.start.saturating_sub(extent.offset);
+        let end = range.end.saturating_sub(extent.offset).min(extent.size);
+        (start < end).then_some((place, start..end))
+    })
+}
+
+/// Length of the padding of `data_len` bytes in blocks of `block` bytes.
+///
+/// # Errors
+///
+/// When `block` is zero or the padding exceeds 2⁶⁴ bytes.
+pub fn padding_length(data_len: u64, block: u64) -> Result<u64, LayoutError> {
+    let too_large = LayoutError::TooLarge { size: data_len };
+    let length = data_len.checked_add(PADDING_COUNTER).ok_or_else(|| too_large.clone())?;
+    let over = length.checked_rem(block).ok_or(LayoutError::BlockSize { block_size: block })?;
+    let zeros = if over == 0 { 0 } else { block.saturating_sub(over) };
+    PADDING_COUNTER.checked_add(zeros).ok_or(too_large)
+}
+
+/// Bytes of `data_len` bytes with their padding: a multiple of `block`.
+///
+/// # Errors
+///
+/// When `block` is zero or the result exceeds 2⁶⁴ bytes.
+pub fn padded_size(data_len: u64, block: u64) -> Result<u64, LayoutError> {
+    let padding = padding_length(data_len, block)?;
+    data_len.checked_add(padding).ok_or(LayoutError::TooLarge { size: data_len })
+}
+
+/// Encrypted bytes of a segment of `plain_size` bytes sealed in blocks of `block_size` bytes.
+///
+/// # Errors
+///
+/// When `block_size` leaves no room beside the tag or the result exceeds 2⁶⁴ bytes.
+pub fn encrypted_size(plain_size: u64, block_size: u32) -> Result<u64, LayoutError> {
+    let in_block = in_block_size(block_size)?;
+    let padded = padded_size(plain_size, in_block)?;
+    let blocks = padded.checked_div(in_block);
+    blocks
+        .and_then(|blocks| blocks.checked_mul(block_size.into()))
+        .ok_or(LayoutError::TooLarge { size: plain_size })
+}
+
+/// Stored bytes of a segment of `plain_size` bytes without encryption.
+///
+/// # Errors
+///
+/// When the result exceeds 2⁶⁴ bytes.
+pub fn unencrypted_size(plain_size: u64) -> Result<u64, LayoutError> {
+    plain_size.checked_add(PADDING_COUNTER).ok_or(LayoutError::TooLarge { size: plain_size })
+}
+
+/// Encrypted bytes of an inline segment of `plain_size` bytes: sealed as a whole, empty if empty.
+///
+/// # Errors
+///
+/// When the result exceeds 2⁶⁴ bytes.
+pub fn inline_encrypted_size(plain_size: u64) -> Result<u64, LayoutError> {
+    if plain_size == 0 {
+        return Ok(0);
+    }
+    plain_size.checked_add(TAG.into()).ok_or(LayoutError::TooLarge { size: plain_size })
+}
+
+/// Plaintext bytes of a block of `block_size` encrypted bytes.
+///
+/// # Errors
+///
+/// When the tag leaves no room.
+pub fn in_block_size(block_size: u32) -> Result<u64, LayoutError> {
+    match block_size.checked_sub(TAG) {
+        None | Some(0) => Err(LayoutError::BlockSize { block_size: block_size.into() }),
+        Some(in_block) => Ok(in_block.into()),
+    }
+}
+
+/// The blocks of `block_size` bytes that hold `length` bytes from `offset`, as first and count.
+///
+/// # Errors
+///
+/// When `block_size` is zero or the stretch ends beyond 2⁶⁴.
+pub fn encompassing_blocks(
+    block_size: u64,
+    offset: u64,
+    length: u64,
+) -> Result<(u64, u64), LayoutError> {
+    let zero = LayoutError::BlockSize { block_size };
+    let first = offset.checked_div(block_size).ok_or(zero)?;
+    if length == 0 {
+        return Ok((first, 0));
+    }
+    let end = offset.checked_add(length).ok_or(LayoutError::TooLarge { size: length })?;
+    let last = end.saturating_sub(1).checked_div(block_size).unwrap_or(0);
+    Ok((first, last.saturating_sub(first).saturating_add(1)))
+}
+
+/// Stripes of a stored segment of `encrypted_size` bytes, padding included.
+///
+/// # Errors
+///
+/// When the padded size exceeds 2⁶⁴ bytes.
+pub fn stripe_count(encrypted_size: u64, scheme: &Scheme) -> Result<u64, LayoutError> {
+    let stripe = u64::from(scheme.stripe_size());
+    let padded = padded_size(encrypted_size, stripe)?;
+    padded.checked_div(stripe).ok_or(LayoutError::BlockSize { block_size: stripe })
+}
+
+/// Bytes of each piece of a segment of `encrypted_size` bytes.
+///
+/// # Errors
+///
+/// When the padded size exceeds 2⁶⁴ bytes.
+pub fn piece_size(encrypted_size: u64, scheme: &Scheme) -> Result<u64, LayoutError> {
+    stripe_count(encrypted_size, scheme)?
+        .checked_mul(scheme.share_size().into())
+        .ok_or(LayoutError::TooLarge { size: encrypted_size })
+}
+
+/// Stripes a reader of the whole segment fetches: a last stripe of padding only is left out.
+pub fn stripes_to_fetch(encrypted_size: u64, scheme: &Scheme) -> u64 {
+    encrypted_size.div_ceil(u64::from(scheme.stripe_size()).max(1))
+}
+
+/// What to fetch and open for a range of a segment's plaintext.
+///
+/// Every range is in its own unit; an empty plaintext range gives empty ranges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentRead {
+    /// Encryption blocks that hold the range.
+    pub blocks: Range<u64>,
+    /// Bytes of the encrypted segment that hold the blocks.
+    pub encrypted: Range<u64>,
+    /// Stripes that hold these bytes.
+    pub stripes: Range<u64>,
+    /// Bytes of each piece: the shares of these stripes.
+    pub shares: Range<u64>,
+    /// Bytes to drop from the front of the decoded stripes: where the first block begins.
+    pub skip_encrypted: u64,
+    /// Bytes to drop from the front of the first opened block: where the range begins.
+    pub skip_plain: u64,
+}
+
+impl SegmentRead {
+    /// Plans reading `range` of a segment of `plain_size` plaintext bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the range does not lie in the segment, the block size leaves no room beside the tag,
+    /// or sizes exceed 2⁶⁴ bytes.
+    pub fn new(
+        plain_size: u64,
+        block_size: u32,
+        scheme: &Scheme,
+        range: Range<u64>,
+    ) -> Result<Self, LayoutError> {
+        if range.start > range.end || range.end > plain_size {
+            let Range { start, end } = range;
+            return Err(LayoutError::Range { start, end, size: plain_size });
+        }
+        let too_large = || LayoutError::TooLarge { size: plain_size };
+        // Bounds every product below.
+        encrypted_size(plain_size, block_size)?;
+        let length = range.end.saturating_sub(range.start);
+        let in_block = in_block_size(block_size)?;
+        let (first_block, count) = encompassing_blocks(in_block, range.start, length)?;
+        let blocks = span(first_block, count);
+        let encrypted = scale(&blocks, block_size).ok_or_else(too_large)?;
+
+        let stripe = scheme.stripe_size();
+        let bytes = encrypted.end.saturating_sub(encrypted.start);
+        let (first_stripe, count) = encompassing_blocks(stripe.into(), encrypted.start, bytes)?;
+        let stripes = span(first_stripe, count);
+        let shares = scale(&stripes, scheme.share_size()).ok_or_else(too_large)?;
+
+        Ok(Self {
+            skip_plain: range.start.checked_rem(in_block).unwrap_or(0),
+            skip_encrypted: encrypted.start.checked_rem(stripe.into()).unwrap_or(0),
+            blocks,
+            encrypted,
+            stripes,
+            shares,
+        })
+    }
+}
+
+const fn span(first: u64, count: u64) -> Range<u64> {
+    first..first.saturating_add(count)
+}
+
+fn scale(range: &Range<u64>, unit: u32) -> Option<Range<u64>> {
+    let unit = u64::from(unit);
+    Some(range.start.checked_mul(unit)?..range.end.checked_mul(unit)?)
+}
+
+/// Packs cipher suite and block size into the number a satellite's database keeps.
+///
+/// Byte 0 is the suite, bytes 1 to 4 the block size, little-endian.
+pub const fn pack_encryption_parameters(suite: u8, block_size: u32) -> i64 {
+    let [b0, b1, b2, b3] = block_size.to_le_bytes();
+    i64::from_le_bytes([suite, b0, b1, b2, b3, 0, 0, 0])
+}
+
+/// Cipher suite and block size of a packed number.
+///
+/// # Errors
+///
+/// When bytes 5 to 7 are not zero.
+pub const fn unpack_encryption_parameters(packed: i64) -> Result<(u8, u32), LayoutError> {
+    match packed.to_le_bytes() {
+        [suite, b0, b1, b2, b3, 0, 0, 0] => Ok((suite, u32::from_le_bytes([b0, b1, b2, b3]))),
+        _ => Err(LayoutError::PackedParameters { packed }),
+    }
+}
+
+/// Why sizes do not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// The block has no room for data.
+    #[error("block size of {block_size} bytes is too small")]
+    BlockSize {
+        /// The block size.
+        block_size: u64,
+    },
+    /// The number holds more than suite and block size.
+    #[error("{packed} does not hold encryption parameters")]
+    PackedParameters {
+        /// The number.
+        packed: i64,
+    },
+    /// A range ends beyond what it is a range of, or before it starts.
+    #[error("bytes {start} to {end} of a segment of {size} bytes")]
+    Range {
+        /// First byte.
+        start: u64,
+        /// Byte after the last.
+        end: u64,
+        /// Bytes of the segment.
+        size: u64,
+    },
+    /// The segment size is zero.
+    #[error("segment size is zero")]
+    SegmentSize,
+    /// A size cannot be expressed in 64 bits once padded or encrypted.
+    #[error("size of {size} bytes is too large")]
+    TooLarge {
+        /// The size.
+        size: u64,
+    },
+    /// The object would need more segments than can be numbered.
+    #[error("object of {object_size} bytes has too many segments")]
+    TooManySegments {
+        /// Bytes of the object.
+        object_size: u64,
+    },
+}

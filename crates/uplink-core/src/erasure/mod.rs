@@ -1,1 +1,32 @@
-//! Under construction.
+//! Erasure coding: a segment becomes pieces, any `required` of which restore it.
+//!
+//! The code is a systematic Reed-Solomon code over GF(2⁸) with the reduction polynomial `0x11D`.
+//! One column of a stripe holds one byte of each of the k data shares; the polynomial of degree
+//! below k that takes these bytes at the first k [points](field::point) gives byte i of share i as
+//! its value at point i. The points are 0, 1, 2, 4, 8, …: other libraries use 0, 1, 2, 3, … and
+//! produce shares that no other client of the network can read.
+//!
+//! ```text
+//! segment   | stripe 0                | stripe 1                | …
+//! stripe    | share 0 | share 1 | … k | share 0 | share 1 | … k |
+//! piece i   = share i of stripe 0, share i of stripe 1, …
+//! ```
+//!
+//! Because the code works byte by byte, coding runs over *windows*: any number of whole stripes.
+//! [`Encoder`] makes that window of every wanted piece in one pass, or of a single piece.
+//! [`Decoder`] restores a window of stripes from the same window of any k pieces.
+
+mod decode;
+mod encode;
+mod field;
+mod kernel;
+mod scheme;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    decode::{DecodeError, Decoder},
+    encode::{EncodeError, Encoder},
+    scheme::{Code, MAX_SHARE_SIZE, MAX_STRIPE_SIZE, MAX_TOTAL, Scheme, SchemeError},
+};

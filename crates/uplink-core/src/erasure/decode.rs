@@ -1,0 +1,186 @@
+//! From any k pieces back to stripes.
+
+use super::{
+    field::Interpolation,
+    kernel,
+    scheme::{Code, Scheme},
+};
+
+/// Restores windows of stripes from the same windows of k given pieces.
+///
+/// Preparing costs about k² field operations and is done once for each set of pieces, not for
+/// each window. Nothing tells wrong shares from right ones here: what comes out must be
+/// authenticated.
+pub struct Decoder {
+    code: Code,
+    share_size: usize,
+    pieces: Vec<u16>,
+    /// Data shares that are not among the pieces, each with the factors of the pieces.
+    missing: Vec<(usize, Vec<u8>)>,
+    /// One data share of every stripe of a window.
+    run: Vec<u8>,
+}
+
+impl Decoder {
+    /// Prepares decoding from `pieces`: exactly k different numbers, in any order.
+    ///
+    /// # Errors
+    ///
+    /// When the number of pieces is not k, a number is not below the total, or one occurs twice.
+    pub fn new(scheme: &Scheme, pieces: &[u16]) -> Result<Self, DecodeError> {
+        Self::with_code(scheme.code(), scheme.share_size() as usize, pieces)
+    }
+
+    /// Prepares decoding with a bare code and shares of `share_size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::new`].
+    pub fn with_code(code: Code, share_size: usize, pieces: &[u16]) -> Result<Self, DecodeError> {
+        let required = code.required();
+        if pieces.len() != usize::from(required) {
+            return Err(DecodeError::PieceCount { given: pieces.len(), required });
+        }
+        for (i, &piece) in pieces.iter().enumerate() {
+            if piece >= code.total() {
+                return Err(DecodeError::PieceNumber { piece, total: code.total() });
+            }
+            if pieces[..i].contains(&piece) {
+                return Err(DecodeError::RepeatedPiece { piece });
+            }
+        }
+        let given = Interpolation::new(pieces.iter().copied());
+        let missing = (0..required)
+            .filter(|data| !pieces.contains(data))
+            .map(|data| (usize::from(data), given.row(data)))
+            .collect();
+        Ok(Self { code, share_size, pieces: pieces.to_vec(), missing, run: Vec::new() })
+    }
+
+    /// The piece numbers the decoder was prepared for, in the order their shares are expected.
+    pub fn pieces(&self) -> &[u16] {
+        &self.pieces
+    }
+
+    /// Decodes a window.
+    ///
+    /// `shares[i]` is the window of piece `pieces()[i]`: whole shares, all of one length. `stripes`
+    /// takes as many stripes and must have exactly that length.
+    ///
+    /// # Errors
+    ///
+    /// When a length does not fit; nothing is written then.
+    pub fn decode<S: AsRef<[u8]>>(
+        &mut self,
+        shares: &[S],
+        stripes: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let run_size = self.run_size(shares)?;
+        let expected = run_size.saturating_mul(usize::from(self.code.required()));
+        if stripes.len() != expected {
+            return Err(DecodeError::OutputLength { length: stripes.len(), expected });
+        }
+        if run_size == 0 {
+            return Ok(());
+        }
+        let stripe_size = usize::from(self.code.required()) * self.share_size;
+        for (&piece, share) in self.pieces.iter().zip(shares) {
+            if piece < self.code.required() {
+                let number = usize::from(piece);
+                kernel::scatter(share.as_ref(), stripe_size, self.share_size, number, stripes);
+            }
+        }
+        self.run.resize(run_size, 0);
+        for (number, row) in &self.missing {
+            kernel::combine(row, shares.iter().map(S::as_ref), &mut self.run);
+            kernel::scatter(&self.run, stripe_size, self.share_size, *number, stripes);
+        }
+        Ok(())
+    }
+
+    /// The length all shares have.
+    fn run_size<S: AsRef<[u8]>>(&self, shares: &[S]) -> Result<usize, DecodeError> {
+        if shares.len() != self.pieces.len() {
+            let required = self.code.required();
+            return Err(DecodeError::PieceCount { given: shares.len(), required });
+        }
+        let expected = shares.first().map_or(0, |first| first.as_ref().len());
+        for (&piece, share) in self.pieces.iter().zip(shares) {
+            let length = share.as_ref().len();
+            if length != expected {
+                return Err(DecodeError::ShareLength { piece, length, expected });
+            }
+        }
+        if !expected.is_multiple_of(self.share_size) {
+            return Err(DecodeError::PartialShare {
+                length: expected,
+                share_size: self.share_size,
+            });
+        }
+        Ok(expected)
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder")
+            .field("code", &self.code)
+            .field("share_size", &self.share_size)
+            .field("pieces", &self.pieces)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a window was not decoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The buffer for the stripes has another length than they.
+    #[error("buffer for stripes has {length} bytes instead of {expected}")]
+    OutputLength {
+        /// Length of the buffer.
+        length: usize,
+        /// Length of the window.
+        expected: usize,
+    },
+    /// A window of a piece ends within a share.
+    #[error("{length} bytes are not a whole number of shares of {share_size} bytes")]
+    PartialShare {
+        /// Length of the window of each piece.
+        length: usize,
+        /// Length of a share.
+        share_size: usize,
+    },
+    /// Not exactly the required number of pieces is given.
+    #[error("{given} pieces given where {required} are required")]
+    PieceCount {
+        /// Given pieces.
+        given: usize,
+        /// Required pieces.
+        required: u16,
+    },
+    /// The code has no such piece.
+    #[error("piece number {piece} of a code with {total} pieces")]
+    PieceNumber {
+        /// The piece number.
+        piece: u16,
+        /// Pieces of the code.
+        total: u16,
+    },
+    /// A piece is given twice.
+    #[error("piece number {piece} is given twice")]
+    RepeatedPiece {
+        /// The piece number.
+        piece: u16,
+    },
+    /// The windows of the pieces have different lengths.
+    #[error("share run of piece {piece} has {length} bytes where another has {expected}")]
+    ShareLength {
+        /// The piece number.
+        piece: u16,
+        /// Its length.
+        length: usize,
+        /// The length of the first.
+        expected: usize,
+    },
+}
