@@ -1,1 +1,368 @@
-//! Under construction.
+//! Access grants: everything a client needs, in one line of text.
+//!
+//! A grant holds the address of a satellite, an API key and encryption keys. Its text is the
+//! Base58Check (version 0) of a Protocol Buffers message:
+//!
+//! ```text
+//! Scope            1 satellite address · 2 API key · 3 EncryptionAccess
+//! EncryptionAccess 1 default key · 2 entries · 3 default path cipher
+//! entry            1 bucket · 2 plain prefix · 3 encrypted prefix · 4 key · 5 path cipher
+//! ```
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+use zeroize::Zeroizing;
+
+use crate::{
+    base58::{self, Base58Error},
+    encryption::{
+        CipherSuite, EncryptionStore, Key, PathScope,
+        path::{PathError, encrypt_path},
+        store::{StoreEntry, StoreError},
+    },
+    macaroon::{ApiKey, MacaroonError, Permission, PermissionError},
+    wire::{Reader, WireError, put_bytes, put_int64, put_message},
+};
+
+/// A parsed access grant. Keys in it are wiped on drop and do not show in `Debug`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessGrant {
+    satellite_address: String,
+    api_key: ApiKey,
+    encryption: EncryptionStore,
+}
+
+impl AccessGrant {
+    /// Puts a grant together and limits its keys to what the API key allows.
+    pub fn new(
+        satellite_address: String,
+        api_key: ApiKey,
+        encryption: &EncryptionStore,
+    ) -> Result<Self, AccessGrantError> {
+        if satellite_address.is_empty() {
+            return Err(AccessGrantError::MissingAddress);
+        }
+        let encryption = limit(encryption, &api_key);
+        Ok(Self { satellite_address, api_key, encryption })
+    }
+
+    /// Reads a grant's text, of at most [`MAX_GRANT_CHARACTERS`] characters and without anything
+    /// around it.
+    ///
+    /// The satellite's address is taken as it stands; that it is a node URL is for the caller to
+    /// check. Encryption keys that the API key's caveats make useless are dropped.
+    pub fn parse(text: &str) -> Result<Self, AccessGrantError> {
+        let (version, payload) = base58::decode_check(text, MAX_GRANT_CHARACTERS)?;
+        let payload = Zeroizing::new(payload);
+        if version != VERSION {
+            return Err(AccessGrantError::Version(version));
+        }
+        let scope = Scope::decode(&payload)?;
+        if scope.satellite_address.is_empty() {
+            return Err(AccessGrantError::MissingAddress);
+        }
+        let api_key = ApiKey::from_bytes(scope.api_key)?;
+        let encryption = scope.encryption_access.ok_or(AccessGrantError::MissingEncryption)?;
+        Self::new(scope.satellite_address.to_owned(), api_key, &encryption.into_store()?)
+    }
+
+    /// Writes the grant's text, the same for equal grants.
+    ///
+    /// Fails only for a grant that has grown beyond what could be read again.
+    pub fn serialize(&self) -> Result<String, AccessGrantError> {
+        let payload = self.encode();
+        let text = base58::encode_check(VERSION, &payload);
+        match text.len() {
+            length if length > MAX_GRANT_CHARACTERS => {
+                Err(Base58Error::TooLong { length, limit: MAX_GRANT_CHARACTERS }.into())
+            }
+            _ => Ok(text),
+        }
+    }
+
+    /// Returns the satellite's address as it was given.
+    #[must_use]
+    pub fn satellite_address(&self) -> &str {
+        &self.satellite_address
+    }
+
+    /// Lends the API key.
+    #[must_use]
+    pub const fn api_key(&self) -> &ApiKey {
+        &self.api_key
+    }
+
+    /// Lends the encryption keys.
+    #[must_use]
+    pub const fn encryption(&self) -> &EncryptionStore {
+        &self.encryption
+    }
+
+    /// Returns a grant that permits less: only what `permission` says, and only below `prefixes`
+    /// unless there are none. Nobody needs to be asked for that. `nonce` should be random.
+    ///
+    /// One trailing `/` of a prefix is dropped; an empty prefix shares the whole bucket. The keys
+    /// for everything else are not in the result.
+    pub fn restrict(
+        &self,
+        permission: &Permission,
+        prefixes: &[SharePrefix],
+        nonce: [u8; 4],
+    ) -> Result<Self, ShareError> {
+        // An empty permission is the more telling mistake, so it is looked for first.
+        permission.to_caveat(Vec::new(), nonce)?;
+        let paths: Result<_, PathError> =
+            prefixes.iter().map(|prefix| self.scope(prefix)).collect();
+        let caveat = permission.to_caveat(paths?, nonce)?;
+        let api_key = self.api_key.restrict(&caveat)?;
+        let encryption = limit(&self.encryption, &api_key);
+        Ok(Self { satellite_address: self.satellite_address.clone(), api_key, encryption })
+    }
+
+    /// Puts another encryption key in charge of everything below a prefix, which must end with
+    /// `/`; the prefix `/` is the whole bucket. Applications give each user a key of his own so.
+    ///
+    /// The names up to the prefix stay encrypted with the keys of this grant. The key survives
+    /// serializing only if the API key's caveats name exactly this prefix, or none.
+    pub fn override_encryption_key(
+        &mut self,
+        bucket: &str,
+        prefix: &[u8],
+        key: Key,
+    ) -> Result<(), ShareError> {
+        let prefix = prefix.strip_suffix(b"/").ok_or(ShareError::PrefixSlash)?;
+        let encrypted_path = encrypt_path(&self.encryption, bucket.as_bytes(), prefix)?;
+        let path_cipher = self.encryption.default_path_cipher();
+        self.encryption.add(StoreEntry {
+            bucket: bucket.as_bytes().to_vec(),
+            unencrypted_path: prefix.to_vec(),
+            encrypted_path,
+            key,
+            path_cipher,
+        })?;
+        Ok(())
+    }
+
+    fn scope(&self, share: &SharePrefix) -> Result<PathScope, PathError> {
+        let prefix = share.prefix.strip_suffix(b"/").unwrap_or(&share.prefix);
+        let bucket = share.bucket.as_bytes();
+        let encrypted_path_prefix = encrypt_path(&self.encryption, bucket, prefix)?;
+        Ok(PathScope { bucket: bucket.to_vec(), encrypted_path_prefix })
+    }
+
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut access = secret_buffer();
+        if let Some(key) = self.encryption.default_key() {
+            put_bytes(&mut access, 1, key.expose());
+        }
+        for entry in self.encryption.entries() {
+            let mut message = secret_buffer();
+            put_bytes(&mut message, 1, &entry.bucket);
+            put_bytes(&mut message, 2, &entry.unencrypted_path);
+            put_bytes(&mut message, 3, &entry.encrypted_path);
+            put_bytes(&mut message, 4, entry.key.expose());
+            put_int64(&mut message, 5, entry.path_cipher.number().into());
+            put_message(&mut access, 2, &message);
+        }
+        put_int64(&mut access, 3, self.encryption.default_path_cipher().number().into());
+        let mut scope = secret_buffer();
+        put_bytes(&mut scope, 1, self.satellite_address.as_bytes());
+        put_bytes(&mut scope, 2, &Zeroizing::new(self.api_key.to_bytes()));
+        put_message(&mut scope, 3, &access);
+        scope
+    }
+}
+
+/// A prefix to share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct SharePrefix {
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Prefix of object keys, taken as whole components; empty for the whole bucket.
+    pub prefix: Vec<u8>,
+}
+
+/// Why a text is not an access grant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessGrantError {
+    /// The text is too long, not Base58, or its checksum does not match.
+    #[error("invalid access grant format: {0}")]
+    Text(#[from] Base58Error),
+    /// The text has another version than 0.
+    #[error("invalid access grant format: version {0} is not known")]
+    Version(u8),
+    /// The message inside is malformed.
+    #[error("unable to unmarshal access grant: {0}")]
+    Message(#[from] WireError),
+    /// There is no satellite address.
+    #[error("access grant is missing satellite address")]
+    MissingAddress,
+    /// There is no encryption access.
+    #[error("access grant is missing encryption access")]
+    MissingEncryption,
+    /// The API key is missing or malformed.
+    #[error("access grant has malformed api key: {0}")]
+    ApiKey(#[from] MacaroonError),
+    /// The default key is neither absent nor 32 bytes long.
+    #[error("access grant has malformed encryption access: default key has {0} bytes")]
+    DefaultKey(usize),
+    /// The key of an entry is not 32 bytes long.
+    #[error("access grant has malformed encryption access: key of an entry has {0} bytes")]
+    EntryKey(usize),
+    /// Entries contradict each other or themselves.
+    #[error("access grant has malformed encryption access: {0}")]
+    Entry(#[from] StoreError),
+}
+
+/// Why an access grant could not be shared or its keys overridden.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShareError {
+    /// The permission makes no sense.
+    #[error(transparent)]
+    Permission(#[from] PermissionError),
+    /// A prefix cannot be encrypted, mostly because the grant holds no key for it.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The API key would become too long.
+    #[error(transparent)]
+    ApiKey(#[from] MacaroonError),
+    /// The prefix does not end with a slash.
+    #[error("prefix must end with slash")]
+    PrefixSlash,
+    /// The key cannot be put beside those that are there.
+    #[error(transparent)]
+    Entry(#[from] StoreError),
+}
+
+/// Characters of the longest grant that is read or written.
+pub const MAX_GRANT_CHARACTERS: usize = 64 << 10;
+const VERSION: u8 = 0;
+/// Enough for usual grants, so that growing buffers leave no copies of keys behind.
+const USUAL_GRANT_SIZE: usize = 4096;
+
+fn secret_buffer() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(Vec::with_capacity(USUAL_GRANT_SIZE))
+}
+
+/// Drops the keys that the API key makes useless. Caveats that cannot be read leave none.
+fn limit(store: &EncryptionStore, api_key: &ApiKey) -> EncryptionStore {
+    match api_key.path_groups() {
+        Ok(groups) => {
+            let groups: Vec<_> = groups.iter().map(Vec::as_slice).collect();
+            store.limit_to(&groups)
+        }
+        Err(_) => {
+            let mut empty = EncryptionStore::new();
+            empty.set_default_path_cipher(store.default_path_cipher());
+            empty
+        }
+    }
+}
+
+#[derive(Default)]
+struct Scope<'a> {
+    satellite_address: &'a str,
+    api_key: &'a [u8],
+    encryption_access: Option<EncryptionAccess<'a>>,
+}
+
+#[derive(Default)]
+struct EncryptionAccess<'a> {
+    default_key: &'a [u8],
+    entries: Vec<Entry<'a>>,
+    default_path_cipher: u64,
+}
+
+#[derive(Default)]
+struct Entry<'a> {
+    bucket: &'a [u8],
+    unencrypted_path: &'a [u8],
+    encrypted_path: &'a [u8],
+    key: &'a [u8],
+    path_cipher: u64,
+}
+
+impl<'a> Scope<'a> {
+    fn decode(message: &'a [u8]) -> Result<Self, WireError> {
+        let mut scope = Self::default();
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next()? {
+            match field.number {
+                1 => scope.satellite_address = field.text()?,
+                2 => scope.api_key = field.bytes()?,
+                3 => scope.encryption_access.get_or_insert_default().merge(field.bytes()?)?,
+                _ => {}
+            }
+        }
+        Ok(scope)
+    }
+}
+
+impl<'a> EncryptionAccess<'a> {
+    fn merge(&mut self, message: &'a [u8]) -> Result<(), WireError> {
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next()? {
+            match field.number {
+                1 => self.default_key = field.bytes()?,
+                2 => self.entries.push(Entry::decode(field.bytes()?)?),
+                3 => self.default_path_cipher = field.varint()?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn into_store(self) -> Result<EncryptionStore, AccessGrantError> {
+        let mut store = EncryptionStore::new();
+        store.set_default_path_cipher(match CipherSuite::from_number(self.default_path_cipher) {
+            CipherSuite::Unspecified => CipherSuite::AesGcm,
+            cipher => cipher,
+        });
+        if !self.default_key.is_empty() {
+            let key = Key::from_slice(self.default_key);
+            let key = key.ok_or(AccessGrantError::DefaultKey(self.default_key.len()))?;
+            store.set_default_key(Some(key));
+        }
+        for entry in self.entries {
+            let key = Key::from_slice(entry.key);
+            store.add(StoreEntry {
+                bucket: entry.bucket.to_vec(),
+                unencrypted_path: entry.unencrypted_path.to_vec(),
+                encrypted_path: entry.encrypted_path.to_vec(),
+                key: key.ok_or(AccessGrantError::EntryKey(entry.key.len()))?,
+                path_cipher: CipherSuite::from_number(entry.path_cipher),
+            })?;
+        }
+        Ok(store)
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn decode(message: &'a [u8]) -> Result<Self, WireError> {
+        let mut entry = Self::default();
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next()? {
+            match field.number {
+                1 => entry.bucket = field.bytes()?,
+                2 => entry.unencrypted_path = field.bytes()?,
+                3 => entry.encrypted_path = field.bytes()?,
+                4 => entry.key = field.bytes()?,
+                5 => entry.path_cipher = field.varint()?,
+                _ => {}
+            }
+        }
+        Ok(entry)
+    }
+}

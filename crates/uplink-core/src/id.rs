@@ -13,10 +13,10 @@
 
 use std::{fmt, str::FromStr};
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha512;
-
-use crate::base58::{self, Base58Error};
+use crate::{
+    base58::{self, Base58Error},
+    mac::hmac_sha512,
+};
 
 /// Identifies a satellite, storage node or client by its certificate authority's key.
 ///
@@ -107,11 +107,7 @@ impl PieceId {
     /// id this is: the first 32 bytes of HMAC-SHA512(root, node id ‖ number big-endian).
     #[must_use]
     pub fn derive(&self, node: &NodeId, piece_number: u32) -> Self {
-        let mut message = [0; 36];
-        let (id, number) = message.split_at_mut(32);
-        id.copy_from_slice(node.as_bytes());
-        number.copy_from_slice(&piece_number.to_be_bytes());
-        let mac = hmac_sha512(&self.0, &message);
+        let mac = hmac_sha512(&self.0, &[node.as_bytes(), &piece_number.to_be_bytes()]);
         let mut derived = [0; 32];
         derived.copy_from_slice(mac.split_at(32).0);
         Self(derived)
@@ -215,13 +211,6 @@ const MAX_NODE_ID_CHARACTERS: usize = 128;
 
 fn exact<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N], IdError> {
     bytes.try_into().map_err(|_| IdError::Length { what, length: bytes.len(), expected: N })
-}
-
-fn hmac_sha512(key: &[u8; 32], message: &[u8]) -> [u8; 64] {
-    #[allow(clippy::expect_used)] // HMAC takes keys of every length
-    let mut mac = Hmac::<Sha512>::new_from_slice(key).expect("any key length");
-    mac.update(message);
-    mac.finalize().into_bytes().into()
 }
 
 /// Writes RFC 4648 base 32 without padding.

@@ -16,3 +16,8 @@ pub mod order;
 pub mod policy;
 pub mod secret;
 pub mod signature;
+
+mod mac;
+mod wire;
+
+pub use wire::WireError;

@@ -1,1 +1,300 @@
-//! Under construction.
+//! Order limits, orders and piece hashes, and the signatures that make them worth something.
+//!
+//! A satellite signs an **order limit**: this client may move up to so many bytes of this piece to
+//! or from this node. The client pays the node out with **orders**, signed with the piece key named
+//! in the limit: so many bytes so far. Both ends of an upload sign a **piece hash**.
+//!
+//! | message | signed by | with |
+//! |---|---|---|
+//! | order limit | satellite | its identity's key ([`SigningKey`]) |
+//! | order | client | the [`PiecePrivateKey`] |
+//! | piece hash | client | the [`PiecePrivateKey`] |
+//! | piece hash | storage node | its identity's key ([`SigningKey`]) |
+//!
+//! What is signed is derived from the message as it was received, by [`signing_payload`]: fields
+//! this version does not know are signed too. So a received message must be kept and passed on as
+//! raw bytes; the types here are for reading and for making new ones.
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+mod payload;
+mod piece_key;
+
+#[cfg(test)]
+mod tests;
+
+use prost::Message;
+use prost_types::Timestamp;
+
+pub use self::{
+    payload::{MAX_MESSAGE_SIZE, Signed, signing_payload},
+    piece_key::{PieceKeyError, PiecePrivateKey, PiecePublicKey},
+};
+use crate::signature::{SignatureError, SigningKey, VerifyingKey};
+
+/// A satellite's permission to move a piece.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+#[allow(clippy::exhaustive_structs)] // a message of the network
+pub struct OrderLimit {
+    /// Unique number of 16 bytes; a node accepts it once.
+    #[prost(bytes = "vec", tag = "1")]
+    pub serial_number: Vec<u8>,
+    /// Node id of the satellite that signs.
+    #[prost(bytes = "vec", tag = "2")]
+    pub satellite_id: Vec<u8>,
+    /// Not used any more.
+    #[prost(bytes = "vec", tag = "3")]
+    pub deprecated_uplink_id: Vec<u8>,
+    /// Node id of the storage node the limit is for.
+    #[prost(bytes = "vec", tag = "4")]
+    pub storage_node_id: Vec<u8>,
+    /// Piece id, derived for this node.
+    #[prost(bytes = "vec", tag = "5")]
+    pub piece_id: Vec<u8>,
+    /// Most bytes that orders may add up to.
+    #[prost(int64, tag = "6")]
+    pub limit: i64,
+    /// What may be done.
+    #[prost(enumeration = "PieceAction", tag = "7")]
+    pub action: i32,
+    /// When the piece may be deleted; none or year 1 for never.
+    #[prost(message, optional, tag = "8")]
+    pub piece_expiration: Option<Timestamp>,
+    /// When the limit ends.
+    #[prost(message, optional, tag = "9")]
+    pub order_expiration: Option<Timestamp>,
+    /// Signature of the satellite over everything else.
+    #[prost(bytes = "vec", tag = "10")]
+    pub satellite_signature: Vec<u8>,
+    /// Not used any more: an encoded node address.
+    #[prost(bytes = "vec", optional, tag = "11")]
+    pub deprecated_satellite_address: Option<Vec<u8>>,
+    /// When the satellite made the limit.
+    #[prost(message, optional, tag = "12")]
+    pub order_creation: Option<Timestamp>,
+    /// Public piece key, 32 bytes: orders must be signed with its private half.
+    #[prost(bytes = "vec", tag = "13")]
+    pub uplink_public_key: Vec<u8>,
+    /// Names the satellite's key for the next field.
+    #[prost(bytes = "vec", tag = "14")]
+    pub encrypted_metadata_key_id: Vec<u8>,
+    /// The satellite's own note, opaque to everyone else.
+    #[prost(bytes = "vec", tag = "15")]
+    pub encrypted_metadata: Vec<u8>,
+}
+
+impl OrderLimit {
+    /// Signs as the satellite, replacing any earlier signature.
+    ///
+    /// # Errors
+    ///
+    /// When an id has a wrong length, or signing fails.
+    pub fn sign(&mut self, key: &SigningKey) -> Result<(), OrderError> {
+        let payload = signing_payload(&self.encode_to_vec(), Signed::OrderLimit)?;
+        self.satellite_signature = key.sign(&payload)?;
+        Ok(())
+    }
+
+    /// Decodes a received order limit after verifying the satellite's signature.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are malformed or the signature is not the satellite's.
+    pub fn verify(wire: &[u8], satellite: &VerifyingKey) -> Result<Self, OrderError> {
+        let payload = signing_payload(wire, Signed::OrderLimit)?;
+        let limit = Self::decode(wire).map_err(|_| OrderError::Malformed)?;
+        satellite.verify(&payload, &limit.satellite_signature)?;
+        Ok(limit)
+    }
+}
+
+/// A client's statement of how many bytes a node has moved for it so far.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+#[allow(clippy::exhaustive_structs)] // a message of the network
+pub struct Order {
+    /// Serial number of the limit.
+    #[prost(bytes = "vec", tag = "1")]
+    pub serial_number: Vec<u8>,
+    /// Bytes in all, growing with each order.
+    #[prost(int64, tag = "2")]
+    pub amount: i64,
+    /// Signature of the client over everything else.
+    #[prost(bytes = "vec", tag = "3")]
+    pub uplink_signature: Vec<u8>,
+}
+
+impl Order {
+    /// Signs as the client, replacing any earlier signature.
+    ///
+    /// # Errors
+    ///
+    /// When the serial number has a wrong length.
+    pub fn sign(&mut self, key: &PiecePrivateKey) -> Result<(), OrderError> {
+        let payload = signing_payload(&self.encode_to_vec(), Signed::Order)?;
+        self.uplink_signature = key.sign(&payload);
+        Ok(())
+    }
+
+    /// Decodes a received order after verifying the client's signature.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are malformed or hold unknown fields, or the signature is not the client's.
+    pub fn verify(wire: &[u8], uplink: &PiecePublicKey) -> Result<Self, OrderError> {
+        let payload = payload::without_unknown_fields(wire, Signed::Order)?;
+        let order = Self::decode(wire).map_err(|_| OrderError::Malformed)?;
+        uplink.verify(&payload, &order.uplink_signature)?;
+        Ok(order)
+    }
+}
+
+/// A statement of what a stored piece consists of.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+#[allow(clippy::exhaustive_structs)] // a message of the network
+pub struct PieceHash {
+    /// Piece id, derived for the node.
+    #[prost(bytes = "vec", tag = "1")]
+    pub piece_id: Vec<u8>,
+    /// Hash of the piece's bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub hash: Vec<u8>,
+    /// Signature of client or node over everything else.
+    #[prost(bytes = "vec", tag = "3")]
+    pub signature: Vec<u8>,
+    /// Bytes of the piece.
+    #[prost(int64, tag = "4")]
+    pub piece_size: i64,
+    /// Client: creation of the limit. Node: when it stored the piece.
+    #[prost(message, optional, tag = "5")]
+    pub timestamp: Option<Timestamp>,
+    /// How the hash was computed.
+    #[prost(enumeration = "PieceHashAlgorithm", tag = "6")]
+    pub hash_algorithm: i32,
+}
+
+impl PieceHash {
+    /// Signs as the client, replacing any earlier signature.
+    ///
+    /// # Errors
+    ///
+    /// When the piece id has a wrong length.
+    pub fn sign_as_uplink(&mut self, key: &PiecePrivateKey) -> Result<(), OrderError> {
+        let payload = signing_payload(&self.encode_to_vec(), Signed::PieceHash)?;
+        self.signature = key.sign(&payload);
+        Ok(())
+    }
+
+    /// Signs as the storage node, replacing any earlier signature.
+    ///
+    /// # Errors
+    ///
+    /// When the piece id has a wrong length, or signing fails.
+    pub fn sign_as_node(&mut self, key: &SigningKey) -> Result<(), OrderError> {
+        let payload = signing_payload(&self.encode_to_vec(), Signed::PieceHash)?;
+        self.signature = key.sign(&payload)?;
+        Ok(())
+    }
+
+    /// Decodes a received piece hash after verifying the client's signature.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are malformed or hold unknown fields, or the signature is not the client's.
+    pub fn verify_from_uplink(wire: &[u8], uplink: &PiecePublicKey) -> Result<Self, OrderError> {
+        let payload = payload::without_unknown_fields(wire, Signed::PieceHash)?;
+        let hash = Self::decode(wire).map_err(|_| OrderError::Malformed)?;
+        uplink.verify(&payload, &hash.signature)?;
+        Ok(hash)
+    }
+
+    /// Decodes a received piece hash after verifying the storage node's signature.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are malformed or hold unknown fields, or the signature is not the node's.
+    pub fn verify_from_node(wire: &[u8], node: &VerifyingKey) -> Result<Self, OrderError> {
+        let payload = payload::without_unknown_fields(wire, Signed::PieceHash)?;
+        let hash = Self::decode(wire).map_err(|_| OrderError::Malformed)?;
+        node.verify(&payload, &hash.signature)?;
+        Ok(hash)
+    }
+}
+
+/// What an order limit permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+#[allow(clippy::exhaustive_enums)] // unknown values stay numbers in the message
+pub enum PieceAction {
+    /// Nothing.
+    Invalid = 0,
+    /// Upload by a client.
+    Put = 1,
+    /// Download by a client.
+    Get = 2,
+    /// Download by an audit.
+    GetAudit = 3,
+    /// Download by repair.
+    GetRepair = 4,
+    /// Upload by repair.
+    PutRepair = 5,
+    /// Deletion.
+    Delete = 6,
+    /// Upload by a node that leaves the network.
+    PutGracefulExit = 7,
+}
+
+/// How a piece hash is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+#[allow(clippy::exhaustive_enums)] // unknown values stay numbers in the message
+pub enum PieceHashAlgorithm {
+    /// SHA-256.
+    Sha256 = 0,
+    /// BLAKE3 with 32 bytes of output.
+    Blake3 = 1,
+}
+
+/// Why a signed message is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OrderError {
+    /// The message is larger than [`MAX_MESSAGE_SIZE`].
+    #[error("signed message of {size} bytes is larger than {MAX_MESSAGE_SIZE}")]
+    MessageTooLarge {
+        /// Bytes of the message.
+        size: usize,
+    },
+    /// The bytes are no message of the expected kind.
+    #[error("malformed message")]
+    Malformed,
+    /// A field that may occur once occurs again.
+    #[error("field {field} occurs twice")]
+    RepeatedField {
+        /// The field number.
+        field: u32,
+    },
+    /// A piece key is refused, or its signature does not verify.
+    #[error("piece key: {0}")]
+    PieceKey(#[from] PieceKeyError),
+    /// An identity's signature does not verify, or could not be made.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A field has another type or length than it must.
+    #[error("field {field} has a wrong type or length")]
+    UnexpectedField {
+        /// The field number.
+        field: u32,
+    },
+    /// A field is unknown where unknown fields are refused.
+    #[error("message holds fields of an unknown kind")]
+    UnknownField,
+}

@@ -1,1 +1,33 @@
-//! uplink-rpc
+//! Messages, transports, peer identity and the piece client of uplink.
+//!
+//! ```text
+//!   client, satellite, storage node
+//!        │ typed calls                            serves typed calls ▲
+//!        ▼                                                           │
+//!   client (metainfo, contact, piecestore)              gen (service traits)
+//!        │                                                           │
+//!      pool ── dial ── tls ═══════ one TCP port ═══════ tls ── server
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`gen`](mod@gen) | messages and services of `proto/`, generated |
+//! | [`raw`] | signed messages whose received bytes survive |
+//! | [`tls`] | identities: certificates whose owner is a node id |
+//! | [`dial`], [`pool`] | address → authenticated connection within a deadline; connections kept |
+//! | [`client`] | generated clients with the network's message limits |
+//! | [`server`] | one listening port for all services of a process |
+//! | [`status`] | status codes ↔ typed failures |
+//! | [`piece`] | one piece up, one piece down |
+
+pub mod client;
+pub mod dial;
+#[path = "gen/mod.rs"]
+pub mod r#gen;
+pub mod piece;
+pub mod pool;
+pub mod raw;
+pub mod server;
+pub mod status;
+pub mod time;
+pub mod tls;

@@ -1,1 +1,168 @@
-//! Under construction.
+//! End-to-end encryption: from a passphrase to keys, and from keys to names, content and metadata.
+//!
+//! ```text
+//! passphrase ─ key::root_key ─► root key ─► store::EncryptionStore (which key governs which prefix)
+//!                                             │
+//!                      ┌──────────────────────┼────────────────────────┐
+//!                      ▼                      ▼                        ▼
+//!              path: object keys     path::content_key ─ wraps ─► random key per segment
+//!                                             │                        │
+//!                                             ▼                        ▼
+//!                                    metadata: envelope       content: blocks and nonces
+//! ```
+
+pub mod content;
+pub mod escape;
+pub mod key;
+pub mod metadata;
+pub mod nonce;
+pub mod path;
+pub mod store;
+
+mod aead;
+mod limit;
+
+use std::fmt;
+
+pub use content::ContentCipher;
+pub use key::Key;
+pub use limit::PathScope;
+pub use nonce::Nonce;
+pub use store::EncryptionStore;
+
+/// The algorithms that names, keys, content and metadata are encrypted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum CipherSuite {
+    /// 0: nothing was said.
+    Unspecified,
+    /// 1: no encryption.
+    Null,
+    /// 2: AES-256-GCM with the first 12 bytes of a nonce.
+    AesGcm,
+    /// 3: XSalsa20-Poly1305 as in NaCl's secretbox.
+    SecretBox,
+    /// A view on encrypted names as URL-safe Base64. It lives in memory only and has no number
+    /// that could be read from a message.
+    NullBase64Url,
+    /// 100: ChaCha20-Poly1305 (RFC 8439) with the first 12 bytes of a nonce, an extension of this
+    /// project for content.
+    ChaCha20Poly1305,
+    /// A number that is not known here.
+    Unknown(u8),
+}
+
+impl CipherSuite {
+    /// Reads the number of a suite; as everywhere in the network, only the low 8 bits count.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        match number as u8 {
+            0 => Self::Unspecified,
+            1 => Self::Null,
+            2 => Self::AesGcm,
+            3 => Self::SecretBox,
+            100 => Self::ChaCha20Poly1305,
+            unknown => Self::Unknown(unknown),
+        }
+    }
+
+    /// Returns the number of the suite for messages; 0 for the in-memory view.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Unspecified | Self::NullBase64Url => 0,
+            Self::Null => 1,
+            Self::AesGcm => 2,
+            Self::SecretBox => 3,
+            Self::ChaCha20Poly1305 => 100,
+            Self::Unknown(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for CipherSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unspecified => f.write_str("unspecified"),
+            Self::Null => f.write_str("null"),
+            Self::AesGcm => f.write_str("AES-256-GCM"),
+            Self::SecretBox => f.write_str("XSalsa20-Poly1305"),
+            Self::NullBase64Url => f.write_str("null-base64url"),
+            Self::ChaCha20Poly1305 => f.write_str("ChaCha20-Poly1305"),
+            Self::Unknown(number) => write!(f, "unknown suite {number}"),
+        }
+    }
+}
+
+/// Suite and block size of an object's content, as the object carries them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EncryptionParameters {
+    /// The suite of content, wrapped keys and metadata.
+    pub suite: CipherSuite,
+    /// Size of one encrypted block in bytes, tag included.
+    pub block_size: u32,
+}
+
+impl EncryptionParameters {
+    /// What this client writes unless it is told otherwise: AES-256-GCM in blocks of 7,424 bytes,
+    /// 29 shares of 256.
+    pub const DEFAULT: Self = Self { suite: CipherSuite::AesGcm, block_size: 7424 };
+
+    /// Accepts a block size that leaves room beside the tag and is at most 16 MiB.
+    pub fn new(suite: CipherSuite, block_size: i64) -> Result<Self, EncryptionError> {
+        match u32::try_from(block_size) {
+            Ok(size) if size > TAG_SIZE as u32 && size <= MAX_BLOCK_SIZE => {
+                Ok(Self { suite, block_size: size })
+            }
+            _ => Err(EncryptionError::BlockSize(block_size)),
+        }
+    }
+
+    /// Packs the parameters as a satellite's database keeps them: byte 0 the suite, bytes 1 to 4
+    /// the block size, little-endian.
+    #[must_use]
+    pub const fn to_i64(self) -> i64 {
+        self.suite.number() as i64 | ((self.block_size as i64) << 8)
+    }
+
+    /// Unpacks what [`to_i64`](Self::to_i64) packed. The value comes from one's own database, so
+    /// that an unset block size (0) is returned as it is.
+    #[must_use]
+    pub const fn from_i64(packed: i64) -> Self {
+        Self { suite: CipherSuite::from_number(packed as u64), block_size: (packed >> 8) as u32 }
+    }
+}
+
+/// Why something could not be encrypted or decrypted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncryptionError {
+    /// The suite is not implemented or not fit for the purpose.
+    #[error("encryption with {0} is not supported")]
+    Unsupported(CipherSuite),
+    /// The null suite where the caller did not allow unencrypted content.
+    #[error("unencrypted content is refused")]
+    Unencrypted,
+    /// The encrypted block size is not larger than the tag, or larger than 16 MiB.
+    #[error("encrypted block size {0} is out of range")]
+    BlockSize(i64),
+    /// A buffer's length does not fit the operation.
+    #[error("buffer of {actual} bytes where {expected} are needed")]
+    Length {
+        /// Bytes needed.
+        expected: usize,
+        /// Bytes given.
+        actual: usize,
+    },
+    /// The data was not made with this key and nonce, or was changed since.
+    #[error("decryption failed: wrong encryption key or damaged data")]
+    Decryption,
+    /// A wrapped key does not have the length of one.
+    #[error("encrypted key has {0} bytes instead of 48")]
+    WrappedKey(usize),
+}
+
+/// Bytes that authentication adds to each sealed block, in all suites but the null suite.
+pub const TAG_SIZE: usize = 16;
+const MAX_BLOCK_SIZE: u32 = 16 << 20;

@@ -5,7 +5,7 @@ use super::*;
 /// Pads by appending bytes until the rules hold.
 fn padded_bytes(data_len: u64, block: u64) -> u64 {
     let mut length = data_len + 4;
-    while length % block != 0 {
+    while !length.is_multiple_of(block) {
         length += 1;
     }
     length

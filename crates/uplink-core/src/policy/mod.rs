@@ -1,1 +1,3 @@
-//! Under construction.
+//! State machines of transfers: functions of (state, event, now), without clock or socket.
+
+pub mod order_step;

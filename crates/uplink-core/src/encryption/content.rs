@@ -1,0 +1,177 @@
+//! Encryption of content in blocks, and of small things in one piece.
+//!
+//! A segment is its data followed by padding, cut into blocks that are sealed one by one: block *i*
+//! with the nonce *start + i*. The padding is zero bytes and its own total length as a 32-bit
+//! big-endian number, so that it takes 4 bytes or more and empty data still gives one block. Any
+//! run of blocks can be opened alone. An inline segment is sealed in one piece without padding.
+
+use super::{
+    CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE, aead::Aead, nonce::segment_start_nonce,
+};
+use crate::id::SegmentPosition;
+
+/// A content key prepared for one segment: seals and opens blocks in the caller's buffers.
+///
+/// Block sizes are those of **encrypted** blocks, as objects carry them: a block of plaintext is
+/// smaller by [`overhead`](Self::overhead).
+pub struct ContentCipher {
+    aead: Aead,
+    suite: CipherSuite,
+}
+
+impl ContentCipher {
+    /// Prepares a key. The null suite is refused: whoever tells the suite could otherwise turn
+    /// encryption off.
+    pub fn new(suite: CipherSuite, key: &Key) -> Result<Self, EncryptionError> {
+        match suite {
+            CipherSuite::Null => Err(EncryptionError::Unencrypted),
+            suite => Self::allow_unencrypted(suite, key),
+        }
+    }
+
+    /// Prepares a key for a caller who has explicitly asked for content without encryption.
+    pub fn allow_unencrypted(suite: CipherSuite, key: &Key) -> Result<Self, EncryptionError> {
+        Ok(Self { aead: Aead::new(suite, key)?, suite })
+    }
+
+    /// Returns the suite in use.
+    #[must_use]
+    pub const fn suite(&self) -> CipherSuite {
+        self.suite
+    }
+
+    /// Returns the bytes that sealing adds to each block.
+    #[must_use]
+    pub const fn overhead(&self) -> usize {
+        self.aead.overhead()
+    }
+
+    /// Returns the plaintext size of blocks of `block_size` encrypted bytes.
+    pub fn plain_block_size(&self, block_size: usize) -> Result<usize, EncryptionError> {
+        match block_size.checked_sub(TAG_SIZE) {
+            Some(1..) => Ok(block_size - self.overhead()),
+            _ => Err(EncryptionError::BlockSize(block_size as i64)),
+        }
+    }
+
+    /// Seals one block into `out`, which is longer by the overhead.
+    pub fn seal_block(
+        &self,
+        start: &Nonce,
+        index: u64,
+        plain: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        self.aead.seal_into(start, index, plain, out)
+    }
+
+    /// Opens one block into `out`, which is shorter by the overhead. After an error `out` holds no
+    /// plaintext of that block.
+    pub fn open_block(
+        &self,
+        start: &Nonce,
+        index: u64,
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        self.aead.open_into(start, index, sealed, out)
+    }
+
+    /// Seals a run of whole blocks, the first of which is block `first` of the segment. `out` takes
+    /// as many encrypted blocks as `plain` holds plain ones.
+    pub fn seal_blocks(
+        &self,
+        start: &Nonce,
+        first: u64,
+        block_size: usize,
+        plain: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        let plain_size = self.plain_block_size(block_size)?;
+        whole_blocks(plain.len(), plain_size, out.len(), block_size)?;
+        let blocks = plain.chunks_exact(plain_size).zip(out.chunks_exact_mut(block_size));
+        for (index, (plain, out)) in (first..).zip(blocks) {
+            self.seal_block(start, index, plain, out)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a run of whole blocks, the first of which is block `first` of the segment. `out` takes
+    /// as many plain blocks as `sealed` holds encrypted ones. After an error the blocks before the
+    /// bad one are in `out` and authentic; treat all of it as unread.
+    pub fn open_blocks(
+        &self,
+        start: &Nonce,
+        first: u64,
+        block_size: usize,
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        let plain_size = self.plain_block_size(block_size)?;
+        whole_blocks(sealed.len(), block_size, out.len(), plain_size)?;
+        let blocks = sealed.chunks_exact(block_size).zip(out.chunks_exact_mut(plain_size));
+        for (index, (sealed, out)) in (first..).zip(blocks) {
+            self.open_block(start, index, sealed, out)?;
+        }
+        Ok(())
+    }
+
+    /// Seals an inline segment or another small thing in one piece. Empty stays empty.
+    pub fn seal_whole(&self, nonce: &Nonce, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
+        if plain.is_empty() { Ok(Vec::new()) } else { self.aead.seal(nonce, plain) }
+    }
+
+    /// Opens what [`seal_whole`](Self::seal_whole) sealed.
+    pub fn open_whole(&self, nonce: &Nonce, sealed: &[u8]) -> Result<Vec<u8>, EncryptionError> {
+        if sealed.is_empty() { Ok(Vec::new()) } else { self.aead.open(nonce, sealed) }
+    }
+}
+
+impl std::fmt::Debug for ContentCipher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContentCipher").field("suite", &self.suite).finish_non_exhaustive()
+    }
+}
+
+/// Appends the padding of `data_len` bytes of data to a buffer that ends with their end, so that
+/// the whole is a multiple of `block` bytes, where `block` is the size of a plain block or stripe.
+pub fn append_padding(buffer: &mut Vec<u8>, data_len: u64, block: u64) {
+    let length = padding_length(data_len, block);
+    buffer.resize(buffer.len() + length as usize - PADDING_COUNTER, 0);
+    buffer.extend_from_slice(&(length as u32).to_be_bytes());
+}
+
+/// Returns the nonce of the first block of a segment, or of an inline segment.
+#[must_use]
+pub fn start_nonce(position: SegmentPosition) -> Nonce {
+    segment_start_nonce(position)
+}
+
+/// Padding ends with its length in this many bytes.
+const PADDING_COUNTER: usize = 4;
+
+fn padding_length(data_len: u64, block: u64) -> u64 {
+    let minimum = PADDING_COUNTER as u64;
+    match (data_len + minimum) % block {
+        0 => minimum,
+        over => minimum + block - over,
+    }
+}
+
+fn whole_blocks(
+    from: usize,
+    from_block: usize,
+    to: usize,
+    to_block: usize,
+) -> Result<(), EncryptionError> {
+    let blocks = from / from_block;
+    if !from.is_multiple_of(from_block) {
+        return Err(EncryptionError::Length { expected: (blocks + 1) * from_block, actual: from });
+    }
+    match blocks.checked_mul(to_block) {
+        Some(expected) if expected == to => Ok(()),
+        expected => {
+            Err(EncryptionError::Length { expected: expected.unwrap_or(usize::MAX), actual: to })
+        }
+    }
+}

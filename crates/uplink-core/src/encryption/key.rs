@@ -1,0 +1,186 @@
+//! Keys: from a passphrase to the root key, from key to key, and keys wrapped by keys.
+
+use std::fmt;
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use zeroize::Zeroizing;
+
+use super::{CipherSuite, EncryptionError, Nonce, TAG_SIZE, aead::Aead};
+use crate::{
+    mac::{hmac_sha256, hmac_sha512},
+    secret::Secret,
+};
+
+/// A 32-byte encryption key: wiped on drop, never shown, compared in constant time.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Secret<[u8; Self::SIZE]>);
+
+impl Key {
+    /// Bytes of a key.
+    pub const SIZE: usize = 32;
+    /// Bytes of a key wrapped by [`wrap_key`].
+    pub const WRAPPED_SIZE: usize = Self::SIZE + TAG_SIZE;
+
+    /// Wraps the bytes of a key.
+    #[must_use]
+    pub const fn new(bytes: [u8; Self::SIZE]) -> Self {
+        Self(Secret::new(bytes))
+    }
+
+    /// Takes a key from bytes of unknown length; `None` unless there are exactly 32.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::new)
+    }
+
+    /// Makes a key of bytes of any length, as callers of the public libraries may pass them: cut
+    /// to 32 bytes, or filled up with zeros.
+    #[must_use]
+    pub fn from_raw(bytes: &[u8]) -> Self {
+        let mut key = Self::new([0; Self::SIZE]);
+        for (to, from) in key.0.expose_mut().iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        key
+    }
+
+    /// Lends the plain bytes.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; Self::SIZE] {
+        self.0.expose()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(redacted)")
+    }
+}
+
+/// Lanes with which every access grant is made from a passphrase. The number changes the result.
+pub const ACCESS_LANES: u32 = 8;
+/// Lanes of [`derive_encryption_key`].
+const DERIVE_LANES: u32 = 1;
+/// Argon2 needs 8 blocks of memory for each lane.
+const MAX_LANES: u32 = MEMORY_KIB / 8;
+const MEMORY_KIB: u32 = 64 << 10;
+const PASSES: u32 = 1;
+
+/// Derives a root key from a passphrase, a salt of any length and a path, which is empty in all
+/// known uses, with Argon2id (1 pass, 64 MiB).
+///
+/// Takes about a tenth of a second and 64 MiB, which are wiped afterwards; call it where blocking
+/// is fine. The passphrase is taken as it is: no trimming, no Unicode normalisation.
+pub fn root_key(passphrase: &[u8], salt: &[u8], path: &[u8], lanes: u32) -> Result<Key, KeyError> {
+    if lanes == 0 || lanes > MAX_LANES {
+        return Err(KeyError::Lanes(lanes));
+    }
+    let mixed = Zeroizing::new(hmac_sha256(passphrase, &[salt]));
+    let path_salt = Zeroizing::new(hmac_sha256(mixed.as_slice(), &[path]));
+    let params = Params::new(MEMORY_KIB, PASSES, lanes, Some(Key::SIZE));
+    let params = params.map_err(|_| KeyError::Lanes(lanes))?;
+    let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
+    let mut key = Key::new([0; Key::SIZE]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(
+            passphrase,
+            path_salt.as_slice(),
+            key.0.expose_mut(),
+            memory.as_mut_slice(),
+        )
+        .map_err(|_| KeyError::Passphrase)?;
+    Ok(key)
+}
+
+/// Derives a key for one user of an application from a passphrase, with one lane, as
+/// `derive_encryption_key` of all public libraries does.
+pub fn derive_encryption_key(passphrase: &[u8], salt: &[u8]) -> Result<Key, KeyError> {
+    root_key(passphrase, salt, b"", DERIVE_LANES)
+}
+
+/// Why a key could not be derived from a passphrase.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The number of lanes is 0 or needs more memory than is used.
+    #[error("key derivation with {0} lanes is not possible")]
+    Lanes(u32),
+    /// The passphrase is longer than the algorithm takes (4 GiB).
+    #[error("passphrase is too long")]
+    Passphrase,
+}
+
+/// Derives a key from a key: the first 32 bytes of HMAC-SHA512(key, message).
+#[must_use]
+pub fn derive_key(key: &Key, message: &[u8]) -> Key {
+    derive_from_parts(key, &[message])
+}
+
+/// Derives the key below `key` for one component of a path, or for a bucket below the root key.
+#[must_use]
+pub fn component_key(key: &Key, component: &[u8]) -> Key {
+    derive_from_parts(key, &[b"path:", component])
+}
+
+/// Derives the key that wraps the segment keys and the metadata key of the object whose path key
+/// this is.
+#[must_use]
+pub fn content_key_of(path_key: &Key) -> Key {
+    derive_key(path_key, b"content")
+}
+
+/// Derives the key that seals the ETag of a part from the key of the part's last segment.
+#[must_use]
+pub fn part_etag_key(segment_key: &Key) -> Key {
+    derive_key(segment_key, b"storj-etag-v1")
+}
+
+/// Derives the nonce of a path component from the key derived for that component.
+#[must_use]
+pub fn path_nonce(component_key: &Key) -> Nonce {
+    let mac = Zeroizing::new(hmac_sha512(component_key.expose(), &[b"nonce"]));
+    let mut nonce = [0; Nonce::SIZE];
+    nonce.copy_from_slice(mac.split_at(Nonce::SIZE).0);
+    Nonce::new(nonce)
+}
+
+/// Seals a key with a key, with the suite of the object it belongs to. A nonce must not be used
+/// twice with one wrapping key: draw it at random.
+pub fn wrap_key(
+    suite: CipherSuite,
+    wrapping_key: &Key,
+    nonce: &Nonce,
+    key: &Key,
+) -> Result<[u8; Key::WRAPPED_SIZE], EncryptionError> {
+    let mut wrapped = [0; Key::WRAPPED_SIZE];
+    wrapping(suite, wrapping_key)?.seal_into(nonce, 0, key.expose(), &mut wrapped)?;
+    Ok(wrapped)
+}
+
+/// Opens a key that [`wrap_key`] sealed. Anything but exactly 48 bytes is refused, so that an empty
+/// answer of a peer never becomes a key.
+pub fn unwrap_key(
+    suite: CipherSuite,
+    wrapping_key: &Key,
+    nonce: &Nonce,
+    wrapped: &[u8],
+) -> Result<Key, EncryptionError> {
+    if wrapped.len() != Key::WRAPPED_SIZE {
+        return Err(EncryptionError::WrappedKey(wrapped.len()));
+    }
+    let mut key = Key::new([0; Key::SIZE]);
+    wrapping(suite, wrapping_key)?.open_into(nonce, 0, wrapped, key.0.expose_mut())?;
+    Ok(key)
+}
+
+fn wrapping(suite: CipherSuite, key: &Key) -> Result<Aead, EncryptionError> {
+    match suite {
+        CipherSuite::Null => Err(EncryptionError::Unencrypted),
+        suite => Aead::new(suite, key),
+    }
+}
+
+fn derive_from_parts(key: &Key, parts: &[&[u8]]) -> Key {
+    let mac = Zeroizing::new(hmac_sha512(key.expose(), parts));
+    Key::from_raw(mac.as_slice())
+}

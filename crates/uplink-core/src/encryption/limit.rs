@@ -1,0 +1,90 @@
+//! Narrowing a store to what an API key allows, so that a shared grant holds no other keys.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::{
+    CipherSuite, EncryptionStore, Key,
+    path::{PathError, decrypt_path, path_key},
+    store::StoreEntry,
+};
+
+/// A bucket and an encrypted prefix in it, as caveats allow them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathScope {
+    /// Name of the bucket.
+    pub bucket: Vec<u8>,
+    /// Prefix of encrypted object keys, compared byte by byte; empty for the whole bucket.
+    pub encrypted_path_prefix: Vec<u8>,
+}
+
+impl EncryptionStore {
+    /// Returns the store that goes with an API key whose caveats allow these groups of paths, one
+    /// group per caveat that names paths.
+    ///
+    /// Without groups nothing changes. Otherwise the default key is replaced by the keys of those
+    /// paths that every group covers and that this store can reach; keys deeper inside such a path
+    /// are not carried over. Paths that cannot be decrypted are left out silently: a narrower
+    /// grant is safe, a refused one would be useless.
+    #[must_use]
+    pub fn limit_to(&self, groups: &[&[PathScope]]) -> Self {
+        if groups.is_empty() {
+            return self.clone();
+        }
+        let covers: Vec<_> = groups.iter().map(|group| Cover::new(group)).collect();
+        let mut limited = Self::new();
+        limited.set_default_path_cipher(self.default_path_cipher());
+        let mut seen = HashSet::new();
+        for scope in groups.iter().copied().flatten() {
+            if seen.insert(scope) && covers.iter().all(|cover| cover.contains(scope)) {
+                if let Ok(entry) = self.entry_at(scope) {
+                    // One that does not fit beside an earlier entry is left out as well.
+                    let _ = limited.add(entry);
+                }
+            }
+        }
+        limited
+    }
+
+    fn entry_at(&self, scope: &PathScope) -> Result<StoreEntry, PathError> {
+        let PathScope { bucket, encrypted_path_prefix } = scope;
+        let unencrypted_path = decrypt_path(self, bucket, encrypted_path_prefix)?;
+        let key: Key = path_key(self, bucket, &unencrypted_path)?;
+        let base = self.lookup_encrypted(bucket, encrypted_path_prefix).base;
+        let path_cipher: CipherSuite = base.ok_or(PathError::DecryptionBase)?.path_cipher;
+        Ok(StoreEntry {
+            bucket: bucket.clone(),
+            unencrypted_path,
+            encrypted_path: encrypted_path_prefix.clone(),
+            key,
+            path_cipher,
+        })
+    }
+}
+
+/// The paths of one group without those that another one of the group covers. Comparing each path
+/// with each other would take minutes for the largest grants.
+struct Cover<'a>(BTreeMap<&'a [u8], BTreeSet<&'a [u8]>>);
+
+impl<'a> Cover<'a> {
+    fn new(group: &'a [PathScope]) -> Self {
+        let mut sorted: Vec<_> = group.iter().collect();
+        sorted.sort();
+        let mut cover = Self(BTreeMap::new());
+        for scope in sorted {
+            // All that a prefix covers sorts right after it.
+            if !cover.contains(scope) {
+                let prefixes = cover.0.entry(&scope.bucket).or_default();
+                prefixes.insert(&scope.encrypted_path_prefix);
+            }
+        }
+        cover
+    }
+
+    fn contains(&self, scope: &PathScope) -> bool {
+        let path = scope.encrypted_path_prefix.as_slice();
+        self.0
+            .get(scope.bucket.as_slice())
+            .and_then(|prefixes| prefixes.range(..=path).next_back())
+            .is_some_and(|prefix| path.starts_with(prefix))
+    }
+}

@@ -1,0 +1,409 @@
+//! The encrypted envelope around an object's metadata.
+//!
+//! ```text
+//! custom metadata ─ SerializableMeta ─► StreamInfo{sizes, count, seal, metadata}
+//!                                          │ sealed under a random metadata key, zero nonce
+//!                                          ▼
+//!                     StreamMeta{encrypted_stream_info}     ETag: same key, nonce 1
+//!                     metadata key: wrapped under the object's content key, random nonce
+//! ```
+//!
+//! Beyond the fields of the public network this client writes the number of segments and the object
+//! seal into the `StreamInfo`; others skip what they do not know.
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+use std::collections::BTreeMap;
+
+use zeroize::Zeroizing;
+
+use super::{
+    CipherSuite, ContentCipher, EncryptionError, Key, Nonce,
+    key::{part_etag_key, unwrap_key, wrap_key},
+};
+use crate::{
+    id::SegmentPosition,
+    wire::{Reader, WireError, put_bytes, put_int64, put_message},
+};
+
+/// What the writer of an object says about it under encryption: the only description of an object
+/// that its satellite cannot forge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct StreamInfo {
+    /// Number of segments, if the writer recorded it; 0 otherwise.
+    pub number_of_segments: i64,
+    /// Plain size of every segment but the last, or 0 for multipart objects.
+    pub segments_size: i64,
+    /// Plain size of the last segment, or 0 for multipart objects.
+    pub last_segment_size: i64,
+    /// Custom metadata.
+    pub metadata: CustomMetadata,
+    /// The seal over all segments, if the writer made one; see [`object_seal`].
+    pub object_seal: Option<[u8; 32]>,
+}
+
+impl StreamInfo {
+    /// Serializes deterministically.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = Vec::new();
+        put_int64(&mut message, 1, self.number_of_segments);
+        put_int64(&mut message, 2, self.segments_size);
+        put_int64(&mut message, 3, self.last_segment_size);
+        put_bytes(&mut message, 4, &self.metadata.encode());
+        if let Some(seal) = &self.object_seal {
+            put_bytes(&mut message, OBJECT_SEAL_FIELD, seal);
+        }
+        message
+    }
+
+    /// Reads a serialized form. A seal of another length than 32 bytes is an error.
+    pub fn decode(message: &[u8]) -> Result<Self, MetadataError> {
+        let mut info = Self::default();
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next()? {
+            match field.number {
+                1 => info.number_of_segments = field.int64()?,
+                2 => info.segments_size = field.int64()?,
+                3 => info.last_segment_size = field.int64()?,
+                4 => info.metadata = CustomMetadata::decode(field.bytes()?)?,
+                OBJECT_SEAL_FIELD => {
+                    let seal = field.bytes()?.try_into().map_err(|_| MetadataError::SealLength)?;
+                    info.object_seal = Some(seal);
+                }
+                _ => {}
+            }
+        }
+        Ok(info)
+    }
+}
+
+/// Custom metadata of an object: text keys with text values, serialized in the order of the keys.
+///
+/// Rules for new metadata (no empty key, no NUL) are the business of whoever accepts it from a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CustomMetadata(BTreeMap<String, String>);
+
+impl CustomMetadata {
+    /// Wraps a map.
+    #[must_use]
+    pub const fn new(entries: BTreeMap<String, String>) -> Self {
+        Self(entries)
+    }
+
+    /// Lends the entries.
+    #[must_use]
+    pub const fn entries(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    /// Returns the entries.
+    #[must_use]
+    pub fn into_entries(self) -> BTreeMap<String, String> {
+        self.0
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut message = Vec::new();
+        for (key, value) in &self.0 {
+            let mut entry = Vec::new();
+            put_bytes(&mut entry, 1, key.as_bytes());
+            put_bytes(&mut entry, 2, value.as_bytes());
+            put_message(&mut message, 2, &entry);
+        }
+        message
+    }
+
+    /// Reads the serialized form. The content type, a field of its own in old objects, appears under
+    /// the key `content-type` unless that is set.
+    fn decode(message: &[u8]) -> Result<Self, WireError> {
+        let mut content_type = "";
+        let mut entries = BTreeMap::new();
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next()? {
+            match field.number {
+                1 => content_type = field.text()?,
+                2 => {
+                    let (key, value) = map_entry(field.bytes()?)?;
+                    entries.insert(key.to_owned(), value.to_owned());
+                }
+                _ => {}
+            }
+        }
+        if !content_type.is_empty() {
+            entries.entry("content-type".to_owned()).or_insert_with(|| content_type.to_owned());
+        }
+        Ok(Self(entries))
+    }
+}
+
+fn map_entry(message: &[u8]) -> Result<(&str, &str), WireError> {
+    let (mut key, mut value) = ("", "");
+    let mut reader = Reader::new(message);
+    while let Some(field) = reader.next()? {
+        match field.number {
+            1 => key = field.text()?,
+            2 => value = field.text()?,
+            _ => {}
+        }
+    }
+    Ok((key, value))
+}
+
+/// The clear envelope: what a satellite stores, and what it adds when it returns an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct StreamMeta {
+    /// The sealed [`StreamInfo`].
+    pub encrypted_stream_info: Vec<u8>,
+    /// Number of the cipher suite, filled by satellites.
+    pub encryption_type: i32,
+    /// Encrypted block size, filled by satellites.
+    pub encryption_block_size: i32,
+    /// The wrapped metadata key as old clients expect it, filled by satellites.
+    pub last_segment_meta: Option<SegmentMeta>,
+    /// Number of segments, filled by satellites.
+    pub number_of_segments: i64,
+}
+
+/// A wrapped metadata key with its nonce, as parts of a [`StreamMeta`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct SegmentMeta {
+    /// The wrapped key.
+    pub encrypted_key: Vec<u8>,
+    /// The nonce of the wrapping.
+    pub key_nonce: Vec<u8>,
+}
+
+impl StreamMeta {
+    /// Serializes the envelope.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = Vec::new();
+        put_bytes(&mut message, 1, &self.encrypted_stream_info);
+        put_int64(&mut message, 2, self.encryption_type.into());
+        put_int64(&mut message, 3, self.encryption_block_size.into());
+        if let Some(segment) = &self.last_segment_meta {
+            let mut inner = Vec::new();
+            put_bytes(&mut inner, 1, &segment.encrypted_key);
+            put_bytes(&mut inner, 2, &segment.key_nonce);
+            put_message(&mut message, 4, &inner);
+        }
+        put_int64(&mut message, 5, self.number_of_segments);
+        message
+    }
+
+    /// Reads an envelope.
+    pub fn decode(message: &[u8]) -> Result<Self, WireError> {
+        let mut meta = Self::default();
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next()? {
+            match field.number {
+                1 => meta.encrypted_stream_info = field.bytes()?.to_vec(),
+                2 => meta.encryption_type = field.int32()?,
+                3 => meta.encryption_block_size = field.int32()?,
+                4 => {
+                    let segment = meta.last_segment_meta.get_or_insert_default();
+                    segment.merge(field.bytes()?)?;
+                }
+                5 => meta.number_of_segments = field.int64()?,
+                _ => {}
+            }
+        }
+        Ok(meta)
+    }
+}
+
+impl SegmentMeta {
+    fn merge(&mut self, message: &[u8]) -> Result<(), WireError> {
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.next()? {
+            match field.number {
+                1 => self.encrypted_key = field.bytes()?.to_vec(),
+                2 => self.key_nonce = field.bytes()?.to_vec(),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The four values of an object that hold its metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SealedMetadata {
+    /// A serialized [`StreamMeta`] with nothing but the sealed stream info.
+    pub encrypted_metadata: Vec<u8>,
+    /// The metadata key, wrapped under the object's content key.
+    pub encrypted_metadata_key: [u8; Key::WRAPPED_SIZE],
+    /// The nonce of that wrapping.
+    pub metadata_key_nonce: Nonce,
+    /// The sealed ETag; empty if there is none.
+    pub encrypted_etag: Vec<u8>,
+}
+
+/// Keys of one metadata envelope.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_structs)]
+pub struct MetadataKeys<'a> {
+    /// Suite of the object.
+    pub suite: CipherSuite,
+    /// The object's content key.
+    pub content_key: &'a Key,
+    /// The metadata key: random, and used for this envelope only.
+    pub metadata_key: &'a Key,
+    /// The nonce that wraps the metadata key: random.
+    pub metadata_key_nonce: Nonce,
+}
+
+impl MetadataKeys<'_> {
+    /// Seals the stream info and the ETag, which may be empty.
+    pub fn seal(&self, info: &StreamInfo, etag: &[u8]) -> Result<SealedMetadata, EncryptionError> {
+        let cipher = ContentCipher::new(self.suite, self.metadata_key)?;
+        let info = Zeroizing::new(info.encode());
+        // Not `seal_whole`: also an empty stream info must be authenticated.
+        let encrypted_stream_info = seal_always(&cipher, &Nonce::ZERO, &info)?;
+        let encrypted_metadata =
+            StreamMeta { encrypted_stream_info, ..StreamMeta::default() }.encode();
+        Ok(SealedMetadata {
+            encrypted_metadata,
+            encrypted_metadata_key: wrap_key(
+                self.suite,
+                self.content_key,
+                &self.metadata_key_nonce,
+                self.metadata_key,
+            )?,
+            metadata_key_nonce: self.metadata_key_nonce,
+            encrypted_etag: cipher.seal_whole(&Nonce::ONE, etag)?,
+        })
+    }
+}
+
+/// Metadata as a satellite returned it, with the suite of the object.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::exhaustive_structs)]
+pub struct EncryptedMetadata<'a> {
+    /// Suite of the object, already checked against what the caller permits.
+    pub suite: CipherSuite,
+    /// The sealed stream info out of a [`StreamMeta`]; may be empty.
+    pub encrypted_stream_info: &'a [u8],
+    /// The wrapped metadata key; may be empty.
+    pub encrypted_metadata_key: &'a [u8],
+    /// The nonce of the wrapping; may be empty.
+    pub metadata_key_nonce: &'a [u8],
+    /// The sealed ETag; may be empty.
+    pub encrypted_etag: &'a [u8],
+}
+
+/// Opened metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenedMetadata {
+    /// The stream info.
+    pub stream_info: StreamInfo,
+    /// The ETag; empty if there is none.
+    pub etag: Vec<u8>,
+}
+
+impl EncryptedMetadata<'_> {
+    /// Opens metadata with the object's content key.
+    ///
+    /// `None` means that the object has none, which is so only if there is neither data nor key.
+    /// Data without a key, or a key of the wrong length, is an error: it is never opened with a key
+    /// made of nothing.
+    pub fn open(&self, content_key: &Key) -> Result<Option<OpenedMetadata>, MetadataError> {
+        if self.encrypted_stream_info.is_empty()
+            && self.encrypted_etag.is_empty()
+            && self.encrypted_metadata_key.is_empty()
+        {
+            return Ok(None);
+        }
+        let nonce = Nonce::from_slice(self.metadata_key_nonce);
+        let nonce = nonce.ok_or(MetadataError::Nonce(self.metadata_key_nonce.len()))?;
+        let key = unwrap_key(self.suite, content_key, &nonce, self.encrypted_metadata_key)?;
+        let cipher = ContentCipher::new(self.suite, &key)?;
+        let info = Zeroizing::new(cipher.open_whole(&Nonce::ZERO, self.encrypted_stream_info)?);
+        Ok(Some(OpenedMetadata {
+            stream_info: StreamInfo::decode(&info)?,
+            etag: cipher.open_whole(&Nonce::ONE, self.encrypted_etag)?,
+        }))
+    }
+}
+
+/// Seals the ETag of a part under a key derived from that of the part's last segment.
+pub fn seal_part_etag(
+    suite: CipherSuite,
+    segment_key: &Key,
+    etag: &[u8],
+) -> Result<Vec<u8>, EncryptionError> {
+    ContentCipher::new(suite, &part_etag_key(segment_key))?.seal_whole(&Nonce::ZERO, etag)
+}
+
+/// Opens what [`seal_part_etag`] sealed.
+pub fn open_part_etag(
+    suite: CipherSuite,
+    segment_key: &Key,
+    sealed: &[u8],
+) -> Result<Vec<u8>, EncryptionError> {
+    ContentCipher::new(suite, &part_etag_key(segment_key))?.open_whole(&Nonce::ZERO, sealed)
+}
+
+/// Computes the object seal: BLAKE3 in key-derivation mode over part, index, plain size and content
+/// key of every segment in order.
+///
+/// Whoever holds the keys can tell with it that no segment was cut off, added, exchanged or taken
+/// from another version. It stays valid when keys are wrapped anew, as copy and move do.
+pub fn object_seal<'a>(
+    segments: impl IntoIterator<Item = (SegmentPosition, u64, &'a Key)>,
+) -> [u8; 32] {
+    let mut hasher = Zeroizing::new(blake3::Hasher::new_derive_key(OBJECT_SEAL_CONTEXT));
+    for (position, plain_size, key) in segments {
+        hasher.update(&position.part.to_be_bytes());
+        hasher.update(&position.index.to_be_bytes());
+        hasher.update(&plain_size.to_be_bytes());
+        hasher.update(key.expose());
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// Why metadata could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// The cipher failed, or a length is wrong.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    /// A message inside is malformed.
+    #[error("malformed object metadata: {0}")]
+    Message(#[from] WireError),
+    /// The nonce is not 24 bytes long.
+    #[error("metadata key nonce has {0} bytes instead of 24")]
+    Nonce(usize),
+    /// The object seal is not 32 bytes long.
+    #[error("object seal does not have 32 bytes")]
+    SealLength,
+}
+
+const OBJECT_SEAL_FIELD: u32 = 100;
+const OBJECT_SEAL_CONTEXT: &str = "uplink object seal v1";
+
+fn seal_always(
+    cipher: &ContentCipher,
+    nonce: &Nonce,
+    plain: &[u8],
+) -> Result<Vec<u8>, EncryptionError> {
+    let mut sealed = vec![0; plain.len().saturating_add(cipher.overhead())];
+    cipher.seal_block(nonce, 0, plain, &mut sealed)?;
+    Ok(sealed)
+}

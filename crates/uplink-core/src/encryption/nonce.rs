@@ -1,0 +1,71 @@
+//! Nonces and their arithmetic.
+
+use crate::id::SegmentPosition;
+
+/// A 24-byte nonce. Suites that use 12 bytes take the first 12 **before** anything is added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Nonce([u8; Self::SIZE]);
+
+impl Nonce {
+    /// Bytes of a nonce in messages.
+    pub const SIZE: usize = 24;
+    /// The all-zero nonce, for keys that encrypt a single thing.
+    pub const ZERO: Self = Self([0; Self::SIZE]);
+    /// The nonce after zero, `01 00 …`.
+    pub const ONE: Self = {
+        let mut bytes = [0; Self::SIZE];
+        bytes[0] = 1;
+        Self(bytes)
+    };
+
+    /// Wraps the bytes of a nonce.
+    #[must_use]
+    pub const fn new(bytes: [u8; Self::SIZE]) -> Self {
+        Self(bytes)
+    }
+
+    /// Takes a nonce from bytes of unknown length; `None` unless there are exactly 24.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// Lends the bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; Self::SIZE] {
+        &self.0
+    }
+
+    /// Returns the 12-byte nonce of the block `index` blocks after this start nonce.
+    pub(crate) fn short_plus(&self, index: u64) -> [u8; SHORT_SIZE] {
+        let mut short = [0; SHORT_SIZE];
+        short.copy_from_slice(self.0.split_at(SHORT_SIZE).0);
+        add_little_endian(&mut short, index);
+        short
+    }
+}
+
+/// Adds to a little-endian number of any length, wrapping. Returns whether the result did wrap.
+pub fn add_little_endian(bytes: &mut [u8], amount: u64) -> bool {
+    let mut carry = amount;
+    for byte in bytes {
+        if carry == 0 {
+            return false;
+        }
+        let sum = u64::from(*byte) + (carry & 0xff);
+        *byte = sum as u8;
+        carry = (carry >> 8) + (sum >> 8);
+    }
+    carry > 0
+}
+
+/// Returns the nonce of a segment's first block: zero + (part ‖ index + 1). The one that is added
+/// keeps the zero nonce free for other uses of the segment's key.
+#[must_use]
+pub fn segment_start_nonce(position: SegmentPosition) -> Nonce {
+    let mut nonce = Nonce::ZERO;
+    add_little_endian(&mut nonce.0, position.to_u64().wrapping_add(1));
+    nonce
+}
+
+pub(crate) const SHORT_SIZE: usize = 12;

@@ -1,0 +1,196 @@
+//! What an API key allows: the decision of the satellite.
+
+use std::collections::BTreeSet;
+
+use super::{ApiKey, Caveat, Operation, Timestamp};
+use crate::WireError;
+
+/// What a request wants to do, on what, and when it arrived.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Action<'a> {
+    /// The operation.
+    pub operation: Operation,
+    /// Name of the bucket; empty for actions on the project.
+    pub bucket: &'a [u8],
+    /// The encrypted object key or prefix; empty for actions on a bucket.
+    pub encrypted_path: &'a [u8],
+    /// The time at the satellite.
+    pub time: Timestamp,
+}
+
+/// What the satellite has enabled for an API key, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct ApiKeyVersion(pub u32);
+
+impl ApiKeyVersion {
+    /// Operations 6 to 13 are possible.
+    pub const OBJECT_LOCK: Self = Self(1);
+    /// Every tail must be registered with the satellite.
+    pub const AUDITABLE: Self = Self(2);
+    /// Operations 14 and 15 are possible.
+    pub const EVENTING: Self = Self(4);
+
+    /// Tells whether all bits of `other` are set.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    fn supports(self, operation: Operation) -> bool {
+        match operation as u8 {
+            6..=13 => self.has(Self::OBJECT_LOCK),
+            14..=15 => self.has(Self::EVENTING),
+            _ => true,
+        }
+    }
+}
+
+/// The buckets that a listing of buckets may show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AllowedBuckets {
+    /// All of the project.
+    All,
+    /// These alone.
+    Only(BTreeSet<Vec<u8>>),
+}
+
+impl AllowedBuckets {
+    /// Tells whether a bucket may be shown.
+    #[must_use]
+    pub fn contains(&self, bucket: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(buckets) => buckets.contains(bucket),
+        }
+    }
+}
+
+/// Why an API key does not allow an action.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// The tail does not belong to head, caveats and secret.
+    #[error("API key invalid: macaroon unauthorized")]
+    Invalid,
+    /// The key's version or one of its caveats refuses the action.
+    #[error("API key unauthorized: action disallowed")]
+    Unauthorized,
+    /// A caveat cannot be understood, which refuses everything.
+    #[error("API key format: {0}")]
+    Caveat(#[from] WireError),
+}
+
+impl ApiKey {
+    /// Decides whether this key, whose secret and version the satellite looked up by its head,
+    /// allows an action.
+    ///
+    /// Caveats are read strictly: one with an unknown field refuses everything, because what it
+    /// was meant to forbid is not known here. Whether one of the key's [`tails`](Self::tails) was
+    /// revoked is for the caller to look up after this.
+    pub fn check(
+        &self,
+        secret: &[u8],
+        version: ApiKeyVersion,
+        action: &Action<'_>,
+    ) -> Result<(), CheckError> {
+        self.allowing_caveats(secret, version, action, |_| {})
+    }
+
+    /// Decides which buckets a listing may show: those of every caveat that names some. The action
+    /// is normally [`Operation::Read`] without a bucket.
+    pub fn allowed_buckets(
+        &self,
+        secret: &[u8],
+        version: ApiKeyVersion,
+        action: &Action<'_>,
+    ) -> Result<AllowedBuckets, CheckError> {
+        let mut allowed = AllowedBuckets::All;
+        self.allowing_caveats(secret, version, action, |caveat| {
+            if caveat.allowed_paths.is_empty() {
+                return;
+            }
+            let named = caveat.allowed_paths.into_iter().map(|path| path.bucket);
+            let named = named.filter(|bucket| allowed.contains(bucket)).collect();
+            allowed = AllowedBuckets::Only(named);
+        })?;
+        Ok(allowed)
+    }
+
+    /// Returns the shortest of the longest lifetimes that the caveats set for new objects, in
+    /// nanoseconds; it may be 0 or negative, with which nothing can be made.
+    pub fn max_object_ttl_nanos(&self) -> Result<Option<i64>, CheckError> {
+        let mut shortest = None;
+        for caveat in self.caveats() {
+            if let Some(nanos) = Caveat::decode_strict(caveat)?.max_object_ttl_nanos {
+                shortest = Some(shortest.map_or(nanos, |shortest: i64| shortest.min(nanos)));
+            }
+        }
+        Ok(shortest)
+    }
+
+    fn allowing_caveats(
+        &self,
+        secret: &[u8],
+        version: ApiKeyVersion,
+        action: &Action<'_>,
+        mut each: impl FnMut(Caveat),
+    ) -> Result<(), CheckError> {
+        if !self.is_authentic(secret) {
+            return Err(CheckError::Invalid);
+        }
+        if !version.supports(action.operation) {
+            return Err(CheckError::Unauthorized);
+        }
+        for caveat in self.caveats() {
+            let caveat = Caveat::decode_strict(caveat)?;
+            if !caveat.allows(action) {
+                return Err(CheckError::Unauthorized);
+            }
+            each(caveat);
+        }
+        Ok(())
+    }
+}
+
+impl Caveat {
+    /// Decides whether this caveat alone lets an action pass.
+    #[must_use]
+    pub fn allows(&self, action: &Action<'_>) -> bool {
+        if self.not_before.is_some_and(|first| action.time < first)
+            || self.not_after.is_some_and(|last| action.time > last)
+        {
+            return false;
+        }
+        // Seeing that a bucket exists is allowed to every key that may touch anything in it,
+        // whatever else it may do.
+        if action.operation == Operation::Read && action.encrypted_path.is_empty() {
+            return self.allowed_paths.is_empty()
+                || action.bucket.is_empty()
+                || self.allowed_paths.iter().any(|path| path.bucket == action.bucket);
+        }
+        !self.disallows(action.operation) && self.covers(action)
+    }
+
+    fn disallows(&self, operation: Operation) -> bool {
+        match operation {
+            // Whoever may set a retention may see it.
+            Operation::GetRetention => {
+                self.disallowed.contains(Operation::GetRetention)
+                    && self.disallowed.contains(Operation::PutRetention)
+            }
+            operation => self.disallowed.contains(operation),
+        }
+    }
+
+    fn covers(&self, action: &Action<'_>) -> bool {
+        self.allowed_paths.is_empty()
+            || action.operation == Operation::ProjectInfo
+            || self.allowed_paths.iter().any(|path| {
+                path.bucket == action.bucket
+                    && action.encrypted_path.starts_with(&path.encrypted_path_prefix)
+            })
+    }
+}

@@ -1,0 +1,129 @@
+//! One piece down.
+//!
+//! ```text
+//!   client                                              storage node
+//!     limit, range, maximum message, order ─────────►    checks, opens the piece
+//!     ◄───────────────────── chunk, chunk, …  as far as orders reach
+//!     order (a step ahead of what arrived) ─────────►
+//!     end ──────────────────────────────────────────►
+//! ```
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use uplink_core::policy::order_step::OrderStep;
+
+use super::{PieceError, Target};
+use crate::client;
+use crate::r#gen::piecestore::{
+    PieceDownloadRequest, PieceDownloadResponse, piece_download_request,
+};
+
+/// Bytes per message that the node is asked for.
+const MAXIMUM_CHUNK: i32 = 64 << 10;
+/// Orders made ahead of the connection.
+const SEND_AHEAD: usize = 4;
+
+/// Messages without bytes that a node may send in a row.
+const MESSAGES_WITHOUT_BYTES: usize = 4;
+
+/// A range of one piece on its way. Dropping it cancels the transfer.
+#[derive(Debug)]
+pub struct PieceDownload {
+    target: Target,
+    orders: mpsc::Sender<PieceDownloadRequest>,
+    messages: Streaming<PieceDownloadResponse>,
+    /// Where the next byte belongs, and where the range ends.
+    offset: u64,
+    end: u64,
+    received: u64,
+    granted: u64,
+    length: u64,
+    step: OrderStep,
+}
+
+impl PieceDownload {
+    /// Asks the node for `length` bytes of the piece from `offset`.
+    ///
+    /// Every wait for the node is bounded by `target.deadline`.
+    ///
+    /// # Errors
+    /// The node cannot be reached, refuses or stalls, or the limit does not cover the range.
+    pub async fn open(target: Target, offset: u64, length: u64) -> Result<Self, PieceError> {
+        if length > target.amount || length == 0 {
+            return Err(PieceError::OrderLimit(format!(
+                "allows {} bytes, {length} are asked for",
+                target.amount
+            )));
+        }
+        let mut step = OrderStep::new();
+        let granted = step.advance().min(length);
+        let first = PieceDownloadRequest {
+            limit: Some(target.limit.clone()),
+            order: Some(target.order(granted)?),
+            chunk: Some(piece_download_request::Chunk {
+                offset: signed(offset),
+                chunk_size: signed(length),
+            }),
+            maximum_chunk_size: MAXIMUM_CHUNK,
+        };
+        let (orders, requests) = mpsc::channel(SEND_AHEAD);
+        let _ = target.hand_over(&orders, first).await?;
+        let mut client = client::piecestore(target.connection.channel());
+        let call = client.download(ReceiverStream::new(requests));
+        let answer = timeout(target.deadline, call).await.map_err(|_| target.stalled())?;
+        let messages = answer.map_err(|status| target.failed(status))?.into_inner();
+        let end = offset + length;
+        Ok(Self { target, orders, messages, offset, end, received: 0, granted, length, step })
+    }
+
+    /// Returns the next bytes in order, or `None` after the last one of the range.
+    ///
+    /// # Errors
+    /// The node fails or stalls, or sends other bytes than those asked for: the transfer is over.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, PieceError> {
+        if self.offset == self.end {
+            return Ok(None);
+        }
+        for _ in 0..MESSAGES_WITHOUT_BYTES {
+            self.grant().await?;
+            let target = &self.target;
+            let message = timeout(target.deadline, self.messages.message()).await;
+            let message = message.map_err(|_| target.stalled())?;
+            let message = message.map_err(|status| target.failed(status))?;
+            let message = message.ok_or_else(|| target.misbehaved("ended before the range did"))?;
+            let Some(chunk) = message.chunk else { continue };
+            let length = chunk.data.len() as u64;
+            if chunk.offset != signed(self.offset) || length > self.end - self.offset {
+                return Err(target.misbehaved("sent other bytes than those asked for"));
+            }
+            if length == 0 {
+                continue;
+            }
+            self.offset += length;
+            self.received += length;
+            return Ok(Some(chunk.data));
+        }
+        Err(self.target.misbehaved("keeps sending messages without bytes"))
+    }
+
+    /// Stays one order step ahead of what arrived.
+    async fn grant(&mut self) -> Result<(), PieceError> {
+        while self.granted < self.length && self.granted - self.received < self.step.current() {
+            self.granted = (self.granted + self.step.advance()).min(self.length);
+            let order = Some(self.target.order(self.granted)?);
+            let message = PieceDownloadRequest { order, ..PieceDownloadRequest::default() };
+            if self.target.hand_over(&self.orders, message).await?.is_break() {
+                // The call is over; reading its messages tells why.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,307 @@
+//! One listening port for all services of a satellite or storage node.
+//!
+//! The first bytes decide: `DRPC!!!1` is the network's preamble and is followed by TLS; a TLS
+//! record without it is accepted too, so that any gRPC tool can connect. Everything else is closed.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::service::Routes;
+use tonic::transport::server::Connected;
+use uplink_core::identity::PeerIdentity;
+
+use crate::dial::PREAMBLE;
+use crate::tls::{Identity, IdentityError, peer_of, server_config};
+
+/// Time for the first bytes and the handshake of an accepted connection.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// Handshakes in progress at once; further connections wait in the system's queue.
+const HANDSHAKES: usize = 256;
+/// Bytes a stream may be ahead of its reader.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// Bytes a connection may be ahead of its readers.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Largest frame accepted.
+const FRAME_SIZE: u32 = 64 << 10;
+/// Calls in progress at once on one connection.
+const CALLS_PER_CONNECTION: u32 = 1024;
+/// A silent connection is probed after this time.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+/// First byte of a TLS handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A bound port that nobody serves yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// The port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct ListenError {
+    /// The address asked for.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Who is at the other end of a connection; found in the extensions of every request.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where the connection comes from.
+    pub remote: SocketAddr,
+    /// The identity shown in the handshake, verified; `None` when the client showed none.
+    pub identity: Option<Arc<PeerIdentity>>,
+}
+
+/// Services being served. Dropping it stops them at once, as [`Running::kill`] does.
+pub struct Running {
+    address: SocketAddr,
+    stop: CancellationToken,
+    kill: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Binds `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// The port is in use or not allowed.
+    pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        let bound = async {
+            let socket = TcpListener::bind(address).await?;
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address })
+        };
+        bound.await.map_err(|source| ListenError { address, source })
+    }
+
+    /// Returns the address with the actual port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `routes` in the name of `identity` until stopped.
+    ///
+    /// # Errors
+    /// The TLS library refuses the identity.
+    pub fn serve(self, identity: &Identity, routes: Routes) -> Result<Running, IdentityError> {
+        let tls = server_config(identity)?;
+        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let address = self.address;
+        let task = tokio::spawn(run(self, tls, routes, stop.clone(), kill.clone()));
+        Ok(Running { address, stop, kill, task: Some(task) })
+    }
+}
+
+impl Running {
+    /// Returns the address being served.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts nothing more, lets calls in progress finish for `grace`, then closes all sockets.
+    ///
+    /// When it returns, the port is free.
+    pub async fn stop(mut self, grace: Duration) {
+        self.stop.cancel();
+        if let Some(mut task) = self.task.take()
+            && timeout(grace, &mut task).await.is_err()
+        {
+            self.kill.cancel();
+            let _ = timeout(HANDSHAKE_DEADLINE, task).await;
+        }
+    }
+
+    /// Closes the port and all sockets at once; calls in progress fail.
+    pub fn kill(&self) {
+        self.kill.cancel();
+        self.stop.cancel();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+async fn run(
+    listener: Listener,
+    tls: Arc<ServerConfig>,
+    routes: Routes,
+    stop: CancellationToken,
+    kill: CancellationToken,
+) {
+    let (ready, connections) = mpsc::channel(HANDSHAKES);
+    let accepting = accept(listener.socket, TlsAcceptor::from(tls), ready, kill);
+    let serving = tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_SIZE)
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .http2_keepalive_interval(Some(PROBE_AFTER))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(
+            ReceiverStream::new(connections),
+            stop.clone().cancelled_owned(),
+        );
+    let accepting = async {
+        tokio::select! {
+            () = accepting => {}
+            () = stop.cancelled() => {}
+        }
+    };
+    let (_, served) = tokio::join!(accepting, serving);
+    if let Err(error) = served {
+        tracing::warn!(%error, "serving ended");
+    }
+}
+
+async fn accept(
+    socket: TcpListener,
+    tls: TlsAcceptor,
+    ready: mpsc::Sender<io::Result<Socket>>,
+    kill: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(HANDSHAKES));
+    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        let (stream, remote) = match socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors: waiting lets other connections end.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (tls, ready, kill) = (tls.clone(), ready.clone(), kill.clone());
+        tokio::spawn(async move {
+            let shaken = timeout(HANDSHAKE_DEADLINE, handshake(stream, tls)).await;
+            drop(slot);
+            match shaken {
+                Ok(Ok(stream)) => {
+                    let _ = ready.send(Ok(Socket::new(stream, remote, kill))).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%remote, %error, "handshake failed"),
+                Err(_) => tracing::debug!(%remote, "handshake took too long"),
+            }
+        });
+    }
+}
+
+async fn handshake(mut stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+    stream.set_nodelay(true)?;
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    if first[0] != TLS_HANDSHAKE {
+        let mut preamble = [0; PREAMBLE.len()];
+        stream.read_exact(&mut preamble).await?;
+        if &preamble != PREAMBLE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown protocol"));
+        }
+    }
+    tls.accept(stream).await
+}
+
+/// An authenticated connection that dies when the process is told to let go of it.
+struct Socket {
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    killed: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Socket {
+    fn new(stream: TlsStream<TcpStream>, remote: SocketAddr, kill: CancellationToken) -> Self {
+        let identity = peer_of(stream.get_ref().1.peer_certificates());
+        Self { stream, peer: Peer { remote, identity }, killed: Box::pin(kill.cancelled_owned()) }
+    }
+
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.killed.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl Connected for Socket {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,189 @@
+//! Status codes of the network ↔ typed failures.
+//!
+//! The public network numbers its codes like gRPC from 3 to 16, differently below and beyond. gRPC
+//! carries the nearest gRPC code, and the original number in the trailer `rpc-status`.
+
+use std::fmt;
+
+use tonic::Status;
+
+/// Name of the trailer that carries the original number.
+const TRAILER: &str = "rpc-status";
+/// Most bytes of a peer's text that are kept.
+const TEXT_LIMIT: usize = 1024;
+
+/// A status code of the network. An open set: peers may send numbers that are not named here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Code(pub u64);
+
+/// Why a call failed, as the peer or the transport says it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} ({code})")]
+pub struct Failure {
+    /// The network's status code.
+    pub code: Code,
+    /// The text that came with it: at most 1 KiB, without control characters.
+    pub message: String,
+}
+
+macro_rules! codes {
+    ($($number:literal $name:ident $text:literal;)*) => {
+        impl Code {
+            $(#[doc = concat!("Code ", stringify!($number), ": ", $text, ".")]
+            pub const $name: Self = Self($number);)*
+
+            fn text(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$name => Some($text),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    0 UNKNOWN "unknown";
+    1 OK "ok";
+    2 CANCELED "canceled";
+    3 INVALID_ARGUMENT "invalid argument";
+    4 DEADLINE_EXCEEDED "deadline exceeded";
+    5 NOT_FOUND "not found";
+    6 ALREADY_EXISTS "already exists";
+    7 PERMISSION_DENIED "permission denied";
+    8 RESOURCE_EXHAUSTED "resource exhausted";
+    9 FAILED_PRECONDITION "failed precondition";
+    10 ABORTED "aborted";
+    11 OUT_OF_RANGE "out of range";
+    12 UNIMPLEMENTED "unimplemented";
+    13 INTERNAL "internal";
+    14 UNAVAILABLE "unavailable";
+    15 DATA_LOSS "data loss";
+    16 UNAUTHENTICATED "unauthenticated";
+    17 METHOD_NOT_ALLOWED "method not allowed";
+    10000 OBJECT_LOCK_ENDPOINTS_DISABLED "object lock endpoints disabled";
+    10001 OBJECT_LOCK_DISABLED_FOR_PROJECT "object lock disabled for project";
+    10002 OBJECT_LOCK_INVALID_BUCKET_STATE "object lock: invalid bucket state";
+    10003 OBJECT_LOCK_BUCKET_CONFIGURATION_MISSING "object lock: no bucket configuration";
+    10004 OBJECT_LOCK_OBJECT_CONFIGURATION_MISSING "object lock: no object configuration";
+    10005 OBJECT_LOCK_OBJECT_PROTECTED "object lock: object protected";
+    10006 OBJECT_LOCK_INVALID_OBJECT_STATE "object lock: invalid object state";
+    10007 OBJECT_LOCK_INVALID_BUCKET_CONFIGURATION "object lock: invalid bucket configuration";
+    10014 BUCKET_NAME_MISSING "bucket name missing";
+    10015 BUCKET_NAME_INVALID "bucket name invalid";
+    10016 OBJECT_KEY_MISSING "object key missing";
+    10017 OBJECT_KEY_TOO_LONG "object key too long";
+    10018 OBJECT_VERSION_INVALID "object version invalid";
+    10019 BUCKET_NOT_FOUND "bucket not found";
+    10020 DELETE_OBJECTS_NO_ITEMS "no objects to delete";
+    10021 DELETE_OBJECTS_TOO_MANY_ITEMS "too many objects to delete";
+    10034 INSUFFICIENT_OBJECT_METADATA_INCLUDES "insufficient object metadata includes";
+    10035 STREAM_ID_INVALID "stream id invalid";
+}
+
+impl Code {
+    /// The gRPC code that stands for this one on a gRPC connection.
+    #[must_use]
+    pub fn grpc(self) -> tonic::Code {
+        match self.0 {
+            1 => tonic::Code::Ok,
+            2 => tonic::Code::Cancelled,
+            code @ 3..=16 => tonic::Code::from(i32::try_from(code).unwrap_or(2)),
+            17 | 10001..=10013 => tonic::Code::FailedPrecondition,
+            10019 | 10026 => tonic::Code::NotFound,
+            10000 | 10027 => tonic::Code::Unimplemented,
+            10014..=10018 | 10020..=10025 | 10028..=10035 => tonic::Code::InvalidArgument,
+            _ => tonic::Code::Unknown,
+        }
+    }
+
+    fn from_grpc(code: tonic::Code) -> Self {
+        match code {
+            tonic::Code::Ok => Self::OK,
+            tonic::Code::Cancelled => Self::CANCELED,
+            tonic::Code::Unknown => Self::UNKNOWN,
+            other => Self(u64::from(i32::from(other).unsigned_abs())),
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text() {
+            Some(text) => f.write_str(text),
+            None => write!(f, "code {}", self.0),
+        }
+    }
+}
+
+impl Failure {
+    /// Makes a failure to send; the text is for people and names no secret.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<Status> for Failure {
+    /// Reads a received status, preferring the original number to the gRPC code.
+    fn from(status: Status) -> Self {
+        let trailer = status.metadata().get(TRAILER).and_then(|value| value.to_str().ok());
+        let original = trailer.and_then(|text| text.parse().ok()).map(Code);
+        Self {
+            code: original.unwrap_or_else(|| Code::from_grpc(status.code())),
+            message: printable(status.message()),
+        }
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let mut status = Self::new(failure.code.grpc(), failure.message);
+        status.metadata_mut().insert(TRAILER, failure.code.0.into());
+        status
+    }
+}
+
+/// A peer's text made safe to print: no control characters, at most [`TEXT_LIMIT`] bytes.
+fn printable(text: &str) -> String {
+    let mut kept = String::new();
+    for character in text.chars().filter(|character| !character.is_control()) {
+        if kept.len() + character.len_utf8() > TEXT_LIMIT {
+            break;
+        }
+        kept.push(character);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_grpc() {
+        for number in (0..=17).filter(|number| *number != 1).chain(10000..=10035).chain([99_999]) {
+            let sent = Failure::new(Code(number), "why");
+            assert_eq!(Failure::from(Status::from(sent.clone())), sent);
+        }
+    }
+
+    #[test]
+    fn status_of_a_foreign_grpc_peer_maps_to_the_networks_numbers() {
+        for (grpc, code) in [
+            (tonic::Code::Unknown, Code::UNKNOWN),
+            (tonic::Code::Cancelled, Code::CANCELED),
+            (tonic::Code::NotFound, Code::NOT_FOUND),
+            (tonic::Code::Unauthenticated, Code::UNAUTHENTICATED),
+        ] {
+            assert_eq!(Failure::from(Status::new(grpc, "")).code, code);
+        }
+    }
+
+    #[test]
+    fn text_of_a_peer_is_cut_and_stripped_of_control_characters() {
+        let long = "ä".repeat(2 * TEXT_LIMIT);
+        assert_eq!(Failure::from(Status::internal(long)).message.len(), TEXT_LIMIT);
+        assert_eq!(Failure::from(Status::internal("a\u{1b}[2Jb\n")).message, "a[2Jb");
+    }
+}

@@ -1,0 +1,205 @@
+//! Identities: certificate chains whose owner is a node id, and the TLS configuration built on them.
+//!
+//! An identity is a self-signed CA and a leaf signed by it, both ECDSA P-256. The node id is a hash
+//! of the CA's public key, so no names, dates or public authorities are involved: a peer is who its
+//! CA key says it is. Clients make a throw-away identity per process; satellites and storage nodes
+//! keep theirs in four files.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use uplink_core::id::NodeId;
+use uplink_core::identity::{self, PeerIdentity};
+use uplink_core::signature::SigningKey;
+
+mod files;
+mod verifier;
+
+pub use verifier::peer_of;
+pub(crate) use verifier::{client_config, server_config};
+
+/// Object identifier of the extension that holds the identity version, a single raw byte.
+const VERSION_EXTENSION: [u64; 4] = [2, 999, 2, 1];
+
+/// A certificate chain with the private keys of its leaf and, where this process made it, its CA.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    leaf_key: PrivatePkcs8KeyDer<'static>,
+    ca_key: Option<PrivatePkcs8KeyDer<'static>>,
+    signing_key: SigningKey,
+    peer: Arc<PeerIdentity>,
+}
+
+/// Why an identity cannot be made, read or stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The chain does not form an identity.
+    #[error("certificate chain: {0}")]
+    Chain(#[from] identity::IdentityError),
+    /// A file of the identity is already there.
+    #[error("{0} exists already; an identity is never overwritten")]
+    Exists(String),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Making keys or certificates failed.
+    #[error("making certificates: {0}")]
+    Generate(#[from] rcgen::Error),
+    /// The private key is not usable.
+    #[error("private key: {0}")]
+    Key(String),
+    /// A file is not PEM of the expected kind.
+    #[error("{path}: not valid PEM: {reason}")]
+    Pem {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The TLS library refuses the identity.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Identity {
+    /// Makes a new identity: P-256 keys, identity version 0.
+    ///
+    /// # Errors
+    /// The cryptographic provider fails.
+    pub fn generate() -> Result<Self, IdentityError> {
+        let ca_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let ca_params = ca_params();
+        let ca = ca_params.self_signed(&ca_key)?;
+        let leaf_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let issuer = Issuer::from_params(&ca_params, &ca_key);
+        let leaf = leaf_params().signed_by(&leaf_key, &issuer)?;
+        let chain = vec![leaf.der().clone(), ca.der().clone()];
+        let mut made = Self::from_chain(chain, leaf_key.serialize_der().into())?;
+        made.ca_key = Some(ca_key.serialize_der().into());
+        Ok(made)
+    }
+
+    /// Takes a chain, leaf first, and the leaf's PKCS#8 key.
+    ///
+    /// # Errors
+    /// The chain does not verify, or the key is not a P-256 key.
+    pub fn from_chain(
+        chain: Vec<CertificateDer<'static>>,
+        leaf_key: PrivatePkcs8KeyDer<'static>,
+    ) -> Result<Self, IdentityError> {
+        let peer = Arc::new(identity::verify_chain(&chain)?);
+        let signing_key = SigningKey::from_der(leaf_key.secret_pkcs8_der())
+            .map_err(|error| IdentityError::Key(error.to_string()))?;
+        Ok(Self { chain, leaf_key, ca_key: None, signing_key, peer })
+    }
+
+    /// Reads `identity.cert` and `identity.key` of a folder.
+    ///
+    /// # Errors
+    /// A file is missing or damaged, or the chain does not verify.
+    pub fn load(folder: &Path) -> Result<Self, IdentityError> {
+        let chain_path = folder.join(files::LEAF_CHAIN);
+        let chain = CertificateDer::pem_file_iter(&chain_path)
+            .and_then(Iterator::collect)
+            .map_err(|error| files::pem_error(&chain_path, error))?;
+        let key_path = folder.join(files::LEAF_KEY);
+        let key = PrivatePkcs8KeyDer::from_pem_file(&key_path)
+            .map_err(|error| files::pem_error(&key_path, error))?;
+        Self::from_chain(chain, key)
+    }
+
+    /// Writes `identity.cert`, `identity.key` and, when known, `ca.cert` and `ca.key`, mode 0600.
+    ///
+    /// # Errors
+    /// One of the files exists already, or writing fails.
+    pub fn save(&self, folder: &Path) -> Result<(), IdentityError> {
+        files::save(self, folder)
+    }
+
+    /// Returns the node id.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.peer.node_id()
+    }
+
+    /// Returns the key that signs order limits and piece hashes: the leaf's.
+    #[must_use]
+    pub fn signing_key(&self) -> &SigningKey {
+        &self.signing_key
+    }
+
+    /// Returns this identity as its peers see it.
+    #[must_use]
+    pub fn as_peer(&self) -> &Arc<PeerIdentity> {
+        &self.peer
+    }
+
+    /// Returns the chain as DER, leaf first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// Returns the chain as it travels inside messages: DER certificates one after the other.
+    #[must_use]
+    pub fn chain_concatenated(&self) -> Bytes {
+        self.chain.iter().flat_map(|certificate| certificate.iter().copied()).collect()
+    }
+
+    /// Returns 32 bytes that only the owner of the leaf key can derive, for keys of its own use.
+    ///
+    /// `context` separates uses; equal contexts give equal bytes for the identity's whole life.
+    #[must_use]
+    pub fn derive_secret(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, self.leaf_key.secret_pkcs8_der())
+    }
+
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(self.leaf_key.clone_key())
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("node_id", &self.node_id()).finish_non_exhaustive()
+    }
+}
+
+fn subject() -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, "Storj");
+    name
+}
+
+fn ca_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.custom_extensions = vec![CustomExtension::from_oid_content(&VERSION_EXTENSION, vec![0])];
+    params
+}
+
+fn leaf_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject();
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
