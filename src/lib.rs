@@ -1,1 +1,59 @@
-//! Client.
+//! Client for decentralized, end-to-end encrypted, erasure-coded object storage.
+//!
+//! An [`Access`] (API key, encryption keys, satellite address) opens a [`Project`]. The satellite
+//! keeps encrypted names and where pieces are; storage nodes keep pieces. Bytes are encrypted
+//! before they leave this process, and nothing is handed out that does not authenticate.
+//!
+//! ```text
+//!   upload    Project::upload_object ─ Upload ─ segment::split ─ satellite (begin)
+//!               ─ segment::upload ─ core erasure::Encoder ─ rpc piece::upload ─ socket
+//!               ─ satellite (commit)
+//!   download  Project::download_object ─ satellite ─ Download ─ core layout ─ segment::download
+//!               ─ rpc piece::download ─ core erasure::Decoder ─ core encryption::content
+//! ```
+//!
+//! # Quick start
+//!
+//! ```no_run
+//! # async fn example() -> uplink::Result<()> {
+//! use uplink::{Access, DownloadOptions, Project, UploadOptions};
+//!
+//! let access = Access::parse(&std::env::var("UPLINK_ACCESS").unwrap_or_default())?;
+//! let project = Project::open(&access)?;
+//! project.ensure_bucket("photos").await?;
+//!
+//! let mut upload = project.upload_object("photos", "cat.jpg", UploadOptions::new())?;
+//! upload.write(b"a cat").await?;
+//! upload.commit().await?;
+//!
+//! let mut download = project.download_object("photos", "cat.jpg", DownloadOptions::new()).await?;
+//! while let Some(bytes) = download.next().await? {
+//!     println!("{} bytes", bytes.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+
+mod access;
+mod bucket;
+mod budget;
+mod config;
+mod download;
+mod error;
+mod object;
+mod project;
+mod runtime;
+mod satellite;
+mod segment;
+mod upload;
+
+pub use access::Access;
+pub use bucket::{Bucket, BucketList};
+pub use config::Config;
+pub use download::{Download, DownloadOptions};
+pub use error::{Error, ErrorKind, Result};
+pub use object::{ListItem, ListOptions, Object, ObjectList};
+pub use project::Project;
+pub use upload::{Placement, Upload, UploadOptions, Uploaded};

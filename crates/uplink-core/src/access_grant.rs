@@ -184,7 +184,6 @@ impl AccessGrant {
 
 /// A prefix to share.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs)]
 pub struct SharePrefix {
     /// Name of the bucket.
     pub bucket: String,
@@ -366,3 +365,6 @@ impl<'a> Entry<'a> {
         Ok(entry)
     }
 }
+
+#[cfg(test)]
+mod tests;

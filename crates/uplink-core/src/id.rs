@@ -163,7 +163,6 @@ impl fmt::Debug for SerialNumber {
 
 /// The place of a segment in its object, ordered as the plaintext is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(clippy::exhaustive_structs)] // the two numbers are the whole format
 pub struct SegmentPosition {
     /// Part of a multipart upload; 0 in all other objects.
     pub part: u32,

@@ -39,6 +39,15 @@ pub const BLOCK_SIZE: u32 = 29 * 256;
 /// A segment of at most this many plaintext bytes is stored inline at the satellite.
 pub const INLINE_LIMIT: u64 = 4096;
 
+/// Largest encrypted block that is accepted.
+pub const MAX_BLOCK_SIZE: u32 = 16 << 20;
+
+/// Most plaintext bytes of a segment that are accepted.
+pub const MAX_SEGMENT_SIZE: u64 = 1 << 30;
+
+/// Most encrypted bytes of an inline segment that are accepted.
+pub const MAX_INLINE_SIZE: u64 = 1 << 20;
+
 /// Bytes that sealing adds to a block: the authentication tag.
 pub const TAG: u32 = 16;
 
@@ -125,7 +134,7 @@ pub fn padded_size(data_len: u64, block: u64) -> Result<u64, LayoutError> {
 ///
 /// # Errors
 ///
-/// When `block_size` leaves no room beside the tag or the result exceeds 2⁶⁴ bytes.
+/// When `block_size` is out of bounds or the result exceeds 2⁶⁴ bytes.
 pub fn encrypted_size(plain_size: u64, block_size: u32) -> Result<u64, LayoutError> {
     let in_block = in_block_size(block_size)?;
     let padded = padded_size(plain_size, in_block)?;
@@ -160,11 +169,11 @@ pub fn inline_encrypted_size(plain_size: u64) -> Result<u64, LayoutError> {
 ///
 /// # Errors
 ///
-/// When the tag leaves no room.
+/// When the tag leaves no room, or the block is larger than [`MAX_BLOCK_SIZE`].
 pub fn in_block_size(block_size: u32) -> Result<u64, LayoutError> {
     match block_size.checked_sub(TAG) {
-        None | Some(0) => Err(LayoutError::BlockSize { block_size: block_size.into() }),
-        Some(in_block) => Ok(in_block.into()),
+        Some(in_block @ 1..) if block_size <= MAX_BLOCK_SIZE => Ok(in_block.into()),
+        _ => Err(LayoutError::BlockSize { block_size: block_size.into() }),
     }
 }
 
@@ -239,8 +248,8 @@ impl SegmentRead {
     ///
     /// # Errors
     ///
-    /// When the range does not lie in the segment, the block size leaves no room beside the tag,
-    /// or sizes exceed 2⁶⁴ bytes.
+    /// When the range does not lie in the segment, the block size is out of bounds, or sizes
+    /// exceed 2⁶⁴ bytes.
     pub fn new(
         plain_size: u64,
         block_size: u32,
@@ -310,8 +319,8 @@ pub const fn unpack_encryption_parameters(packed: i64) -> Result<(u8, u32), Layo
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// The block has no room for data.
-    #[error("block size of {block_size} bytes is too small")]
+    /// The block has no room for data, or is too large.
+    #[error("block size of {block_size} bytes is out of bounds")]
     BlockSize {
         /// The block size.
         block_size: u64,

@@ -24,7 +24,6 @@ use crate::{
 
 /// Address and identity of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_structs)]
 pub struct NodeUrl {
     /// The node's id, if the URL says it.
     pub id: Option<NodeId>,
@@ -216,4 +215,45 @@ fn is_address(address: &str) -> bool {
     };
     let is_name = |character: char| character.is_alphanumeric() || "-._~:%".contains(character);
     name.chars().all(is_name) && port.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> NodeUrl {
+        NodeUrl { address: text.to_owned(), ..NodeUrl::default() }
+    }
+
+    #[test]
+    fn an_address_splits_into_name_and_port() {
+        assert_eq!(address("example.com:7777").host_port(), Some(("example.com", 7777)));
+        assert_eq!(address("[::1]:80").host_port(), Some(("::1", 80)));
+        for bad in ["", "example.com", ":80", "a:0", "a:65536", "::1:80", "[::1:80", "[]:80"] {
+            assert_eq!(address(bad).host_port(), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_needed_unless_the_satellite_is_known() {
+        let unknown: NodeUrl = "satellite.example:7777".parse().unwrap();
+        assert_eq!(unknown.with_known_id(), Err(NodeUrlError::MissingId));
+        let zeros: NodeUrl = format!("{}@mars.tardigrade.io", NodeId::ZERO).parse().unwrap();
+        assert_eq!(zeros.id, None);
+        assert!(zeros.with_known_id().unwrap().id.is_some());
+    }
+
+    #[test]
+    fn malformed_urls_have_their_errors() {
+        let parse = |text: &str| text.parse::<NodeUrl>().unwrap_err();
+        assert_eq!(parse("http://example.com"), NodeUrlError::Scheme("http".to_owned()));
+        assert_eq!(parse("a b:1"), NodeUrlError::Address("a b:1".to_owned()));
+        assert_eq!(parse("a:x"), NodeUrlError::Address("a:x".to_owned()));
+        assert_eq!(parse("[::1"), NodeUrlError::Address("[::1".to_owned()));
+        assert_eq!(parse("a?debounce=x"), NodeUrlError::Number("debounce"));
+        assert_eq!(parse("a?f=+1"), NodeUrlError::Number("f"));
+        assert!(matches!(parse("a?noise_pub=0"), NodeUrlError::NoiseKey(_)));
+        assert!(matches!(parse("x@a:1"), NodeUrlError::Id(_)));
+        assert_eq!(parse(&"a".repeat(2049)), NodeUrlError::TooLong(2049));
+    }
 }

@@ -15,6 +15,7 @@
 //! | `orders.piece_id_derivation` | `piece_ids_derive_as_the_reference` |
 //! | `orders.satellite`, `orders.storage_node` | the keys used by the tests above |
 //! | `orders.retain_bloom_filter` | left out: garbage collection does not exist yet |
+//! | `piecestore`, order amounts | `order_amounts_grow_as_the_reference` |
 //! | `piecestore`, the rest; `drpc`, `noise` | left out: they belong to the transports |
 
 use prost::Message;
@@ -27,6 +28,7 @@ use uplink_core::{
         Order, OrderError, OrderLimit, PieceHash, PiecePrivateKey, PiecePublicKey, Signed,
         signing_payload,
     },
+    policy::order_step::{DownloadOrders, UploadOrders},
     signature::{SigningKey, VerifyingKey},
 };
 use x509_parser::pem::Pem;
@@ -196,4 +198,37 @@ fn piece_ids_derive_as_the_reference() {
         assert_eq!(piece.as_bytes()[..], bytes(&case["piece_id"]));
         assert_eq!(piece.to_string(), text(&case["piece_id_string"]));
     }
+}
+
+/// Amounts in the client's messages, and the bytes of the upload or download they belong to.
+fn amounts(case: &Value) -> (Vec<u64>, Vec<u64>) {
+    let messages = case["messages_from_client"].as_array().unwrap();
+    let all = |field: &str| messages.iter().filter_map(|m| m[field].as_u64()).collect();
+    (all("order_amount"), all("chunk_len"))
+}
+
+#[test]
+fn order_amounts_grow_as_the_reference() {
+    let (mut uploads, mut downloads) = (0, 0);
+    for case in cases(&file()["piecestore"], 5) {
+        let (expected, chunks) = amounts(&case);
+        let first = &case["messages_from_client"][0];
+        if let Some(size) = first["chunk_size"].as_u64() {
+            let mut orders = DownloadOrders::new(size);
+            let mut made = Vec::new();
+            for _ in 0..=size.div_ceil(16 << 10) {
+                made.extend(std::iter::from_fn(|| orders.next_order()));
+                orders.received(16 << 10);
+            }
+            assert_eq!(made, expected, "{}", case["name"]);
+            downloads += 1;
+        } else {
+            let mut orders = UploadOrders::new(chunks.iter().sum());
+            let made: Vec<u64> =
+                chunks.iter().filter_map(|&chunk| orders.send(chunk).unwrap()).collect();
+            assert_eq!(made, expected, "{}", case["name"]);
+            uploads += 1;
+        }
+    }
+    assert_eq!((uploads, downloads), (3, 2));
 }

@@ -3,6 +3,7 @@
 //! The public network numbers its codes like gRPC from 3 to 16, differently below and beyond. gRPC
 //! carries the nearest gRPC code, and the original number in the trailer `rpc-status`.
 
+use std::error::Error as StdError;
 use std::fmt;
 
 use tonic::Status;
@@ -125,14 +126,18 @@ impl Failure {
 }
 
 impl From<Status> for Failure {
-    /// Reads a received status, preferring the original number to the gRPC code.
+    /// Reads a received status, preferring the original number to the gRPC code. A failure of the
+    /// connection itself is "unavailable", whatever the transport library calls it.
     fn from(status: Status) -> Self {
         let trailer = status.metadata().get(TRAILER).and_then(|value| value.to_str().ok());
         let original = trailer.and_then(|text| text.parse().ok()).map(Code);
-        Self {
-            code: original.unwrap_or_else(|| Code::from_grpc(status.code())),
-            message: printable(status.message()),
-        }
+        let local = status.source().map(innermost);
+        let code = original.unwrap_or_else(|| match local {
+            Some(_) => Code::UNAVAILABLE,
+            None => Code::from_grpc(status.code()),
+        });
+        let message = local.map_or_else(|| status.message().to_owned(), |error| error.to_string());
+        Self { code, message: printable(&message) }
     }
 }
 
@@ -142,6 +147,14 @@ impl From<Failure> for Status {
         status.metadata_mut().insert(TRAILER, failure.code.0.into());
         status
     }
+}
+
+/// The first cause, which is the one that tells people something.
+fn innermost<'a>(mut error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
 }
 
 /// A peer's text made safe to print: no control characters, at most [`TEXT_LIMIT`] bytes.

@@ -50,15 +50,26 @@ impl Aead {
         if out.len() != expected {
             return Err(EncryptionError::Length { expected, actual: out.len() });
         }
-        let (body, tag) = out.split_at_mut(plain.len());
-        body.copy_from_slice(plain);
-        if let Kind::Sealing(key) = &self.0 {
-            let nonce = nonce(start, index);
-            let made = key
-                .seal_in_place_separate_tag(nonce, Aad::empty(), body)
-                .map_err(|_| EncryptionError::BlockSize(plain.len() as i64))?;
-            tag.copy_from_slice(made.as_ref());
-        }
+        out[..plain.len()].copy_from_slice(plain);
+        self.seal_in_place(start, index, out)
+    }
+
+    /// Seals a block whose plaintext is followed by room for the overhead.
+    pub(super) fn seal_in_place(
+        &self,
+        start: &Nonce,
+        index: u64,
+        block: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        let Kind::Sealing(key) = &self.0 else { return Ok(()) };
+        let length = block.len();
+        let (body, tag) = block
+            .split_last_chunk_mut::<TAG_SIZE>()
+            .ok_or(EncryptionError::Length { expected: TAG_SIZE, actual: length })?;
+        let made = key
+            .seal_in_place_separate_tag(nonce(start, index), Aad::empty(), body)
+            .map_err(|_| EncryptionError::BlockSize(length as i64))?;
+        tag.copy_from_slice(made.as_ref());
         Ok(())
     }
 

@@ -5,10 +5,7 @@
 //! big-endian number, so that it takes 4 bytes or more and empty data still gives one block. Any
 //! run of blocks can be opened alone. An inline segment is sealed in one piece without padding.
 
-use super::{
-    CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE, aead::Aead, nonce::segment_start_nonce,
-};
-use crate::id::SegmentPosition;
+use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE, aead::Aead};
 
 /// A content key prepared for one segment: seals and opens blocks in the caller's buffers.
 ///
@@ -63,6 +60,17 @@ impl ContentCipher {
         out: &mut [u8],
     ) -> Result<(), EncryptionError> {
         self.aead.seal_into(start, index, plain, out)
+    }
+
+    /// Seals one block where it stands: the last bytes of `block`, as many as the overhead, are
+    /// replaced by the tag.
+    pub fn seal_block_in_place(
+        &self,
+        start: &Nonce,
+        index: u64,
+        block: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        self.aead.seal_in_place(start, index, block)
     }
 
     /// Opens one block into `out`, which is shorter by the overhead. After an error `out` holds no
@@ -135,16 +143,14 @@ impl std::fmt::Debug for ContentCipher {
 
 /// Appends the padding of `data_len` bytes of data to a buffer that ends with their end, so that
 /// the whole is a multiple of `block` bytes, where `block` is the size of a plain block or stripe.
+///
+/// # Panics
+///
+/// If `block` is 0.
 pub fn append_padding(buffer: &mut Vec<u8>, data_len: u64, block: u64) {
     let length = padding_length(data_len, block);
     buffer.resize(buffer.len() + length as usize - PADDING_COUNTER, 0);
     buffer.extend_from_slice(&(length as u32).to_be_bytes());
-}
-
-/// Returns the nonce of the first block of a segment, or of an inline segment.
-#[must_use]
-pub fn start_nonce(position: SegmentPosition) -> Nonce {
-    segment_start_nonce(position)
 }
 
 /// Padding ends with its length in this many bytes.

@@ -35,11 +35,12 @@ impl EncryptionStore {
         limited.set_default_path_cipher(self.default_path_cipher());
         let mut seen = HashSet::new();
         for scope in groups.iter().copied().flatten() {
-            if seen.insert(scope) && covers.iter().all(|cover| cover.contains(scope)) {
-                if let Ok(entry) = self.entry_at(scope) {
-                    // One that does not fit beside an earlier entry is left out as well.
-                    let _ = limited.add(entry);
-                }
+            if seen.insert(scope)
+                && covers.iter().all(|cover| cover.contains(scope))
+                && let Ok(entry) = self.entry_at(scope)
+            {
+                // One that does not fit beside an earlier entry is left out as well.
+                let _ = limited.add(entry);
             }
         }
         limited

@@ -38,7 +38,6 @@ use crate::{
 /// What the writer of an object says about it under encryption: the only description of an object
 /// that its satellite cannot forge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs)]
 pub struct StreamInfo {
     /// Number of segments, if the writer recorded it; 0 otherwise.
     pub number_of_segments: i64,
@@ -162,7 +161,6 @@ fn map_entry(message: &[u8]) -> Result<(&str, &str), WireError> {
 
 /// The clear envelope: what a satellite stores, and what it adds when it returns an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs)]
 pub struct StreamMeta {
     /// The sealed [`StreamInfo`].
     pub encrypted_stream_info: Vec<u8>,
@@ -178,7 +176,6 @@ pub struct StreamMeta {
 
 /// A wrapped metadata key with its nonce, as parts of a [`StreamMeta`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs)]
 pub struct SegmentMeta {
     /// The wrapped key.
     pub encrypted_key: Vec<u8>,
@@ -202,6 +199,22 @@ impl StreamMeta {
         }
         put_int64(&mut message, 5, self.number_of_segments);
         message
+    }
+
+    /// Chooses the wrapped metadata key and its nonce: those that came with the object, or, where
+    /// a satellite sent none, those in the envelope.
+    #[must_use]
+    pub fn metadata_key_or<'a>(
+        &'a self,
+        encrypted_key: &'a [u8],
+        key_nonce: &'a [u8],
+    ) -> (&'a [u8], &'a [u8]) {
+        match &self.last_segment_meta {
+            Some(segment) if encrypted_key.is_empty() => {
+                (&segment.encrypted_key, &segment.key_nonce)
+            }
+            _ => (encrypted_key, key_nonce),
+        }
     }
 
     /// Reads an envelope.
@@ -255,7 +268,6 @@ pub struct SealedMetadata {
 
 /// Keys of one metadata envelope.
 #[derive(Debug)]
-#[allow(clippy::exhaustive_structs)]
 pub struct MetadataKeys<'a> {
     /// Suite of the object.
     pub suite: CipherSuite,
@@ -292,7 +304,6 @@ impl MetadataKeys<'_> {
 
 /// Metadata as a satellite returned it, with the suite of the object.
 #[derive(Clone, Copy, Debug)]
-#[allow(clippy::exhaustive_structs)]
 pub struct EncryptedMetadata<'a> {
     /// Suite of the object, already checked against what the caller permits.
     pub suite: CipherSuite,

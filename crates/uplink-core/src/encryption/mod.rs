@@ -27,7 +27,7 @@ use std::fmt;
 pub use content::ContentCipher;
 pub use key::Key;
 pub use limit::PathScope;
-pub use nonce::Nonce;
+pub use nonce::{Nonce, segment_start_nonce};
 pub use store::EncryptionStore;
 
 /// The algorithms that names, keys, content and metadata are encrypted with.
@@ -166,3 +166,6 @@ pub enum EncryptionError {
 /// Bytes that authentication adds to each sealed block, in all suites but the null suite.
 pub const TAG_SIZE: usize = 16;
 const MAX_BLOCK_SIZE: u32 = 16 << 20;
+
+#[cfg(test)]
+mod tests;

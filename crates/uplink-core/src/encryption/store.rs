@@ -12,8 +12,9 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{CipherSuite, Key};
 
-/// Keys of an access grant, by bucket and prefix.
-#[derive(Clone, PartialEq, Eq)]
+/// Keys of an access grant, by bucket and prefix. Two are equal if they hold the same keys in the
+/// same places.
+#[derive(Clone)]
 pub struct EncryptionStore {
     default_key: Option<Key>,
     default_path_cipher: CipherSuite,
@@ -136,6 +137,17 @@ impl EncryptionStore {
     }
 }
 
+impl PartialEq for EncryptionStore {
+    fn eq(&self, other: &Self) -> bool {
+        self.default_key == other.default_key
+            && self.default_path_cipher == other.default_path_cipher
+            && self.encryption_bypass == other.encryption_bypass
+            && self.entries() == other.entries()
+    }
+}
+
+impl Eq for EncryptionStore {}
+
 impl Default for EncryptionStore {
     fn default() -> Self {
         Self::new()
@@ -255,12 +267,12 @@ enum Form {
 
 /// Prefixes of one bucket. Nodes refer to each other by index, so that a hostile path of many
 /// thousand components cannot exhaust the stack.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 struct Tree {
     nodes: Vec<Node>,
 }
 
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 struct Node {
     entry: Option<StoreEntry>,
     plain: Vec<u8>,

@@ -2,7 +2,7 @@
 //!
 //! The code is a systematic Reed-Solomon code over GF(2⁸) with the reduction polynomial `0x11D`.
 //! One column of a stripe holds one byte of each of the k data shares; the polynomial of degree
-//! below k that takes these bytes at the first k [points](field::point) gives byte i of share i as
+//! below k that takes these bytes at the first k points gives byte i of share i as
 //! its value at point i. The points are 0, 1, 2, 4, 8, …: other libraries use 0, 1, 2, 3, … and
 //! produce shares that no other client of the network can read.
 //!

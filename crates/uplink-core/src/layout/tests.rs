@@ -170,11 +170,11 @@ fn sizes_beyond_64_bits_are_refused() {
     assert!(piece_size(u64::MAX - 4, &scheme).is_err());
     assert!(segments(u64::MAX, SEGMENT_SIZE).is_err());
     assert!(segments(1, 0).is_err());
-    for block_size in [0, 15, 16] {
+    for block_size in [0, 15, 16, MAX_BLOCK_SIZE + 1] {
         let refused = LayoutError::BlockSize { block_size: block_size.into() };
         assert_eq!(encrypted_size(1, block_size), Err(refused));
     }
-    assert!(encrypted_size(1, 17).is_ok());
+    assert!(encrypted_size(1, 17).is_ok() && encrypted_size(1, MAX_BLOCK_SIZE).is_ok());
 }
 
 #[test]

@@ -18,7 +18,6 @@ use crate::{
 
 /// One restriction of an API key. The default restricts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs)] // these are the fields of the message
 pub struct Caveat {
     /// Operations that are refused.
     pub disallowed: OperationSet,

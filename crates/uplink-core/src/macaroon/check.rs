@@ -7,7 +7,6 @@ use crate::WireError;
 
 /// What a request wants to do, on what, and when it arrived.
 #[derive(Clone, Copy, Debug)]
-#[allow(clippy::exhaustive_structs)]
 pub struct Action<'a> {
     /// The operation.
     pub operation: Operation,
@@ -21,7 +20,6 @@ pub struct Action<'a> {
 
 /// What the satellite has enabled for an API key, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs)]
 pub struct ApiKeyVersion(pub u32);
 
 impl ApiKeyVersion {
@@ -120,7 +118,8 @@ impl ApiKey {
     }
 
     /// Returns the shortest of the longest lifetimes that the caveats set for new objects, in
-    /// nanoseconds; it may be 0 or negative, with which nothing can be made.
+    /// nanoseconds; it may be 0 or negative, with which nothing can be made. Whether the key is
+    /// authentic is not looked at: [`check`](Self::check) it first.
     pub fn max_object_ttl_nanos(&self) -> Result<Option<i64>, CheckError> {
         let mut shortest = None;
         for caveat in self.caveats() {

@@ -5,7 +5,6 @@ use crate::encryption::PathScope;
 
 /// What a shared access may do. The default permits nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs)]
 pub struct Permission {
     /// The operations that stay possible.
     pub allowed: OperationSet,

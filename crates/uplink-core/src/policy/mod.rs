@@ -1,3 +1,21 @@
-//! State machines of transfers: functions of (state, event, now), without clock or socket.
+//! Decisions of transfers, apart from the transfers.
+//!
+//! Each module is a state machine without clock, socket or randomness: it takes what happened, with
+//! the time where that matters, and answers what to do. The asynchronous code around it carries
+//! events in and actions out, and decides nothing.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`hedge`] | which pieces a download opens, and when another |
+//! | [`long_tail`] | when an upload has stored enough pieces |
+//! | [`order_step`] | how many bytes the next order grants |
+//! | [`pieces`] | which piece an upload sends next, and when it asks for other nodes |
+//! | [`retry`] | how long to wait before the next attempt, and when to stop |
+//!
+//! Times are durations since one origin of the caller's choice that never runs backwards.
 
+pub mod hedge;
+pub mod long_tail;
 pub mod order_step;
+pub mod pieces;
+pub mod retry;

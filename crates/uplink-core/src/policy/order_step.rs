@@ -1,40 +1,155 @@
-//! How much each further order grants.
+//! How many bytes the next order grants.
+//!
+//! Orders pay a node for what it moves, so a client grants no more than a step ahead: 256 KiB at
+//! first, half as much again each time, at most 550 KiB. Amounts are cumulative.
 
-/// Bytes of the first order.
-const FIRST: u64 = 256 << 10;
-/// Bytes of the largest step.
-const LARGEST: u64 = 550 << 10;
+/// Bytes granted by the first order.
+pub const FIRST_STEP: u64 = 256 << 10;
 
-/// The growing step of a transfer's orders: 256 KiB, then half as much again up to 550 KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderStep {
-    bytes: u64,
+/// Most bytes granted by one order.
+pub const MAX_STEP: u64 = 550 << 10;
+
+const fn next_step(step: u64) -> u64 {
+    let grown = step.saturating_mul(3) / 2;
+    if grown < MAX_STEP { grown } else { MAX_STEP }
 }
 
-impl OrderStep {
-    /// Starts with the smallest step.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { bytes: FIRST }
+/// The orders of one piece upload.
+#[derive(Clone, Debug)]
+pub struct UploadOrders {
+    limit: u64,
+    sent: u64,
+    ordered: u64,
+    step: u64,
+}
+
+impl UploadOrders {
+    /// Starts an upload under an order limit of `limit` bytes.
+    pub const fn new(limit: u64) -> Self {
+        Self { limit, sent: 0, ordered: 0, step: FIRST_STEP }
     }
 
-    /// Returns the step that the next order will take.
-    #[must_use]
-    pub const fn current(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Takes the step and lets it grow.
-    pub const fn advance(&mut self) -> u64 {
-        let taken = self.bytes;
-        let grown = taken / 2 * 3;
-        self.bytes = if grown < LARGEST { grown } else { LARGEST };
-        taken
+    /// Notes that the next `length` bytes are about to be sent.
+    ///
+    /// Returns the amount of the order that must go with them, if one is due.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes exceed the order limit; nothing is noted then.
+    pub fn send(&mut self, length: u64) -> Result<Option<u64>, LimitExceeded> {
+        let end = self.sent.saturating_add(length);
+        if end > self.limit {
+            return Err(LimitExceeded { size: end, limit: self.limit });
+        }
+        let offset = std::mem::replace(&mut self.sent, end);
+        if end <= self.ordered {
+            return Ok(None);
+        }
+        self.ordered = offset.saturating_add(self.step).max(end).min(self.limit);
+        self.step = next_step(self.step);
+        Ok(Some(self.ordered))
     }
 }
 
-impl Default for OrderStep {
-    fn default() -> Self {
-        Self::new()
+/// The orders of one piece download.
+#[derive(Clone, Debug)]
+pub struct DownloadOrders {
+    size: u64,
+    received: u64,
+    ordered: u64,
+    step: u64,
+}
+
+impl DownloadOrders {
+    /// Starts a download of `size` bytes.
+    pub const fn new(size: u64) -> Self {
+        Self { size, received: 0, ordered: 0, step: FIRST_STEP }
+    }
+
+    /// Notes that the node has delivered `length` bytes.
+    pub const fn received(&mut self, length: u64) {
+        self.received = self.received.saturating_add(length);
+    }
+
+    /// The amount of the order to send now, if one is due.
+    ///
+    /// Ask again until there is none: at the start, and after each delivery. Not an iterator, since
+    /// further orders fall due later.
+    pub fn next_order(&mut self) -> Option<u64> {
+        // What came beyond the grant was a gift: the next step counts from there.
+        let base = self.ordered.max(self.received);
+        if self.ordered >= self.size || base - self.received >= self.step {
+            return None;
+        }
+        self.ordered = base.saturating_add(self.step).min(self.size);
+        self.step = next_step(self.step);
+        Some(self.ordered)
+    }
+}
+
+/// More bytes were about to be sent than the order limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("piece of {size} bytes exceeds its order limit of {limit}")]
+#[non_exhaustive]
+pub struct LimitExceeded {
+    /// Bytes of the piece so far.
+    pub size: u64,
+    /// The order limit.
+    pub limit: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn upload_beyond_the_limit_is_refused() {
+        let mut orders = UploadOrders::new(100);
+        assert_eq!(orders.send(60), Ok(Some(100)));
+        assert_eq!(orders.send(41), Err(LimitExceeded { size: 101, limit: 100 }));
+        assert_eq!(orders.send(40), Ok(None));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn upload_is_always_covered_and_never_over_the_limit(
+            lengths in proptest::collection::vec(0..2_000_000_u64, 0..20), slack in 0..1_000_000_u64,
+        ) {
+            let limit = lengths.iter().sum::<u64>() + slack;
+            let mut orders = UploadOrders::new(limit);
+            let (mut sent, mut ordered) = (0, 0);
+            for length in lengths {
+                if let Some(amount) = orders.send(length).unwrap() {
+                    prop_assert!(amount > ordered);
+                    prop_assert!(amount <= sent + length.max(MAX_STEP));
+                    ordered = amount;
+                }
+                sent += length;
+                prop_assert!(sent <= ordered && ordered <= limit);
+            }
+        }
+
+        #[test]
+        fn download_is_always_granted_ahead_and_never_over_its_size(
+            size in 0..5_000_000_u64, deliveries in proptest::collection::vec(1..900_000_u64, 0..30),
+        ) {
+            let mut orders = DownloadOrders::new(size);
+            let (mut received, mut ordered) = (0, 0);
+            for delivery in deliveries {
+                while let Some(amount) = orders.next_order() {
+                    prop_assert!(ordered < amount && amount <= size);
+                    prop_assert!(amount <= received.max(ordered) + MAX_STEP);
+                    ordered = amount;
+                }
+                prop_assert!(ordered == size || ordered >= received + FIRST_STEP);
+                let delivered = delivery.min(size - received);
+                received += delivered;
+                orders.received(delivered);
+            }
+        }
     }
 }

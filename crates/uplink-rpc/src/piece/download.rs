@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use uplink_core::policy::order_step::OrderStep;
+use uplink_core::policy::order_step::DownloadOrders;
 
 use super::{PieceError, Target};
 use crate::client;
@@ -38,10 +38,7 @@ pub struct PieceDownload {
     /// Where the next byte belongs, and where the range ends.
     offset: u64,
     end: u64,
-    received: u64,
-    granted: u64,
-    length: u64,
-    step: OrderStep,
+    amounts: DownloadOrders,
 }
 
 impl PieceDownload {
@@ -58,8 +55,8 @@ impl PieceDownload {
                 target.amount
             )));
         }
-        let mut step = OrderStep::new();
-        let granted = step.advance().min(length);
+        let mut amounts = DownloadOrders::new(length);
+        let granted = amounts.next_order().unwrap_or(length);
         let first = PieceDownloadRequest {
             limit: Some(target.limit.clone()),
             order: Some(target.order(granted)?),
@@ -76,7 +73,7 @@ impl PieceDownload {
         let answer = timeout(target.deadline, call).await.map_err(|_| target.stalled())?;
         let messages = answer.map_err(|status| target.failed(status))?.into_inner();
         let end = offset + length;
-        Ok(Self { target, orders, messages, offset, end, received: 0, granted, length, step })
+        Ok(Self { target, orders, messages, offset, end, amounts })
     }
 
     /// Returns the next bytes in order, or `None` after the last one of the range.
@@ -103,7 +100,7 @@ impl PieceDownload {
                 continue;
             }
             self.offset += length;
-            self.received += length;
+            self.amounts.received(length);
             return Ok(Some(chunk.data));
         }
         Err(self.target.misbehaved("keeps sending messages without bytes"))
@@ -111,9 +108,8 @@ impl PieceDownload {
 
     /// Stays one order step ahead of what arrived.
     async fn grant(&mut self) -> Result<(), PieceError> {
-        while self.granted < self.length && self.granted - self.received < self.step.current() {
-            self.granted = (self.granted + self.step.advance()).min(self.length);
-            let order = Some(self.target.order(self.granted)?);
+        while let Some(amount) = self.amounts.next_order() {
+            let order = Some(self.target.order(amount)?);
             let message = PieceDownloadRequest { order, ..PieceDownloadRequest::default() };
             if self.target.hand_over(&self.orders, message).await?.is_break() {
                 // The call is over; reading its messages tells why.

@@ -76,10 +76,6 @@ impl Target {
         self.node
     }
 
-    fn capped(&self, amount: u64) -> u64 {
-        amount.min(self.amount)
-    }
-
     fn order(&self, amount: u64) -> Result<raw::Order, PieceError> {
         let amount = i64::try_from(amount).unwrap_or(i64::MAX);
         let serial_number = self.serial_number.clone();

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use uplink_core::identity::{PeerIdentity, split_chain, verify_chain};
 use uplink_core::order::{PieceHash, PieceHashAlgorithm};
-use uplink_core::policy::order_step::OrderStep;
+use uplink_core::policy::order_step::UploadOrders;
 
 use super::{PieceError, Target};
 use crate::client;
@@ -88,29 +88,22 @@ async fn send(
 ) -> Result<Option<PieceHash>, PieceError> {
     let mut bytes = std::pin::pin!(bytes);
     let mut hasher = Hasher::new(algorithm);
-    let mut orders = OrderStep::new();
-    let (mut offset, mut granted) = (0_u64, 0_u64);
+    let mut orders = UploadOrders::new(target.amount);
+    let mut offset = 0_u64;
     while let Some(mut rest) = bytes.next().await {
         while !rest.is_empty() {
             let data = rest.split_to(rest.len().min(CHUNK_SIZE));
             hasher.update(&data);
-            let end = offset + data.len() as u64;
             let mut message = PieceUploadRequest::default();
             if offset == 0 {
                 message.limit = Some(target.limit.clone());
                 message.hash_algorithm = algorithm.into();
             }
-            if end > granted {
-                granted = target.capped(offset + orders.advance());
-                if end > granted {
-                    return Err(PieceError::OrderLimit(format!(
-                        "allows {granted} bytes, the piece has more"
-                    )));
-                }
-                message.order = Some(target.order(granted)?);
-            }
+            let length = data.len() as u64;
+            let due = orders.send(length).map_err(|e| PieceError::OrderLimit(e.to_string()))?;
+            message.order = due.map(|amount| target.order(amount)).transpose()?;
             message.chunk = Some(chunk(offset, data));
-            offset = end;
+            offset += length;
             if target.hand_over(&sender, message).await?.is_break() {
                 return Ok(None);
             }

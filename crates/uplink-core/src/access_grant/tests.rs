@@ -1,0 +1,193 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::encryption::path::{content_key, decrypt_path};
+
+fn root() -> AccessGrant {
+    let api_key = ApiKey::new(&[1; 32], vec![2; 32]);
+    let store = EncryptionStore::with_default_key(Key::new([3; 32]), CipherSuite::AesGcm);
+    AccessGrant::new(
+        "1SYXsAycDPUu4z2ZksJD5fh5nTDcH3vCFHnpcVye5XuL1NrYV@s:7777".into(),
+        api_key,
+        &store,
+    )
+    .unwrap()
+}
+
+fn share(grant: &AccessGrant, prefixes: &[(&str, &str)]) -> Result<AccessGrant, ShareError> {
+    let prefixes: Vec<_> = prefixes
+        .iter()
+        .map(|(bucket, prefix)| SharePrefix {
+            bucket: (*bucket).to_owned(),
+            prefix: prefix.as_bytes().to_vec(),
+        })
+        .collect();
+    grant.restrict(&Permission::full(), &prefixes, [9; 4])
+}
+
+#[test]
+fn entries_are_written_in_one_order_whatever_the_order_of_sharing() {
+    let one = share(&root(), &[("b", "x"), ("a", "y"), ("a", "x")]).unwrap();
+    let mut store = EncryptionStore::new();
+    for entry in one.encryption().entries().into_iter().rev() {
+        store.add(entry.clone()).unwrap();
+    }
+    let other = AccessGrant { encryption: store, ..one.clone() };
+    assert_eq!(one.encryption().entries().len(), 3);
+    assert_eq!(one.serialize(), other.serialize());
+}
+
+#[test]
+fn any_single_character_changed_is_noticed() {
+    let text = share(&root(), &[("bucket", "prefix")]).unwrap().serialize().unwrap();
+    for (position, original) in text.char_indices() {
+        for substitute in "19AZaz0 ".chars().filter(|character| *character != original) {
+            let mut changed = text.clone();
+            changed.replace_range(position..=position, &substitute.to_string());
+            assert!(AccessGrant::parse(&changed).is_err(), "{substitute} at {position}");
+        }
+    }
+}
+
+#[test]
+fn a_truncated_or_damaged_payload_never_panics() {
+    let grant = share(&root(), &[("bucket", "a/b"), ("other", "")]).unwrap();
+    let payload = grant.encode();
+    let parse = |payload: &[u8]| AccessGrant::parse(&base58::encode_check(VERSION, payload));
+    for length in 0..payload.len() {
+        assert!(parse(&payload[..length]).is_err(), "cut to {length}");
+    }
+    for bit in 0..payload.len() * 8 {
+        let mut changed = payload.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(parsed) = parse(&changed) {
+            parsed.serialize().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_text_beyond_the_limit_is_refused_before_decoding() {
+    let text = "1".repeat(MAX_GRANT_CHARACTERS + 1);
+    let refused = Base58Error::TooLong { length: text.len(), limit: MAX_GRANT_CHARACTERS };
+    assert_eq!(AccessGrant::parse(&text), Err(refused.into()));
+    assert_eq!(AccessGrant::parse(&text[1..]), Err(Base58Error::Checksum.into()));
+}
+
+#[test]
+fn a_grant_too_long_to_be_read_again_is_not_written() {
+    let grant =
+        AccessGrant::new("a".repeat(MAX_GRANT_CHARACTERS), root().api_key, &EncryptionStore::new());
+    assert!(matches!(grant.unwrap().serialize(), Err(AccessGrantError::Text(_))));
+}
+
+#[test]
+fn a_hostile_grant_of_many_components_or_paths_is_handled_quickly() {
+    let start = std::time::Instant::now();
+    // A prefix of twenty thousand empty components.
+    let mut store = EncryptionStore::new();
+    let deep = vec![b'/'; 20_000];
+    let entry = |path: &[u8]| StoreEntry {
+        bucket: b"b".to_vec(),
+        unencrypted_path: path.to_vec(),
+        encrypted_path: path.to_vec(),
+        key: Key::new([1; 32]),
+        path_cipher: CipherSuite::Null,
+    };
+    store.add(entry(&deep)).unwrap();
+    assert_eq!(store.lookup_encrypted(b"b", &deep).remaining.count(), 0);
+    drop(store.clone());
+    // As many paths as fit into a caveat.
+    let store = EncryptionStore::with_default_key(Key::new([1; 32]), CipherSuite::Null);
+    let scope = |number: u32| PathScope {
+        bucket: Vec::new(),
+        encrypted_path_prefix: number.to_be_bytes()[2..].to_vec(),
+    };
+    let group: Vec<_> = (0..10_000).map(scope).collect();
+    let limited = store.limit_to(&[&group, &group]);
+    assert!(limited.entries().len() > 9_000);
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_shared_grant_opens_what_was_shared_and_nothing_else() {
+    let shared = share(&root(), &[("photos", "trips/rome/")]).unwrap();
+    let shared = AccessGrant::parse(&shared.serialize().unwrap()).unwrap();
+    let (root, name) = (root(), b"trips/rome/cat.jpg");
+    let encrypted = encrypt_path(root.encryption(), b"photos", name).unwrap();
+    assert_eq!(encrypt_path(shared.encryption(), b"photos", name).as_ref(), Ok(&encrypted));
+    assert_eq!(decrypt_path(shared.encryption(), b"photos", &encrypted).unwrap(), name);
+    let key = |grant: &AccessGrant| content_key(grant.encryption(), b"photos", name).unwrap();
+    assert_eq!(key(&shared), key(&root));
+    assert!(shared.encryption().default_key().is_none());
+    for outside in [&b"trips/oslo"[..], b"trips/rome2", b"trips", b"x"] {
+        let refused = encrypt_path(shared.encryption(), b"photos", outside);
+        assert_eq!(refused, Err(PathError::EncryptionBase));
+    }
+    assert!(encrypt_path(shared.encryption(), b"other", name).is_err());
+}
+
+#[test]
+fn unreadable_caveats_leave_no_keys() {
+    let grant = root();
+    let macaroon = crate::macaroon::Macaroon::new(&[1; 32], vec![2; 32]);
+    let macaroon = macaroon.with_caveat(b"\xff".to_vec()).unwrap();
+    let api_key = ApiKey::from_bytes(&macaroon.encode()).unwrap();
+    let limited = AccessGrant::new("a".into(), api_key, grant.encryption()).unwrap();
+    assert!(limited.encryption().default_key().is_none());
+    assert!(limited.encryption().entries().is_empty());
+}
+
+#[test]
+fn an_address_that_is_not_text_is_refused() {
+    let mut payload = Vec::new();
+    put_bytes(&mut payload, 1, b"\xff\xfe");
+    let text = base58::encode_check(VERSION, &payload);
+    assert_eq!(AccessGrant::parse(&text), Err(WireError::Text { field: 1 }.into()));
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let grant = share(&root(), &[("bucket", "prefix")]).unwrap();
+    let shown = format!("{grant:?} {:?} {:?}", grant.api_key(), grant.encryption().entries());
+    let root = root();
+    let secrets = [
+        &root.encryption().default_key().unwrap().expose()[..],
+        &grant.encryption().entries()[0].key.expose()[..],
+        &grant.api_key().tail()[..],
+        &root.api_key().tail()[..],
+    ];
+    for secret in secrets {
+        let as_list = format!("{secret:?}");
+        assert!(!shown.contains(as_list.trim_matches(['[', ']'])), "{shown}");
+        assert!(!shown.contains(&hex::encode(secret)), "{shown}");
+    }
+    assert!(!shown.contains(&grant.api_key().serialize()));
+}
+
+proptest! {
+    #[test]
+    fn any_payload_is_an_answer_or_an_error(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let text = base58::encode_check(VERSION, &payload);
+        if let Ok(grant) = AccessGrant::parse(&text) {
+            grant.serialize().unwrap();
+        }
+    }
+
+    #[test]
+    fn sharing_survives_serializing(
+        bucket in "[a-z]{3,10}",
+        prefix in "[a-z/.]{0,20}",
+        below in "[a-zäß /]{1,20}",
+    ) {
+        let shared = share(&root(), &[(&bucket, &prefix)]).unwrap();
+        let parsed = AccessGrant::parse(&shared.serialize().unwrap()).unwrap();
+        prop_assert_eq!(&parsed, &shared);
+        let governed = prefix.strip_suffix('/').unwrap_or(&prefix);
+        let name = if governed.is_empty() { below } else { format!("{governed}/{below}") };
+        let (bucket, name) = (bucket.as_bytes(), name.as_bytes());
+        let encrypted = encrypt_path(parsed.encryption(), bucket, name).unwrap();
+        prop_assert_eq!(&encrypted, &encrypt_path(root().encryption(), bucket, name).unwrap());
+        prop_assert_eq!(decrypt_path(parsed.encryption(), bucket, &encrypted).unwrap(), name);
+    }
+}

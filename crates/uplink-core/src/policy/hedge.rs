@@ -1,0 +1,308 @@
+//! Which pieces a download opens, and when another.
+//!
+//! Any k pieces restore a range of a segment, so a download opens a few more than k at once and
+//! takes each stripe from the first k that deliver it. The *head* is how far all of these together
+//! reach: the k-th furthest transfer. When the head stands still for too long, or creeps far behind
+//! the faster transfers, another piece is opened, from the head on. When too few pieces are left, the satellite is asked once for all
+//! that exist.
+//!
+//! Positions count the bytes of a piece's share range from its start; all pieces have ranges of
+//! one length. Shares that a transfer delivered before it failed still count.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How long a head may stand still before anything is known about the nodes' speed.
+pub const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shortest time the head must stand still for another piece to be opened.
+pub const MIN_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Longest time the head may stand still without another piece being opened.
+pub const MAX_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Bytes that fast transfers must be ahead for a moving head to count as held up.
+pub const MIN_LEAD: u64 = 64 << 10;
+
+/// Pieces to open at once beyond the `required` ones: a quarter, at least one.
+pub const fn extra(required: u16) -> u16 {
+    required.div_ceil(4)
+}
+
+/// The download of one share range from many nodes.
+#[derive(Clone, Debug)]
+pub struct Hedge {
+    required: u16,
+    length: u64,
+    extra: u16,
+    /// Pieces that can be opened, in the satellite's order.
+    offered: VecDeque<u16>,
+    /// Every piece that was ever opened.
+    transfers: BTreeMap<u16, Transfer>,
+    head: u64,
+    /// When the head last moved, or something was last done about its standing still.
+    moved_at: Duration,
+    patience: Duration,
+    started_at: Duration,
+    all: AskedForAll,
+    /// Where decoded bytes were found not to be authentic: everything is opened from there on.
+    corrupt_from: Option<u64>,
+    given_up: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    position: u64,
+    failed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AskedForAll {
+    No,
+    Waiting,
+    Answered,
+}
+
+/// What happened to a download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)] // inputs of the machine
+pub enum HedgeEvent {
+    /// The pieces that the satellite has for us once it was asked for all; none if it failed.
+    Offered(Vec<u16>),
+    /// The transfer of a piece has reached a position.
+    Progress {
+        /// The piece number.
+        piece: u16,
+        /// Position in the share range, counted from its start.
+        position: u64,
+    },
+    /// The transfer of a piece failed.
+    Failed(u16),
+    /// What was decoded from a position on is not authentic: some node lies. This may come after
+    /// the range is complete, and reopens it: finding the liar takes shares of more pieces. When
+    /// to stop is then for the caller to say.
+    Corrupt {
+        /// Position in the share range, counted from its start.
+        from: u64,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)] // callers must handle all
+pub enum HedgeAction {
+    /// Open the transfer of a piece.
+    Open {
+        /// The piece number.
+        piece: u16,
+        /// Position in the share range to start at.
+        from: u64,
+    },
+    /// Ask the satellite for limits of all pieces, and report [`HedgeEvent::Offered`].
+    AskForAll,
+    /// Stop: too few pieces are left.
+    GiveUp {
+        /// Pieces that deliver, have delivered everything, or could have been opened.
+        found: u16,
+        /// Pieces needed.
+        needed: u16,
+    },
+}
+
+impl Hedge {
+    /// Starts the download of `length` bytes of each piece, with `required` of the `offered`
+    /// pieces needed.
+    ///
+    /// Opens `extra` pieces more than required, as far as there are.
+    pub fn start(
+        required: u16,
+        extra: u16,
+        offered: impl IntoIterator<Item = u16>,
+        length: u64,
+        now: Duration,
+    ) -> (Self, Vec<HedgeAction>) {
+        let mut seen = BTreeSet::new();
+        let mut hedge = Self {
+            required,
+            length,
+            extra,
+            offered: offered.into_iter().filter(|&piece| seen.insert(piece)).collect(),
+            transfers: BTreeMap::new(),
+            head: 0,
+            moved_at: now,
+            patience: FIRST_PATIENCE,
+            started_at: now,
+            all: AskedForAll::No,
+            corrupt_from: None,
+            given_up: false,
+        };
+        let actions = hedge.replenish();
+        (hedge, actions)
+    }
+
+    /// Notes an event at time `now` and decides what follows.
+    ///
+    /// Events about pieces that are not open, and all events after the end, change nothing.
+    pub fn on(&mut self, event: HedgeEvent, now: Duration) -> Vec<HedgeAction> {
+        let reopens = !self.given_up && matches!(event, HedgeEvent::Corrupt { .. });
+        if self.is_over() && !reopens {
+            return Vec::new();
+        }
+        match event {
+            HedgeEvent::Offered(pieces) => {
+                self.offer(pieces);
+                self.replenish()
+            }
+            HedgeEvent::Progress { piece, position } => {
+                self.progress(piece, position, now);
+                Vec::new()
+            }
+            HedgeEvent::Failed(piece) => {
+                self.fail(piece);
+                self.replenish()
+            }
+            HedgeEvent::Corrupt { from } => {
+                let earliest = self.corrupt_from.map_or(from, |earlier| earlier.min(from));
+                self.corrupt_from = Some(earliest.min(self.head));
+                let mut actions = self.open(usize::MAX);
+                actions.extend(self.ask_for_all());
+                actions
+            }
+            HedgeEvent::Tick => self.tick(now),
+        }
+    }
+
+    /// When the next [`HedgeEvent::Tick`] can have an effect; none when nothing is left to open.
+    pub fn next_tick(&self) -> Option<Duration> {
+        let more = !self.offered.is_empty() || self.all == AskedForAll::No;
+        (more && !self.is_over()).then(|| self.moved_at.saturating_add(self.patience))
+    }
+
+    /// How far the required number of transfers has come.
+    pub const fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Whether the range is complete, or was given up.
+    pub const fn is_over(&self) -> bool {
+        self.given_up || (self.head == self.length && self.corrupt_from.is_none())
+    }
+
+    fn offer(&mut self, pieces: Vec<u16>) {
+        if self.all == AskedForAll::Waiting {
+            self.all = AskedForAll::Answered;
+        }
+        for piece in pieces {
+            if !self.transfers.contains_key(&piece) && !self.offered.contains(&piece) {
+                self.offered.push_back(piece);
+            }
+        }
+    }
+
+    fn progress(&mut self, piece: u16, position: u64, now: Duration) {
+        let Some(transfer) = self.transfers.get_mut(&piece).filter(|open| !open.failed) else {
+            return;
+        };
+        transfer.position = position.min(self.length).max(transfer.position);
+        let head = self.furthest(self.required);
+        if head <= self.head {
+            return;
+        }
+        if self.head == 0 {
+            // The nodes' own time to answer tells how long is long.
+            let answered = now.saturating_sub(self.started_at);
+            self.patience = answered.saturating_mul(2).clamp(MIN_PATIENCE, MAX_PATIENCE);
+        }
+        self.head = head;
+        if !self.is_held_up() {
+            self.moved_at = now;
+        }
+    }
+
+    /// Whether the faster half of the required transfers is far ahead: then the head creeps at the
+    /// pace of a slow node, which is no better than standing still.
+    fn is_held_up(&self) -> bool {
+        let ahead = self.furthest(self.required.div_ceil(2));
+        ahead.saturating_sub(self.head) >= self.head.max(MIN_LEAD)
+    }
+
+    fn fail(&mut self, piece: u16) {
+        if let Some(transfer) = self.transfers.get_mut(&piece) {
+            // One that has delivered everything cannot fail any more.
+            transfer.failed = transfer.position < self.length;
+        }
+    }
+
+    fn tick(&mut self, now: Duration) -> Vec<HedgeAction> {
+        if now < self.moved_at.saturating_add(self.patience) {
+            return Vec::new();
+        }
+        self.moved_at = now;
+        let mut actions = self.open(1);
+        if actions.is_empty() {
+            actions.extend(self.ask_for_all());
+        }
+        actions
+    }
+
+    /// Opens what is missing to the number wanted at once, or finds that there is too little.
+    fn replenish(&mut self) -> Vec<HedgeAction> {
+        if self.is_over() {
+            return Vec::new();
+        }
+        let required = usize::from(self.required);
+        let found = self.usable() + self.offered.len();
+        if found < required && self.all == AskedForAll::Answered {
+            self.given_up = true;
+            return vec![HedgeAction::GiveUp { found: found as u16, needed: self.required }];
+        }
+        let wanted = match self.corrupt_from {
+            Some(_) => usize::MAX,
+            None => required + usize::from(self.extra),
+        };
+        let mut actions = self.open(wanted.saturating_sub(self.usable()));
+        if found < required {
+            actions.extend(self.ask_for_all());
+        }
+        actions
+    }
+
+    fn open(&mut self, count: usize) -> Vec<HedgeAction> {
+        let from = self.corrupt_from.unwrap_or(self.head);
+        let count = count.min(self.offered.len());
+        let opened = self.offered.drain(..count);
+        opened
+            .map(|piece| {
+                self.transfers.insert(piece, Transfer { position: from, failed: false });
+                HedgeAction::Open { piece, from }
+            })
+            .collect()
+    }
+
+    fn ask_for_all(&mut self) -> Option<HedgeAction> {
+        (self.all == AskedForAll::No).then(|| {
+            self.all = AskedForAll::Waiting;
+            HedgeAction::AskForAll
+        })
+    }
+
+    /// Transfers that have not failed.
+    fn usable(&self) -> usize {
+        self.transfers.values().filter(|transfer| !transfer.failed).count()
+    }
+
+    /// The position that `count` transfers have reached or passed.
+    fn furthest(&self, count: u16) -> u64 {
+        let mut positions: Vec<u64> = self.transfers.values().map(|open| open.position).collect();
+        positions.sort_unstable_by(|a, b| b.cmp(a));
+        let place = usize::from(count).saturating_sub(1);
+        positions.get(place).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,91 @@
+//! What a caller may adjust.
+
+use std::time::Duration;
+
+use uplink_core::layout;
+
+/// Settings of a [`Project`](crate::Project). The defaults suit a program that moves a few objects at
+/// a time.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Config {
+    pub(crate) user_agent: String,
+    pub(crate) dial_deadline: Duration,
+    pub(crate) progress_deadline: Duration,
+    pub(crate) memory: u64,
+    pub(crate) transfers: usize,
+    pub(crate) require_seal: bool,
+    pub(crate) segment_size: u64,
+}
+
+impl Config {
+    /// Starts from the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the calling program to the satellite: a product list as in RFC 7231, `name/version`.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+
+    /// Bounds looking up a name, connecting and the handshake together. Default 10 s.
+    pub fn dial_deadline(mut self, deadline: Duration) -> Self {
+        self.dial_deadline = deadline;
+        self
+    }
+
+    /// Bounds every single wait for a peer to move on. Default 30 s.
+    pub fn progress_deadline(mut self, deadline: Duration) -> Self {
+        self.progress_deadline = deadline;
+        self
+    }
+
+    /// Bounds the encrypted segments held in memory by all uploads of a project together.
+    ///
+    /// Default 136 MiB, two full segments; at least one segment is always allowed.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Bounds the pieces moving at once for all uploads and downloads of a project together.
+    ///
+    /// Default 300.
+    pub fn transfers(mut self, count: usize) -> Self {
+        self.transfers = count.max(1);
+        self
+    }
+
+    /// Refuses to read objects without a valid object seal.
+    ///
+    /// The seal makes the number and order of an object's segments authentic. This client always
+    /// writes it; other clients of the public network do not. Default off: a seal that is present
+    /// is checked whenever an object is read whole.
+    pub fn require_seal(mut self, require: bool) -> Self {
+        self.require_seal = require;
+        self
+    }
+
+    /// Cuts objects into segments of another size than 64 MiB, for tests of segment edges.
+    #[doc(hidden)]
+    pub fn segment_size(mut self, bytes: u64) -> Self {
+        self.segment_size = bytes.max(1);
+        self
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            user_agent: concat!("uplink-rs/", env!("CARGO_PKG_VERSION")).to_owned(),
+            dial_deadline: uplink_rpc::dial::DIAL_DEADLINE,
+            progress_deadline: uplink_rpc::piece::PROGRESS_DEADLINE,
+            memory: 136 << 20,
+            transfers: 300,
+            require_seal: false,
+            segment_size: layout::SEGMENT_SIZE,
+        }
+    }
+}

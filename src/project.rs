@@ -1,0 +1,350 @@
+//! Project: one short method per operation.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uplink_core::encryption::Key;
+use uplink_core::encryption::path::{content_key, encrypt_path};
+use uplink_rpc::dial::Dialer;
+use uplink_rpc::r#gen::metainfo;
+use uplink_rpc::status::Code;
+use uplink_rpc::time::system_time;
+use uplink_rpc::tls::Identity;
+
+use crate::access::Access;
+use crate::bucket::{Bucket, BucketList};
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::download::{Download, DownloadOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::{ListItem, ListOptions, Object, ObjectList, custom};
+use crate::satellite::{Satellite, convert};
+use crate::upload::{Upload, UploadOptions};
+
+/// A project at a satellite, opened with an access grant.
+///
+/// Clones share connections and budget. Opening makes no call; the first operation connects.
+/// Dropping the last clone closes all connections; handles made from it keep what they need.
+#[derive(Clone, Debug)]
+pub struct Project {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    access: Access,
+    config: Config,
+    satellite: Satellite,
+    budget: Budget,
+}
+
+impl Project {
+    /// Opens a project with default settings.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`]: no throw-away identity for this process can be made.
+    pub fn open(access: &Access) -> Result<Self> {
+        Self::open_with(access, &Config::default())
+    }
+
+    /// Opens a project.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(access: &Access, config: &Config) -> Result<Self> {
+        let dialler = dialler(config)?;
+        let satellite = Satellite::new(access.satellite(), access.api_key(), config, dialler)?;
+        let budget = Budget::new(config.memory, config.transfers);
+        let (access, config) = (access.clone(), config.clone());
+        Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget }) })
+    }
+
+    // ---- buckets ---------------------------------------------------------------------------
+
+    /// Creates a bucket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BucketAlreadyExists`], [`ErrorKind::BucketNameInvalid`],
+    /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached. After a network error
+    /// the bucket may exist or not.
+    pub async fn create_bucket(&self, name: &str) -> Result<Bucket> {
+        check_bucket(name)?;
+        let created = self.satellite().create_bucket(name).await;
+        created.map(Bucket::from).map_err(|error| match error.failure().map(|f| f.code) {
+            Some(Code::ALREADY_EXISTS) => {
+                let text = format!("bucket {name:?} exists already");
+                Error::new(ErrorKind::BucketAlreadyExists, text).with_source(error)
+            }
+            Some(Code::INVALID_ARGUMENT) => {
+                let text = format!("{name:?} is no valid bucket name: {error}");
+                Error::new(ErrorKind::BucketNameInvalid, text).with_source(error)
+            }
+            _ => error,
+        })
+    }
+
+    /// Creates a bucket unless it exists, and returns it.
+    ///
+    /// # Errors
+    /// As [`create_bucket`](Self::create_bucket), but for an existing bucket.
+    pub async fn ensure_bucket(&self, name: &str) -> Result<Bucket> {
+        match self.create_bucket(name).await {
+            Err(error) if error.kind() == ErrorKind::BucketAlreadyExists => {
+                self.stat_bucket(name).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Returns what is known of a bucket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BucketNotFound`], [`ErrorKind::PermissionDenied`], or the satellite cannot be
+    /// reached.
+    pub async fn stat_bucket(&self, name: &str) -> Result<Bucket> {
+        check_bucket(name)?;
+        let bucket = self.satellite().bucket(name).await;
+        bucket.map(Bucket::from).map_err(|error| bucket_missing(error, name))
+    }
+
+    /// Deletes an empty bucket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BucketNotEmpty`], [`ErrorKind::BucketNotFound`],
+    /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
+    pub async fn delete_bucket(&self, name: &str) -> Result<()> {
+        self.remove_bucket(name, false).await
+    }
+
+    /// Deletes a bucket and all objects in it.
+    ///
+    /// # Errors
+    /// As [`delete_bucket`](Self::delete_bucket); [`ErrorKind::BucketNotEmpty`] when others write
+    /// into it meanwhile.
+    pub async fn delete_bucket_with_objects(&self, name: &str) -> Result<()> {
+        self.remove_bucket(name, true).await
+    }
+
+    async fn remove_bucket(&self, name: &str, with_objects: bool) -> Result<()> {
+        check_bucket(name)?;
+        let deleted = self.satellite().delete_bucket(name, with_objects).await;
+        deleted.map_err(|error| match error.failure().map(|failure| failure.code) {
+            Some(Code::FAILED_PRECONDITION) => {
+                let text = format!("bucket {name:?} is not empty");
+                Error::new(ErrorKind::BucketNotEmpty, text).with_source(error)
+            }
+            _ => bucket_missing(error, name),
+        })
+    }
+
+    /// Lists the buckets that the access grant shows, in the order of their names, after `cursor`.
+    #[must_use]
+    pub fn list_buckets(&self, cursor: &str) -> BucketList {
+        BucketList::new(self.clone(), cursor)
+    }
+
+    // ---- objects ---------------------------------------------------------------------------
+
+    /// Begins uploading an object.
+    ///
+    /// Nothing is visible until [`Upload::commit`] returns. Makes no call: a missing bucket or
+    /// right is reported while writing or on commit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BucketNameInvalid`] and [`ErrorKind::ObjectKeyInvalid`] for empty names,
+    /// [`ErrorKind::PermissionDenied`] when the access grant holds no encryption key for the key.
+    pub fn upload_object(
+        &self,
+        bucket: &str,
+        key: impl AsRef<[u8]>,
+        options: UploadOptions,
+    ) -> Result<Upload> {
+        Ok(Upload::begin(self.clone(), self.locate(bucket, key.as_ref())?, options))
+    }
+
+    /// Opens an object, or a range of it, for reading.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ObjectNotFound`], [`ErrorKind::Decryption`] when the object's metadata does not
+    /// open or nothing in the bucket does, [`ErrorKind::RangeInvalid`],
+    /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
+    pub async fn download_object(
+        &self,
+        bucket: &str,
+        key: impl AsRef<[u8]>,
+        options: DownloadOptions,
+    ) -> Result<Download> {
+        let location = self.locate(bucket, key.as_ref())?;
+        match Download::open(self.clone(), location.clone(), options).await {
+            Err(error) => Err(self.object_missing(error, &location).await),
+            opened => opened,
+        }
+    }
+
+    /// Returns what is known of an object.
+    ///
+    /// # Errors
+    /// As [`download_object`](Self::download_object).
+    pub async fn stat_object(&self, bucket: &str, key: impl AsRef<[u8]>) -> Result<Object> {
+        let location = self.locate(bucket, key.as_ref())?;
+        match self.satellite().object(bucket, location.encrypted_key.clone()).await {
+            Err(error) => Err(self.object_missing(error, &location).await),
+            Ok(object) => location.object(&object),
+        }
+    }
+
+    /// Deletes an object; deleting one that does not exist succeeds.
+    ///
+    /// Returns whether the satellite deleted something; it says so only to grants that may read or
+    /// list.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`], [`ErrorKind::BucketNotFound`], or the satellite cannot be
+    /// reached. After a network error the object may be there or not.
+    pub async fn delete_object(&self, bucket: &str, key: impl AsRef<[u8]>) -> Result<bool> {
+        let location = self.locate(bucket, key.as_ref())?;
+        let deleted = self.satellite().delete_object(bucket, location.encrypted_key).await;
+        deleted.map(|object| object.is_some()).map_err(|error| bucket_missing(error, bucket))
+    }
+
+    /// Lists objects of a bucket, in the order of their encrypted keys.
+    ///
+    /// Makes no call; a missing bucket is reported by the first item.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PermissionDenied`] when the access grant holds no encryption key for the prefix.
+    pub fn list_objects(&self, bucket: &str, options: ListOptions) -> Result<ObjectList> {
+        check_bucket(bucket)?;
+        ObjectList::new(self.clone(), bucket, options)
+    }
+
+    // ---- what the handles need -------------------------------------------------------------
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.inner.access
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub(crate) fn satellite(&self) -> &Satellite {
+        &self.inner.satellite
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.inner.budget
+    }
+
+    fn locate(&self, bucket: &str, key: &[u8]) -> Result<Location> {
+        check_bucket(bucket)?;
+        if key.is_empty() {
+            return Err(Error::new(ErrorKind::ObjectKeyInvalid, "an object key may not be empty"));
+        }
+        let store = self.access().encryption();
+        Ok(Location {
+            bucket: bucket.to_owned(),
+            key: key.to_vec(),
+            encrypted_key: encrypt_path(store, bucket.as_bytes(), key)?,
+            content_key: content_key(store, bucket.as_bytes(), key)?,
+        })
+    }
+
+    /// Turns "not found" into what the user needs to know.
+    ///
+    /// With a wrong passphrase every name looks missing, since names are encrypted too. If the
+    /// bucket holds names and none of them opens, that is said instead.
+    async fn object_missing(&self, error: Error, location: &Location) -> Error {
+        if error.failure().map(|failure| failure.code) != Some(Code::NOT_FOUND) {
+            return error;
+        }
+        let key = String::from_utf8_lossy(&location.key);
+        if error.kind() == ErrorKind::BucketNotFound {
+            return bucket_missing(error, &location.bucket);
+        }
+        if self.nothing_opens(&location.bucket).await {
+            let text = format!(
+                "object {key:?} is not found, and none of the names in bucket {:?} can be \
+                 decrypted: the passphrase or encryption key is another one",
+                location.bucket
+            );
+            return Error::new(ErrorKind::Decryption, text).with_source(error);
+        }
+        match self.stat_bucket(&location.bucket).await {
+            Err(missing) if missing.kind() == ErrorKind::BucketNotFound => missing,
+            _ => {
+                let text = format!("object {key:?} not found in bucket {:?}", location.bucket);
+                Error::new(ErrorKind::ObjectNotFound, text).with_source(error)
+            }
+        }
+    }
+
+    /// Whether the top of a bucket holds names and the first of them do not open.
+    async fn nothing_opens(&self, bucket: &str) -> bool {
+        const SAMPLE: usize = 10;
+        let Ok(mut list) = self.list_objects(bucket, ListOptions::new()) else { return false };
+        for seen in 0..SAMPLE {
+            match list.next().await {
+                Ok(Some(ListItem::Undecryptable(_))) => {}
+                Ok(None) => return seen > 0,
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+/// Where an object is, for the satellite and for its keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Location {
+    pub(crate) bucket: String,
+    pub(crate) key: Vec<u8>,
+    pub(crate) encrypted_key: Vec<u8>,
+    pub(crate) content_key: Key,
+}
+
+impl Location {
+    pub(crate) fn bucket_bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(self.bucket.as_bytes())
+    }
+
+    pub(crate) fn key_bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.encrypted_key)
+    }
+
+    /// Opens what the satellite says of the object here.
+    pub(crate) fn object(&self, wire: &metainfo::Object) -> Result<Object> {
+        let suite = convert::parameters(wire.encryption_parameters.as_ref())?.suite;
+        let metadata = convert::metadata(suite, &self.content_key, &wire.into())?;
+        Ok(Object {
+            key: self.key.clone(),
+            created: system_time(wire.created_at.as_ref()),
+            expires: system_time(wire.expires_at.as_ref()),
+            size: convert::object_size(wire, metadata.as_ref())?,
+            version: wire.object_version.to_vec(),
+            custom: custom(metadata),
+        })
+    }
+}
+
+/// Dials in the name of an identity that lives as long as the project.
+pub(crate) fn dialler(config: &Config) -> Result<Dialer> {
+    let dialler = Identity::generate().and_then(|identity| Dialer::new(&identity));
+    let dialler = dialler.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+    Ok(dialler.with_deadline(config.dial_deadline))
+}
+
+fn check_bucket(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::new(ErrorKind::BucketNameInvalid, "a bucket name may not be empty"));
+    }
+    Ok(())
+}
+
+fn bucket_missing(error: Error, name: &str) -> Error {
+    if error.failure().map(|failure| failure.code) != Some(Code::NOT_FOUND) {
+        return error;
+    }
+    let text = format!("bucket {name:?} not found");
+    Error::new(ErrorKind::BucketNotFound, text).with_source(error)
+}

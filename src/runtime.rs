@@ -1,0 +1,44 @@
+//! The only seam to clock, randomness and threads.
+
+use uplink_core::encryption::{Key, Nonce};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Fresh random bytes.
+///
+/// # Errors
+/// The system's random source fails; nothing may be encrypted then.
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("the system gives no random bytes: {error}"))
+    })?;
+    Ok(bytes)
+}
+
+/// A fresh encryption key.
+pub(crate) fn random_key() -> Result<Key> {
+    random().map(Key::new)
+}
+
+/// A fresh nonce.
+pub(crate) fn random_nonce() -> Result<Nonce> {
+    random().map(Nonce::new)
+}
+
+/// A random number for spreading pauses.
+pub(crate) fn jitter() -> Result<u32> {
+    random().map(u32::from_be_bytes)
+}
+
+/// Runs arithmetic that would hold up other tasks on a thread of its own.
+///
+/// # Errors
+/// The runtime is shutting down.
+pub(crate) async fn compute<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("a computation was ended: {error}"))
+    })
+}

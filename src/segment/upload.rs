@@ -1,0 +1,186 @@
+//! One remote segment → pieces on nodes → commit parameters.
+//!
+//! One task per order limit sends one piece. Which piece is sent next, when failed pieces are
+//! exchanged for other nodes and when enough are stored is decided by `policy::pieces`; here events
+//! go in and actions come out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::task::JoinSet;
+use uplink_core::id::NodeId;
+use uplink_core::order::PieceHashAlgorithm;
+use uplink_core::policy::long_tail::LongTail;
+use uplink_core::policy::pieces::{PieceDecision, PieceEvent, Pieces};
+use uplink_rpc::r#gen::metainfo::SegmentPieceUploadResult;
+use uplink_rpc::piece::upload::{StoredPiece, upload as upload_piece};
+use uplink_rpc::piece::{PieceError, Target};
+
+use super::ring::{Reader, Ring};
+use super::split::Held;
+use crate::error::{Error, ErrorKind, Result};
+use crate::project::Project;
+use crate::satellite::convert::{BegunSegment, Offer, upload_offers};
+
+/// A segment whose pieces are on nodes.
+#[derive(Debug)]
+pub(crate) struct StoredSegment {
+    pub(crate) segment_id: Bytes,
+    /// In ascending order of piece numbers.
+    pub(crate) results: Vec<SegmentPieceUploadResult>,
+    pub(crate) holders: Vec<(u16, NodeId)>,
+}
+
+/// Moves the pieces of a growing segment to nodes until enough are stored.
+///
+/// Dropping the future cancels all transfers.
+///
+/// # Errors
+/// [`ErrorKind::NotEnoughNodes`] when too few nodes take their pieces, replacements included.
+pub(crate) async fn upload(
+    project: Project,
+    begun: BegunSegment,
+    held: Arc<Held>,
+) -> Result<StoredSegment> {
+    let ring = Ring::new(held, begun.scheme, begun.needed);
+    let pieces = Pieces::new(begun.scheme.total(), LongTail::new(begun.needed));
+    let mut run =
+        Run { project, begun, ring, pieces, transfers: JoinSet::new(), stored: Vec::new() };
+    let mut last_failure = None;
+    loop {
+        run.start_waiting()?;
+        let Some(ended) = run.transfers.join_next().await else {
+            return Err(shortage(run.stored.len(), run.begun.needed, last_failure));
+        };
+        let event = match ended {
+            Ok((piece, Ok(stored))) => {
+                run.stored.push((piece, stored));
+                PieceEvent::Stored(piece)
+            }
+            Ok((piece, Err(error))) => {
+                tracing::debug!(piece, %error, "a piece was not stored");
+                last_failure = Some(error);
+                PieceEvent::Failed(piece)
+            }
+            Err(error) => {
+                return Err(Error::new(ErrorKind::Internal, format!("a transfer ended: {error}")));
+            }
+        };
+        let mut decision = run.pieces.on(event);
+        while let Some(PieceDecision::Exchange(numbers)) = decision {
+            decision = run.exchange(&numbers).await;
+        }
+        match decision {
+            Some(PieceDecision::Commit(numbers)) => return run.finish(&numbers),
+            Some(PieceDecision::Fail { stored, needed }) => {
+                return Err(shortage(stored.into(), needed, last_failure));
+            }
+            _ => {}
+        }
+    }
+}
+
+struct Run {
+    project: Project,
+    begun: BegunSegment,
+    ring: Arc<Ring>,
+    pieces: Pieces,
+    transfers: JoinSet<(u16, Result<StoredPiece, PieceError>)>,
+    stored: Vec<(u16, StoredPiece)>,
+}
+
+impl Run {
+    fn start_waiting(&mut self) -> Result<()> {
+        while let Some(piece) = self.pieces.next_piece() {
+            let offer = self.begun.offers.get(usize::from(piece)).cloned();
+            let offer = offer.ok_or_else(|| Error::protocol("a piece has no order limit"))?;
+            let (project, reader) = (self.project.clone(), self.ring.reader(piece));
+            let key = self.begun.piece_key.clone();
+            self.transfers
+                .spawn(async move { (piece, transfer(&project, offer, key, reader).await) });
+        }
+        Ok(())
+    }
+
+    /// Asks the satellite for other nodes; the transfers on their way go on meanwhile.
+    async fn exchange(&mut self, numbers: &[u16]) -> Option<PieceDecision> {
+        let asked = self.exchange_limits(numbers).await;
+        let event = match asked {
+            Ok(()) => PieceEvent::Exchanged,
+            Err(error) => {
+                tracing::debug!(%error, "failed pieces were not exchanged");
+                PieceEvent::NotExchanged
+            }
+        };
+        self.pieces.on(event)
+    }
+
+    async fn exchange_limits(&mut self, numbers: &[u16]) -> Result<()> {
+        let satellite = self.project.satellite();
+        let pieces = numbers.iter().map(|number| i32::from(*number)).collect();
+        let reply = satellite.retry_pieces(self.begun.segment_id.clone(), pieces).await?;
+        let key = satellite.signing_key()?;
+        self.begun.offers = upload_offers(reply.addressed_limits, &self.begun.scheme, &key)?;
+        self.begun.segment_id = reply.segment_id;
+        Ok(())
+    }
+
+    fn finish(mut self, numbers: &[u16]) -> Result<StoredSegment> {
+        self.stored.retain(|(piece, _)| numbers.contains(piece));
+        self.stored.sort_by_key(|(piece, _)| *piece);
+        let sizes: Vec<u64> = self.stored.iter().map(|(_, stored)| stored.size).collect();
+        if sizes.windows(2).any(|pair| matches!(pair, [a, b] if a != b)) {
+            return Err(Error::new(ErrorKind::Internal, "pieces of a segment differ in size"));
+        }
+        let offers = &self.begun.offers;
+        let holders = self.stored.iter().filter_map(|(piece, _)| {
+            offers.get(usize::from(*piece)).map(|offer| (*piece, offer.node))
+        });
+        let holders: Vec<(u16, NodeId)> = holders.collect();
+        let results = self.stored.into_iter().zip(&holders).map(|((piece, stored), (_, node))| {
+            SegmentPieceUploadResult {
+                piece_num: piece.into(),
+                node_id: Bytes::copy_from_slice(node.as_bytes()),
+                hash: Some(stored.hash),
+            }
+        });
+        let results = results.collect();
+        Ok(StoredSegment { segment_id: self.begun.segment_id, results, holders })
+    }
+}
+
+/// Sends one piece. A reader that fails ends the piece like a node that fails.
+async fn transfer(
+    project: &Project,
+    offer: Offer,
+    key: uplink_core::order::PiecePrivateKey,
+    reader: Reader,
+) -> Result<StoredPiece, PieceError> {
+    let permit = project.budget().transfer().await;
+    let _permit = permit.map_err(|error| PieceError::OrderLimit(error.to_string()))?;
+    let connection = project.satellite().pool().peer(offer.node, &offer.address);
+    let deadline = project.config().progress_deadline;
+    let target = Target::new(connection, offer.limit, key, deadline)?;
+    let shares = stream::unfold(reader, |mut reader| async move {
+        match reader.next().await {
+            Ok(shares) => shares.map(|shares| (shares, reader)),
+            Err(error) => {
+                tracing::error!(%error, "a piece was cut short");
+                None
+            }
+        }
+    });
+    upload_piece(&target, PieceHashAlgorithm::Blake3, shares).await
+}
+
+fn shortage(stored: usize, needed: u16, cause: Option<PieceError>) -> Error {
+    let text = format!("too few storage nodes took their pieces: have {stored}, need {needed}");
+    match cause {
+        Some(cause) => {
+            Error::new(ErrorKind::NotEnoughNodes, format!("{text}; the last one: {cause}"))
+                .with_source(cause)
+        }
+        None => Error::new(ErrorKind::NotEnoughNodes, text),
+    }
+}
