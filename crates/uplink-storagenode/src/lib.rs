@@ -103,8 +103,9 @@ impl StorageNode {
         let listener = Listener::bind(config.listen).await?;
         let dialer = Dialer::new(&identity)?;
         let trust = Trust::new(&config.satellites, dialer.clone());
+        let since = verify::accept_since(config.clock.now(), lock.used_before());
         let shared = Arc::new(Shared {
-            verifier: Verifier::new(identity.node_id(), config.clock.clone(), trust),
+            verifier: Verifier::new(identity.node_id(), config.clock.clone(), since, trust),
             identity: Arc::new(identity),
             clock: config.clock,
             io,

@@ -13,7 +13,10 @@
     )
 )]
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use prost_types::Timestamp;
@@ -24,7 +27,7 @@ use uplink_core::{
 use uplink_rpc::{
     raw,
     status::{Code, Failure},
-    time::ZERO_SECONDS,
+    time::{ZERO_SECONDS, system_time},
 };
 
 use crate::{
@@ -40,8 +43,8 @@ use crate::{
 pub(crate) struct Verifier {
     node: NodeId,
     clock: Clock,
-    /// Second in which the process began to remember serial numbers.
-    started: i64,
+    /// Limits made earlier may have been used in an earlier process.
+    since: SystemTime,
     trust: Trust,
     serials: Serials,
 }
@@ -61,9 +64,9 @@ pub(crate) struct AcceptedLimit {
 }
 
 impl Verifier {
-    pub(crate) fn new(node: NodeId, clock: Clock, trust: Trust) -> Self {
-        let started = clock.unix_seconds();
-        Self { node, clock, started, trust, serials: Serials::default() }
+    /// Accepts limits made at `since` or later, see [`accept_since`].
+    pub(crate) fn new(node: NodeId, clock: Clock, since: SystemTime, trust: Trust) -> Self {
+        Self { node, clock, since, trust, serials: Serials::default() }
     }
 
     /// The satellites this node works for.
@@ -150,7 +153,7 @@ impl Verifier {
             let ahead = created.saturating_sub(now);
             return Err(invalid(format!("order limit: made {ahead} s ahead of this node's clock")));
         }
-        if created < self.started.saturating_sub(START_SECONDS) {
+        if system_time(limit.order_creation.as_ref()).is_none_or(|created| created < self.since) {
             return Err(Failure::new(
                 Code::UNAUTHENTICATED,
                 "order limit: made before this storage node started",
@@ -234,6 +237,12 @@ impl Drop for Orders {
     }
 }
 
+/// The earliest creation of a limit that no earlier process can have accepted and forgotten: the
+/// start of this one. Where no node ran before, clocks may differ a little.
+pub(crate) fn accept_since(start: SystemTime, used_before: bool) -> SystemTime {
+    if used_before { start } else { start.checked_sub(FIRST_START).unwrap_or(start) }
+}
+
 /// A refusal of what the peer sent.
 pub(crate) fn invalid(text: impl Into<String>) -> Failure {
     Failure::new(Code::INVALID_ARGUMENT, text)
@@ -248,6 +257,5 @@ fn seconds(time: Option<&Timestamp>) -> i64 {
 const EXPIRED_SECONDS: i64 = 48 * 60 * 60;
 /// The satellite's clock may differ from ours by this much.
 const CLOCK_SECONDS: i64 = 60 * 60;
-/// The same within which a limit made before the start of the process is accepted: no earlier
-/// process can have remembered it and ended since.
-const START_SECONDS: i64 = 5;
+/// How much earlier than the very first start of a node a limit may be made, by another clock.
+const FIRST_START: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 mod download;
 mod upload;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use tokio::{
@@ -86,9 +86,17 @@ impl Contact for Endpoint {
 async fn next<T>(messages: &mut Streaming<T>, idle: Duration) -> Result<Option<T>, Failure> {
     match timeout(idle, messages.message()).await {
         Ok(Ok(message)) => Ok(message),
-        Ok(Err(status)) => Err(Failure::new(Code::CANCELED, status.message())),
+        Ok(Err(status)) => Err(broken_off(&status)),
         Err(Elapsed { .. }) => Err(too_slow("the client is too slow")),
     }
+}
+
+/// Why no next message came: it could not be read, or the client is gone.
+fn broken_off(status: &Status) -> Failure {
+    let unreadable = status.source().is_none()
+        && matches!(status.code(), tonic::Code::Internal | tonic::Code::OutOfRange);
+    let code = if unreadable { Code::INVALID_ARGUMENT } else { Code::CANCELED };
+    Failure::new(code, status.message())
 }
 
 fn too_slow(text: &str) -> Failure {

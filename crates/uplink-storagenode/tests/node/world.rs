@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use prost::Message;
 use tempfile::TempDir;
 use tonic::{Streaming, service::Routes, transport::Channel};
 use uplink_core::{
@@ -18,9 +19,12 @@ use uplink_core::{
 use uplink_rpc::{
     client,
     dial::Dialer,
-    r#gen::piecestore::{
-        PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
-        piece_download_request, piece_upload_request,
+    r#gen::{
+        orders::SettlementRequest,
+        piecestore::{
+            PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
+            piece_download_request, piece_upload_request,
+        },
     },
     pool::Pool,
     server::{Listener, Running},
@@ -28,7 +32,7 @@ use uplink_rpc::{
     time::timestamp,
     tls::Identity,
 };
-use uplink_storagenode::{Clock, Config, Disk, Files, Satellite, StorageNode};
+use uplink_storagenode::{Clock, Config, Disk, Files, Satellite, StorageNode, Usage};
 
 pub(crate) struct World {
     pub(crate) satellite: Identity,
@@ -54,17 +58,24 @@ impl World {
     }
 
     pub(crate) async fn start_on(files: Arc<dyn Files>, change: impl Fn(&mut Config)) -> Self {
-        let satellite = Identity::generate().unwrap();
+        let (satellite, node) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        Self::start_as(satellite, node, files, change).await
+    }
+
+    pub(crate) async fn start_as(
+        satellite: Identity,
+        identity: Identity,
+        files: Arc<dyn Files>,
+        change: impl Fn(&mut Config),
+    ) -> Self {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let satellite_port = listener.serve(&satellite, Routes::default()).unwrap();
         let (directory, identity_directory) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        let identity = Identity::generate().unwrap();
         identity.save(identity_directory.path()).unwrap();
         let clock = Arc::new(AtomicI64::new(0));
         let config = config(&directory, &satellite, &satellite_port, &clock, &change);
         let node = StorageNode::start_on(config, identity, Arc::clone(&files)).await.unwrap();
         let pool = Pool::new(Dialer::new(&Identity::generate().unwrap()).unwrap());
-        let numbers = AtomicU64::new(1);
         Self {
             satellite,
             satellite_port,
@@ -74,7 +85,7 @@ impl World {
             identity_directory,
             files,
             pool,
-            numbers,
+            numbers: AtomicU64::new(1),
         }
     }
 
@@ -86,6 +97,27 @@ impl World {
         let identity = Identity::load(self.identity_directory.path()).unwrap();
         let node = StorageNode::start_on(config, identity, Arc::clone(&self.files)).await.unwrap();
         Self { node, ..self }
+    }
+
+    /// Waits until nothing of an unfinished upload is left, then tells what is stored.
+    pub(crate) async fn settled(&self) -> Usage {
+        until("unfinished uploads are gone", || {
+            let temp = std::fs::read_dir(self.directory.path().join("temp")).unwrap();
+            self.node.usage().unwrap().reserved == 0 && temp.count() == 0
+        })
+        .await;
+        self.node.usage().unwrap()
+    }
+
+    /// Orders in the log of the satellite, once the node has written them.
+    pub(crate) fn kept_orders(&self) -> Vec<(OrderLimit, Order)> {
+        let satellite = self.satellite.node_id().to_string();
+        let Ok(logs) = std::fs::read_dir(self.directory.path().join("orders").join(satellite))
+        else {
+            return Vec::new();
+        };
+        let logs = logs.map(|log| std::fs::read(log.unwrap().path()).unwrap());
+        logs.flat_map(|log| records(&log)).collect()
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -190,6 +222,31 @@ impl World {
         let (data, end) = self.collect(vec![draft.range(offset, length, Some(length))]).await;
         end.map(|()| data)
     }
+}
+
+/// Waits for a condition, at most 10 seconds.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    assert!(waited.is_ok(), "waited in vain: {what}");
+}
+
+/// Records of a settlement log: length, message, four bytes of its hash.
+fn records(mut log: &[u8]) -> Vec<(OrderLimit, Order)> {
+    let mut records = Vec::new();
+    while let Some((length, rest)) = log.split_first_chunk::<4>() {
+        let (body, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        assert_eq!(rest[..4], blake3::hash(body).as_bytes()[..4]);
+        let record = SettlementRequest::decode(body).unwrap();
+        let (limit, order) = (record.limit.unwrap(), record.order.unwrap());
+        records.push((limit.decode_typed().unwrap(), order.decode_typed().unwrap()));
+        log = &rest[4..];
+    }
+    records
 }
 
 fn config(
