@@ -45,11 +45,12 @@ fn main() {
 async fn transfer(project: &Project, mib: u64, costs: &stages::Costs) {
     let (pattern, key) = (pattern(), format!("{mib} MiB"));
     let mut hash_up = blake3::Hasher::new();
-    (0..mib).for_each(|_| drop(hash_up.update(&pattern)));
+    (0..mib).for_each(|_| {
+        hash_up.update(&pattern);
+    });
 
     let meter = Meter::start();
-    let mut upload =
-        project.upload_object("bench", &key, UploadOptions::new()).expect("an upload");
+    let mut upload = project.upload_object("bench", &key, UploadOptions::new()).expect("an upload");
     for _ in 0..mib {
         upload.write(&pattern).await.expect("written");
     }
@@ -62,7 +63,10 @@ async fn transfer(project: &Project, mib: u64, costs: &stages::Costs) {
     assert_eq!(received, mib * MIB);
 
     let mut hash_down = blake3::Hasher::new();
-    read(project, &key, |bytes| drop(hash_down.update(bytes))).await;
+    read(project, &key, |bytes| {
+        hash_down.update(bytes);
+    })
+    .await;
     assert_eq!(hash_up.finalize(), hash_down.finalize(), "the object came back changed");
     project.delete_object("bench", &key).await.expect("deleted");
 }

@@ -1,0 +1,10 @@
+//! The client against a whole network in this process: satellite, storage nodes, sockets and disks.
+
+mod api {
+    mod buckets;
+    mod faults;
+    mod handles;
+    mod listing;
+    mod sizes;
+    mod world;
+}
