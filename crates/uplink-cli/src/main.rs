@@ -3,9 +3,12 @@
 mod access;
 mod access_store;
 mod args;
+mod demo;
 mod failure;
 mod interrupt;
+mod network;
 mod output;
+mod progress;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -59,6 +62,7 @@ async fn run(line: CommandLine) -> Outcome {
 async fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Access(command) => access::run(command, context).await,
+        Command::Demo(arguments) => demo::run(arguments, context).await,
     }
 }
 

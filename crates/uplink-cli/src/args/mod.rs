@@ -3,8 +3,8 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::access;
 use crate::failure::EXIT_CODES;
+use crate::{access, demo};
 
 /// Decentralized, end-to-end encrypted object storage.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     /// Make, store, choose and inspect access grants
     #[command(subcommand)]
     Access(access::Command),
+    /// Send a file through a network of its own, stop storage nodes, and fetch it back
+    Demo(demo::Demo),
 }
 
 /// Which access grant a command works with.
