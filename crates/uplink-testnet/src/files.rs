@@ -46,6 +46,7 @@ struct Text {
 
 const FORMAT: i64 = 1;
 const HEADER: &str = "# An uplink network on this machine. Ports are chosen once: access grants hold the satellite's.\n\n";
+const SATELLITE: &str = "satellite";
 const LOCK_FILE: &str = "lock";
 /// Largest file that is read.
 const MAX_FILE_SIZE: u64 = 1 << 20;
@@ -76,9 +77,27 @@ impl Home {
         self.path.join(NETWORK_FILE)
     }
 
+    /// Deletes the network, and nothing else that may lie in its folder.
+    pub(crate) fn clear(&self) -> Result<()> {
+        let entries = fs::read_dir(&self.path).map_err(at(&self.path))?;
+        for entry in entries {
+            let entry = entry.map_err(at(&self.path))?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let name = name.to_string_lossy();
+            let node =
+                name.strip_prefix("node-").is_some_and(|number| number.parse::<u16>().is_ok());
+            if name == SATELLITE || node {
+                fs::remove_dir_all(&path).map_err(at(&path))?;
+            } else if name == NETWORK_FILE {
+                fs::remove_file(&path).map_err(at(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The folder of the satellite.
     pub(crate) fn satellite(&self) -> Result<PathBuf> {
-        self.subdirectory("satellite")
+        self.subdirectory(SATELLITE)
     }
 
     /// The folder of a node.
@@ -268,6 +287,23 @@ mod tests {
         assert!(matches!(refused, NetworkError::InUse { process: Some(id), .. } if id == own));
         drop(home);
         Home::open(Some(folder.path())).unwrap();
+    }
+
+    #[test]
+    fn clearing_leaves_what_is_not_the_network() {
+        let folder = TempDir::new().unwrap();
+        let home = Home::open(Some(folder.path())).unwrap();
+        fs::write(home.satellite().unwrap().join("satellite.db"), "x").unwrap();
+        fs::write(home.node(3).unwrap().join("piece"), "x").unwrap();
+        fs::write(home.network_file(), "damaged").unwrap();
+        for kept in ["node-x", "photo.jpg", "network.toml.mine"] {
+            fs::write(folder.path().join(kept), "x").unwrap();
+        }
+        home.clear().unwrap();
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["lock", "network.toml.mine", "node-x", "photo.jpg"]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod network;
 mod node;
 mod options;
 mod port;
+mod relay;
 
 pub use error::NetworkError;
 pub use files::NETWORK_FILE;

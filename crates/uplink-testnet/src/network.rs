@@ -87,6 +87,14 @@ impl Network {
         Ok(network)
     }
 
+    /// Deletes the network of a folder with everything stored in it. Other files in the folder stay.
+    ///
+    /// # Errors
+    /// The network is running, or the file system refuses.
+    pub fn delete(directory: &Path) -> Result<()> {
+        Home::open(Some(directory))?.clear()
+    }
+
     /// The satellite's node URL, `id@address:port`: what access grants hold.
     #[must_use]
     pub fn satellite_url(&self) -> String {
@@ -196,7 +204,7 @@ impl Network {
             return Err(NetworkError::Running(SATELLITE.to_owned()));
         }
         let start = |address| self.service.start(address);
-        let started = port::on_same(self.service.address, start).await;
+        let started = port::on_same(self.service.address, port::OWN, start).await;
         *satellite = Some(started.map_err(|error| failed(error, &self.home))?);
         Ok(())
     }
@@ -302,7 +310,9 @@ async fn launch_satellite(
     let address = kept.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let mut service = Service { folder, scheme, address, adjust: options.satellite.clone() };
     let started = match kept {
-        Some(address) if address.port() != 0 => service.start(address).await,
+        Some(address) if address.port() != 0 => {
+            port::on_same(address, port::FOREIGN, |address| service.start(address)).await
+        }
         _ => port::on_free(|address| service.start(address)).await,
     };
     let satellite = started.map_err(|error| failed(error, home))?;

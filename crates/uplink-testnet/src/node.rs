@@ -12,6 +12,7 @@ use crate::error::{NetworkError, Result};
 use crate::files::{create_directory, identity};
 use crate::options::{AdjustNode, DEFAULT_CAPACITY, Options};
 use crate::port;
+use crate::relay::{self, Relay};
 
 /// A storage node, running or not. Its identity, address and folder stay the same.
 ///
@@ -21,7 +22,15 @@ pub struct Node {
     settings: Settings,
     id: NodeId,
     address: SocketAddr,
-    running: Mutex<Option<StorageNode>>,
+    running: Mutex<Option<Running>>,
+}
+
+/// The node's service, and what may stand before it.
+#[derive(Debug)]
+struct Running {
+    service: StorageNode,
+    relay: Option<Relay>,
+    delay: Duration,
 }
 
 /// What a node is started with, again and again.
@@ -41,9 +50,9 @@ const CHECK_IN_INTERVAL: Duration = Duration::from_secs(10);
 impl Node {
     /// Starts a node on the address it had before, if that is free, else on another.
     pub(crate) async fn launch(settings: Settings, kept: Option<SocketAddr>) -> Result<Self> {
-        let start = |address| settings.start(address);
+        let start = |address| settings.start(address, Duration::ZERO);
         let kept = match kept {
-            Some(address) => match start(address).await {
+            Some(address) => match port::on_same(address, port::FOREIGN, start).await {
                 Err(error) if port::StartFailure::port_taken(&error) => {
                     tracing::warn!(node = settings.index, %error, "moving to another port");
                     None
@@ -56,9 +65,9 @@ impl Node {
             Some(outcome) => outcome,
             None => port::on_free(start).await,
         };
-        let node = started.map_err(|error| settings.failed(error))?;
-        let (id, address) = (node.node_id(), node.address());
-        Ok(Self { settings, id, address, running: Mutex::new(Some(node)) })
+        let running = started.map_err(|error| settings.failed(error))?;
+        let (id, address) = (running.service.node_id(), running.service.address());
+        Ok(Self { settings, id, address, running: Mutex::new(Some(running)) })
     }
 
     /// The node's place in the network, from 0.
@@ -92,7 +101,13 @@ impl Node {
 
     /// What the node stores and still takes; `None` while it does not run.
     pub async fn usage(&self) -> Option<Usage> {
-        self.running.lock().await.as_ref().and_then(|node| node.usage().ok())
+        self.running.lock().await.as_ref().and_then(|running| running.service.usage().ok())
+    }
+
+    /// How much longer than the machine's own every way to and from the node takes; `None` while it
+    /// does not run.
+    pub async fn delay(&self) -> Option<Duration> {
+        self.running.lock().await.as_ref().map(|running| running.delay)
     }
 
     /// Stops the node in order: transfers under way may finish within seconds.
@@ -101,7 +116,7 @@ impl Node {
     /// It does not run.
     pub async fn stop(&self) -> Result<()> {
         let mut running = self.running.lock().await;
-        running.take().ok_or_else(|| self.stopped())?.stop(STOP_GRACE).await;
+        running.take().ok_or_else(|| self.stopped())?.stop().await;
         Ok(())
     }
 
@@ -112,7 +127,7 @@ impl Node {
     /// It does not run.
     pub async fn kill(&self) -> Result<()> {
         let mut running = self.running.lock().await;
-        running.take().ok_or_else(|| self.stopped())?.kill();
+        running.take().ok_or_else(|| self.stopped())?.service.kill();
         Ok(())
     }
 
@@ -128,9 +143,26 @@ impl Node {
         if running.is_some() {
             return Err(NetworkError::Running(self.name()));
         }
-        let started = port::on_same(self.address, |address| self.settings.start(address)).await;
-        *running = Some(started.map_err(|error| self.settings.failed(error))?);
+        *running = Some(self.start_with(Duration::ZERO).await?);
         Ok(())
+    }
+
+    /// Makes every way to and from the node take longer, by up to about a second; more, and the
+    /// satellite takes it for lost. Zero makes it as fast as before. The node is started anew.
+    ///
+    /// # Errors
+    /// It does not run, or something else took its port in between.
+    pub async fn slow(&self, delay: Duration) -> Result<()> {
+        let mut running = self.running.lock().await;
+        running.take().ok_or_else(|| self.stopped())?.stop().await;
+        *running = Some(self.start_with(delay).await?);
+        Ok(())
+    }
+
+    async fn start_with(&self, delay: Duration) -> Result<Running> {
+        let start = |address| self.settings.start(address, delay);
+        let started = port::on_same(self.address, port::OWN, start).await;
+        started.map_err(|error| self.settings.failed(error))
     }
 
     /// Checks in with the satellite, which pings the node back. Does nothing while it is stopped.
@@ -139,8 +171,8 @@ impl Node {
     /// One of the two does not reach the other.
     pub async fn check_in(&self) -> Result<()> {
         let running = self.running.lock().await;
-        let Some(node) = running.as_ref() else { return Ok(()) };
-        node.check_in_now().await.map_err(|error| NetworkError::NotOnline {
+        let Some(running) = running.as_ref() else { return Ok(()) };
+        running.service.check_in_now().await.map_err(|error| NetworkError::NotOnline {
             index: self.index(),
             reason: error.to_string(),
         })
@@ -152,6 +184,13 @@ impl Node {
 
     fn name(&self) -> String {
         format!("storage node {}", self.index())
+    }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.service.stop(STOP_GRACE).await;
+        drop(self.relay);
     }
 }
 
@@ -172,7 +211,12 @@ impl Settings {
         identity(&self.identity(), &format!("storage node {}", self.index)).map(drop)
     }
 
-    async fn start(&self, address: SocketAddr) -> std::result::Result<StorageNode, StartError> {
+    /// Starts the node so that it is reached at `address`.
+    async fn start(
+        &self,
+        address: SocketAddr,
+        delay: Duration,
+    ) -> std::result::Result<Running, StartError> {
         let identity = uplink_rpc::tls::Identity::load(&self.identity())?;
         let mut config = Config::new(self.data(), self.capacity, vec![self.satellite.clone()]);
         config.listen = address;
@@ -180,7 +224,16 @@ impl Settings {
         if let Some(adjust) = &self.adjust {
             adjust(self.index, &mut config);
         }
-        StorageNode::start(config, identity).await
+        if delay.is_zero() {
+            let service = StorageNode::start(config, identity).await?;
+            return Ok(Running { service, relay: None, delay });
+        }
+        let listener = relay::listen(config.listen).await?;
+        config.external_address.get_or_insert_with(|| address.to_string());
+        config.listen.set_port(0);
+        let service = StorageNode::start(config, identity).await?;
+        let relay = Some(Relay::start(listener, service.address(), delay));
+        Ok(Running { service, relay, delay })
     }
 
     fn failed(&self, source: StartError) -> NetworkError {

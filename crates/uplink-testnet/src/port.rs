@@ -58,13 +58,14 @@ where
 /// Starts a service on the port it has had, waiting while its former self lets go of it.
 pub(crate) async fn on_same<T, E, F>(
     address: SocketAddr,
+    patience: Duration,
     start: impl Fn(SocketAddr) -> F,
 ) -> Result<T, E>
 where
     E: StartFailure,
     F: Future<Output = Result<T, E>>,
 {
-    let deadline = Instant::now() + RELEASE_DEADLINE;
+    let deadline = Instant::now() + patience;
     loop {
         match start(address).await {
             Err(error) if error.port_taken() && Instant::now() < deadline => sleep(PAUSE).await,
@@ -77,8 +78,10 @@ where
 const TRIES: usize = 100;
 /// Ports to choose from: above those of well-known services, below those of outgoing connections.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
-/// Time in which a killed service lets go of its port.
-const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
+/// Time in which a service of this network, killed before, lets go of its port.
+pub(crate) const OWN: Duration = Duration::from_secs(5);
+/// The same at the start of a network, when the port is more likely another program's.
+pub(crate) const FOREIGN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn candidate() -> SocketAddr {
