@@ -80,11 +80,14 @@ impl AccessGrant {
     /// Fails only for a grant that has grown beyond what could be read again.
     pub fn serialize(&self) -> Result<String, AccessGrantError> {
         let payload = self.encode();
+        let too_long = |length| Base58Error::TooLong { length, limit: MAX_GRANT_CHARACTERS };
+        // Base58 is longer than what it encodes, and slow for what is far too long.
+        if payload.len() > MAX_GRANT_CHARACTERS {
+            return Err(too_long(payload.len()).into());
+        }
         let text = base58::encode_check(VERSION, &payload);
         match text.len() {
-            length if length > MAX_GRANT_CHARACTERS => {
-                Err(Base58Error::TooLong { length, limit: MAX_GRANT_CHARACTERS }.into())
-            }
+            length if length > MAX_GRANT_CHARACTERS => Err(too_long(length).into()),
             _ => Ok(text),
         }
     }

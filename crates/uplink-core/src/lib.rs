@@ -2,6 +2,32 @@
 //!
 //! This crate knows no socket, file, clock, runtime or global random source: time and randomness
 //! are arguments. Everything here is a function of its inputs.
+//!
+//! # Vectors
+//!
+//! The files in `tests/vectors/` hold inputs and outputs of the public network's own
+//! implementations. Every group in them has a test, or waits for a later one:
+//!
+//! | file | groups | test |
+//! |---|---|---|
+//! | `erasure.json` | `stripes`, `matrices`, `decode` (rebuilding), `segments`, `piece_sizes` | `tests/erasure_vectors.rs` |
+//! | | `decode` (correction of wrong shares) | later: error correction |
+//! | `access.json` | `padding`, `encompassing_blocks`, `encrypted_size`, `encryption_parameters_packing` | `tests/layout_vectors.rs` |
+//! | | `base58`, `base58check`, `node_url` | `tests/access_vectors/text.rs` |
+//! | | `access_grants`, `access_grant_parse_cases`, `access_inspect`, `grant_from_passphrase`, `unknown_suite_grants` | `tests/access_vectors/grant.rs` |
+//! | | `share`, `null_cipher_share`, `limit_to`, `override_encryption_key` | `tests/access_vectors/share.rs` |
+//! | | `api_keys`, `macaroon_chain`, `macaroon_parse_cases`, `macaroon_fuzz_seeds`, `caveat_encoding` | `tests/access_vectors/macaroon.rs` |
+//! | | `check_matrix`, `time_window`, `max_object_ttl`, `allowed_buckets` | `tests/access_vectors/check.rs` |
+//! | | `root_key`, `derived_keys`, `nonce_from_entry_key` | `tests/access_vectors/key.rs` |
+//! | | `path_components`, `segment_escape`, `path_encryption_example`, `path_encryption`, `list_cursor`, `path_bypass`, `path_errors` | `tests/access_vectors/path.rs` |
+//! | | `store_lookup` | `tests/access_vectors/store.rs` |
+//! | | `nonce_increment`, `content_encryption`, `segment_content_nonce`, `object_flow`, `encryption_parameters_packing`, `proposed_enc_chacha20poly1305` | `tests/access_vectors/content.rs` |
+//! | | XSalsa20-Poly1305 cases of `path_encryption` (11), `content_encryption` (24), `object_flow` (1) | later: that cipher suite |
+//! | | `join_share_url`, `join_share_url_more`, `shared_link_parse`, `edge_credentials_format` | later: link sharing |
+//! | `transport.json` | `identity`, `orders`, order amounts of `piecestore` | `tests/transport_vectors.rs` |
+//! | | `identity.node_urls` | `tests/access_vectors/transport.rs` |
+//! | | `identity.revocation`, `orders.retain_bloom_filter`, messages of `piecestore`, `drpc`, `noise` | later: revocation, garbage collection, the public network's transports |
+//! | `rpc-transcripts.json` | messages, signatures, names, metadata, content | `crates/uplink-rpc/tests/transcripts.rs` |
 
 pub mod access_grant;
 pub mod base58;

@@ -1,6 +1,10 @@
 //! Authenticated encryption under one prepared key, for the suites that are implemented.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, UnboundKey};
+use chacha20poly1305::{
+    ChaCha20Poly1305, KeyInit as _,
+    aead::{AeadInOut as _, inout::InOutBuf},
+};
 
 use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE};
 
@@ -13,28 +17,32 @@ pub(super) struct Aead(Kind);
 enum Kind {
     Null,
     // Both suites take 12-byte nonces and append a 16-byte tag.
-    Sealing(Box<LessSafeKey>),
+    AesGcm(Box<LessSafeKey>),
+    ChaCha(Box<ChaCha20Poly1305>),
 }
 
 impl Aead {
     /// Prepares a key. The null suite is fine here; who may use it is decided by callers.
     pub(super) fn new(suite: CipherSuite, key: &Key) -> Result<Self, EncryptionError> {
-        let algorithm = match suite {
-            CipherSuite::Null => return Ok(Self(Kind::Null)),
-            CipherSuite::AesGcm => &AES_256_GCM,
-            CipherSuite::ChaCha20Poly1305 => &CHACHA20_POLY1305,
-            _ => return Err(EncryptionError::Unsupported(suite)),
-        };
-        let key = UnboundKey::new(algorithm, key.expose())
-            .map_err(|_| EncryptionError::Unsupported(suite))?;
-        Ok(Self(Kind::Sealing(Box::new(LessSafeKey::new(key)))))
+        let unsupported = EncryptionError::Unsupported(suite);
+        Ok(Self(match suite {
+            CipherSuite::Null => Kind::Null,
+            CipherSuite::AesGcm => {
+                let key = UnboundKey::new(&AES_256_GCM, key.expose()).map_err(|_| unsupported)?;
+                Kind::AesGcm(Box::new(LessSafeKey::new(key)))
+            }
+            CipherSuite::ChaCha20Poly1305 => {
+                Kind::ChaCha(Box::new(ChaCha20Poly1305::new(key.expose().into())))
+            }
+            _ => return Err(unsupported),
+        }))
     }
 
     /// Bytes that sealing adds.
     pub(super) const fn overhead(&self) -> usize {
         match self.0 {
             Kind::Null => 0,
-            Kind::Sealing(_) => TAG_SIZE,
+            Kind::AesGcm(_) | Kind::ChaCha(_) => TAG_SIZE,
         }
     }
 
@@ -61,15 +69,27 @@ impl Aead {
         index: u64,
         block: &mut [u8],
     ) -> Result<(), EncryptionError> {
-        let Kind::Sealing(key) = &self.0 else { return Ok(()) };
+        if matches!(self.0, Kind::Null) {
+            return Ok(());
+        }
         let length = block.len();
         let (body, tag) = block
             .split_last_chunk_mut::<TAG_SIZE>()
             .ok_or(EncryptionError::Length { expected: TAG_SIZE, actual: length })?;
-        let made = key
-            .seal_in_place_separate_tag(nonce(start, index), Aad::empty(), body)
-            .map_err(|_| EncryptionError::BlockSize(length as i64))?;
-        tag.copy_from_slice(made.as_ref());
+        let nonce = start.short_plus(index);
+        let too_long = EncryptionError::BlockSize(length as i64);
+        match &self.0 {
+            Kind::Null => {}
+            Kind::AesGcm(key) => {
+                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce);
+                let made = key.seal_in_place_separate_tag(nonce, Aad::empty(), body);
+                tag.copy_from_slice(made.map_err(|_| too_long)?.as_ref());
+            }
+            Kind::ChaCha(key) => {
+                let made = key.encrypt_inout_detached(&nonce.into(), b"", body.into());
+                tag.copy_from_slice(&made.map_err(|_| too_long)?);
+            }
+        }
         Ok(())
     }
 
@@ -87,11 +107,19 @@ impl Aead {
         if out.len() != expected {
             return Err(EncryptionError::Length { expected, actual: out.len() });
         }
+        let (body, tag) = sealed.split_at(expected);
+        let nonce = start.short_plus(index);
         match &self.0 {
             Kind::Null => out.copy_from_slice(sealed),
-            Kind::Sealing(key) => {
-                let (body, tag) = sealed.split_at(expected);
-                key.open_separate_gather(nonce(start, index), Aad::empty(), body, tag, out)
+            Kind::AesGcm(key) => {
+                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce);
+                key.open_separate_gather(nonce, Aad::empty(), body, tag, out)
+                    .map_err(|_| EncryptionError::Decryption)?;
+            }
+            Kind::ChaCha(key) => {
+                let tag = tag.try_into().map_err(|_| EncryptionError::Decryption)?;
+                let buffers = InOutBuf::new(body, out).map_err(|_| EncryptionError::Decryption)?;
+                key.decrypt_inout_detached(&nonce.into(), b"", buffers, tag)
                     .map_err(|_| EncryptionError::Decryption)?;
             }
         }
@@ -112,8 +140,4 @@ impl Aead {
         self.open_into(nonce, 0, sealed, &mut out)?;
         Ok(out)
     }
-}
-
-fn nonce(start: &Nonce, index: u64) -> aws_lc_rs::aead::Nonce {
-    aws_lc_rs::aead::Nonce::assume_unique_for_key(start.short_plus(index))
 }

@@ -6,6 +6,7 @@
 //! run of blocks can be opened alone. An inline segment is sealed in one piece without padding.
 
 use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE, aead::Aead};
+use crate::layout::padding_length;
 
 /// A content key prepared for one segment: seals and opens blocks in the caller's buffers.
 ///
@@ -146,22 +147,12 @@ impl std::fmt::Debug for ContentCipher {
 ///
 /// # Panics
 ///
-/// If `block` is 0.
+/// If `block` is 0 or the padding cannot be expressed in its counter.
 pub fn append_padding(buffer: &mut Vec<u8>, data_len: u64, block: u64) {
-    let length = padding_length(data_len, block);
-    buffer.resize(buffer.len() + length as usize - PADDING_COUNTER, 0);
-    buffer.extend_from_slice(&(length as u32).to_be_bytes());
-}
-
-/// Padding ends with its length in this many bytes.
-const PADDING_COUNTER: usize = 4;
-
-fn padding_length(data_len: u64, block: u64) -> u64 {
-    let minimum = PADDING_COUNTER as u64;
-    match (data_len + minimum) % block {
-        0 => minimum,
-        over => minimum + block - over,
-    }
+    let length = padding_length(data_len, block).expect("a block size above zero");
+    let counter = u32::try_from(length).expect("a padding of less than 4 GiB").to_be_bytes();
+    buffer.resize(buffer.len() + length as usize - counter.len(), 0);
+    buffer.extend_from_slice(&counter);
 }
 
 fn whole_blocks(
