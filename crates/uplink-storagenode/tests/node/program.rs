@@ -23,7 +23,6 @@ use uplink_rpc::{server::Running, status::Code, tls::Identity};
 
 use crate::world::{Draft, Link, noise, pool, serve};
 
-const ROUNDS: usize = 10;
 const WRITERS: usize = 8;
 
 fn program(arguments: &[&str], home: &Path) -> Command {
@@ -65,7 +64,7 @@ impl Ready {
 
     fn setup_arguments(&self) -> Vec<&'static str> {
         let trusted = format!("{}@{}", self.satellite.node_id(), self.port.address());
-        let capacity = ["setup", "--listen", "127.0.0.1:0", "--capacity", "1GB", "--satellite"];
+        let capacity = ["setup", "--listen", "127.0.0.1:0", "--capacity", "20GB", "--satellite"];
         capacity.into_iter().chain([&*trusted.leak()]).collect()
     }
 
@@ -213,14 +212,25 @@ async fn read_back(link: &Link, satellite: &Identity, begun: &[Begun]) {
 
 #[tokio::test]
 async fn no_acknowledged_piece_is_lost_when_the_node_is_killed_while_writing() {
+    kill_while_writing(10).await;
+}
+
+#[tokio::test]
+#[ignore = "slow: fifty kills"]
+async fn no_acknowledged_piece_is_lost_in_fifty_kills() {
+    kill_while_writing(50).await;
+}
+
+async fn kill_while_writing(rounds: usize) {
     let ready = Ready::new().await;
     let satellite = Arc::clone(&ready.satellite);
-    let mut all = Vec::new();
+    let (mut all, mut checked) = (Vec::new(), 0);
     let mut node: Option<NodeId> = None;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let mut running = ready.run().await;
         assert_eq!(*node.get_or_insert(running.link.node), running.link.node);
-        read_back(&running.link, &satellite, &all).await;
+        read_back(&running.link, &satellite, &all[checked..]).await;
+        checked = all.len();
         let begun = Arc::new(Mutex::new(Vec::new()));
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
@@ -228,7 +238,7 @@ async fn no_acknowledged_piece_is_lost_when_the_node_is_killed_while_writing() {
             writers.spawn(write_until_death(link, satellite, writer, Arc::clone(&begun)));
         }
         // Each round dies at another moment of many simultaneous uploads.
-        tokio::time::sleep(Duration::from_millis(100 + 37 * round as u64)).await;
+        tokio::time::sleep(Duration::from_millis(100 + 37 * (round % 10) as u64)).await;
         running.child.start_kill().unwrap();
         running.child.wait().await.unwrap();
         while writers.join_next().await.is_some() {}
@@ -237,6 +247,6 @@ async fn no_acknowledged_piece_is_lost_when_the_node_is_killed_while_writing() {
     let running = ready.run().await;
     read_back(&running.link, &satellite, &all).await;
     let acknowledged = all.iter().filter(|piece| piece.acknowledged).count();
-    assert!(acknowledged > ROUNDS * WRITERS, "{acknowledged} of {} pieces", all.len());
+    assert!(acknowledged > rounds * WRITERS, "{acknowledged} of {} pieces", all.len());
     assert!(all.len() > acknowledged, "no upload was under way when the node died");
 }
