@@ -183,7 +183,7 @@ impl Config {
         for key in table.keys() {
             known(key, &place)?;
         }
-        let folder = file.parent().unwrap_or(Path::new(""));
+        let folder = file.parent().unwrap_or_else(|| Path::new(""));
         Self::of(table, &place, folder, environment, flags)
     }
 
