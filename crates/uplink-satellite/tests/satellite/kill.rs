@@ -95,7 +95,7 @@ async fn write(
     for acknowledged in 0.. {
         content += 1;
         let key = format!("{writer}-{}", content % KEYS as u64);
-        let next = (content % 5 != 0).then_some(content);
+        let next = (!content.is_multiple_of(5)).then_some(content);
         let state = held.entry(key.clone()).or_default();
         state.open = Some(next);
         let outcome = match next {

@@ -24,6 +24,9 @@ async fn begin(network: &Network, mut request: BeginObjectRequest) -> Result<(),
     network.client().begin_object(request).await.map(drop).map_err(Failure::from)
 }
 
+/// Changes one thing about a request.
+type Spoil = fn(&mut BeginObjectRequest);
+
 fn invalid(text: &str) -> Failure {
     Failure::new(Code::INVALID_ARGUMENT, text)
 }
@@ -106,7 +109,7 @@ async fn begin_checks_its_arguments() {
         spoil(&mut request);
         request
     };
-    let cases: [(fn(&mut BeginObjectRequest), Failure); 10] = [
+    let cases: [(Spoil, Failure); 10] = [
         (|r| r.bucket.clear(), invalid("metainfo: no bucket specified")),
         (|r| r.bucket = "no".into(), invalid("bucket name must have 3 to 63 bytes")),
         (
@@ -350,7 +353,9 @@ async fn objects_expire_and_keys_cap_their_lives() {
         let commit = Request::ObjectCommit(CommitObjectRequest::default());
         let responses = network.batch_as(&key, vec![Request::ObjectBegin(begin), commit]).await?;
         match responses.into_iter().last() {
-            Some(Response::ObjectCommit(answer)) => Ok::<_, Failure>(answer.object.unwrap().expires_at),
+            Some(Response::ObjectCommit(answer)) => {
+                Ok::<_, Failure>(answer.object.unwrap().expires_at)
+            }
             other => panic!("{other:?}"),
         }
     };
