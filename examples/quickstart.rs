@@ -12,8 +12,7 @@ async fn main() -> uplink::Result<()> {
     upload.write(b"a cat").await?;
     upload.commit().await?;
 
-    let mut download =
-        project.download_object("photos", "cat.jpg", DownloadOptions::new()).await?;
+    let mut download = project.download_object("photos", "cat.jpg", DownloadOptions::new()).await?;
     println!("{} bytes", download.read_to_vec().await?.len());
     Ok(())
 }

@@ -65,7 +65,9 @@ pub(crate) async fn measure() -> Costs {
     let (encode, decode) = code(&scheme);
     let bytes = vec![7; 64 << 10];
     let mut hasher = blake3::Hasher::new();
-    let hash = fastest(bytes.len(), || drop(hasher.update(&bytes)));
+    let hash = fastest(bytes.len(), || {
+        hasher.update(&bytes);
+    });
     let (send, receive) = tls().await;
     let ratio = f64::from(scheme.optimal()) / f64::from(scheme.required());
     Costs { seal, open, encode, decode, hash, send, receive, expansion: ratio * 7424.0 / 7408.0 }
@@ -115,8 +117,11 @@ fn code(scheme: &Scheme) -> (f64, f64) {
     let missing = (required * (total - required) + total / 2) / total;
     let held: Vec<u16> = (missing..missing + required).collect();
     let mut decoder = Decoder::new(scheme, &held).expect("a decoder");
-    let held: Vec<&[u8]> =
-        held.iter().filter_map(|piece| shares.get(usize::from(*piece))).map(Vec::as_slice).collect();
+    let held: Vec<&[u8]> = held
+        .iter()
+        .filter_map(|piece| shares.get(usize::from(*piece)))
+        .map(Vec::as_slice)
+        .collect();
     let mut decoded = vec![0; stripes.len()];
     let decode = fastest(stripes.len(), || decoder.decode(&held, &mut decoded).expect("decoded"));
     assert_eq!(stripes, decoded);
@@ -136,7 +141,8 @@ async fn tls() -> (f64, f64) {
         .expect("a server");
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).expect("a root");
-    let client = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let client =
+        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
 
@@ -148,6 +154,7 @@ async fn tls() -> (f64, f64) {
         while received < BYTES {
             received += stream.read(&mut buffer).await.expect("read");
         }
+        stream.shutdown().await.expect("closed");
     });
     let sending = on_thread(async move {
         let socket = tokio::net::TcpStream::connect(address).await.expect("connected");
@@ -158,16 +165,16 @@ async fn tls() -> (f64, f64) {
         for _ in 0..BYTES / WRITE {
             stream.write_all(&buffer).await.expect("written");
         }
-        stream.shutdown().await.expect("closed");
+        // The receiver closes when it has everything; closing first could cut it off.
+        stream.flush().await.expect("flushed");
+        let _ = stream.read_to_end(&mut Vec::new()).await;
     });
     let per_gb = |cpu: Duration| cpu.as_secs_f64() / (BYTES as f64 / 1e9);
     (per_gb(sending.join().expect("sent")), per_gb(receiving.join().expect("received")))
 }
 
 /// Runs a future on a thread of its own and returns the CPU time of that thread.
-fn on_thread(
-    work: impl Future<Output = ()> + Send + 'static,
-) -> std::thread::JoinHandle<Duration> {
+fn on_thread(work: impl Future<Output = ()> + Send + 'static) -> std::thread::JoinHandle<Duration> {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(work);

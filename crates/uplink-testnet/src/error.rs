@@ -93,7 +93,9 @@ pub enum NetworkError {
     #[error("a network has 1 to {MAX_NODES} storage nodes, not {0}")]
     NodeCount(usize),
     /// Nodes cannot be taken away.
-    #[error("the network in {path} has {found} storage nodes and cannot be started with {wanted}: pieces would be lost")]
+    #[error(
+        "the network in {path} has {found} storage nodes and cannot be started with {wanted}: pieces would be lost"
+    )]
     NodesLost {
         /// The folder.
         path: PathBuf,
@@ -122,7 +124,9 @@ pub enum NetworkError {
     #[error("{0} is not running")]
     Stopped(String),
     /// The scheme wants more nodes than there are.
-    #[error("scheme {scheme} stores {optimal} pieces on as many storage nodes, the network has {nodes}")]
+    #[error(
+        "scheme {scheme} stores {optimal} pieces on as many storage nodes, the network has {nodes}"
+    )]
     TooFewNodes {
         /// The scheme.
         scheme: uplink_core::erasure::Scheme,

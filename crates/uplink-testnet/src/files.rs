@@ -207,7 +207,9 @@ mod tests {
     const PATH: &str = "network.toml";
 
     fn text(format: i64, scheme: &str, satellite: &str, nodes: &str) -> String {
-        format!("format = {format}\nscheme = {scheme:?}\nsatellite = {satellite:?}\nnodes = {nodes}")
+        format!(
+            "format = {format}\nscheme = {scheme:?}\nsatellite = {satellite:?}\nnodes = {nodes}"
+        )
     }
 
     #[test]
@@ -251,7 +253,10 @@ mod tests {
     fn newer_format_is_refused_with_both_numbers() {
         let error = parse("format = 2\nwonders = true", Path::new(PATH)).unwrap_err();
         assert!(matches!(error, NetworkError::NewerFormat { found: 2, known: 1, .. }), "{error}");
-        assert_eq!(error.to_string(), "network.toml has format 2, this program knows formats up to 1");
+        assert_eq!(
+            error.to_string(),
+            "network.toml has format 2, this program knows formats up to 1"
+        );
     }
 
     #[test]
