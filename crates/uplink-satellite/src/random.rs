@@ -28,7 +28,7 @@ impl Numbers {
     }
 
     /// Mixes a counter as SplitMix64 does.
-    fn from_seed(&mut self) -> Option<u64> {
+    fn next_of_seed(&mut self) -> Option<u64> {
         let seed = self.seed.as_mut()?;
         *seed = seed.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut number = *seed;
@@ -57,7 +57,7 @@ impl Numbers {
 
     fn next(&mut self) -> u64 {
         #[cfg(test)]
-        if let Some(number) = self.from_seed() {
+        if let Some(number) = self.next_of_seed() {
             return number;
         }
         if self.block.is_empty() {
