@@ -2,6 +2,7 @@
 
 mod api {
     mod buckets;
+    mod examples;
     mod faults;
     mod handles;
     mod listing;

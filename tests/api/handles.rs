@@ -98,6 +98,23 @@ async fn pieces_of_the_first_segment_are_stored_before_the_input_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_bytes_of_a_full_segment_come_before_a_tenth_of_it_was_read() {
+    const SIZE: u64 = 64 << 20;
+    let world = World::start_with(Options::new(), &Config::new()).await;
+    world.put("key", &bytes(1, SIZE)).await;
+    let download = world.project.download_object(BUCKET, "key", DownloadOptions::new()).await;
+    let mut download = download.expect("opened");
+    let first = download.next().await.expect("read").expect("bytes");
+    let mut served = 0;
+    for node in world.network.nodes() {
+        served += node.served().await;
+    }
+    assert!(!first.is_empty() && served < SIZE / 10, "{served} bytes were read");
+    let rest = download.read_to_vec().await.expect("read");
+    assert!([&first[..], &rest].concat() == bytes(1, SIZE));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overwriting_replaces_the_whole_object_and_deleting_removes_it() {
     let world = World::start().await;
     world.put("key", &bytes(1, 400_000)).await;

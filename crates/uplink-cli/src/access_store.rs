@@ -84,7 +84,7 @@ impl AccessStore {
 
     /// Changes the file under its lock. If `change` fails nothing is written.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Contents) -> Outcome<T>) -> Outcome<T> {
-        let directory = self.file.parent().unwrap_or(Path::new("."));
+        let directory = self.file.parent().unwrap_or_else(|| Path::new("."));
         create_private(directory)
             .map_err(|error| self.failure("cannot create the directory of", &error))?;
         let lock = self.file.with_extension("lock");

@@ -150,6 +150,9 @@ impl From<ErrorKind> for Exit {
 /// Turns what the argument parser says over several lines into one sentence.
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
+        if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Self::usage("a command is missing (try --help)");
+        }
         let text = error.to_string();
         let paragraph = text.split("\n\n").next().unwrap_or_default();
         let words: Vec<_> = paragraph.split_whitespace().collect();

@@ -69,10 +69,17 @@ impl Interrupt {
         if self.holders.load(Ordering::Relaxed) > 0 { self.nth(2).await } else { first }
     }
 
+    /// Waits for a signal that comes after this call.
+    pub(crate) async fn again(&self) -> Failure {
+        let count = self.signals.borrow().count;
+        self.nth(count.saturating_add(1)).await
+    }
+
     async fn nth(&self, count: usize) -> Failure {
         let mut signals = self.signals.clone();
-        match signals.wait_for(|signals| signals.count >= count).await {
-            Ok(signals) => Failure::new(signals.exit, "interrupted"),
+        let exit = signals.wait_for(|signals| signals.count >= count).await.map(|found| found.exit);
+        match exit {
+            Ok(exit) => Failure::new(exit, "interrupted"),
             // Nobody watches any longer: no signal will come.
             Err(_) => std::future::pending().await,
         }

@@ -3,20 +3,34 @@
 mod access;
 mod access_store;
 mod args;
+mod bucket;
+mod cat;
+mod cp;
 mod demo;
 mod failure;
 mod interrupt;
+mod local;
+mod ls;
 mod network;
 mod output;
 mod progress;
+mod record;
+mod rm;
+mod secret_input;
+mod stat;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Parser;
+use tokio::time::{Instant, sleep};
+use uplink::Project;
 
 use crate::access_store::AccessStore;
-use crate::args::{Command, CommandLine};
+use crate::args::{AccessArgs, Command, CommandLine};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -27,6 +41,20 @@ pub(crate) struct Context {
     pub(crate) out: Output,
     pub(crate) store: AccessStore,
     pub(crate) interrupt: Interrupt,
+    works_behind: Arc<AtomicBool>,
+}
+
+impl Context {
+    /// Opens the project of the access grant that a command was given.
+    pub(crate) fn project(&self, args: &AccessArgs) -> Outcome<Project> {
+        Ok(Project::open(&self.store.access(args.access.as_deref())?)?)
+    }
+
+    /// Says that tasks may outlive the command if it fails, like those of an upload that tell the
+    /// satellite it is given up.
+    pub(crate) fn leaves_work_behind(&self) {
+        self.works_behind.store(true, Ordering::Relaxed);
+    }
 }
 
 fn main() -> ExitCode {
@@ -52,19 +80,49 @@ async fn run(line: CommandLine) -> Outcome {
         out: Output::new(line.json, line.quiet),
         store: AccessStore::open()?,
         interrupt: Interrupt::watch()?,
+        works_behind: Arc::default(),
     };
-    tokio::select! {
-        outcome = dispatch(line.command, &context) => outcome,
+    // On the heap, since the futures of some commands are large.
+    let command = Box::pin(dispatch(line.command, &context));
+    let outcome = tokio::select! {
+        outcome = command => outcome,
         failure = context.interrupt.must_end() => Err(failure),
+    };
+    if outcome.is_err() && context.works_behind.load(Ordering::Relaxed) {
+        tokio::select! {
+            () = settle() => {}
+            _ = context.interrupt.again() => {}
+        }
     }
+    outcome
 }
 
 async fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Access(command) => access::run(command, context).await,
+        Command::Mb(args) => bucket::make(args, context).await,
+        Command::Rb(args) => bucket::remove(args, context).await,
+        Command::Ls(args) => ls::run(args, context).await,
+        Command::Cp(args) => cp::run(args, context).await,
+        Command::Cat(args) => cat::run(args, context).await,
+        Command::Rm(args) => rm::run(args, context).await,
+        Command::Stat(args) => stat::run(args, context).await,
         Command::Demo(arguments) => demo::run(arguments, context).await,
     }
 }
+
+/// Waits until all tasks but the one that watches for signals have ended.
+async fn settle() {
+    let deadline = Instant::now() + SETTLE_DEADLINE;
+    let metrics = tokio::runtime::Handle::current().metrics();
+    while metrics.num_alive_tasks() > 1 && Instant::now() < deadline {
+        sleep(SETTLE_STEP).await;
+    }
+}
+
+/// Time that tasks left behind get. An upload gives itself five seconds.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(6);
+const SETTLE_STEP: Duration = Duration::from_millis(5);
 
 /// Prints the sentence of a failure and returns the exit code.
 fn end(outcome: Outcome) -> ExitCode {

@@ -28,7 +28,10 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -113,6 +116,7 @@ impl StorageNode {
             settlement: Arc::new(Settlement::new(&config.data)),
             uploads: Semaphore::new(config.max_uploads),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+            served: AtomicU64::new(0),
             idle: config.idle_limit,
         });
         let contact = Arc::new(Contact {
@@ -150,6 +154,12 @@ impl StorageNode {
     /// When the file system does not tell its free space.
     pub fn usage(&self) -> Result<Usage, StoreError> {
         self.shared.store.usage()
+    }
+
+    /// Bytes of pieces handed to downloads since the start.
+    #[must_use]
+    pub fn served(&self) -> u64 {
+        self.shared.served.load(Ordering::Relaxed)
     }
 
     /// Checks in with all satellites now, beside the regular check-ins. When it succeeds, each of

@@ -110,6 +110,11 @@ impl Node {
         self.running.lock().await.as_ref().map(|running| running.delay)
     }
 
+    /// Bytes of pieces handed to downloads since the node's start; 0 while it does not run.
+    pub async fn served(&self) -> u64 {
+        self.running.lock().await.as_ref().map_or(0, StorageNode::served)
+    }
+
     /// Stops the node in order: transfers under way may finish within seconds.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `uplink access`: access grants, made, stored, chosen and inspected.
 
-use std::io::{IsTerminal, Read};
+mod inspect;
+mod request;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -10,10 +11,16 @@ use uplink_core::secret::Secret;
 use crate::Context;
 use crate::access_store::{self, AccessName, Contents};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::secret_input;
 
 /// The commands on access grants, as typed.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Make an access grant from an API key and a passphrase
+    ///
+    /// The passphrase is the key to all data. It never leaves this computer, and nobody can
+    /// recover it. Another passphrase opens another, empty view of the same project.
+    Request(request::Request),
     /// Store an access grant under a name
     Import(Import),
     /// List the stored accesses
@@ -23,6 +30,8 @@ pub(crate) enum Command {
         /// Name of a stored access
         name: String,
     },
+    /// Show what an access grant holds and allows
+    Inspect(inspect::Inspect),
     /// Remove a stored access; the grant itself stays valid
     Remove {
         /// Name of a stored access
@@ -50,18 +59,20 @@ pub(crate) struct Import {
 /// Runs one of the commands.
 pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     match command {
-        Command::Import(args) => import(args, context),
+        Command::Request(args) => request::run(args, context).await,
+        Command::Import(args) => import(args, context).await,
         Command::List => list(context),
         Command::Use { name } => choose(&name, context),
+        Command::Inspect(args) => inspect::run(&args, context).await,
         Command::Remove { name } => remove(&name, context),
     }
 }
 
-fn import(args: Import, context: &Context) -> Outcome {
+async fn import(args: Import, context: &Context) -> Outcome {
     let name = AccessName::parse(&args.name)?;
     let grant = match args.grant.filter(|grant| grant != "-") {
         Some(grant) => Secret::new(grant),
-        None => read_secret("Access grant: ", MAX_GRANT_INPUT)?,
+        None => secret_input::read("Access grant: ", MAX_GRANT_INPUT).await?,
     };
     let access = Access::parse(grant.expose().trim())?;
     store(&name, &access, args.force, context)
@@ -136,24 +147,6 @@ fn remove(name: &str, context: &Context) -> Outcome {
         Ok(())
     })?;
     context.out.line(format_args!("Access {name:?} is removed."))
-}
-
-/// Reads a secret from standard input: one typed line without echo, or all of a pipe.
-fn read_secret(prompt: &str, limit: u64) -> Outcome<Secret<String>> {
-    let unreadable = |error: &std::io::Error| Failure::io("cannot read standard input", error);
-    if std::io::stdin().is_terminal() {
-        let typed = rpassword::prompt_password(prompt);
-        return typed.map(Secret::new).map_err(|error| unreadable(&error));
-    }
-    let mut text = Secret::new(String::new());
-    let input = std::io::stdin().lock();
-    let read = input.take(limit + 1).read_to_string(text.expose_mut());
-    match read.map_err(|error| unreadable(&error))? {
-        count if count as u64 > limit => {
-            Err(Failure::usage(format!("standard input holds more than {limit} bytes")))
-        }
-        _ => Ok(text),
-    }
 }
 
 /// Bytes of standard input that may hold an access grant and white space around it.

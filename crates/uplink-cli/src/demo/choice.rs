@@ -35,7 +35,7 @@ mod tests {
         let strong = segment(&[(0, 0), (1, 1), (2, 2), (3, 3)]);
         let weak = segment(&[(0, 3), (2, 0), (3, 1)]);
         let segments = [strong, segment(&[]), weak];
-        assert_eq!(nodes_to_stop(&segments, 5, 0), []);
+        assert!(nodes_to_stop(&segments, 5, 0).is_empty());
         assert_eq!(nodes_to_stop(&segments, 5, 1), [2]);
         assert_eq!(nodes_to_stop(&segments, 5, 2), [2, 3]);
         assert_eq!(nodes_to_stop(&segments, 5, 4), [0, 1, 2, 3]);

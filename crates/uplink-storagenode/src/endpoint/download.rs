@@ -12,7 +12,7 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -167,6 +167,7 @@ impl Outgoing {
         let offset = self.offset.saturating_add(self.sent);
         let offset = i64::try_from(offset).map_err(|_| invalid("the offset is too large"))?;
         self.sent = self.sent.saturating_add(data.len() as u64);
+        self.shared.served.fetch_add(data.len() as u64, Ordering::Relaxed);
         let chunk = Some(Chunk { offset, data });
         self.deliver(PieceDownloadResponse { chunk, ..PieceDownloadResponse::default() }).await
     }

@@ -3,7 +3,12 @@
 mod download;
 mod upload;
 
-use std::{error::Error, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use futures_util::Stream;
 use tokio::{
@@ -42,6 +47,8 @@ pub(crate) struct Shared {
     pub settlement: Arc<Settlement>,
     pub uploads: Semaphore,
     pub downloads: Arc<Semaphore>,
+    /// Bytes of pieces handed to downloads since the start.
+    pub served: AtomicU64,
     /// How long a client may neither send nor receive anything.
     pub idle: Duration,
 }
