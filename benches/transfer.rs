@@ -35,21 +35,22 @@ fn main() {
     runtime.block_on(async {
         let project = network.project().await;
         project.ensure_bucket("bench").await.expect("a bucket");
+        let idle = status("VmRSS:");
         for size in sizes {
-            transfer(&project, size, &costs).await;
+            transfer(&project, size, &costs, idle).await;
         }
     });
     network.stop();
 }
 
-async fn transfer(project: &Project, mib: u64, costs: &stages::Costs) {
+async fn transfer(project: &Project, mib: u64, costs: &stages::Costs, idle: u64) {
     let (pattern, key) = (pattern(), format!("{mib} MiB"));
     let mut hash_up = blake3::Hasher::new();
     (0..mib).for_each(|_| {
         hash_up.update(&pattern);
     });
 
-    let meter = Meter::start();
+    let meter = Meter::start(idle);
     let mut upload = project.upload_object("bench", &key, UploadOptions::new()).expect("an upload");
     for _ in 0..mib {
         upload.write(&pattern).await.expect("written");
@@ -57,7 +58,7 @@ async fn transfer(project: &Project, mib: u64, costs: &stages::Costs) {
     upload.commit().await.expect("committed");
     meter.stop(mib).report("upload", mib, costs.upload());
 
-    let meter = Meter::start();
+    let meter = Meter::start(idle);
     let received = read(project, &key, |_| ()).await;
     meter.stop(mib).report("download", mib, costs.download());
     assert_eq!(received, mib * MIB);
@@ -89,11 +90,11 @@ fn pattern() -> Vec<u8> {
     bytes
 }
 
-/// Wall time, this process's CPU time and its peak memory above where it began.
+/// Wall time, this process's CPU time and its peak memory above that of the idle process.
 struct Meter {
     wall: Instant,
     cpu: Duration,
-    memory: u64,
+    idle: u64,
 }
 
 struct Measured {
@@ -103,10 +104,10 @@ struct Measured {
 }
 
 impl Meter {
-    fn start() -> Self {
+    fn start(idle: u64) -> Self {
         // Resets the peak; where the kernel does not allow it the figure is an upper bound.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
-        Self { wall: Instant::now(), cpu: cpu_time(), memory: status("VmRSS:") }
+        Self { wall: Instant::now(), cpu: cpu_time(), idle }
     }
 
     fn stop(self, mib: u64) -> Measured {
@@ -114,7 +115,7 @@ impl Meter {
         Measured {
             wall: self.wall.elapsed().as_secs_f64(),
             cpu_per_gb: cpu / ((mib * MIB) as f64 / 1e9),
-            peak_mib: status("VmHWM:").saturating_sub(self.memory) as f64 / 1024.0,
+            peak_mib: status("VmHWM:").saturating_sub(self.idle) as f64 / 1024.0,
         }
     }
 }
@@ -147,9 +148,9 @@ fn status(name: &str) -> u64 {
 fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = text.rsplit(") ").next().unwrap_or_default();
-    // The state, a letter, drops out: user and system time are the 11th and 12th numbers.
-    let numbers: Vec<u64> = after_name.split(' ').filter_map(|field| field.parse().ok()).collect();
-    let ticks = numbers.get(10).unwrap_or(&0) + numbers.get(11).unwrap_or(&0);
+    // The first field here is the state; user and system time are the 12th and 13th.
+    let times = after_name.split(' ').skip(11).take(2);
+    let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 

@@ -6,10 +6,12 @@ mod args;
 mod bucket;
 mod cat;
 mod cp;
+mod demo;
 mod failure;
 mod interrupt;
 mod local;
 mod ls;
+mod network;
 mod output;
 mod progress;
 mod record;
@@ -105,6 +107,7 @@ async fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Cat(args) => cat::run(args, context).await,
         Command::Rm(args) => rm::run(args, context).await,
         Command::Stat(args) => stat::run(args, context).await,
+        Command::Demo(arguments) => demo::run(arguments, context).await,
     }
 }
 

@@ -183,7 +183,7 @@ impl Config {
         for key in table.keys() {
             known(key, &place)?;
         }
-        let folder = file.parent().unwrap_or(Path::new(""));
+        let folder = file.parent().unwrap_or_else(|| Path::new(""));
         Self::of(table, &place, folder, environment, flags)
     }
 
@@ -219,6 +219,12 @@ impl Config {
         let read: Result<Self, _> = table.try_into();
         let mut config = read.map_err(|error| malformed(place, &error))?;
         config.folder = folder.to_path_buf();
+        if let Some((engine, _)) = config.database.split_once("://")
+            && engine != "sqlite"
+        {
+            let reason = format!("database engine {engine:?} is not supported, only sqlite is");
+            return Err(ConfigError::Malformed { place: place.to_owned(), reason });
+        }
         Ok(config)
     }
 

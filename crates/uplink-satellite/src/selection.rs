@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use uplink_core::erasure::Scheme;
+use uplink_core::erasure::{MAX_TOTAL, Scheme};
 
 use crate::config::{DistinctNetworks, DownloadOffer};
 use crate::metabase::{NodeRow, NodeState};
@@ -65,7 +65,7 @@ pub(crate) fn choose<'a>(
     if chosen.len() < too_few.need {
         return Err(too_few);
     }
-    let total = u16::try_from(chosen.len()).unwrap_or(scheme.total());
+    let total = u16::try_from(chosen.len()).unwrap_or(MAX_TOTAL);
     let shrunk = Scheme::new(
         scheme.required(),
         scheme.repair(),

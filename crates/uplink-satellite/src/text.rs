@@ -33,7 +33,7 @@ fn parse(text: &str, units: &[(&str, u128)]) -> Result<u64, String> {
 
 /// Writes a number with the largest unit that divides it.
 fn format(value: u128, units: &[(&str, u128)]) -> String {
-    let fitting = units.iter().filter(|(_, factor)| value % factor == 0);
+    let fitting = units.iter().filter(|(_, factor)| value.is_multiple_of(*factor));
     let (name, factor) = fitting.max_by_key(|(_, factor)| *factor).unwrap_or(&("", 1));
     if value == 0 {
         let smallest = units.last().map_or("", |(name, _)| *name);

@@ -9,7 +9,15 @@ mod world;
 
 #[path = "node/checks.rs"]
 mod checks;
+#[path = "node/contact.rs"]
+mod contact;
 #[path = "node/faults.rs"]
 mod faults;
+#[path = "node/program.rs"]
+mod program;
+#[path = "node/start.rs"]
+mod start;
 #[path = "node/transfer.rs"]
 mod transfer;
+#[path = "node/vectors.rs"]
+mod vectors;

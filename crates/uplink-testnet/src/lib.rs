@@ -22,7 +22,7 @@ pub use error::NetworkError;
 pub use files::NETWORK_FILE;
 pub use network::{Credentials, Network};
 pub use node::Node;
-pub use options::{DEFAULT_NODES, MAX_NODES, Options};
+pub use options::{MAX_NODES, Options};
 pub use uplink_core::erasure::Scheme;
 pub use uplink_core::id::NodeId;
 pub use uplink_satellite::{Admin, Config as SatelliteConfig, NodeRecord};

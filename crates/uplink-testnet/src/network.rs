@@ -16,7 +16,7 @@ use uplink_satellite::{Admin, NodeRecord, Satellite, StartError};
 use crate::error::{NetworkError, Result};
 use crate::files::{Home, Record, identity};
 use crate::node::{Node, Settings};
-use crate::options::{AdjustSatellite, DEFAULT_NODES, MAX_NODES, Options};
+use crate::options::{AdjustSatellite, MAX_NODES, Options};
 use crate::port;
 
 /// A satellite and its storage nodes, running in this process.
@@ -270,8 +270,10 @@ fn stopped() -> NetworkError {
 
 /// Scheme and number of nodes, checked against each other and what the folder holds.
 fn plan(options: &Options, record: Option<&Record>, path: &Path) -> Result<(Scheme, usize)> {
+    let kept = options.scheme.or_else(|| record.map(|record| record.scheme));
+    let scheme = kept.unwrap_or_else(|| uplink_satellite::Config::dev().scheme);
     let found = record.map(|record| record.nodes.len());
-    let nodes = options.nodes.or(found).unwrap_or(DEFAULT_NODES);
+    let nodes = options.nodes.or(found).unwrap_or_else(|| scheme.total().into());
     if nodes == 0 || nodes > MAX_NODES {
         return Err(NetworkError::NodeCount(nodes));
     }
@@ -279,8 +281,6 @@ fn plan(options: &Options, record: Option<&Record>, path: &Path) -> Result<(Sche
         let path = path.to_owned();
         return Err(NetworkError::NodesLost { path, found, wanted: nodes });
     }
-    let kept = options.scheme.or_else(|| record.map(|record| record.scheme));
-    let scheme = kept.unwrap_or_else(|| uplink_satellite::Config::dev().scheme);
     let optimal = usize::from(scheme.optimal());
     if nodes < optimal {
         return Err(NetworkError::TooFewNodes { scheme, optimal, nodes });

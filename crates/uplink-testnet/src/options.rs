@@ -8,7 +8,8 @@ use std::sync::Arc;
 use uplink_core::erasure::Scheme;
 
 /// How a network is started. Everything left out is as it was when the folder was last used, or a
-/// default: [`DEFAULT_NODES`] storage nodes, scheme 4/6/8/10-256, free ports, a temporary folder.
+/// default: scheme 4/6/8/10-256, as many storage nodes as the scheme has pieces, free ports, a
+/// temporary folder.
 #[derive(Clone, Default)]
 #[must_use]
 pub struct Options {
@@ -24,8 +25,6 @@ pub struct Options {
 pub(crate) type AdjustSatellite = Arc<dyn Fn(&mut uplink_satellite::Config) + Send + Sync>;
 pub(crate) type AdjustNode = Arc<dyn Fn(usize, &mut uplink_storagenode::Config) + Send + Sync>;
 
-/// Storage nodes of a new network.
-pub const DEFAULT_NODES: usize = 10;
 /// Most storage nodes of one network: each is a listening port and some tasks of this process.
 pub const MAX_NODES: usize = 256;
 /// Bytes a node takes, unless its disk is smaller.

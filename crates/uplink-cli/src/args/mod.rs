@@ -8,7 +8,7 @@ pub(crate) mod range;
 use clap::{Args, Parser, Subcommand};
 
 use crate::failure::EXIT_CODES;
-use crate::{access, bucket, cat, cp, ls, rm, stat};
+use crate::{access, bucket, cat, cp, demo, ls, rm, stat};
 
 /// Decentralized, end-to-end encrypted object storage
 ///
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Rm(rm::Remove),
     /// Show what is known of a bucket or an object
     Stat(stat::Stat),
+    /// Send a file through a network of its own, stop storage nodes, and fetch it back
+    Demo(demo::Demo),
 }
 
 /// Which access grant a command works with.

@@ -67,6 +67,7 @@ fn damaged_files_are_refused_with_place_and_reason() {
         "min_free_space = \"-1\"",
         "distinct_networks = \"maybe\"",
         "buckets_per_project = -1",
+        "database = \"postgres://satellite@db/uplink\"",
     ] {
         let error = load(content).unwrap_err();
         let ConfigError::Malformed { place, reason } = error else { panic!("{error:?}") };

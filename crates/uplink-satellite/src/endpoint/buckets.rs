@@ -14,6 +14,10 @@ use crate::metabase::{Bucket, MetabaseError};
 
 /// Most buckets of one page.
 const MAX_PAGE: usize = 10_000;
+/// Most bytes of one page, well below the largest message.
+const MAX_PAGE_BYTES: usize = 2 << 20;
+/// Bytes of an item without its texts, generously.
+const ITEM_BYTES: usize = 32;
 /// Rounds of deleting objects before a bucket that is written to meanwhile is given up.
 const DELETE_ROUNDS: usize = 1_000_000;
 /// Most bytes kept of the program that made a bucket.
@@ -107,8 +111,9 @@ impl State {
                 page.map_err(database)?
             }
         };
-        let more = buckets.len() > limit;
-        buckets.truncate(limit);
+        let found = buckets.len();
+        buckets.truncate(limit.min(fitting(&buckets)));
+        let more = buckets.len() < found;
         let item = |bucket: Bucket| messages::BucketListItem {
             name: bucket.name.into(),
             created_at: Some(bucket.created.to_wire()),
@@ -186,6 +191,19 @@ impl State {
 
 fn bound(cursor: &[u8], inclusive: bool) -> Bound<&[u8]> {
     if inclusive { Bound::Included(cursor) } else { Bound::Excluded(cursor) }
+}
+
+/// How many buckets fit into a page.
+fn fitting(buckets: &[Bucket]) -> usize {
+    let size = |bucket: &Bucket| {
+        ITEM_BYTES + bucket.name.len() + bucket.user_agent.as_ref().map_or(0, Vec::len)
+    };
+    let mut bytes = 0;
+    let fits = |bucket: &&Bucket| {
+        bytes += size(bucket);
+        bytes <= MAX_PAGE_BYTES
+    };
+    buckets.iter().take_while(fits).count()
 }
 
 fn page_limit(limit: i32) -> Answer<usize> {

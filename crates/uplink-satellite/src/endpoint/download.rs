@@ -12,7 +12,8 @@ use uplink_rpc::r#gen::metainfo::AddressedOrderLimit;
 use uplink_rpc::r#gen::metainfo::range::Range as WireRange;
 use uplink_rpc::status::{Code, Failure};
 
-use super::segments::{SegmentPage, piece_size};
+use super::segment_list::SegmentPage;
+use super::segments::piece_size;
 use super::{Answer, State, check, convert};
 use crate::auth::Caller;
 use crate::failure::{database, invalid};

@@ -3,7 +3,7 @@
 //! Every call of the metadata service exists once, as a method of [`State`] that takes the caller
 //! and the request; this file makes the service out of them, and [`batch`] makes batches.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -34,6 +34,7 @@ mod convert;
 mod download;
 mod list;
 mod objects;
+mod segment_list;
 mod segments;
 
 /// What a call answers.
@@ -50,6 +51,8 @@ pub(crate) struct State {
     pub(crate) tokens: TokenKey,
     pub(crate) issuer: Issuer,
     pub(crate) dialer: Dialer,
+    /// Whether pieces had to lie in distinct networks when a segment was last begun.
+    distinct: Mutex<Option<bool>>,
 }
 
 impl State {
@@ -69,6 +72,16 @@ impl State {
             clock,
             metabase,
             dialer,
+            distinct: Mutex::default(),
+        }
+    }
+
+    /// Logs the rule in force when it is another than before.
+    fn note_rule(&self, distinct: bool) {
+        let before = self.distinct.lock().unwrap_or_else(PoisonError::into_inner).replace(distinct);
+        if before != Some(distinct) {
+            let rule = if distinct { "distinct" } else { "any" };
+            tracing::info!("pieces of a segment go to {rule} networks");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Calls about segments of an upload: begin, exchange pieces, commit, store inline, list.
+//! Calls about segments of an upload: begin, exchange pieces, commit, store inline.
 //!
 //! Bucket and key come from the stream id or segment id alone, never from the request.
 
@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use uplink_core::id::{NodeId, PieceId, SegmentPosition};
+use uplink_core::id::{NodeId, PieceId};
 use uplink_core::identity::PeerIdentity;
 use uplink_core::layout;
 use uplink_core::macaroon::Operation;
@@ -53,6 +53,7 @@ impl State {
         self.require_pending(caller, &stream.stream()).await?;
 
         let (nodes, rules) = self.nodes(caller.now).await?;
+        self.note_rule(rules.distinct(&nodes, &self.config.scheme));
         let (scheme, chosen) =
             selection::choose(&nodes, &rules, &self.config.scheme, &mut Numbers::default())
                 .map_err(too_few)?;
@@ -367,81 +368,3 @@ fn too_few(error: TooFewNodes) -> Failure {
 fn too_few_pieces(have: usize, need: usize) -> Failure {
     invalid(format!("not enough valid pieces: have {have}, need {need}"))
 }
-
-impl State {
-    pub(super) async fn list_segments(
-        &self,
-        caller: &Caller,
-        request: messages::ListSegmentsRequest,
-    ) -> Answer<messages::ListSegmentsResponse> {
-        let project = &caller.project.id;
-        let stream = self.tokens.open_stream_id(project, &request.stream_id)?;
-        caller.require(Operation::Read, &stream.bucket, &stream.key)?;
-        let cursor = request.cursor_position.as_ref();
-        let cursor = cursor.map(|cursor| check::position(Some(cursor))).transpose()?;
-        let start = SegmentPosition::default();
-        let object = self.metabase.object_of_stream(project, &stream.stream()).await;
-        let object = object.map_err(database)?.filter(|object| {
-            object.status != Status::Hidden && object.expires.is_none_or(|time| time > caller.now)
-        });
-        let object = object.ok_or_else(|| {
-            Failure::new(Code::NOT_FOUND, "object not found: no object of that stream id")
-        })?;
-        // Offsets are fixed by the commit; before it there is nothing to select by.
-        let range = match object.status {
-            Status::Pending => None,
-            _ => super::download::plain_range(request.range.as_ref(), object.plain_size)?,
-        };
-        let page = SegmentPage {
-            cursor: cursor.filter(|cursor| *cursor != start),
-            range,
-            limit: request.limit,
-        };
-        self.segment_page(&object, page).await
-    }
-
-    pub(super) async fn segment_page(
-        &self,
-        object: &crate::metabase::Object,
-        page: SegmentPage,
-    ) -> Answer<messages::ListSegmentsResponse> {
-        let limit = match usize::try_from(page.limit) {
-            Ok(0) => MAX_PAGE,
-            Ok(limit) => limit.min(MAX_PAGE),
-            Err(_) => return Err(invalid("limit is negative")),
-        };
-        let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let segments =
-            self.metabase.list_segments(&object.stream_id, page.cursor, page.range, rows).await;
-        let segments = segments.map_err(database)?;
-        let (found, mut bytes) = (segments.len(), 0usize);
-        let fitting = segments.into_iter().take(limit).take_while(|segment| {
-            let fits = bytes < MAX_PAGE_BYTES;
-            bytes += ITEM_BYTES + segment.encrypted_etag.as_ref().map_or(0, Vec::len);
-            fits
-        });
-        let items: Vec<_> = fitting.map(convert::segment_item).collect();
-        Ok(messages::ListSegmentsResponse {
-            more: items.len() < found,
-            items,
-            encryption_parameters: Some(convert::encryption(object.encryption)),
-        })
-    }
-}
-
-/// Which segments of an object to list.
-pub(super) struct SegmentPage {
-    /// After this one.
-    pub(super) cursor: Option<SegmentPosition>,
-    /// Only those with plain bytes of this range.
-    pub(super) range: Option<std::ops::Range<i64>>,
-    /// 0 for as many as there may be.
-    pub(super) limit: i32,
-}
-
-/// Most segments of one page.
-const MAX_PAGE: usize = 1_000;
-/// Most bytes of one page, well below the largest message.
-const MAX_PAGE_BYTES: usize = 2 << 20;
-/// Bytes of an item without its ETag, generously.
-const ITEM_BYTES: usize = 160;

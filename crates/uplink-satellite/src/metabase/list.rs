@@ -40,6 +40,9 @@ pub(crate) enum ListStatus {
 pub(crate) struct Listed {
     pub(crate) entries: Vec<ListedEntry>,
     pub(crate) more: bool,
+    /// Rows that had to be read for the page.
+    #[cfg(test)]
+    pub(crate) rows: usize,
 }
 
 /// An object or a collapsed prefix.
@@ -60,12 +63,12 @@ pub(crate) const MAX_KEY: usize = 4_000;
 /// Rows read at once after a seek; grows while no seek is needed.
 const FIRST_READ: usize = 16;
 
-const COMMITTED_AFTER: &str = select_object!(
+pub(super) const COMMITTED_AFTER: &str = select_object!(
     "WHERE project = $1 AND bucket = $2 AND (object_key, version) > ($3, $4) AND object_key < $5
          AND status IN (3, 4) AND (expires_at IS NULL OR expires_at > $6)
      ORDER BY object_key, version LIMIT $7"
 );
-const PENDING_AFTER: &str = select_object!(
+pub(super) const PENDING_AFTER: &str = select_object!(
     "WHERE project = $1 AND bucket = $2 AND (object_key, version) > ($3, $4) AND object_key < $5
          AND status = 1 AND (expires_at IS NULL OR expires_at > $6)
      ORDER BY object_key, version LIMIT $7"
@@ -96,12 +99,22 @@ struct Scan<'a> {
     end: Vec<u8>,
     entries: Vec<ListedEntry>,
     bytes: usize,
+    #[cfg(test)]
+    rows: usize,
 }
 
 impl<'a> Scan<'a> {
     fn new(query: &'a ListQuery<'a>) -> Self {
         let end = successor(query.prefix).unwrap_or_else(|| vec![0xff; MAX_KEY + 1]);
-        let mut scan = Self { query, place: start(query), end, entries: Vec::new(), bytes: 0 };
+        let mut scan = Self {
+            query,
+            place: start(query),
+            end,
+            entries: Vec::new(),
+            bytes: 0,
+            #[cfg(test)]
+            rows: 0,
+        };
         // A cursor below a collapsed prefix stands for the whole prefix.
         if let Some(prefix) = scan.collapsed(query.cursor) {
             scan.skip(&prefix);
@@ -112,8 +125,13 @@ impl<'a> Scan<'a> {
     async fn run(mut self, tx: &mut Transaction) -> Result<Listed> {
         let mut read = FIRST_READ;
         loop {
-            let wanted = (self.query.limit - self.entries.len()).saturating_add(1).min(read);
+            let wanted =
+                self.query.limit.saturating_sub(self.entries.len()).saturating_add(1).min(read);
             let rows = self.read(tx, wanted).await?;
+            #[cfg(test)]
+            {
+                self.rows += rows.len();
+            }
             let last = rows.len() < wanted;
             let mut sought = false;
             for object in rows {
@@ -121,14 +139,23 @@ impl<'a> Scan<'a> {
                     continue;
                 }
                 if self.is_full() {
-                    return Ok(Listed { entries: self.entries, more: true });
+                    return Ok(self.page(true));
                 }
                 sought |= self.take(object);
             }
             if last {
-                return Ok(Listed { entries: self.entries, more: false });
+                return Ok(self.page(false));
             }
             read = if sought { FIRST_READ } else { (read * 4).min(MAX_PAGE + 1) };
+        }
+    }
+
+    fn page(self, more: bool) -> Listed {
+        Listed {
+            entries: self.entries,
+            more,
+            #[cfg(test)]
+            rows: self.rows,
         }
     }
 
@@ -185,11 +212,12 @@ impl<'a> Scan<'a> {
 
     fn is_full(&self) -> bool {
         // An object named like the prefix has an empty key here. A page that ends with it would be
-        // its own next page, so it takes one entry more.
+        // its own next page, so it takes one entry more. Pending uploads go on by their versions.
         let nameless =
             |entry: &ListedEntry| matches!(entry, ListedEntry::Object(key, _) if key.is_empty());
         let enough = self.entries.len() >= self.query.limit || self.bytes >= MAX_PAGE_BYTES;
-        enough && !self.entries.last().is_some_and(nameless)
+        let pending = self.query.status == ListStatus::Pending;
+        enough && (pending || !self.entries.last().is_some_and(nameless))
     }
 }
 

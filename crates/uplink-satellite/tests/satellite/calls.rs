@@ -8,21 +8,12 @@ use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
 use uplink_rpc::r#gen::metainfo::*;
 use uplink_rpc::status::{Code, Failure};
 
-use crate::network::{Network, begin_object, limit_of};
+use crate::network::{Network, begin_object, begin_segment, limit_of};
 
-const PLAIN: i64 = 100_000;
-/// 14 blocks.
-const ENCRYPTED: i64 = 14 * 7424;
-/// Stripes of 1024 bytes and padding.
-const PIECE: i64 = 102 * 256;
-
-fn begin_segment(position: SegmentPosition) -> BeginSegmentRequest {
-    BeginSegmentRequest {
-        position: Some(position),
-        max_order_limit: 67_254_016,
-        ..BeginSegmentRequest::default()
-    }
-}
+/// Sizes of a segment of 14 encryption blocks, 102 stripes at four shares of 256 bytes.
+pub(crate) const PLAIN: i64 = 100_000;
+pub(crate) const ENCRYPTED: i64 = 14 * 7424;
+pub(crate) const PIECE: i64 = 102 * 256;
 
 #[tokio::test]
 async fn object_of_one_segment_travels_from_begin_to_delete() {
@@ -31,7 +22,7 @@ async fn object_of_one_segment_travels_from_begin_to_delete() {
     let begun = network
         .batch(vec![
             Request::ObjectBegin(begin_object("bucket", b"key")),
-            Request::SegmentBegin(begin_segment(SegmentPosition::default())),
+            Request::SegmentBegin(begin_segment(0, 0)),
         ])
         .await
         .unwrap();
@@ -146,7 +137,7 @@ async fn too_few_nodes_are_named_with_have_and_need() {
     let begun = network
         .batch(vec![
             Request::ObjectBegin(begin_object("bucket", b"key")),
-            Request::SegmentBegin(begin_segment(SegmentPosition::default())),
+            Request::SegmentBegin(begin_segment(0, 0)),
         ])
         .await;
     let text = "not enough storage nodes: have 7, need 8";

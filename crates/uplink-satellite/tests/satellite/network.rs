@@ -33,6 +33,7 @@ pub(crate) struct Network {
     pub(crate) admin: Admin,
     pub(crate) project: ProjectRecord,
     pub(crate) api_key: ApiKey,
+    now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     pool: Pool,
     _folder: tempfile::TempDir,
 }
@@ -55,12 +56,16 @@ impl Contact for Answering {
     }
 }
 
+/// The service by which satellites reach nodes.
+pub(crate) fn contact_routes() -> Routes {
+    Routes::new(ContactServer::new(Answering))
+}
+
 impl TestNode {
     pub(crate) async fn start() -> Self {
         let identity = Arc::new(Identity::generate().unwrap());
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let routes = Routes::new(ContactServer::new(Answering));
-        Self { running: listener.serve(&identity, routes).unwrap(), identity }
+        Self { running: listener.serve(&identity, contact_routes()).unwrap(), identity }
     }
 
     pub(crate) async fn check_in(
@@ -92,10 +97,19 @@ impl TestNode {
 
 impl Network {
     pub(crate) async fn start(nodes: usize) -> Self {
-        Self::start_with(nodes, Config::dev(), Clock::system()).await
+        Self::start_with(nodes, Config::dev(), SystemTime::now).await
     }
 
-    pub(crate) async fn start_with(nodes: usize, mut config: Config, clock: Clock) -> Self {
+    pub(crate) async fn start_with(
+        nodes: usize,
+        mut config: Config,
+        now: impl Fn() -> SystemTime + Send + Sync + 'static,
+    ) -> Self {
+        let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(now);
+        let clock = Clock::new({
+            let now = Arc::clone(&now);
+            move || now()
+        });
         let folder = tempfile::tempdir().unwrap();
         config.folder = folder.path().to_path_buf();
         let identity = Identity::generate().unwrap();
@@ -110,6 +124,7 @@ impl Network {
             admin,
             project,
             api_key,
+            now,
             _folder: folder,
         };
         for _ in 0..nodes {
@@ -139,7 +154,7 @@ impl Network {
             piece_id: limit.piece_id,
             hash: vec![7; 32],
             piece_size,
-            timestamp: Some(timestamp(SystemTime::now())),
+            timestamp: Some(timestamp((self.now)())),
             hash_algorithm: PieceHashAlgorithm::Blake3.into(),
             signature: Vec::new(),
         };
@@ -161,10 +176,19 @@ impl Network {
         &self,
         requests: Vec<batch_request_item::Request>,
     ) -> Result<Vec<batch_response_item::Response>, Failure> {
+        self.batch_as(&self.api_key, requests).await
+    }
+
+    /// Runs requests as one batch with another API key.
+    pub(crate) async fn batch_as(
+        &self,
+        api_key: &ApiKey,
+        requests: Vec<batch_request_item::Request>,
+    ) -> Result<Vec<batch_response_item::Response>, Failure> {
         let item = |request| BatchRequestItem { request: Some(request) };
         let request = BatchRequest {
             requests: requests.into_iter().map(item).collect(),
-            header: self.header(),
+            header: header(api_key),
         };
         let answered = self.client().batch(request).await.map_err(Failure::from)?;
         let responses = answered.into_inner().responses.into_iter();
@@ -182,6 +206,23 @@ impl Network {
         let responses = self.batch(requests).await.unwrap();
         match responses.into_iter().last() {
             Some(batch_response_item::Response::ObjectCommit(response)) => response.object.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Begins an upload and a segment of it.
+    pub(crate) async fn begin(
+        &self,
+        bucket: &str,
+        key: &[u8],
+    ) -> (BeginObjectResponse, BeginSegmentResponse) {
+        use batch_response_item::Response;
+        let requests = vec![
+            batch_request_item::Request::ObjectBegin(begin_object(bucket, key)),
+            batch_request_item::Request::SegmentBegin(begin_segment(0, 0)),
+        ];
+        match <[Response; 2]>::try_from(self.batch(requests).await.unwrap()).unwrap() {
+            [Response::ObjectBegin(object), Response::SegmentBegin(segment)] => (object, segment),
             other => panic!("{other:?}"),
         }
     }
@@ -229,6 +270,14 @@ pub(crate) fn begin_object(bucket: &str, key: &[u8]) -> BeginObjectRequest {
         encrypted_object_key: key.to_vec().into(),
         encryption_parameters: Some(EncryptionParameters { cipher_suite: 2, block_size: 7424 }),
         ..BeginObjectRequest::default()
+    }
+}
+
+pub(crate) fn begin_segment(part: i32, index: i32) -> BeginSegmentRequest {
+    BeginSegmentRequest {
+        position: Some(SegmentPosition { part_number: part, index }),
+        max_order_limit: 67_254_016,
+        ..BeginSegmentRequest::default()
     }
 }
 

@@ -135,16 +135,22 @@ async fn a_full_disk_refuses_the_piece_and_serves_again_when_there_is_space() {
     let files = Watched::default();
     let world = World::start_on(Arc::new(files.clone()), |_| {}).await;
     let (kept, data) = world.stored(SIZE).await;
-    for step in [
+    for (number, step) in [
         Step::Create,
         Step::Write,
         Step::Sync,
         Step::CreateDirectory,
         Step::Rename,
         Step::SyncDirectory,
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let before = world.settled().await;
-        let draft = world.limit(PieceAction::Put, SIZE as i64);
+        let mut draft = world.limit(PieceAction::Put, SIZE as i64);
+        // A directory that no piece has used yet: each step occurs.
+        draft.limit.piece_id[0] = kept.limit.piece_id[0].wrapping_add(1 + number as u8);
+        draft.sign(&world.satellite);
         files.fill(Some(step));
         let refused = world.upload(&draft, &noise(SIZE, 1)).await.unwrap_err();
         assert_eq!(refused.code, Code::ABORTED, "{step:?}: {refused}");
@@ -155,6 +161,7 @@ async fn a_full_disk_refuses_the_piece_and_serves_again_when_there_is_space() {
         files.fill(None);
         let after = world.settled().await;
         assert_eq!((after.used, after.pieces), (before.used, before.pieces), "{step:?}");
-        world.stored(SIZE).await;
+        let again = world.limit_for(&draft, PieceAction::Put, SIZE as i64);
+        world.upload(&again, &noise(SIZE, 1)).await.unwrap();
     }
 }

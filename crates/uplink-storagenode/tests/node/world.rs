@@ -13,6 +13,7 @@ use prost::Message;
 use tempfile::TempDir;
 use tonic::{Streaming, service::Routes, transport::Channel};
 use uplink_core::{
+    id::NodeId,
     order::{Order, OrderLimit, PieceAction, PieceHash, PieceHashAlgorithm, PiecePrivateKey},
     secret::Secret,
 };
@@ -43,7 +44,6 @@ pub(crate) struct World {
     identity_directory: TempDir,
     files: Arc<dyn Files>,
     pool: Pool,
-    numbers: AtomicU64,
 }
 
 pub(crate) const CAPACITY: u64 = 64 << 20;
@@ -59,23 +59,22 @@ impl World {
 
     pub(crate) async fn start_on(files: Arc<dyn Files>, change: impl Fn(&mut Config)) -> Self {
         let (satellite, node) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        Self::start_as(satellite, node, files, change).await
+        Self::start_as(satellite, Routes::default(), node, files, change).await
     }
 
     pub(crate) async fn start_as(
         satellite: Identity,
+        routes: Routes,
         identity: Identity,
         files: Arc<dyn Files>,
         change: impl Fn(&mut Config),
     ) -> Self {
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let satellite_port = listener.serve(&satellite, Routes::default()).unwrap();
+        let satellite_port = serve(&satellite, routes).await;
         let (directory, identity_directory) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         identity.save(identity_directory.path()).unwrap();
         let clock = Arc::new(AtomicI64::new(0));
         let config = config(&directory, &satellite, &satellite_port, &clock, &change);
         let node = StorageNode::start_on(config, identity, Arc::clone(&files)).await.unwrap();
-        let pool = Pool::new(Dialer::new(&Identity::generate().unwrap()).unwrap());
         Self {
             satellite,
             satellite_port,
@@ -84,8 +83,7 @@ impl World {
             clock,
             identity_directory,
             files,
-            pool,
-            numbers: AtomicU64::new(1),
+            pool: pool(),
         }
     }
 
@@ -120,12 +118,14 @@ impl World {
         logs.flat_map(|log| records(&log)).collect()
     }
 
-    pub(crate) fn channel(&self) -> Channel {
-        self.pool.peer(self.node.node_id(), &self.node.address().to_string()).channel()
+    /// The node as its clients see it.
+    pub(crate) fn link(&self) -> Link {
+        let address = self.node.address().to_string();
+        Link { pool: self.pool.clone(), node: self.node.node_id(), address }
     }
 
-    pub(crate) fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn channel(&self) -> Channel {
+        self.link().channel()
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -134,24 +134,7 @@ impl World {
 
     /// A fresh limit for a fresh piece.
     pub(crate) fn limit(&self, action: PieceAction, most: i64) -> Draft {
-        let (piece, serial) = (self.number(), self.number());
-        let key = PiecePrivateKey::from_seed(&Secret::new([9; 32])).unwrap();
-        let day = self.now() + Duration::from_secs(86_400);
-        let limit = OrderLimit {
-            serial_number: numbered(serial, 16),
-            satellite_id: self.satellite.node_id().as_bytes().to_vec(),
-            storage_node_id: self.node.node_id().as_bytes().to_vec(),
-            piece_id: numbered(piece, 32),
-            limit: most,
-            action: action.into(),
-            order_expiration: Some(timestamp(day)),
-            order_creation: Some(timestamp(self.now())),
-            uplink_public_key: key.public().as_bytes().to_vec(),
-            ..OrderLimit::default()
-        };
-        let mut draft = Draft { serial: limit.serial_number.clone(), limit, key };
-        draft.sign(&self.satellite);
-        draft
+        Draft::new(&self.satellite, self.node.node_id(), self.now(), action, most)
     }
 
     /// A limit for the piece of another.
@@ -166,9 +149,7 @@ impl World {
         &self,
         messages: Vec<PieceUploadRequest>,
     ) -> Result<PieceUploadResponse, Failure> {
-        let mut client = client::piecestore(self.channel());
-        let reply = client.upload(tokio_stream::iter(messages)).await;
-        reply.map(tonic::Response::into_inner).map_err(Failure::from)
+        self.link().send(messages).await
     }
 
     pub(crate) async fn upload(&self, draft: &Draft, data: &[u8]) -> Result<PieceHash, Failure> {
@@ -182,6 +163,54 @@ impl World {
         let data = noise(size, draft.limit.piece_id[0]);
         self.upload(&draft, &data).await.unwrap();
         (draft, data)
+    }
+
+    pub(crate) async fn request(
+        &self,
+        messages: Vec<PieceDownloadRequest>,
+    ) -> Result<Streaming<PieceDownloadResponse>, Failure> {
+        self.link().request(messages).await
+    }
+
+    pub(crate) async fn collect(
+        &self,
+        messages: Vec<PieceDownloadRequest>,
+    ) -> (Vec<u8>, Result<(), Failure>) {
+        self.link().collect(messages).await
+    }
+
+    pub(crate) async fn download(
+        &self,
+        piece: &Draft,
+        offset: i64,
+        length: i64,
+    ) -> Result<Vec<u8>, Failure> {
+        let draft = self.limit_for(piece, PieceAction::Get, length.max(0));
+        let (data, end) = self.collect(vec![draft.range(offset, length, Some(length))]).await;
+        end.map(|()| data)
+    }
+}
+
+/// A client's way to a node.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) pool: Pool,
+    pub(crate) node: NodeId,
+    pub(crate) address: String,
+}
+
+impl Link {
+    pub(crate) fn channel(&self) -> Channel {
+        self.pool.peer(self.node, &self.address).channel()
+    }
+
+    pub(crate) async fn send(
+        &self,
+        messages: Vec<PieceUploadRequest>,
+    ) -> Result<PieceUploadResponse, Failure> {
+        let mut client = client::piecestore(self.channel());
+        let reply = client.upload(tokio_stream::iter(messages)).await;
+        reply.map(tonic::Response::into_inner).map_err(Failure::from)
     }
 
     pub(crate) async fn request(
@@ -211,21 +240,21 @@ impl World {
             }
         }
     }
+}
 
-    pub(crate) async fn download(
-        &self,
-        piece: &Draft,
-        offset: i64,
-        length: i64,
-    ) -> Result<Vec<u8>, Failure> {
-        let draft = self.limit_for(piece, PieceAction::Get, length.max(0));
-        let (data, end) = self.collect(vec![draft.range(offset, length, Some(length))]).await;
-        end.map(|()| data)
-    }
+/// A client's pool with a throw-away identity.
+pub(crate) fn pool() -> Pool {
+    Pool::new(Dialer::new(&Identity::generate().unwrap()).unwrap())
+}
+
+/// A satellite's port.
+pub(crate) async fn serve(satellite: &Identity, routes: Routes) -> Running {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    listener.serve(satellite, routes).unwrap()
 }
 
 /// Waits for a condition, at most 10 seconds.
-pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool + Send + Sync) {
     let waiting = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -279,6 +308,32 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
+    /// A limit with a serial number and piece id that nobody else has.
+    pub(crate) fn new(
+        satellite: &Identity,
+        node: NodeId,
+        now: SystemTime,
+        action: PieceAction,
+        most: i64,
+    ) -> Self {
+        let key = PiecePrivateKey::from_seed(&Secret::new([9; 32])).unwrap();
+        let limit = OrderLimit {
+            serial_number: unique(16),
+            satellite_id: satellite.node_id().as_bytes().to_vec(),
+            storage_node_id: node.as_bytes().to_vec(),
+            piece_id: unique(32),
+            limit: most,
+            action: action.into(),
+            order_expiration: Some(timestamp(now + Duration::from_secs(86_400))),
+            order_creation: Some(timestamp(now)),
+            uplink_public_key: key.public().as_bytes().to_vec(),
+            ..OrderLimit::default()
+        };
+        let mut draft = Self { serial: limit.serial_number.clone(), limit, key };
+        draft.sign(satellite);
+        draft
+    }
+
     pub(crate) fn sign(&mut self, satellite: &Identity) {
         // A spoiled id cannot be signed; the old signature then stays, as wrong as the id.
         let _ = self.limit.sign(satellite.signing_key());
@@ -380,12 +435,13 @@ pub(crate) fn noise(size: usize, seed: u8) -> Vec<u8> {
     data
 }
 
-fn numbered(number: u64, length: usize) -> Vec<u8> {
-    let unique = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let mut bytes =
-        blake3::hash(&[number.to_be_bytes().as_slice(), &unique.to_be_bytes()].concat())
-            .as_bytes()
-            .to_vec();
+/// Bytes that were never returned before.
+fn unique(length: usize) -> Vec<u8> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let input = [&number.to_be_bytes()[..], &time.to_be_bytes()].concat();
+    let mut bytes = blake3::hash(&input).as_bytes().to_vec();
     bytes.truncate(length);
     bytes
 }
