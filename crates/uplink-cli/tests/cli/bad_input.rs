@@ -1,7 +1,5 @@
 //! Bad input: each with one clear sentence and the exit code of its family.
 
-use std::net::TcpListener;
-
 use uplink_core::macaroon::{Permission, Timestamp};
 
 use crate::access::known_grant;
@@ -86,14 +84,11 @@ fn requests_need_a_passphrase_and_a_sound_api_key() {
 #[test]
 fn an_unreachable_satellite_is_a_network_failure() {
     let home = Home::new();
-    // The port is taken, so that nobody else listens there, and nobody answers.
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = closed.local_addr().unwrap().port();
-    drop(closed);
-    let address = format!("{OTHER_ID}@127.0.0.1:{port}");
+    // Nobody listens on a port that long ago was given to a service nobody runs.
+    let address = format!("{OTHER_ID}@127.0.0.1:1");
     let args = ["access", "request", "--satellite", &address, "--api-key", API_KEY];
     let run = home.run_with(&[&args[..], &["--passphrase-stdin"]].concat(), b"secret");
-    run.fails(6, &format!("127.0.0.1:{port}"));
+    run.fails(6, "127.0.0.1:1");
 }
 
 #[test]
