@@ -220,6 +220,7 @@ impl From<Failure> for Error {
             Code::RESOURCE_EXHAUSTED if text.contains("Exceeded Segments Limit") => {
                 ErrorKind::SegmentsLimitExceeded
             }
+            Code::INVALID_ARGUMENT if text.starts_with("key length") => ErrorKind::ObjectKeyInvalid,
             Code::NOT_FOUND if text.starts_with("bucket not found") => ErrorKind::BucketNotFound,
             Code::NOT_FOUND if text.starts_with("object not found") => ErrorKind::ObjectNotFound,
             Code::PERMISSION_DENIED | Code::UNAUTHENTICATED => ErrorKind::PermissionDenied,
