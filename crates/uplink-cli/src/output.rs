@@ -26,11 +26,6 @@ impl Output {
         Self { json, quiet, colour: allowed && !json && io::stdout().is_terminal() }
     }
 
-    /// Tells whether scripts read along.
-    pub(crate) fn is_json(self) -> bool {
-        self.json
-    }
-
     /// Tells whether progress may be shown on standard error.
     pub(crate) fn shows_progress(self) -> bool {
         !self.json && !self.quiet && io::stderr().is_terminal()
@@ -74,13 +69,11 @@ impl Output {
     }
 
     /// Paints good news where that is possible.
-    #[allow(dead_code, reason = "the demonstration's")]
     pub(crate) fn green(self, text: impl fmt::Display) -> String {
         self.styled("32", text)
     }
 
     /// Paints bad news where that is possible.
-    #[allow(dead_code, reason = "the demonstration's")]
     pub(crate) fn red(self, text: impl fmt::Display) -> String {
         self.styled("31", text)
     }
