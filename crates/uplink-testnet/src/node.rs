@@ -112,7 +112,7 @@ impl Node {
 
     /// Bytes of pieces handed to downloads since the node's start; 0 while it does not run.
     pub async fn served(&self) -> u64 {
-        self.running.lock().await.as_ref().map_or(0, StorageNode::served)
+        self.running.lock().await.as_ref().map_or(0, |running| running.service.served())
     }
 
     /// Stops the node in order: transfers under way may finish within seconds.
