@@ -229,6 +229,10 @@ impl From<Failure> for Error {
             _ => ErrorKind::Protocol,
         };
         let message = match kind {
+            ErrorKind::BucketNotFound => match text.strip_prefix("bucket not found: ") {
+                Some(name) => format!("bucket {name:?} not found"),
+                None => "bucket not found".to_owned(),
+            },
             ErrorKind::PermissionDenied => format!("permission denied: {text}"),
             _ => format!("the satellite answers: {failure}"),
         };

@@ -69,7 +69,7 @@ Exit codes:
 Environment:
   UPLINK_ACCESS  name of a stored access, or an access grant
   UPLINK_LOG     filter of the log on standard error, like `debug` or `uplink=trace`
-  NO_COLOR       no colours, whatever its value";
+  NO_COLOR       no colours if set and not empty";
 
 impl Exit {
     /// Reads the number that another process of this program gave.
@@ -105,6 +105,8 @@ impl Failure {
     pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
         let exit = match error.kind() {
             io::ErrorKind::BrokenPipe => Exit::BrokenPipe,
+            // A Ctrl-C that was typed where a passphrase was asked for.
+            io::ErrorKind::Interrupted => Exit::Interrupted,
             io::ErrorKind::NotFound => Exit::NotFound,
             _ => Exit::Other,
         };

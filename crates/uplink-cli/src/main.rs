@@ -1,4 +1,5 @@
-//! The command `uplink`: buckets, objects and access grants from a terminal or a script.
+//! The command `uplink`: buckets, objects and access grants from a terminal or a script. What users
+//! meet, exit codes and JSON included, is described in `docs/CLI.md`.
 
 mod access;
 mod access_store;

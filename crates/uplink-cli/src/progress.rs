@@ -28,6 +28,12 @@ impl Progress {
     }
 }
 
+/// Tells a bar how many bytes there will be.
+pub(crate) fn expect(bar: &ProgressBar, size: u64) {
+    bar.set_length(size);
+    bar.set_style(style(KNOWN));
+}
+
 const KNOWN: &str = "{wide_msg} {bytes:>12}/{total_bytes} {bytes_per_sec:>14} {bar:20} {eta:>4}";
 const UNKNOWN: &str = "{wide_msg} {bytes:>12} {bytes_per_sec:>14} {elapsed:>4}";
 

@@ -12,6 +12,7 @@ use crate::Context;
 use crate::args::location::Url;
 use crate::failure::{Failure, Outcome};
 use crate::local::Target;
+use crate::progress;
 
 /// What goes with the bytes of an upload.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +63,7 @@ pub(crate) async fn across(
     bar: &ProgressBar,
 ) -> Outcome<u64> {
     let mut download = open(project, from).await?;
-    bar.set_length(download.object().size);
+    progress::expect(bar, download.object().size);
     let mut upload = begin(project, to, attributes, context)?;
     upload.set_metadata(match attributes.metadata.is_empty() {
         true => download.object().custom.clone(),
@@ -84,7 +85,7 @@ pub(crate) async fn to_file(
     bar: &ProgressBar,
 ) -> Outcome<u64> {
     let mut download = open(project, url).await?;
-    bar.set_length(download.object().size);
+    progress::expect(bar, download.object().size);
     let mut target = Target::create(path, follow)?;
     let mut total = 0;
     while let Some(bytes) = download.next().await? {

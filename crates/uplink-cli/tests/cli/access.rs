@@ -149,3 +149,23 @@ fn a_shared_prefix_is_shown_in_plain() {
     assert!(allows.contains("download, list"), "{shown}");
     assert!(!allows.contains("upload") && !allows.contains("delete"), "{shown}");
 }
+
+#[test]
+fn the_environment_chooses_an_access_and_help_does_not_show_it() {
+    let home = Home::new();
+    let grant = vectors()["access_inspect"]["cases"][1]["grant"].as_str().unwrap().to_owned();
+    home.run(&["access", "import", "one", &grant]).ok();
+    let run = |args: &[&str], access: &str| {
+        let child = home.command(args).env("UPLINK_ACCESS", access).spawn().unwrap();
+        crate::home::Finished::wait(child)
+    };
+    run(&["ls"], "unknown").fails(3, "no access named \"unknown\"");
+    run(&["ls"], &grant[1..]).fails(2, "invalid access grant format");
+    // What is set to nothing is not set: the stored access counts, whose satellite is not here.
+    run(&["ls"], "").fails(6, "127.0.0.1:10000");
+    for args in
+        [&["ls", "--help"][..], &["--help"], &["cp", "-h"], &["access", "request", "--help"]]
+    {
+        assert!(!run(args, &grant).ok().contains(&grant));
+    }
+}

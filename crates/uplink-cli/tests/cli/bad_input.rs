@@ -1,6 +1,7 @@
 //! Bad input: each with one clear sentence and the exit code of its family.
 
 use uplink_core::macaroon::{Permission, Timestamp};
+use uplink_testnet::Options;
 
 use crate::access::known_grant;
 use crate::home::{Home, names_below};
@@ -246,4 +247,32 @@ fn too_few_nodes_are_counted_and_no_file_is_touched() {
     assert_eq!(names_below(&home.work()), ["file", "o"]);
     home.run(&["cp", "file", "sj://bucket/new"]).fails(7, "nodes");
     home.run(&["stat", "sj://bucket/new"]).fails(3, "not found");
+}
+
+#[test]
+fn full_nodes_are_too_few_nodes() {
+    let world = World::start_with(Options::new().node_capacity(1));
+    world.home.write("file", bytes(100_000));
+    world.home.run(&["cp", "file", "sj://bucket/o"]).fails(7, "nodes");
+    // The satellite keeps what is small itself.
+    world.put("sj://bucket/small", b"x");
+}
+
+#[test]
+fn a_satellite_that_has_stopped_is_a_network_failure() {
+    let world = World::start();
+    world.runtime.block_on(world.network.stop_satellite()).unwrap();
+    let home = &world.home;
+    home.write("file", bytes(100_000));
+    for args in [
+        &["ls"][..],
+        &["ls", "sj://bucket"],
+        &["mb", "sj://other"],
+        &["cat", "sj://bucket/o"],
+        &["cp", "file", "sj://bucket/o"],
+        &["rm", "sj://bucket/o"],
+        &["stat", "sj://bucket"],
+    ] {
+        home.run(args).fails(6, "127.0.0.1");
+    }
 }

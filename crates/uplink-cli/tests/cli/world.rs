@@ -19,12 +19,16 @@ pub(crate) struct World {
 impl World {
     /// Ten nodes, scheme 4/6/8/10-256, a bucket `bucket`.
     pub(crate) fn start() -> Self {
+        Self::start_with(Options::new())
+    }
+
+    pub(crate) fn start_with(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let network = runtime.block_on(Network::start(Options::new())).expect("the network starts");
+        let network = runtime.block_on(Network::start(options)).expect("the network starts");
         let project = runtime.block_on(network.project("test")).expect("a project");
         let api_key = project.api_key.clone();
         let world = Self { network, home: Home::new(), api_key, runtime };

@@ -129,6 +129,7 @@ impl Limits {
         match allowed.as_slice() {
             _ if self.unreadable > 0 => "nothing: the API key holds a malformed caveat".to_owned(),
             [] => "nothing".to_owned(),
+            _ if self.disallowed.is_empty() => "everything".to_owned(),
             allowed => allowed.join(", "),
         }
     }
