@@ -42,6 +42,22 @@ fn a_file_comes_back_with_all_holders_stopped_that_may_be() {
 }
 
 #[test]
+fn every_segment_of_a_large_file_has_its_row_and_enough_holders_left() {
+    let home = Home::new();
+    home.write("file", bytes((64 << 20) + 100_000));
+    let text = home.run(&["demo", "file"]).ok();
+    for (segment, size) in [("segment 0", "64.00 MiB"), ("segment 1", "97.66 KiB")] {
+        let rows: Vec<_> = text.lines().filter(|line| line.contains(segment)).collect();
+        assert_eq!(rows.len(), 2, "{text}");
+        assert!(rows.iter().all(|row| row.contains(size)), "{text}");
+        // "… 4 of 8 left"
+        let left = rows[1].split_whitespace().rev().nth(3).unwrap();
+        assert!(left.parse::<u64>().unwrap() >= 4, "{text}");
+    }
+    assert!(text.contains("came back whole"), "{text}");
+}
+
+#[test]
 fn small_files_stay_with_the_satellite_and_hashes_are_those_of_the_file() {
     let home = Home::new();
     for (content, hash) in [("", SHA256_EMPTY), ("abc", SHA256_ABC)] {
