@@ -220,6 +220,7 @@ impl From<Failure> for Error {
             Code::RESOURCE_EXHAUSTED if text.contains("Exceeded Segments Limit") => {
                 ErrorKind::SegmentsLimitExceeded
             }
+            Code::INVALID_ARGUMENT if text.starts_with("key length") => ErrorKind::ObjectKeyInvalid,
             Code::NOT_FOUND if text.starts_with("bucket not found") => ErrorKind::BucketNotFound,
             Code::NOT_FOUND if text.starts_with("object not found") => ErrorKind::ObjectNotFound,
             Code::PERMISSION_DENIED | Code::UNAUTHENTICATED => ErrorKind::PermissionDenied,
@@ -228,6 +229,10 @@ impl From<Failure> for Error {
             _ => ErrorKind::Protocol,
         };
         let message = match kind {
+            ErrorKind::BucketNotFound => match text.strip_prefix("bucket not found: ") {
+                Some(name) => format!("bucket {name:?} not found"),
+                None => "bucket not found".to_owned(),
+            },
             ErrorKind::PermissionDenied => format!("permission denied: {text}"),
             _ => format!("the satellite answers: {failure}"),
         };

@@ -57,3 +57,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use object::{ListItem, ListOptions, Object, ObjectList};
 pub use project::Project;
 pub use upload::{Placement, Upload, UploadOptions, Uploaded};
+
+/// The README's code compiles as it stands.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -185,9 +185,8 @@ impl ObjectList {
     }
 
     fn open(&self, item: metainfo::ObjectListItem) -> Result<ListItem> {
-        let name = match self.names.decrypt_relative(&item.encrypted_object_key) {
-            Ok(name) => name,
-            Err(_) => return Ok(ListItem::Undecryptable(item.encrypted_object_key.to_vec())),
+        let Ok(name) = self.names.decrypt_relative(&item.encrypted_object_key) else {
+            return Ok(ListItem::Undecryptable(item.encrypted_object_key.to_vec()));
         };
         let key = self.whole_key(&name);
         if item.status() == Status::Prefix {

@@ -13,6 +13,9 @@ pub(crate) mod ring;
 pub(crate) mod split;
 pub(crate) mod upload;
 
+#[cfg(test)]
+mod tests;
+
 use uplink_core::erasure::Scheme;
 
 /// Most bytes of one piece in a window: a good message size.

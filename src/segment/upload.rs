@@ -74,7 +74,9 @@ pub(crate) async fn upload(
         match decision {
             Some(PieceDecision::Commit(numbers)) => return run.finish(&numbers),
             Some(PieceDecision::Fail { stored, needed }) => {
-                return Err(shortage(stored.into(), needed, last_failure));
+                // Those still on their way might have made it, but could not have been enough.
+                let have = usize::from(stored) + run.transfers.len();
+                return Err(shortage(have, needed, last_failure));
             }
             _ => {}
         }
@@ -174,8 +176,8 @@ async fn transfer(
     upload_piece(&target, PieceHashAlgorithm::Blake3, shares).await
 }
 
-fn shortage(stored: usize, needed: u16, cause: Option<PieceError>) -> Error {
-    let text = format!("too few storage nodes took their pieces: have {stored}, need {needed}");
+fn shortage(have: usize, needed: u16, cause: Option<PieceError>) -> Error {
+    let text = format!("too few storage nodes take their pieces: have {have}, need {needed}");
     match cause {
         Some(cause) => {
             Error::new(ErrorKind::NotEnoughNodes, format!("{text}; the last one: {cause}"))

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod codegen;
+mod steps;
 
 /// What a contributor can ask for.
 #[derive(Debug, Parser)]
@@ -17,11 +18,27 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures: runs the benches, all or the named ones, and prints their JSON lines.
+    Bench {
+        /// Names of files in `benches/`.
+        names: Vec<String>,
+        /// Arguments for the benches themselves.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Format, lints, docs, generated code and architecture.
+    Check,
     /// Writes the Rust code of `proto/` to `crates/uplink-rpc/src/gen`.
     Codegen {
         /// Writes nothing and fails when the committed code differs.
         #[arg(long)]
         check: bool,
+    },
+    /// All fast tests, or with `--slow` the slow ones.
+    Test {
+        /// Runs the tests that are marked slow, and only those.
+        #[arg(long)]
+        slow: bool,
     },
 }
 
@@ -30,7 +47,10 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
+        Command::Bench { names, arguments } => steps::bench(&names, &arguments),
+        Command::Check => steps::check(),
         Command::Codegen { check } => codegen::run(check),
+        Command::Test { slow } => steps::test(slow),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

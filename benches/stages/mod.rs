@@ -1,0 +1,191 @@
+//! What the unavoidable stages of a transfer cost on one core, in seconds per GB of plain bytes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use uplink_core::encryption::content::ContentCipher;
+use uplink_core::encryption::{EncryptionParameters, Key, Nonce};
+use uplink_core::erasure::{Decoder, Encoder, Scheme};
+
+/// Rounds of each measurement; the fastest counts.
+const ROUNDS: usize = 9;
+/// Time of a round, at least.
+const ROUND: Duration = Duration::from_millis(20);
+/// Stripes coded at once.
+const WINDOW: usize = 256;
+
+/// Seconds per GB.
+pub(crate) struct Costs {
+    seal: f64,
+    open: f64,
+    encode: f64,
+    decode: f64,
+    hash: f64,
+    send: f64,
+    receive: f64,
+    /// Bytes on the wire per plain byte, when the optimal number of pieces is sent.
+    expansion: f64,
+}
+
+impl Costs {
+    /// GB per second and core of the client, uploading.
+    pub(crate) fn upload(&self) -> f64 {
+        1.0 / (self.seal + self.encode + self.expansion * (self.hash + self.send))
+    }
+
+    /// GB per second and core of the client, downloading with the expected share of data pieces.
+    pub(crate) fn download(&self) -> f64 {
+        1.0 / (self.receive + self.decode + self.open)
+    }
+
+    pub(crate) fn json(&self) -> String {
+        format!(
+            "{{\"name\":\"stages\",\"case\":\"seconds per GB, one core\",\"seal\":{:.3},\"open\":{:.3},\
+             \"encode\":{:.3},\"decode\":{:.3},\"hash\":{:.3},\"send\":{:.3},\"receive\":{:.3},\
+             \"expansion\":{:.3},\"upload_ceiling\":{:.3},\"download_ceiling\":{:.3}}}",
+            self.seal,
+            self.open,
+            self.encode,
+            self.decode,
+            self.hash,
+            self.send,
+            self.receive,
+            self.expansion,
+            self.upload(),
+            self.download()
+        )
+    }
+}
+
+pub(crate) async fn measure() -> Costs {
+    let scheme: Scheme = super::SCHEME.parse().expect("a scheme");
+    let (seal, open) = cipher();
+    let (encode, decode) = code(&scheme);
+    let bytes = vec![7; 64 << 10];
+    let mut hasher = blake3::Hasher::new();
+    let hash = fastest(bytes.len(), || {
+        hasher.update(&bytes);
+    });
+    let (send, receive) = tls().await;
+    let ratio = f64::from(scheme.optimal()) / f64::from(scheme.required());
+    Costs { seal, open, encode, decode, hash, send, receive, expansion: ratio * 7424.0 / 7408.0 }
+}
+
+/// Seconds of CPU time per GB in the fastest round.
+fn fastest(bytes: usize, mut work: impl FnMut()) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let (start, cpu, mut times) = (Instant::now(), thread_time(), 0_u32);
+        while start.elapsed() < ROUND {
+            work();
+            times += 1;
+        }
+        let spent = thread_time().saturating_sub(cpu);
+        best = best.min(spent.as_secs_f64() / f64::from(times));
+    }
+    best / (bytes as f64 / 1e9)
+}
+
+fn cipher() -> (f64, f64) {
+    let EncryptionParameters { suite, block_size, .. } = EncryptionParameters::DEFAULT;
+    let cipher = ContentCipher::new(suite, &Key::new([1; 32])).expect("a cipher");
+    let block = block_size as usize;
+    let plain = vec![3; 32 * cipher.plain_block_size(block).expect("a block")];
+    let mut sealed = vec![0; 32 * block];
+    let mut opened = plain.clone();
+    let seal = fastest(plain.len(), || {
+        cipher.seal_blocks(&Nonce::ZERO, 0, block, &plain, &mut sealed).expect("sealed");
+    });
+    let open = fastest(plain.len(), || {
+        cipher.open_blocks(&Nonce::ZERO, 0, block, &sealed, &mut opened).expect("opened");
+    });
+    assert_eq!(plain, opened);
+    (seal, open)
+}
+
+fn code(scheme: &Scheme) -> (f64, f64) {
+    let (required, total) = (scheme.required(), scheme.total());
+    let stripes: Vec<u8> = (0..WINDOW * scheme.stripe_size() as usize).map(|i| i as u8).collect();
+    let pieces: Vec<u16> = (0..total).collect();
+    let mut shares = vec![vec![0; stripes.len() / usize::from(required)]; pieces.len()];
+    let mut encoder = Encoder::new(scheme);
+    let encode = fastest(stripes.len(), || {
+        encoder.encode(&stripes, &pieces, &mut shares).expect("encoded");
+    });
+    // As many data shares missing as k random pieces of n miss.
+    let missing = (required * (total - required) + total / 2) / total;
+    let held: Vec<u16> = (missing..missing + required).collect();
+    let mut decoder = Decoder::new(scheme, &held).expect("a decoder");
+    let held: Vec<&[u8]> = held
+        .iter()
+        .filter_map(|piece| shares.get(usize::from(*piece)))
+        .map(Vec::as_slice)
+        .collect();
+    let mut decoded = vec![0; stripes.len()];
+    let decode = fastest(stripes.len(), || decoder.decode(&held, &mut decoded).expect("decoded"));
+    assert_eq!(stripes, decoded);
+    (encode, decode)
+}
+
+/// Sends and receives through TLS on loopback, each end on a thread of its own; their CPU time
+/// counts, not the time they wait for each other.
+async fn tls() -> (f64, f64) {
+    const BYTES: usize = 512 << 20;
+    const WRITE: usize = 64 << 10;
+    let made = rcgen::generate_simple_self_signed(vec!["node".to_owned()]).expect("a certificate");
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    let server = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a server");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a root");
+    let client =
+        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+
+    let receiving = on_thread(async move {
+        let (socket, _) = listener.accept().await.expect("accepted");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let mut stream = acceptor.accept(socket).await.expect("a handshake");
+        let (mut buffer, mut received) = (vec![0; WRITE], 0);
+        while received < BYTES {
+            received += stream.read(&mut buffer).await.expect("read");
+        }
+        stream.shutdown().await.expect("closed");
+    });
+    let sending = on_thread(async move {
+        let socket = tokio::net::TcpStream::connect(address).await.expect("connected");
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+        let name = ServerName::try_from("node").expect("a name");
+        let mut stream = connector.connect(name, socket).await.expect("a handshake");
+        let buffer = vec![9; WRITE];
+        for _ in 0..BYTES / WRITE {
+            stream.write_all(&buffer).await.expect("written");
+        }
+        // The receiver closes when it has everything; closing first could cut it off.
+        stream.flush().await.expect("flushed");
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let per_gb = |cpu: Duration| cpu.as_secs_f64() / (BYTES as f64 / 1e9);
+    (per_gb(sending.join().expect("sent")), per_gb(receiving.join().expect("received")))
+}
+
+/// Runs a future on a thread of its own and returns the CPU time of that thread.
+fn on_thread(work: impl Future<Output = ()> + Send + 'static) -> std::thread::JoinHandle<Duration> {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(work);
+        thread_time()
+    })
+}
+
+/// CPU time of this thread, which other programs on the machine do not lengthen.
+fn thread_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0);
+    Duration::from_nanos(nanos)
+}

@@ -1,0 +1,159 @@
+//! Places: `sj://bucket/key`, a local path, or `-` for standard input and output.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::failure::{Failure, Outcome};
+
+/// Where a copy comes from or goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// A file or directory.
+    Local(PathBuf),
+    /// A bucket, object or prefix.
+    Remote(Url),
+    /// Standard input or standard output.
+    Stdio,
+}
+
+impl Location {
+    /// Tells apart what is meant. A local file that is called `-` can be named `./-`.
+    pub(crate) fn parse(text: &OsStr) -> Outcome<Self> {
+        let bytes = text.as_encoded_bytes();
+        match bytes {
+            b"" => Err(Failure::usage("an empty text names neither a file nor an object")),
+            b"-" => Ok(Self::Stdio),
+            _ if bytes.starts_with(SCHEME) => Url::parse(text).map(Self::Remote),
+            _ => Ok(Self::Local(PathBuf::from(text))),
+        }
+    }
+}
+
+/// A bucket and what is in it: an object key, a prefix, or nothing for the bucket itself.
+///
+/// Keys are bytes: on systems whose arguments are bytes any key can be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Url {
+    /// Name of the bucket, not empty.
+    pub(crate) bucket: String,
+    /// Key or prefix; may be empty.
+    pub(crate) key: Vec<u8>,
+}
+
+impl Url {
+    /// Reads `sj://bucket` or `sj://bucket/key`. Nothing in a key is decoded.
+    pub(crate) fn parse(text: &OsStr) -> Outcome<Self> {
+        let malformed = |why: &str| {
+            let shown = text.to_string_lossy();
+            Failure::usage(format!("{shown:?} {why}: places look like sj://bucket/key"))
+        };
+        let rest = text.as_encoded_bytes().strip_prefix(SCHEME);
+        let rest = rest.ok_or_else(|| malformed("does not begin with sj://"))?;
+        let slash = rest.iter().position(|byte| *byte == b'/');
+        let (bucket, key) = rest.split_at(slash.unwrap_or(rest.len()));
+        if bucket.is_empty() {
+            return Err(malformed("names no bucket"));
+        }
+        let bucket = str::from_utf8(bucket).map_err(|_| malformed("names no possible bucket"))?;
+        let key = key.strip_prefix(b"/").unwrap_or_default().to_vec();
+        Ok(Self { bucket: bucket.to_owned(), key })
+    }
+
+    /// Reads the name of a bucket alone.
+    pub(crate) fn parse_bucket(text: &OsStr) -> Outcome<Self> {
+        let url = Self::parse(text)?;
+        if url.key.is_empty() {
+            return Ok(url);
+        }
+        Err(Failure::usage(format!("{url} names an object where a bucket is needed")))
+    }
+
+    /// Reads the name of an object.
+    pub(crate) fn parse_object(text: &OsStr) -> Outcome<Self> {
+        let url = Self::parse(text)?;
+        if !url.key.is_empty() {
+            return Ok(url);
+        }
+        Err(Failure::usage(format!("{url} names a bucket where an object is needed")))
+    }
+
+    /// Returns the place of another key in the same bucket.
+    pub(crate) fn with_key(&self, key: Vec<u8>) -> Self {
+        Self { bucket: self.bucket.clone(), key }
+    }
+
+    /// Returns the place as a prefix: everything in the bucket, or below the key.
+    pub(crate) fn as_prefix(&self) -> Self {
+        let mut prefix = self.clone();
+        if !prefix.is_prefix() {
+            prefix.key.push(b'/');
+        }
+        prefix
+    }
+
+    /// Tells whether this can name many objects only: a whole bucket, or a key that ends with `/`.
+    pub(crate) fn is_prefix(&self) -> bool {
+        self.key.is_empty() || self.key.ends_with(b"/")
+    }
+
+    /// Returns the last component of the key; empty for a prefix.
+    pub(crate) fn file_name(&self) -> &[u8] {
+        self.key.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sj://{}", self.bucket)?;
+        if self.key.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "/{}", String::from_utf8_lossy(&self.key))
+        }
+    }
+}
+
+const SCHEME: &[u8] = b"sj://";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(bucket: &str, key: &str) -> Location {
+        Location::Remote(Url { bucket: bucket.to_owned(), key: key.as_bytes().to_vec() })
+    }
+
+    #[test]
+    fn places_are_told_apart() {
+        let parse = |text: &str| Location::parse(OsStr::new(text)).unwrap();
+        assert_eq!(parse("-"), Location::Stdio);
+        assert_eq!(parse("./-"), Location::Local("./-".into()));
+        assert_eq!(parse("a b"), Location::Local("a b".into()));
+        assert_eq!(parse("sj://b"), remote("b", ""));
+        assert_eq!(parse("sj://b/"), remote("b", ""));
+        assert_eq!(parse("sj://b/a/ c%20//"), remote("b", "a/ c%20//"));
+        assert_eq!(parse("sj://b//x"), remote("b", "/x"));
+    }
+
+    #[test]
+    fn malformed_places_are_usage_errors() {
+        for bad in ["", "sj://", "sj:///key"] {
+            let failure = Location::parse(OsStr::new(bad)).unwrap_err();
+            assert_eq!(failure.exit(), crate::failure::Exit::Usage, "{bad}");
+        }
+        assert!(Url::parse(OsStr::new("file.txt")).is_err());
+        assert!(Url::parse_bucket(OsStr::new("sj://b/k")).is_err());
+        assert!(Url::parse_object(OsStr::new("sj://b/")).is_err());
+    }
+
+    #[test]
+    fn prefixes_end_with_a_slash() {
+        let url = |text: &str| Url::parse(OsStr::new(text)).unwrap();
+        assert_eq!(url("sj://b").as_prefix(), url("sj://b/"));
+        assert_eq!(url("sj://b/a").as_prefix(), url("sj://b/a/"));
+        assert_eq!(url("sj://b/a/").as_prefix(), url("sj://b/a/"));
+        assert_eq!(url("sj://b/a/c.txt").file_name(), b"c.txt");
+        assert_eq!(url("sj://b/a/").file_name(), b"");
+    }
+}

@@ -1,0 +1,52 @@
+//! Ranges of bytes, written as in HTTP: `0-99`, `100-`, `-5`.
+
+use uplink::DownloadOptions;
+
+use crate::failure::{Failure, Outcome};
+
+/// Reads a range: from a byte to a byte, both included; from a byte to the end; or the last bytes.
+pub(crate) fn parse(text: &str) -> Outcome<DownloadOptions> {
+    let malformed = || {
+        let text = format!("{text:?} is no range: write 0-99, 100- or -5 (the last 5 bytes)");
+        Failure::usage(text)
+    };
+    let number = |text: &str| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|_| digits).ok_or_else(malformed)
+    };
+    let (first, last) = text.split_once('-').ok_or_else(malformed)?;
+    let options = DownloadOptions::new();
+    match (first, last) {
+        ("", last) => match number(last)? {
+            0 => Err(malformed()),
+            length => Ok(options.last(length)),
+        },
+        (first, "") => Ok(options.from(number(first)?)),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            let length = last.checked_sub(first).and_then(|distance| distance.checked_add(1));
+            Ok(options.range(first, length.ok_or_else(malformed)?))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_include_both_ends() {
+        let options = DownloadOptions::new;
+        assert_eq!(parse("0-0").unwrap(), options().range(0, 1));
+        assert_eq!(parse("10-19").unwrap(), options().range(10, 10));
+        assert_eq!(parse("7-").unwrap(), options().from(7));
+        assert_eq!(parse("-7").unwrap(), options().last(7));
+    }
+
+    #[test]
+    fn malformed_ranges_are_refused() {
+        for bad in ["", "-", "5", "9-8", "-0", "a-b", "+1-2", "1-2-3", "0-18446744073709551615"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

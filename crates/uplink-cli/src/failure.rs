@@ -1,0 +1,199 @@
+//! Failures of a command: one sentence for people, one exit code for scripts.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use uplink::ErrorKind;
+
+/// Result of a command or of a step of one.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Why a command ends early: what is printed after `uplink: ` and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+/// Exit codes, one for each family of failures. [`EXIT_CODES`] describes them to users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The reader of our output went away, which is no failure of ours.
+    BrokenPipe = 0,
+    /// Whatever has no family of its own, above all local files and the system.
+    Other = 1,
+    /// The command line, a name or an access grant makes no sense.
+    Usage = 2,
+    /// A bucket, object, file or stored access is missing.
+    NotFound = 3,
+    /// The access grant does not allow it, is expired, or its API key is not known.
+    Permission = 4,
+    /// The passphrase or encryption key is another one, or data was changed.
+    Decryption = 5,
+    /// A peer cannot be reached, does not answer, or is another node.
+    Network = 6,
+    /// Too few storage nodes take or give pieces.
+    NotEnoughNodes = 7,
+    /// Something is in the way: it exists already, or is not empty.
+    Conflict = 8,
+    /// A limit of the project is reached.
+    Limit = 9,
+    /// A peer's answer makes no sense.
+    Protocol = 10,
+    /// Whether a commit took effect cannot be learned.
+    CommitUnknown = 11,
+    /// Ended by Ctrl-C.
+    Interrupted = 130,
+    /// Ended by a request to terminate.
+    Terminated = 143,
+}
+
+/// The exit codes as `--help` shows them.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+    0  success, also when the reader of a pipe goes away
+    1  failure of a local file or of the system, and all that is not listed here
+    2  wrong usage: arguments, names, ranges, unreadable access grants
+    3  not found: bucket, object, file, stored access
+    4  not permitted: insufficient or expired access grant, unknown API key
+    5  not decryptable: wrong passphrase or encryption key, or data that was changed
+    6  network: satellite or node unreachable, silent, or another one than expected
+    7  too few storage nodes for an upload or a download
+    8  in the way: exists already, or is not empty
+    9  a limit of the project is reached, or the satellite asks to slow down
+   10  a peer's answer makes no sense
+   11  a commit was sent and its outcome cannot be learned
+  130  interrupted (Ctrl-C); 143 terminated. An unfinished upload leaves nothing visible
+
+Environment:
+  UPLINK_ACCESS  name of a stored access, or an access grant
+  UPLINK_LOG     filter of the log on standard error, like `debug` or `uplink=trace`
+  NO_COLOR       no colours if set and not empty";
+
+impl Failure {
+    /// Makes a failure from its family and a sentence without a full stop.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+
+    /// Makes a failure of wrong usage.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Makes a failure of a file or stream, which `what` names: `cannot read "x"`.
+    pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
+        let exit = match error.kind() {
+            io::ErrorKind::BrokenPipe => Exit::BrokenPipe,
+            // A Ctrl-C that was typed where a passphrase was asked for.
+            io::ErrorKind::Interrupted => Exit::Interrupted,
+            io::ErrorKind::NotFound => Exit::NotFound,
+            _ => Exit::Other,
+        };
+        Self::new(exit, format!("{what}: {error}"))
+    }
+
+    /// Returns the exit code's family.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Returns the exit code.
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(self.exit as u8)
+    }
+
+    /// Puts `context: ` before the sentence.
+    pub(crate) fn within(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+}
+
+/// The sentence on one line: line breaks and other control characters, which names given by others
+/// may hold, are escaped.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::output::printable(&self.message))
+    }
+}
+
+impl From<uplink::Error> for Failure {
+    fn from(error: uplink::Error) -> Self {
+        Self::new(error.kind().into(), error.to_string())
+    }
+}
+
+impl From<ErrorKind> for Exit {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::AccessInvalid
+            | ErrorKind::BucketNameInvalid
+            | ErrorKind::ObjectKeyInvalid
+            | ErrorKind::RangeInvalid => Self::Usage,
+            ErrorKind::BucketNotFound | ErrorKind::ObjectNotFound => Self::NotFound,
+            ErrorKind::PermissionDenied => Self::Permission,
+            ErrorKind::Decryption => Self::Decryption,
+            ErrorKind::Network | ErrorKind::WrongNode => Self::Network,
+            ErrorKind::NotEnoughNodes => Self::NotEnoughNodes,
+            ErrorKind::BucketAlreadyExists | ErrorKind::BucketNotEmpty => Self::Conflict,
+            ErrorKind::BandwidthLimitExceeded
+            | ErrorKind::SegmentsLimitExceeded
+            | ErrorKind::StorageLimitExceeded
+            | ErrorKind::TooManyRequests => Self::Limit,
+            ErrorKind::Protocol => Self::Protocol,
+            ErrorKind::CommitUnknown => Self::CommitUnknown,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Turns what the argument parser says over several lines into one sentence.
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Self::usage("a command is missing (try --help)");
+        }
+        let text = error.to_string();
+        let paragraph = text.split("\n\n").next().unwrap_or_default();
+        let words: Vec<_> = paragraph.split_whitespace().collect();
+        let sentence = words.join(" ");
+        let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+        Self::usage(format!("{sentence} (try --help)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exit_code_is_described() {
+        for exit in [
+            Exit::BrokenPipe,
+            Exit::Other,
+            Exit::Usage,
+            Exit::NotFound,
+            Exit::Permission,
+            Exit::Decryption,
+            Exit::Network,
+            Exit::NotEnoughNodes,
+            Exit::Conflict,
+            Exit::Limit,
+            Exit::Protocol,
+            Exit::CommitUnknown,
+            Exit::Interrupted,
+        ] {
+            let code = format!("{:>5}  ", exit as u8);
+            assert!(EXIT_CODES.lines().any(|line| line.starts_with(&code)), "{exit:?}");
+        }
+        assert!(EXIT_CODES.contains("143 terminated"));
+    }
+
+    #[test]
+    fn a_failure_is_one_line() {
+        let failure = Failure::usage("no \u{1b}[31mcolours\nand no second line");
+        assert_eq!(failure.to_string(), "no \\u{1b}[31mcolours\\nand no second line");
+    }
+}

@@ -1,0 +1,126 @@
+//! Ctrl-C and the request to terminate.
+//!
+//! A command is simply dropped when the first signal arrives, unless it holds an
+//! [`InterruptGuard`]: then it is trusted to notice by itself and to end in order, like an upload
+//! that tells the satellite it is given up. A second signal ends the process at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::watch;
+
+use crate::failure::{Exit, Failure, Outcome};
+
+/// Tells commands of signals. Clones watch the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupt {
+    signals: watch::Receiver<Signals>,
+    holders: Arc<AtomicUsize>,
+}
+
+/// How many signals have come, and what the last one asks for.
+#[derive(Clone, Copy, Debug)]
+struct Signals {
+    count: usize,
+    exit: Exit,
+}
+
+/// Keeps a command from being dropped at the first signal.
+#[derive(Debug)]
+pub(crate) struct InterruptGuard(Arc<AtomicUsize>);
+
+impl Drop for InterruptGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Interrupt {
+    /// Begins to watch for signals; they no longer end the process by themselves. Needs a runtime.
+    pub(crate) fn watch() -> Outcome<Self> {
+        let none = Signals { count: 0, exit: Exit::Interrupted };
+        let (sender, signals) = watch::channel(none);
+        let mut source =
+            Source::new().map_err(|error| Failure::io("cannot watch for signals", &error))?;
+        tokio::spawn(async move {
+            loop {
+                let exit = source.next().await;
+                sender.send_modify(|signals| *signals = Signals { count: signals.count + 1, exit });
+            }
+        });
+        Ok(Self { signals, holders: Arc::default() })
+    }
+
+    /// Waits for the first signal and returns what to fail with; returns at once if it has come.
+    pub(crate) async fn wait(&self) -> Failure {
+        self.nth(1).await
+    }
+
+    /// Promises to watch [`wait`](Self::wait) and to end soon after it.
+    pub(crate) fn hold(&self) -> InterruptGuard {
+        self.holders.fetch_add(1, Ordering::Relaxed);
+        InterruptGuard(Arc::clone(&self.holders))
+    }
+
+    /// Waits until the command has to be dropped.
+    pub(crate) async fn must_end(&self) -> Failure {
+        let first = self.nth(1).await;
+        if self.holders.load(Ordering::Relaxed) > 0 { self.nth(2).await } else { first }
+    }
+
+    /// Waits for a signal that comes after this call.
+    pub(crate) async fn again(&self) -> Failure {
+        let count = self.signals.borrow().count;
+        self.nth(count.saturating_add(1)).await
+    }
+
+    async fn nth(&self, count: usize) -> Failure {
+        let mut signals = self.signals.clone();
+        let exit = signals.wait_for(|signals| signals.count >= count).await.map(|found| found.exit);
+        match exit {
+            Ok(exit) => Failure::new(exit, "interrupted"),
+            // Nobody watches any longer: no signal will come.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(unix)]
+struct Source {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Source {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
+    }
+
+    async fn next(&mut self) -> Exit {
+        tokio::select! {
+            _ = self.interrupt.recv() => Exit::Interrupted,
+            _ = self.terminate.recv() => Exit::Terminated,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Source;
+
+#[cfg(not(unix))]
+impl Source {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Exit {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Exit::Interrupted,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `uplink rm`: objects go.
+
+use std::ffi::OsString;
+use std::sync::Mutex;
+
+use futures_util::TryStreamExt as _;
+use uplink::{ErrorKind, Project};
+
+use crate::Context;
+use crate::args::AccessArgs;
+use crate::args::location::Url;
+use crate::cp::tree::{self, AT_ONCE};
+use crate::failure::{Failure, Outcome};
+use crate::ls;
+use crate::record::Record;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    access: AccessArgs,
+    /// The object, like sj://bucket/key; with --recursive a bucket or prefix
+    #[arg(value_name = "URL")]
+    url: OsString,
+    /// Remove all objects below
+    #[arg(long, short)]
+    recursive: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Remove, context: &Context) -> Outcome {
+    let url = Url::parse(&args.url)?;
+    if !args.recursive && url.key.is_empty() {
+        return Err(Failure::usage(format!(
+            "{url} is a bucket: `uplink rb` removes it, --recursive the objects in it"
+        )));
+    }
+    let project = context.project(&args.access)?;
+    if args.recursive { all(&project, &url, context).await } else { one(&project, &url).await }
+}
+
+async fn one(project: &Project, url: &Url) -> Outcome {
+    if project.delete_object(&url.bucket, &url.key).await? {
+        return Ok(());
+    }
+    // Grants that may neither read nor list are not told what was there.
+    match project.stat_object(&url.bucket, &url.key).await {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+    }
+}
+
+async fn all(project: &Project, url: &Url, context: &Context) -> Outcome {
+    let prefix = url.as_prefix();
+    let tally = Mutex::default();
+    let objects = tree::objects(project, &prefix, &tally)?;
+    let removed = objects.try_for_each_concurrent(AT_ONCE, |object| async move {
+        let removed = project.delete_object(&url.bucket, &object.key).await;
+        removed.map_err(|error| Failure::from(error).within(url.with_key(object.key.clone())))?;
+        context.out.object(&Record::object(&object))
+    });
+    removed.await?;
+    let tally = tree::counted(&tally);
+    if tally.is_empty() && !url.key.is_empty() {
+        return Err(ls::nothing_below(project, &prefix).await);
+    }
+    tally.all_opened(&prefix)
+}

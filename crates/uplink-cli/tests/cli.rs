@@ -1,0 +1,17 @@
+//! The command as users and scripts meet it: the built program, its output, its files, its exit
+//! codes.
+
+#[path = "cli/access.rs"]
+mod access;
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[path = "cli/home.rs"]
+mod home;
+#[path = "cli/objects.rs"]
+mod objects;
+#[path = "cli/signals.rs"]
+mod signals;
+#[path = "cli/trees.rs"]
+mod trees;
+#[path = "cli/world.rs"]
+mod world;

@@ -1,0 +1,171 @@
+//! `uplink access` without a network: the stored accesses, and what grants hold.
+
+use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::home::Home;
+
+fn vectors() -> Value {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/access.json");
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+pub(crate) fn known_grant() -> String {
+    vectors()["access_inspect"]["cases"][0]["grant"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn accesses_are_stored_listed_chosen_and_removed() {
+    let home = Home::new();
+    let grant = known_grant();
+    assert_eq!(home.run(&["access", "list"]).stdout, b"");
+    assert!(home.run(&["access", "import", "one", &grant]).ok().contains("used from now on"));
+    let text = format!("  {grant}\n");
+    assert!(!home.run_with(&["access", "import", "two"], text.as_bytes()).ok().contains("used"));
+    home.run_with(&["access", "import", "three", "-"], text.as_bytes()).ok();
+    home.run(&["access", "use", "two"]).ok();
+    let list = home.run(&["access", "list", "--json"]).json();
+    let names: Vec<_> = list.iter().map(|item| item["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one", "three", "two"]);
+    assert_eq!(list[2]["current"], true);
+    assert_eq!(list[0]["current"], false);
+    assert!(list[0]["satellite"].as_str().unwrap().ends_with("@storjsim:10000"));
+    assert!(home.run(&["access", "list"]).ok().contains("\n* two"));
+    home.run(&["access", "remove", "two"]).ok();
+    assert!(!home.run(&["access", "list"]).ok().contains('*'));
+    home.run(&["access", "inspect"]).fails(2, "no access grant");
+}
+
+#[test]
+fn a_taken_name_is_replaced_only_on_request() {
+    let home = Home::new();
+    let grant = known_grant();
+    home.run(&["access", "import", "one", &grant]).ok();
+    home.run(&["access", "import", "one", &grant]).fails(8, "--force");
+    home.run(&["access", "import", "one", &grant, "--force"]).ok();
+}
+
+#[test]
+#[cfg(unix)]
+fn stored_accesses_are_private_and_replaced_as_a_whole() {
+    let home = Home::new();
+    home.run(&["access", "import", "one", &known_grant()]).ok();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&home.store()), 0o600);
+    assert_eq!(mode(home.store().parent().unwrap()), 0o700);
+    fs::set_permissions(home.store(), fs::Permissions::from_mode(0o644)).unwrap();
+    home.run(&["access", "use", "one"]).ok();
+    assert_eq!(mode(&home.store()), 0o600);
+    let left = crate::home::names_below(home.store().parent().unwrap());
+    assert_eq!(left, ["access.json", "access.lock"]);
+}
+
+#[test]
+fn many_commands_at_once_lose_no_access() {
+    let home = Home::new();
+    let grant = known_grant();
+    let names: Vec<_> = (0..8).map(|number| format!("access-{number}")).collect();
+    let children: Vec<_> = names
+        .iter()
+        .map(|name| home.command(&["access", "import", name, &grant]).spawn().unwrap())
+        .collect();
+    for child in children {
+        crate::home::Finished::wait(child).ok();
+    }
+    assert_eq!(home.run(&["access", "list", "--json"]).json().len(), names.len());
+}
+
+#[test]
+fn a_damaged_file_is_named_and_not_overwritten() {
+    let home = Home::new();
+    home.run(&["access", "import", "one", &known_grant()]).ok();
+    for damaged in ["{\"current\":", "", "{\"accesses\":{},\"newer\":1}", "\u{0}\u{1}"] {
+        fs::write(home.store(), damaged).unwrap();
+        home.run(&["access", "list"]).fails(1, "access.json is damaged");
+        home.run(&["access", "import", "two", &known_grant()]).fails(1, "access.json is damaged");
+        assert_eq!(fs::read_to_string(home.store()).unwrap(), damaged);
+    }
+}
+
+#[test]
+fn inspecting_with_secrets_prints_what_the_public_command_prints() {
+    let vectors = vectors();
+    let cases = vectors["access_inspect"]["cases"].as_array().unwrap();
+    let home = Home::new();
+    let mut run = 0;
+    for case in cases {
+        let grant = case["grant"].as_str().unwrap();
+        let shown = home.run(&["access", "inspect", grant, "--show-secrets", "--json"]).json();
+        assert_eq!(shown, [case["json"].clone()]);
+        run += 1;
+    }
+    assert_eq!((run, cases.len()), (2, 2));
+}
+
+#[test]
+fn inspecting_shows_no_secret_unasked() {
+    let vectors = vectors();
+    let home = Home::new();
+    let mut run = 0;
+    for case in vectors["access_grants"]["cases"].as_array().unwrap() {
+        let grant = case["grant"].as_str().unwrap();
+        let json = &home.run(&["access", "inspect", grant, "--json"]).json()[0];
+        let people = home.run(&["access", "inspect", grant]).ok();
+        let secret = &home.run(&["access", "inspect", grant, "--json", "--show-secrets"]).json()[0];
+        assert_eq!(json["satellite_addr"], case["satellite_addr"]);
+        assert_eq!(secret["api_key"], case["api_key"]);
+        let caveats = case["caveats_hex"].as_array().unwrap().len();
+        assert_eq!(json["macaroon"]["caveats"].as_array().unwrap().len(), caveats);
+        let entries = case["store"]["entries"].as_array().unwrap();
+        let shown = json["encryption_access"]["store_entries"].as_array();
+        assert_eq!(shown.map_or(0, Vec::len), entries.len());
+        let access = &secret["encryption_access"];
+        let keys = [&secret["api_key"], &secret["macaroon"]["tail"], &access["default_key"]];
+        let entry_keys = access["store_entries"].as_array().into_iter().flatten();
+        let entry_keys = entry_keys.map(|entry| &entry["key"]);
+        let mut found = 0;
+        for key in keys.into_iter().chain(entry_keys).filter_map(Value::as_str) {
+            assert!(!json.to_string().contains(key) && !people.contains(key));
+            found += 1;
+        }
+        assert_eq!(json["hidden"].as_array().unwrap().len(), found);
+        run += 1;
+    }
+    assert_eq!(run, 12);
+}
+
+#[test]
+fn a_shared_prefix_is_shown_in_plain() {
+    let vectors = vectors();
+    let grant = vectors["access_grants"]["cases"][2]["grant"].as_str().unwrap();
+    let home = Home::new();
+    home.run(&["access", "import", "site", grant]).ok();
+    let shown = home.run(&["access", "inspect", "site"]).ok();
+    assert!(shown.contains("sj://oliosite/staging\n"), "{shown}");
+    let allows = shown.lines().find(|line| line.starts_with("Allows")).unwrap();
+    assert!(allows.contains("download, list"), "{shown}");
+    assert!(!allows.contains("upload") && !allows.contains("delete"), "{shown}");
+}
+
+#[test]
+fn the_environment_chooses_an_access_and_help_does_not_show_it() {
+    let home = Home::new();
+    let grant = vectors()["access_inspect"]["cases"][1]["grant"].as_str().unwrap().to_owned();
+    home.run(&["access", "import", "one", &grant]).ok();
+    let run = |args: &[&str], access: &str| {
+        let child = home.command(args).env("UPLINK_ACCESS", access).spawn().unwrap();
+        crate::home::Finished::wait(child)
+    };
+    run(&["ls"], "unknown").fails(3, "no access named \"unknown\"");
+    run(&["ls"], &grant[1..]).fails(2, "invalid access grant format");
+    // What is set to nothing is not set: the stored access counts, whose satellite is not here.
+    run(&["ls"], "").fails(6, "127.0.0.1:10000");
+    for args in
+        [&["ls", "--help"][..], &["--help"], &["cp", "-h"], &["access", "request", "--help"]]
+    {
+        assert!(!run(args, &grant).ok().contains(&grant));
+    }
+}

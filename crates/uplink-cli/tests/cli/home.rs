@@ -1,0 +1,140 @@
+//! A user's home: a folder for configuration, one to work in, and commands run there.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+pub(crate) struct Home {
+    root: TempDir,
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("work")).unwrap();
+        Self { root }
+    }
+
+    /// The folder that commands run in.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.root.path().join("work")
+    }
+
+    /// The file of stored accesses.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.root.path().join("config/uplink/access.json")
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uplink"));
+        command
+            .args(args)
+            .current_dir(self.work())
+            .env_remove("UPLINK_ACCESS")
+            .env_remove("UPLINK_LOG")
+            .env("HOME", self.root.path())
+            .env("XDG_CONFIG_HOME", self.root.path().join("config"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command without input.
+    pub(crate) fn run(&self, args: &[&str]) -> Finished {
+        Finished::wait(self.command(args).spawn().unwrap())
+    }
+
+    /// Runs a command with all of `input` on standard input.
+    pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Finished {
+        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let writer = std::thread::spawn(move || {
+            // A command that fails early does not read on.
+            let _ = stdin.write_all(&input);
+        });
+        let finished = Finished::wait(child);
+        writer.join().unwrap();
+        finished
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.work().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.work().join(name)).unwrap()
+    }
+}
+
+impl Finished {
+    pub(crate) fn wait(child: Child) -> Self {
+        let output = child.wait_with_output().unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Expects success without a word on standard error, and returns standard output.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        String::from_utf8(self.ok_bytes()).unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn ok_bytes(self) -> Vec<u8> {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
+        self.stdout
+    }
+
+    /// Expects success and one JSON object a line.
+    #[track_caller]
+    pub(crate) fn json(self) -> Vec<serde_json::Value> {
+        self.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Expects failure with an exit code and with exactly one sentence, which says `words`.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32, words: &str) {
+        let sentence =
+            self.stderr.strip_prefix("uplink: ").and_then(|text| text.strip_suffix('\n'));
+        let sentence = sentence.unwrap_or_else(|| panic!("not one sentence: {self:?}"));
+        assert!(!sentence.contains('\n') && sentence.len() > 10, "{sentence}");
+        assert!(sentence.contains(words), "{words:?} is not in {sentence:?}");
+        assert_eq!(self.code, Some(code), "{sentence}");
+    }
+}
+
+/// The names of everything below a folder, sorted.
+pub(crate) fn names_below(root: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                names.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    names.sort();
+    names
+}

@@ -1,0 +1,189 @@
+//! Buckets and objects over a real network: round trips, pipes, ranges, what scripts read.
+
+use std::io::Read as _;
+
+use crate::home::{Finished, names_below};
+use crate::world::{World, bytes};
+
+#[test]
+fn buckets_come_and_go() {
+    let world = World::start();
+    let home = &world.home;
+    let made = home.run(&["mb", "sj://second", "--json"]).json();
+    assert_eq!((&made[0]["kind"], &made[0]["key"]), (&"bucket".into(), &"second".into()));
+    assert!(made[0]["created"].as_str().unwrap().ends_with('Z'));
+    home.run(&["mb", "sj://second"]).fails(8, "exists already");
+    let names: Vec<_> = home.run(&["ls", "--json"]).json();
+    let names: Vec<_> = names.iter().map(|item| item["key"].as_str().unwrap()).collect();
+    assert_eq!(names, ["bucket", "second"]);
+    assert!(home.run(&["ls", "sj://"]).ok().contains("  second\n"));
+    assert_eq!(home.run(&["stat", "sj://second", "--json"]).json(), made);
+    world.put("sj://second/object", b"in the way");
+    home.run(&["rb", "sj://second"]).fails(8, "not empty");
+    home.run(&["rb", "sj://second", "--force"]).ok();
+    home.run(&["stat", "sj://second"]).fails(3, "\"second\" not found");
+    home.run(&["rb", "sj://bucket"]).ok();
+    assert_eq!(home.run(&["ls"]).ok(), "");
+}
+
+#[test]
+fn files_go_up_and_come_back() {
+    let world = World::start();
+    let home = &world.home;
+    for size in [0, 1, 4096, 4097, 300_000] {
+        let content = bytes(size);
+        home.write("up", &content);
+        assert_eq!(home.run(&["cp", "up", "sj://bucket/dir/name"]).ok(), "");
+        home.run(&["cp", "sj://bucket/dir/name", "down"]).ok();
+        assert!(home.read("down") == content, "{size}");
+        assert!(home.run(&["cat", "sj://bucket/dir/name"]).ok_bytes() == content, "{size}");
+        assert!(home.run(&["cp", "sj://bucket/dir/name", "-"]).ok_bytes() == content, "{size}");
+    }
+    // In a bucket, below a prefix and in a directory the name stays.
+    home.run(&["cp", "up", "sj://bucket"]).ok();
+    home.run(&["cp", "up", "sj://bucket/a/"]).ok();
+    std::fs::create_dir(home.work().join("d")).unwrap();
+    home.run(&["cp", "sj://bucket/a/up", "d"]).ok();
+    home.run(&["cp", "sj://bucket/up", "d/"]).ok();
+    let copied = home.run(&["cp", "sj://bucket/up", "sj://bucket/b/", "--json"]).json();
+    let expected = serde_json::json!(
+        {"source": "sj://bucket/up", "target": "sj://bucket/b/up", "size": 300_000}
+    );
+    assert_eq!(copied, [expected]);
+    assert!(home.run(&["cat", "sj://bucket/b/up"]).ok_bytes() == bytes(300_000));
+    assert_eq!(names_below(&home.work()), ["d/up", "down", "up"]);
+}
+
+#[test]
+fn ranges_are_cut_out_at_every_edge() {
+    let world = World::start();
+    let content = bytes(100_000);
+    world.put("sj://bucket/o", &content);
+    let cat = |range| world.home.run(&["cat", "sj://bucket/o", "--range", range]);
+    for (range, expected) in [
+        ("0-0", &content[..1]),
+        ("7423-7425", &content[7423..7426]),
+        ("99999-", &content[99_999..]),
+        ("50000-1000000", &content[50_000..]),
+        ("-5", &content[99_995..]),
+        ("-200000", &content[..]),
+    ] {
+        assert!(cat(range).ok_bytes() == expected, "{range}");
+    }
+    cat("100001-").fails(2, "beyond");
+    cat("5").fails(2, "no range");
+}
+
+#[test]
+fn metadata_and_expiry_are_kept() {
+    let world = World::start();
+    let home = &world.home;
+    home.write("f", "content");
+    let attributes = [
+        "--metadata",
+        "colour=light=blue",
+        "--metadata",
+        "ü=",
+        "--expires",
+        "2099-01-31T12:00:00Z",
+    ];
+    home.run(&[&["cp", "f", "sj://bucket/f"], &attributes[..]].concat()).ok();
+    let stat = |url| home.run(&["stat", url, "--json"]).json().remove(0);
+    let seen = stat("sj://bucket/f");
+    assert_eq!(seen["metadata"], serde_json::json!({"colour": "light=blue", "ü": ""}));
+    assert_eq!(seen["expires"], "2099-01-31T12:00:00Z");
+    assert_eq!(
+        (&seen["kind"], &seen["key"], &seen["size"]),
+        (&"object".into(), &"f".into(), &7.into())
+    );
+    assert!(seen["version"].as_str().unwrap().len() >= 16);
+    assert!(home.run(&["stat", "sj://bucket/f"]).ok().contains("metadata ü"));
+    home.run(&["cp", "sj://bucket/f", "sj://bucket/g"]).ok();
+    let copy = stat("sj://bucket/g");
+    assert_eq!(copy["metadata"], seen["metadata"]);
+    assert_eq!(copy["expires"], serde_json::Value::Null);
+}
+
+#[test]
+fn listings_show_objects_and_prefixes() {
+    let world = World::start();
+    let home = &world.home;
+    for key in ["top", "a/one", "a/b/two", "a/b/thr\u{e9}e"] {
+        world.put(&format!("sj://bucket/{key}"), key.as_bytes());
+    }
+    let list = |args: &[&str]| {
+        let items = home.run(&[&["ls", "--json"], args].concat()).json();
+        let mut items: Vec<_> = items
+            .iter()
+            .map(|item| {
+                format!("{} {}", item["kind"].as_str().unwrap(), item["key"].as_str().unwrap())
+            })
+            .collect();
+        items.sort();
+        items
+    };
+    assert_eq!(list(&["sj://bucket"]), ["object top", "prefix a/"]);
+    assert_eq!(list(&["sj://bucket/a"]), ["object a/one", "prefix a/b/"]);
+    assert_eq!(
+        list(&["sj://bucket/a/", "-r"]),
+        [
+            "object a/b/three".replace("three", "thr\u{e9}e"),
+            "object a/b/two".into(),
+            "object a/one".into()
+        ]
+    );
+    assert_eq!(list(&["sj://bucket/top"]), ["object top"]);
+    assert_eq!(list(&["sj://bucket", "--recursive"]).len(), 4);
+    let object = &home.run(&["ls", "sj://bucket/top", "--json"]).json()[0];
+    assert_eq!(object["size"], 3);
+    assert!(object["created"].as_str().unwrap().ends_with('Z'));
+    assert!(home.run(&["ls", "sj://bucket"]).ok().contains("  3  top\n"));
+    home.run(&["mb", "sj://empty"]).ok();
+    assert_eq!(home.run(&["ls", "sj://empty"]).ok(), "");
+}
+
+#[test]
+fn removed_objects_are_gone() {
+    let world = World::start();
+    let home = &world.home;
+    for key in ["keep", "a/one", "a/b/two", "ab"] {
+        world.put(&format!("sj://bucket/{key}"), b"x");
+    }
+    home.run(&["rm", "sj://bucket/ab"]).ok();
+    home.run(&["rm", "sj://bucket/ab"]).fails(3, "\"ab\" not found");
+    assert_eq!(home.run(&["rm", "sj://bucket/a", "-r", "--json"]).json().len(), 2);
+    home.run(&["rm", "sj://bucket/a", "-r"]).fails(3, "nothing is found at sj://bucket/a/");
+    let left = home.run(&["ls", "sj://bucket", "-r", "--json"]).json();
+    assert_eq!((left.len(), &left[0]["key"]), (1, &"keep".into()));
+    home.run(&["rm", "sj://bucket", "-r"]).ok();
+    home.run(&["rb", "sj://bucket"]).ok();
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let world = World::start();
+    world.put("sj://bucket/o", &bytes(3 << 20));
+    let mut child = world.home.command(&["cat", "sj://bucket/o"]).spawn().unwrap();
+    let mut first = [0; 1];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    Finished::wait(child).ok();
+}
+
+#[test]
+#[cfg(unix)]
+fn keys_need_not_be_text() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::start();
+    let url = std::ffi::OsStr::from_bytes(b"sj://bucket/\xff\xfe");
+    world.home.write("f", "content");
+    let run = |args: &[&std::ffi::OsStr]| {
+        Finished::wait(world.home.command(&[]).args(args).spawn().unwrap())
+    };
+    run(&["cp".as_ref(), "f".as_ref(), url]).ok();
+    assert_eq!(run(&["cat".as_ref(), url]).ok(), "content");
+    let listed = &world.home.run(&["ls", "sj://bucket", "--json"]).json()[0];
+    assert_eq!(listed["key_base64"], "__4=");
+    world.home.run(&["cp", "-r", "sj://bucket", "d"]).ok();
+    let file = world.home.work().join("d").join(std::ffi::OsStr::from_bytes(b"\xff\xfe"));
+    assert_eq!(std::fs::read(file).unwrap(), b"content");
+}

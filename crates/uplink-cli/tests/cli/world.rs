@@ -1,0 +1,85 @@
+//! A network, and a user of it whose access grant is stored as `main`.
+
+use uplink_core::access_grant::{AccessGrant, SharePrefix};
+use uplink_core::macaroon::Permission;
+use uplink_testnet::{Network, Options};
+
+use crate::home::Home;
+
+pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
+
+pub(crate) struct World {
+    // First: it ends while its runtime still runs.
+    pub(crate) network: Network,
+    pub(crate) home: Home,
+    pub(crate) api_key: String,
+    pub(crate) runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    /// Ten nodes, scheme 4/6/8/10-256, a bucket `bucket`.
+    pub(crate) fn start() -> Self {
+        Self::start_with(Options::new())
+    }
+
+    pub(crate) fn start_with(options: Options) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let network = runtime.block_on(Network::start(options)).expect("the network starts");
+        let project = runtime.block_on(network.project("test")).expect("a project");
+        let api_key = project.api_key.clone();
+        let world = Self { network, home: Home::new(), api_key, runtime };
+        world.request("main", PASSPHRASE);
+        world.home.run(&["mb", "sj://bucket"]).ok();
+        world
+    }
+
+    /// Stores an access grant made with a passphrase.
+    pub(crate) fn request(&self, name: &str, passphrase: &str) {
+        let satellite = self.network.satellite_url();
+        let args = ["access", "request", "--satellite", &satellite, "--api-key", &self.api_key];
+        let args = [&args[..], &["--passphrase-stdin", "--name", name]].concat();
+        self.home.run_with(&args, format!("{passphrase}\r\n").as_bytes()).ok();
+    }
+
+    /// The access grant `main`.
+    pub(crate) fn grant(&self) -> AccessGrant {
+        let file = std::fs::read_to_string(self.home.store()).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&file).unwrap();
+        AccessGrant::parse(file["accesses"]["main"].as_str().unwrap()).unwrap()
+    }
+
+    /// Stores `main` narrowed under another name.
+    pub(crate) fn share(&self, name: &str, permission: &Permission, prefixes: &[(&str, &str)]) {
+        let prefixes: Vec<_> = prefixes
+            .iter()
+            .map(|(bucket, prefix)| SharePrefix {
+                bucket: (*bucket).to_owned(),
+                prefix: prefix.as_bytes().to_vec(),
+            })
+            .collect();
+        let grant = self.grant().restrict(permission, &prefixes, [7; 4]).unwrap();
+        let text = grant.serialize().unwrap();
+        self.home.run_with(&["access", "import", name], text.as_bytes()).ok();
+    }
+
+    /// Puts an object there.
+    pub(crate) fn put(&self, url: &str, bytes: &[u8]) {
+        self.home.run_with(&["cp", "-", url], bytes).ok();
+    }
+
+    /// Stops all storage nodes but the first `left`.
+    pub(crate) fn stop_nodes(&self, left: usize) {
+        for node in self.network.nodes().iter().skip(left) {
+            self.runtime.block_on(node.kill()).unwrap();
+        }
+    }
+}
+
+/// Bytes that differ from place to place.
+pub(crate) fn bytes(size: usize) -> Vec<u8> {
+    (0..size).map(|i| (i * 131 + (i >> 8) * 17) as u8).collect()
+}

@@ -1,0 +1,80 @@
+use super::*;
+
+fn load(content: &str) -> Result<Config, ConfigError> {
+    load_with(content, &[], &[])
+}
+
+fn load_with(
+    content: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(CONFIG_FILE);
+    std::fs::write(&file, content).unwrap();
+    let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    Config::load(&file, owned(environment), &owned(flags))
+}
+
+#[test]
+fn written_file_reads_back_as_itself() {
+    for config in [Config::default(), Config::dev()] {
+        let mut read = load(&config.to_toml()).unwrap();
+        read.folder = PathBuf::new();
+        assert_eq!(read, config);
+    }
+}
+
+#[test]
+fn written_file_holds_every_key_with_a_comment() {
+    let keys: Vec<String> = table_of(&Config::default()).into_keys().collect();
+    let mut documented: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
+    documented.sort_unstable();
+    assert_eq!(keys, documented);
+    assert!(KEYS.iter().all(|(_, comment)| !comment.is_empty()));
+}
+
+#[test]
+fn later_sources_win() {
+    let file = "buckets_per_project = 1\nmin_free_space = \"1MiB\"\nonline_window = \"5s\"";
+    let environment =
+        [("UPLINK_SATELLITE_BUCKETS_PER_PROJECT", "2"), ("UPLINK_SATELLITE_ONLINE_WINDOW", "6s")];
+    let config = load_with(file, &environment, &[("buckets_per_project", "3")]).unwrap();
+    assert_eq!(config.buckets_per_project, 3);
+    assert_eq!(config.online_window, Duration::from_secs(6));
+    assert_eq!(config.min_free_space, 1 << 20);
+    assert_eq!(config.api_key_cache, Config::default().api_key_cache);
+}
+
+#[test]
+fn unknown_keys_are_refused_naming_the_nearest() {
+    let error = load("min_fre_space = \"1GB\"").unwrap_err().to_string();
+    assert!(error.contains("min_fre_space") && error.contains("min_free_space"), "{error}");
+    let error = load_with("", &[("UPLINK_SATELLITE_LISTENS", "x")], &[]).unwrap_err().to_string();
+    assert!(error.contains("UPLINK_SATELLITE_LISTENS") && error.contains("\"listen\""), "{error}");
+    assert!(load_with("", &[], &[("shceme", "4/6/8/10-256")]).is_err());
+}
+
+#[test]
+fn damaged_files_are_refused_with_place_and_reason() {
+    for content in [
+        "listen = ",
+        "listen = 7",
+        "scheme = \"4/6\"",
+        "online_window = \"5 parsecs\"",
+        "min_free_space = \"-1\"",
+        "distinct_networks = \"maybe\"",
+        "buckets_per_project = -1",
+        "database = \"postgres://satellite@db/uplink\"",
+    ] {
+        let error = load(content).unwrap_err();
+        let ConfigError::Malformed { place, reason } = error else { panic!("{error:?}") };
+        assert!(place.ends_with(CONFIG_FILE) && !reason.is_empty(), "{content}: {reason}");
+    }
+    assert!(matches!(
+        Config::load(Path::new("/nowhere/satellite.toml"), [], &[]),
+        Err(ConfigError::File { .. })
+    ));
+}

@@ -1,0 +1,139 @@
+//! Several calls in one: executed one after the other, with what one of them made filled into the
+//! next ones.
+//!
+//! The header of the batch stands for the header of every item. The first item that fails ends the
+//! batch with its status; what earlier ones did stays done.
+
+use bytes::Bytes;
+use uplink_rpc::r#gen::metainfo as messages;
+use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
+use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
+use uplink_rpc::status::{Code, Failure};
+
+use super::{Answer, State};
+use crate::auth::Caller;
+
+/// Most calls in one batch.
+const MAX_ITEMS: usize = 1_000;
+
+/// What successful items leave behind for later ones that leave the field empty.
+#[derive(Default)]
+struct CarryOver {
+    stream_id: Bytes,
+    segment_id: Bytes,
+}
+
+impl State {
+    pub(super) async fn batch(
+        &self,
+        caller: &Caller,
+        request: messages::BatchRequest,
+    ) -> Answer<messages::BatchResponse> {
+        if request.requests.len() > MAX_ITEMS {
+            let text = format!("a batch must not hold more than {MAX_ITEMS} requests");
+            return Err(Failure::new(Code::INVALID_ARGUMENT, text));
+        }
+        let header = request.header;
+        let mut carried = CarryOver::default();
+        let mut responses = Vec::with_capacity(request.requests.len());
+        let mut items = request.requests.into_iter().map(|item| item.request).peekable();
+        while let Some(item) = items.next() {
+            let mut item = item.ok_or_else(unsupported)?;
+            carried.fill_into(&mut item);
+            let response = match item {
+                Request::ObjectBegin(begin) => {
+                    let multipart = !matches!(
+                        items.peek(),
+                        Some(Some(Request::SegmentBegin(_) | Request::SegmentMakeInline(_)))
+                    );
+                    Response::ObjectBegin(Box::pin(self.begin(caller, begin, multipart)).await?)
+                }
+                Request::BucketCreate(mut create) => {
+                    create.header.clone_from(&header);
+                    Response::BucketCreate(Box::pin(self.create_bucket(caller, create)).await?)
+                }
+                item => Box::pin(self.batch_item(caller, item)).await?,
+            };
+            carried.remember(&response);
+            responses.push(messages::BatchResponseItem { response: Some(response) });
+        }
+        Ok(messages::BatchResponse { responses })
+    }
+
+    async fn batch_item(&self, caller: &Caller, item: Request) -> Answer<Response> {
+        macro_rules! dispatch {
+            ($($item:ident => $call:ident;)*) => {
+                match item {
+                    $(Request::$item(request) => {
+                        Ok(Response::$item(Box::pin(self.$call(caller, request)).await?))
+                    })*
+                    _ => Err(unsupported()),
+                }
+            };
+        }
+        dispatch! {
+            BucketGet => get_bucket;
+            BucketDelete => delete_bucket;
+            BucketList => list_buckets;
+            ObjectCommit => commit_object;
+            ObjectGet => get_object;
+            ObjectList => list_objects;
+            ObjectBeginDelete => begin_delete_object;
+            ObjectDownload => download_object;
+            SegmentBegin => begin_segment;
+            SegmentBeginRetryPieces => retry_begin_segment_pieces;
+            SegmentCommit => commit_segment;
+            SegmentMakeInline => make_inline_segment;
+            SegmentList => list_segments;
+            SegmentDownload => download_segment;
+        }
+    }
+}
+
+impl CarryOver {
+    fn fill_into(&self, request: &mut Request) {
+        let (field, carried) = match request {
+            Request::ObjectCommit(request) => (&mut request.stream_id, &self.stream_id),
+            Request::SegmentBegin(request) => (&mut request.stream_id, &self.stream_id),
+            Request::SegmentMakeInline(request) => (&mut request.stream_id, &self.stream_id),
+            Request::SegmentList(request) => (&mut request.stream_id, &self.stream_id),
+            Request::SegmentDownload(request) => (&mut request.stream_id, &self.stream_id),
+            Request::SegmentCommit(request) => (&mut request.segment_id, &self.segment_id),
+            Request::SegmentBeginRetryPieces(request) => {
+                (&mut request.segment_id, &self.segment_id)
+            }
+            _ => return,
+        };
+        if field.is_empty() {
+            field.clone_from(carried);
+        }
+    }
+
+    fn remember(&mut self, response: &Response) {
+        let of = |object: &Option<messages::Object>| {
+            object.as_ref().map(|object| object.stream_id.clone())
+        };
+        let stream_id = match response {
+            Response::ObjectBegin(response) => Some(response.stream_id.clone()),
+            Response::ObjectGet(response) => of(&response.object),
+            Response::ObjectDownload(response) => of(&response.object),
+            Response::ObjectBeginDelete(response) => Some(response.stream_id.clone()),
+            _ => None,
+        };
+        let segment_id = match response {
+            Response::SegmentBegin(response) => Some(&response.segment_id),
+            Response::SegmentDownload(response) => Some(&response.segment_id),
+            _ => None,
+        };
+        if let Some(stream_id) = stream_id {
+            self.stream_id = stream_id;
+        }
+        if let Some(segment_id) = segment_id {
+            self.segment_id = segment_id.clone();
+        }
+    }
+}
+
+fn unsupported() -> Failure {
+    Failure::new(Code::UNKNOWN, "unsupported request type")
+}

@@ -1,0 +1,215 @@
+//! Calls about the project and its buckets.
+
+use std::ops::Bound;
+
+use uplink_core::macaroon::{AllowedBuckets, Operation};
+use uplink_rpc::r#gen::metainfo as messages;
+use uplink_rpc::r#gen::metainfo::ListDirection;
+use uplink_rpc::status::{Code, Failure};
+
+use super::{Answer, State, check, convert};
+use crate::auth::Caller;
+use crate::failure::{database, invalid};
+use crate::metabase::{Bucket, MetabaseError};
+
+/// Most buckets of one page.
+const MAX_PAGE: usize = 10_000;
+/// Most bytes of one page, well below the largest message.
+const MAX_PAGE_BYTES: usize = 2 << 20;
+/// Bytes of an item without its texts, generously.
+const ITEM_BYTES: usize = 32;
+/// Rounds of deleting objects before a bucket that is written to meanwhile is given up.
+const DELETE_ROUNDS: usize = 1_000_000;
+/// Most bytes kept of the program that made a bucket.
+const MAX_USER_AGENT: usize = 500;
+
+impl State {
+    pub(super) async fn project_info(
+        &self,
+        caller: &Caller,
+        _: messages::ProjectInfoRequest,
+    ) -> Answer<messages::ProjectInfoResponse> {
+        caller.require(Operation::ProjectInfo, b"", b"")?;
+        Ok(messages::ProjectInfoResponse {
+            project_salt: caller.project.salt.to_vec().into(),
+            project_public_id: caller.project.public_id.to_vec().into(),
+            project_created_at: Some(caller.project.created.to_wire()),
+            ..messages::ProjectInfoResponse::default()
+        })
+    }
+
+    pub(super) async fn create_bucket(
+        &self,
+        caller: &Caller,
+        request: messages::CreateBucketRequest,
+    ) -> Answer<messages::CreateBucketResponse> {
+        caller.require(Operation::Write, &request.name, b"")?;
+        if request.object_lock_enabled {
+            let lock = Operation::PutBucketObjectLockConfiguration;
+            caller.require(lock, &request.name, b"")?;
+        }
+        check::new_bucket(&request.name)?;
+        if !request.placement.is_empty() {
+            return Err(Failure::new(Code(10_012), "this satellite has no placements"));
+        }
+        if request.object_lock_enabled {
+            let code = Code::OBJECT_LOCK_DISABLED_FOR_PROJECT;
+            return Err(Failure::new(code, "Object Lock is not enabled for this project"));
+        }
+        let user_agent = request.header.map(|header| header.user_agent).unwrap_or_default();
+        let user_agent = user_agent.get(..MAX_USER_AGENT.min(user_agent.len()));
+        let bucket = Bucket {
+            name: request.name.to_vec(),
+            created: caller.now,
+            user_agent: user_agent.filter(|agent| !agent.is_empty()).map(<[u8]>::to_vec),
+        };
+        let limit = caller.project.bucket_limit;
+        let limit = limit.unwrap_or_else(|| i64::from(self.config.buckets_per_project));
+        let id = &caller.project.id;
+        self.metabase.create_bucket(id, &bucket, limit).await.map_err(database)?;
+        let bucket = Some(convert::bucket(bucket, &self.config.scheme));
+        Ok(messages::CreateBucketResponse { bucket })
+    }
+
+    pub(super) async fn get_bucket(
+        &self,
+        caller: &Caller,
+        request: messages::GetBucketRequest,
+    ) -> Answer<messages::GetBucketResponse> {
+        check::bucket(&request.name)?;
+        caller.require(Operation::Read, &request.name, b"")?;
+        let found = self.metabase.bucket(&caller.project.id, &request.name).await;
+        let bucket = Some(convert::bucket(found.map_err(database)?, &self.config.scheme));
+        Ok(messages::GetBucketResponse { bucket })
+    }
+
+    pub(super) async fn list_buckets(
+        &self,
+        caller: &Caller,
+        request: messages::ListBucketsRequest,
+    ) -> Answer<messages::ListBucketsResponse> {
+        let allowed = caller.allowed_buckets()?;
+        let inclusive = match request.direction() {
+            ListDirection::Forward => true,
+            ListDirection::After => false,
+            ListDirection::DirectionUnset => {
+                return Err(Failure::new(Code::UNKNOWN, "unknown list direction"));
+            }
+        };
+        let limit = page_limit(request.limit)?;
+        let mut buckets = match &allowed {
+            AllowedBuckets::Only(names) => {
+                let names: Vec<Vec<u8>> = names
+                    .range::<[u8], _>((bound(&request.cursor, inclusive), Bound::Unbounded))
+                    .cloned()
+                    .collect();
+                self.named_buckets(caller, names, limit + 1).await?
+            }
+            _ => {
+                let (id, rows) = (&caller.project.id, i64::try_from(limit + 1).unwrap_or(i64::MAX));
+                let page = self.metabase.list_buckets(id, &request.cursor, inclusive, rows).await;
+                page.map_err(database)?
+            }
+        };
+        let found = buckets.len();
+        buckets.truncate(limit.min(fitting(&buckets)));
+        let more = buckets.len() < found;
+        let item = |bucket: Bucket| messages::BucketListItem {
+            name: bucket.name.into(),
+            created_at: Some(bucket.created.to_wire()),
+            user_agent: bucket.user_agent.unwrap_or_default().into(),
+        };
+        Ok(messages::ListBucketsResponse { items: buckets.into_iter().map(item).collect(), more })
+    }
+
+    pub(super) async fn delete_bucket(
+        &self,
+        caller: &Caller,
+        request: messages::DeleteBucketRequest,
+    ) -> Answer<messages::DeleteBucketResponse> {
+        check::bucket(&request.name)?;
+        caller.require(Operation::Delete, &request.name, b"")?;
+        if request.bypass_governance_retention {
+            caller.require(Operation::BypassGovernanceRetention, &request.name, b"")?;
+        }
+        let may_list = caller.may(Operation::List, &request.name, b"");
+        let may_see = may_list || caller.may(Operation::Read, &request.name, b"");
+        let delete_all = request.delete_all && may_list;
+        match self.delete(caller, &request.name, delete_all).await {
+            // Whoever may neither read nor list learns nothing of what there was.
+            _ if !may_see => Ok(messages::DeleteBucketResponse::default()),
+            Ok((bucket, count)) => Ok(messages::DeleteBucketResponse {
+                bucket: Some(convert::bucket(bucket, &self.config.scheme)),
+                deleted_objects_count: count,
+            }),
+            Err(error) => Err(database(error)),
+        }
+    }
+
+    async fn delete(
+        &self,
+        caller: &Caller,
+        name: &[u8],
+        delete_all: bool,
+    ) -> Result<(Bucket, i64), MetabaseError> {
+        let id = &caller.project.id;
+        let mut count = 0i64;
+        if delete_all {
+            self.metabase.bucket(id, name).await?;
+            for _ in 0..DELETE_ROUNDS {
+                let deleted = self.metabase.delete_some_objects(id, name).await?;
+                if deleted == 0 {
+                    break;
+                }
+                count = count.saturating_add(i64::try_from(deleted).unwrap_or(i64::MAX));
+            }
+        }
+        Ok((self.metabase.delete_bucket(id, name).await?, count))
+    }
+
+    /// Those of the named buckets that exist.
+    async fn named_buckets(
+        &self,
+        caller: &Caller,
+        names: Vec<Vec<u8>>,
+        limit: usize,
+    ) -> Answer<Vec<Bucket>> {
+        let mut buckets = Vec::new();
+        for name in names {
+            if buckets.len() >= limit {
+                break;
+            }
+            match self.metabase.bucket(&caller.project.id, &name).await {
+                Ok(bucket) => buckets.push(bucket),
+                Err(MetabaseError::NotFound { .. }) => {}
+                Err(error) => return Err(database(error)),
+            }
+        }
+        Ok(buckets)
+    }
+}
+
+fn bound(cursor: &[u8], inclusive: bool) -> Bound<&[u8]> {
+    if inclusive { Bound::Included(cursor) } else { Bound::Excluded(cursor) }
+}
+
+/// How many buckets fit into a page.
+fn fitting(buckets: &[Bucket]) -> usize {
+    let size = |bucket: &Bucket| {
+        ITEM_BYTES + bucket.name.len() + bucket.user_agent.as_ref().map_or(0, Vec::len)
+    };
+    let mut bytes = 0;
+    let fits = |bucket: &&Bucket| {
+        bytes += size(bucket);
+        bytes <= MAX_PAGE_BYTES
+    };
+    buckets.iter().take_while(fits).count()
+}
+
+fn page_limit(limit: i32) -> Answer<usize> {
+    match usize::try_from(limit) {
+        Ok(0) => Ok(MAX_PAGE),
+        Ok(limit) => Ok(limit.min(MAX_PAGE)),
+        Err(_) => Err(invalid("limit is negative")),
+    }
+}

@@ -1,0 +1,194 @@
+//! Checks of single arguments. What passes is what the store may see.
+
+use uplink_core::id::SegmentPosition;
+use uplink_rpc::r#gen::metainfo as messages;
+use uplink_rpc::status::{Code, Failure};
+
+use super::Answer;
+use crate::failure::invalid;
+use crate::metabase::Metadata;
+
+/// Longest encrypted object key.
+pub(super) const MAX_KEY: usize = 4_000;
+/// Most bytes of encrypted metadata and ETag of an object together.
+const MAX_METADATA: usize = 2_048;
+/// Bytes of a wrapped key: the key and its tag.
+const WRAPPED_KEY: usize = 48;
+const NONCE: usize = 24;
+/// Largest encrypted block that a reader of this project accepts.
+const MAX_BLOCK_SIZE: i64 = 16 << 20;
+
+/// Checks that a bucket is named; rules for new names do not apply to old buckets.
+pub(super) fn bucket(name: &[u8]) -> Answer<()> {
+    match name.len() {
+        0 => Err(invalid("metainfo: no bucket specified")),
+        3..=63 => Ok(()),
+        _ => Err(invalid("bucket name must have 3 to 63 bytes")),
+    }
+}
+
+/// Checks the name of a new bucket: labels of lower-case letters, digits and inner hyphens, joined
+/// by dots, not looking like an IPv4 address.
+pub(super) fn new_bucket(name: &[u8]) -> Answer<()> {
+    bucket(name)?;
+    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    for label in name.split(|byte| *byte == b'.') {
+        let ends = [label.first(), label.last()];
+        if !ends.into_iter().all(|end| end.is_some_and(alphanumeric)) {
+            return Err(invalid(
+                "bucket name must consist of labels that begin and end with a lower-case letter \
+                 or digit",
+            ));
+        }
+        if !label.iter().all(|byte| alphanumeric(byte) || *byte == b'-') {
+            return Err(invalid(
+                "bucket name must consist of lower-case letters, digits, hyphens and dots",
+            ));
+        }
+    }
+    let text = std::str::from_utf8(name).unwrap_or_default();
+    if text.parse::<std::net::Ipv4Addr>().is_ok() {
+        return Err(invalid("bucket name must not look like an IP address"));
+    }
+    Ok(())
+}
+
+pub(super) fn key(key: &[u8]) -> Answer<()> {
+    match key.len() {
+        0 => Err(invalid("metabase: invalid request: ObjectKey missing")),
+        1..=MAX_KEY => Ok(()),
+        length => Err(invalid(format!(
+            "key length is too big, got {length}, maximum allowed is {MAX_KEY}"
+        ))),
+    }
+}
+
+/// A version as clients see it, or `None` for the latest.
+pub(super) fn version(version: &[u8]) -> Answer<Option<[u8; 16]>> {
+    if version.is_empty() {
+        return Ok(None);
+    }
+    let version = version.try_into().map_err(|_| invalid("object version must have 16 bytes"))?;
+    Ok(Some(version))
+}
+
+/// A position that must be there, with both numbers from 0.
+pub(super) fn position(position: Option<&messages::SegmentPosition>) -> Answer<SegmentPosition> {
+    let position = position.ok_or_else(|| invalid("segment position missing"))?;
+    let number = |number| u32::try_from(number).map_err(|_| invalid("segment position negative"));
+    Ok(SegmentPosition { part: number(position.part_number)?, index: number(position.index)? })
+}
+
+/// Encryption parameters, packed.
+pub(super) fn encryption(
+    parameters: Option<&uplink_rpc::r#gen::encryption::EncryptionParameters>,
+) -> Answer<i64> {
+    let parameters = parameters.ok_or_else(|| invalid("encryption parameters missing"))?;
+    let suite = u8::try_from(parameters.cipher_suite);
+    let suite = suite.map_err(|_| invalid("cipher suite is not one of 0 to 255"))?;
+    if !(0..=MAX_BLOCK_SIZE).contains(&parameters.block_size) {
+        return Err(invalid("encryption block size is not one of 0 to 16 MiB"));
+    }
+    let block_size = u32::try_from(parameters.block_size).unwrap_or_default();
+    Ok(uplink_core::layout::pack_encryption_parameters(suite, block_size))
+}
+
+/// A segment's wrapped content key and its nonce.
+pub(super) fn segment_key(key: &[u8], nonce: &[u8]) -> Answer<()> {
+    if key.len() != WRAPPED_KEY {
+        return Err(invalid("encrypted key of a segment must have 48 bytes"));
+    }
+    if nonce.len() != NONCE {
+        return Err(invalid("nonce of a segment's key must have 24 bytes"));
+    }
+    Ok(())
+}
+
+pub(super) fn etag(etag: &[u8]) -> Answer<Option<Vec<u8>>> {
+    if etag.len() > MAX_METADATA {
+        return Err(too_large(etag.len()));
+    }
+    Ok(set(etag))
+}
+
+/// Metadata given with an object: `None` when there is none, whatever its key and nonce say.
+pub(super) fn metadata(
+    data: &[u8],
+    key: &[u8],
+    nonce: &[u8],
+    etag: &[u8],
+) -> Answer<Option<Metadata>> {
+    if !matches!(key.len(), 0 | WRAPPED_KEY) {
+        return Err(invalid("encrypted key of metadata must have 48 bytes"));
+    }
+    if !matches!(nonce.len(), 0 | NONCE) {
+        return Err(invalid("nonce of the metadata's key must have 24 bytes"));
+    }
+    let size = data.len().saturating_add(etag.len());
+    if size > MAX_METADATA {
+        return Err(too_large(size));
+    }
+    if size == 0 {
+        return Ok(None);
+    }
+    if key.is_empty() || nonce.is_empty() {
+        return Err(invalid("encrypted metadata without the key and nonce that open it"));
+    }
+    Ok(Some(Metadata { data: set(data), nonce: set(nonce), key: set(key), etag: set(etag) }))
+}
+
+/// Checksums under encryption are not kept here; dropping them silently would deceive their owner.
+pub(super) fn no_checksum(algorithm: i32, encrypted: &[u8]) -> Answer<()> {
+    if algorithm == 0 && encrypted.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Code(10_027), "checksums are not supported"))
+}
+
+fn set(bytes: &[u8]) -> Option<Vec<u8>> {
+    (!bytes.is_empty()).then(|| bytes.to_vec())
+}
+
+fn too_large(size: usize) -> Failure {
+    invalid(format!(
+        "Encrypted metadata is too large, got {:.1} KiB, maximum allowed is {:.1} KiB",
+        size as f64 / 1024.0,
+        MAX_METADATA as f64 / 1024.0
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_new_buckets_follow_the_rules() {
+        let long = "a".repeat(63);
+        for name in ["abc", "0-0", "a.b.c", "1.2.3", "1.2.3.256", "01.2.3.4", &long] {
+            assert_eq!(new_bucket(name.as_bytes()), Ok(()), "{name}");
+        }
+        let longer = "a".repeat(64);
+        for name in [
+            "", "ab", &longer, "abC", "a_b", "-ab", "ab-", "a..b", ".ab", "ab.", "a-.b", "a.-b",
+            "1.2.3.4", "a b", "äbc",
+        ] {
+            assert!(new_bucket(name.as_bytes()).is_err(), "{name}");
+        }
+        assert_eq!(bucket(b"Old_Bucket"), Ok(()));
+    }
+
+    #[test]
+    fn metadata_needs_key_and_nonce_only_when_there_is_any() {
+        let (key, nonce) = ([1; 48], [2; 24]);
+        assert_eq!(metadata(b"", b"", b"", b""), Ok(None));
+        assert_eq!(metadata(b"", &key, &nonce, b""), Ok(None));
+        assert!(metadata(b"data", &key, &nonce, b"").unwrap().is_some());
+        assert!(metadata(b"", &key, &nonce, b"etag").unwrap().is_some());
+        assert!(metadata(&[0; 2_048], &key, &nonce, b"").is_ok());
+        assert!(metadata(&[0; 2_048], &key, &nonce, b"e").is_err());
+        assert!(metadata(b"data", b"", &nonce, b"").is_err());
+        assert!(metadata(b"data", &key, b"", b"").is_err());
+        assert!(metadata(b"", &key[1..], b"", b"").is_err());
+        assert!(metadata(b"", b"", &nonce[1..], b"").is_err());
+    }
+}

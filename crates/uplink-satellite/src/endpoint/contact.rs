@@ -1,0 +1,193 @@
+//! Calls of storage nodes: here I am, what time is it, can you reach me.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+use uplink_core::id::NodeId;
+use uplink_core::identity::{PeerIdentity, split_chain};
+use uplink_rpc::client;
+use uplink_rpc::r#gen::contact as messages;
+use uplink_rpc::r#gen::contact::node_server::Node;
+use uplink_rpc::pool::Pool;
+use uplink_rpc::server::Peer;
+use uplink_rpc::status::{Code, Failure};
+
+use super::{Answer, State};
+use crate::failure::{database, invalid};
+use crate::metabase::CheckIn;
+
+/// The service that storage nodes call.
+pub(super) struct NodeService(pub(super) Arc<State>);
+
+/// Longest address of a node.
+const MAX_ADDRESS: usize = 256;
+/// Longest name of a node's software that is kept.
+const MAX_VERSION: usize = 64;
+/// Time for looking up a node's address.
+const LOOK_UP_DEADLINE: Duration = Duration::from_secs(5);
+/// Time for reaching a node and hearing its answer.
+const PING_DEADLINE: Duration = Duration::from_secs(10);
+
+#[tonic::async_trait]
+impl Node for NodeService {
+    async fn check_in(
+        &self,
+        request: Request<messages::CheckInRequest>,
+    ) -> Result<Response<messages::CheckInResponse>, Status> {
+        let node = node_of(&request)?;
+        Ok(Response::new(self.0.check_in(&node, request.into_inner()).await?))
+    }
+
+    async fn ping_me(
+        &self,
+        request: Request<messages::PingMeRequest>,
+    ) -> Result<Response<messages::PingMeResponse>, Status> {
+        let node = node_of(&request)?;
+        let request = request.into_inner();
+        if request.transport != i32::from(messages::NodeTransport::TcpTlsRpc) {
+            let text = "this satellite reaches nodes over TLS only";
+            return Err(Failure::new(Code::UNIMPLEMENTED, text).into());
+        }
+        check_address(&request.address)?;
+        let reached = self.0.ping(node.node_id(), &request.address).await;
+        reached.map_err(|reason| Failure::new(Code::NOT_FOUND, reason))?;
+        Ok(Response::new(messages::PingMeResponse {}))
+    }
+
+    async fn get_time(
+        &self,
+        _: Request<messages::GetTimeRequest>,
+    ) -> Result<Response<messages::GetTimeResponse>, Status> {
+        let timestamp = Some(self.0.clock.now().to_wire());
+        Ok(Response::new(messages::GetTimeResponse { timestamp }))
+    }
+}
+
+impl State {
+    async fn check_in(
+        &self,
+        node: &PeerIdentity,
+        request: messages::CheckInRequest,
+    ) -> Answer<messages::CheckInResponse> {
+        check_address(&request.address)?;
+        let chain = node.joined_chain();
+        self.check_chain(node, &chain).await?;
+        let resolved = resolve(&request.address).await;
+        let reached = match &resolved {
+            Ok(_) => self.ping(node.node_id(), &request.address).await,
+            Err(reason) => Err(reason.clone()),
+        };
+        let last = resolved.map(|address| address.to_string()).unwrap_or_default();
+        let version = request.version.map(|version| version.version).unwrap_or_default();
+        let version: String = version.chars().take(MAX_VERSION).collect();
+        let check_in = CheckIn {
+            id: node.node_id(),
+            chain: &chain,
+            address: &request.address,
+            last_address: &last,
+            subnet: &subnet(&last, &node.node_id()),
+            free_disk: request.capacity.map_or(0, |capacity| capacity.free_disk),
+            version: &version,
+            now: self.clock.now(),
+            reached: reached.is_ok(),
+        };
+        self.metabase.check_in(&check_in).await.map_err(database)?;
+        self.registry.forget(&node.node_id());
+        tracing::debug!(node = %node.node_id(), address = request.address, ?reached, "check-in");
+        Ok(messages::CheckInResponse {
+            ping_node_success: reached.is_ok(),
+            ping_error_message: reached.err().unwrap_or_default(),
+            ..messages::CheckInResponse::default()
+        })
+    }
+
+    /// Refuses a node whose authority's certificate is not the one it first came with. Its leaf may
+    /// change.
+    async fn check_chain(&self, node: &PeerIdentity, chain: &[u8]) -> Answer<()> {
+        let known = self.metabase.node_chain(&node.node_id()).await.map_err(database)?;
+        let Some(known) = known else { return Ok(()) };
+        let authority = |chain: &[u8]| {
+            let chain = split_chain(chain).unwrap_or_default();
+            chain.get(1).map(|certificate| certificate.to_vec())
+        };
+        if authority(&known) == authority(chain) {
+            return Ok(());
+        }
+        let text = "this node id is known with another certificate authority";
+        Err(Failure::new(Code::PERMISSION_DENIED, text))
+    }
+
+    /// Calls a node at its address and checks that it is who answers.
+    async fn ping(&self, node: NodeId, address: &str) -> Result<(), String> {
+        let connection = Pool::new(self.dialer.clone()).peer(node, address);
+        let mut client = client::contact(connection.channel());
+        let answered = timeout(PING_DEADLINE, client.ping_node(messages::ContactPingRequest {}));
+        match answered.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(connection
+                .dial_error()
+                .map_or_else(|| status.message().to_owned(), |error| error.to_string())),
+            Err(_) => Err(format!("no answer from {address} within {PING_DEADLINE:?}")),
+        }
+    }
+}
+
+fn node_of<T>(request: &Request<T>) -> Answer<Arc<PeerIdentity>> {
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.identity.clone());
+    peer.ok_or_else(|| Failure::new(Code::UNAUTHENTICATED, "the connection shows no node identity"))
+}
+
+fn check_address(address: &str) -> Answer<()> {
+    if address.is_empty() || address.len() > MAX_ADDRESS {
+        return Err(invalid(format!("node address must have 1 to {MAX_ADDRESS} bytes")));
+    }
+    Ok(())
+}
+
+async fn resolve(address: &str) -> Result<SocketAddr, String> {
+    let looked_up = timeout(LOOK_UP_DEADLINE, tokio::net::lookup_host(address)).await;
+    let mut found = match looked_up {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return Err(format!("{address}: {error}")),
+        Err(_) => return Err(format!("{address}: looking up the name took too long")),
+    };
+    found.next().ok_or_else(|| format!("{address}: the name has no address"))
+}
+
+/// The network a node shares with its neighbours: /24 of IPv4, /64 of IPv6. A node in a private
+/// network is a network of its own.
+fn subnet(address: &str, node: &NodeId) -> Vec<u8> {
+    let ip = address.parse::<SocketAddr>().map(|address| address.ip().to_canonical());
+    match ip {
+        Ok(IpAddr::V4(ip)) if !(ip.is_loopback() || ip.is_private() || ip.is_link_local()) => {
+            ip.octets()[..3].to_vec()
+        }
+        Ok(IpAddr::V6(ip))
+            if !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()) =>
+        {
+            ip.octets()[..8].to_vec()
+        }
+        _ => node.as_bytes().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_in_public_networks_share_a_subnet() {
+        let (a, b) = (NodeId::new([1; 32]), NodeId::new([2; 32]));
+        assert_eq!(subnet("1.2.3.4:5", &a), subnet("1.2.3.200:9", &b));
+        assert_ne!(subnet("1.2.3.4:5", &a), subnet("1.2.4.4:5", &b));
+        assert_eq!(subnet("[2001:db8::1]:5", &a), subnet("[2001:db8::2:0:0:9]:5", &b));
+        assert_eq!(subnet("[::ffff:1.2.3.4]:5", &a), subnet("1.2.3.9:5", &b));
+        for private in ["127.0.0.1:5", "10.0.0.1:5", "192.168.1.1:5", "[fd00::1]:5", "[::1]:5", ""]
+        {
+            assert_ne!(subnet(private, &a), subnet(private, &b), "{private}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The satellite's services: one file per group of calls.
+//!
+//! Every call of the metadata service exists once, as a method of [`State`] that takes the caller
+//! and the request; this file makes the service out of them, and [`batch`] makes batches.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use uplink_rpc::client::MESSAGE_LIMIT;
+use uplink_rpc::dial::Dialer;
+use uplink_rpc::r#gen::contact::node_server::NodeServer;
+use uplink_rpc::r#gen::metainfo::metainfo_server::{Metainfo, MetainfoServer};
+use uplink_rpc::r#gen::metainfo::{self as messages, RequestHeader};
+use uplink_rpc::server::Peer;
+use uplink_rpc::status::Failure;
+use uplink_rpc::tls::Identity;
+
+use crate::auth::{Authority, Caller};
+use crate::config::Config;
+use crate::failure::database;
+use crate::metabase::{Metabase, NodeRow};
+use crate::order::Issuer;
+use crate::registry::Registry;
+use crate::selection::Rules;
+use crate::time::{Clock, Time};
+use crate::token::TokenKey;
+
+mod batch;
+mod buckets;
+mod check;
+mod contact;
+mod convert;
+mod download;
+mod list;
+mod objects;
+mod segment_list;
+mod segments;
+
+/// What a call answers.
+pub(crate) type Answer<T> = Result<T, Failure>;
+
+/// All that the calls share.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) metabase: Metabase,
+    pub(crate) authority: Authority,
+    pub(crate) registry: Registry,
+    pub(crate) tokens: TokenKey,
+    pub(crate) issuer: Issuer,
+    pub(crate) dialer: Dialer,
+    /// Whether pieces had to lie in distinct networks when a segment was last begun.
+    distinct: Mutex<Option<bool>>,
+}
+
+impl State {
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        metabase: Metabase,
+        identity: &Arc<Identity>,
+        dialer: Dialer,
+    ) -> Self {
+        Self {
+            authority: Authority::new(metabase.clone(), config.api_key_cache),
+            registry: Registry::new(metabase.clone()),
+            tokens: TokenKey::of(identity),
+            issuer: Issuer::new(Arc::clone(identity), config.order_lifetime),
+            config,
+            clock,
+            metabase,
+            dialer,
+            distinct: Mutex::default(),
+        }
+    }
+
+    /// Logs the rule in force when it is another than before.
+    fn note_rule(&self, distinct: bool) {
+        let before = self.distinct.lock().unwrap_or_else(PoisonError::into_inner).replace(distinct);
+        if before != Some(distinct) {
+            let rule = if distinct { "distinct" } else { "any" };
+            tracing::info!("pieces of a segment go to {rule} networks");
+        }
+    }
+
+    async fn caller(&self, header: Option<&RequestHeader>, peer: Option<&Peer>) -> Answer<Caller> {
+        self.authority.caller(header, peer, self.clock.now()).await
+    }
+
+    /// The storage nodes and the rules by which they are chosen at this moment.
+    async fn nodes(&self, now: Time) -> Answer<(Arc<Vec<NodeRow>>, Rules)> {
+        let nodes = self.registry.nodes(now).await.map_err(database)?;
+        let rules = Rules {
+            online_since: now.minus(self.config.online_window),
+            min_free_space: i64::try_from(self.config.min_free_space).unwrap_or(i64::MAX),
+            distinct_networks: self.config.distinct_networks,
+        };
+        Ok((nodes, rules))
+    }
+}
+
+/// The services as the server wants them.
+pub(crate) fn routes(state: &Arc<State>) -> Routes {
+    let metainfo = MetainfoServer::new(MetainfoService(Arc::clone(state)))
+        .max_decoding_message_size(MESSAGE_LIMIT)
+        .max_encoding_message_size(MESSAGE_LIMIT);
+    let node = NodeServer::new(contact::NodeService(Arc::clone(state)))
+        .max_decoding_message_size(MESSAGE_LIMIT)
+        .max_encoding_message_size(MESSAGE_LIMIT);
+    Routes::new(metainfo).add_service(node)
+}
+
+struct MetainfoService(Arc<State>);
+
+/// Makes the service: each call identifies its caller by the header of the request.
+macro_rules! metainfo_service {
+    ($($call:ident: $request:ident => $response:ident;)*) => {
+        #[tonic::async_trait]
+        impl Metainfo for MetainfoService {
+            $(async fn $call(
+                &self,
+                request: Request<messages::$request>,
+            ) -> Result<Response<messages::$response>, Status> {
+                let peer = request.extensions().get::<Peer>().cloned();
+                let request = request.into_inner();
+                let caller = self.0.caller(request.header.as_ref(), peer.as_ref()).await?;
+                Ok(Response::new(self.0.$call(&caller, request).await?))
+            })*
+        }
+    };
+}
+
+metainfo_service! {
+    create_bucket: CreateBucketRequest => CreateBucketResponse;
+    get_bucket: GetBucketRequest => GetBucketResponse;
+    delete_bucket: DeleteBucketRequest => DeleteBucketResponse;
+    list_buckets: ListBucketsRequest => ListBucketsResponse;
+    project_info: ProjectInfoRequest => ProjectInfoResponse;
+    begin_object: BeginObjectRequest => BeginObjectResponse;
+    commit_object: CommitObjectRequest => CommitObjectResponse;
+    get_object: GetObjectRequest => GetObjectResponse;
+    list_objects: ListObjectsRequest => ListObjectsResponse;
+    begin_delete_object: BeginDeleteObjectRequest => BeginDeleteObjectResponse;
+    begin_segment: BeginSegmentRequest => BeginSegmentResponse;
+    retry_begin_segment_pieces: RetryBeginSegmentPiecesRequest => RetryBeginSegmentPiecesResponse;
+    commit_segment: CommitSegmentRequest => CommitSegmentResponse;
+    make_inline_segment: MakeInlineSegmentRequest => MakeInlineSegmentResponse;
+    list_segments: ListSegmentsRequest => ListSegmentsResponse;
+    download_object: DownloadObjectRequest => DownloadObjectResponse;
+    download_segment: DownloadSegmentRequest => DownloadSegmentResponse;
+    batch: BatchRequest => BatchResponse;
+}

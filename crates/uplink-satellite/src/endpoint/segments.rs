@@ -1,0 +1,370 @@
+//! Calls about segments of an upload: begin, exchange pieces, commit, store inline.
+//!
+//! Bucket and key come from the stream id or segment id alone, never from the request.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uplink_core::id::{NodeId, PieceId};
+use uplink_core::identity::PeerIdentity;
+use uplink_core::layout;
+use uplink_core::macaroon::Operation;
+use uplink_core::order::{PieceAction, PieceHash};
+use uplink_rpc::r#gen::metainfo as messages;
+use uplink_rpc::r#gen::metainfo::AddressedOrderLimit;
+use uplink_rpc::status::{Code, Failure};
+
+use super::{Answer, State, check, convert};
+use crate::auth::Caller;
+use crate::failure::{database, invalid};
+use crate::metabase::{NodeRow, Piece, Pieces, Remote, Segment, Status, pending_missing};
+use crate::order::PieceAt;
+use crate::random;
+use crate::random::Numbers;
+use crate::selection::{self, TooFewNodes};
+use crate::time::Time;
+use crate::token::BegunSegment;
+
+/// Largest encrypted segment.
+const MAX_ENCRYPTED_SIZE: i64 = 76_695_936;
+/// Largest encrypted inline segment.
+const MAX_INLINE_SIZE: usize = 4_736;
+/// Farthest that a piece hash's time may lie from now.
+const HASH_WINDOW: Duration = Duration::from_secs(24 * 3600);
+
+impl State {
+    pub(super) async fn begin_segment(
+        &self,
+        caller: &Caller,
+        request: messages::BeginSegmentRequest,
+    ) -> Answer<messages::BeginSegmentResponse> {
+        let project = &caller.project.id;
+        let stream = self.tokens.open_stream_id(project, &request.stream_id)?;
+        caller.require(Operation::Write, &stream.bucket, &stream.key)?;
+        caller.require_identity()?;
+        let position = check::position(request.position.as_ref())?;
+        if request.lite_request {
+            return Err(invalid("lite order limits are not issued"));
+        }
+        let max_size = Some(request.max_order_limit);
+        let max_size = max_size.filter(|size| (1..=MAX_ENCRYPTED_SIZE).contains(size));
+        let max_size = max_size.ok_or_else(|| invalid("max order limit is out of bounds"))?;
+        self.require_pending(caller, &stream.stream()).await?;
+
+        let (nodes, rules) = self.nodes(caller.now).await?;
+        self.note_rule(rules.distinct(&nodes, &self.config.scheme));
+        let (scheme, chosen) =
+            selection::choose(&nodes, &rules, &self.config.scheme, &mut Numbers::default())
+                .map_err(too_few)?;
+        let piece_key = self.issuer.piece_key()?;
+        let segment = BegunSegment {
+            position,
+            root_piece_id: PieceId::new(random::bytes()),
+            nodes: chosen.iter().map(|node| node.id).collect(),
+            created: caller.now,
+            scheme,
+            serial: self.issuer.serial(caller.now),
+            piece_key: *piece_key.public().as_bytes(),
+            limit: piece_size(max_size, &scheme)?,
+            stream,
+        };
+        Ok(messages::BeginSegmentResponse {
+            segment_id: self.tokens.segment_id(project, &segment),
+            addressed_limits: self.put_limits(caller, &segment, &chosen)?,
+            private_key: piece_key.to_bytes().expose().to_vec().into(),
+            redundancy_scheme: Some(convert::redundancy(&scheme)),
+            cohort_requirements: None,
+        })
+    }
+
+    pub(super) async fn retry_begin_segment_pieces(
+        &self,
+        caller: &Caller,
+        request: messages::RetryBeginSegmentPiecesRequest,
+    ) -> Answer<messages::RetryBeginSegmentPiecesResponse> {
+        let mut segment = self.begun_segment(caller, &request.segment_id)?;
+        caller.require_identity()?;
+        let numbers = piece_numbers(&request.retry_piece_numbers, segment.nodes.len())?;
+        let (nodes, rules) = self.nodes(caller.now).await?;
+        let used: HashSet<NodeId> = segment.nodes.iter().copied().collect();
+        let fresh = selection::draw(
+            &nodes,
+            &rules,
+            &segment.scheme,
+            numbers.len(),
+            |node| used.contains(&node.id),
+            &mut Numbers::default(),
+        );
+        if fresh.len() < numbers.len() {
+            return Err(too_few(TooFewNodes { have: fresh.len(), need: numbers.len() }));
+        }
+        for (number, node) in numbers.into_iter().zip(fresh) {
+            if let Some(place) = segment.nodes.get_mut(number) {
+                *place = node.id;
+            }
+        }
+        let known = |id: &NodeId| nodes.iter().find(|node| node.id == *id);
+        let chosen: Option<Vec<&NodeRow>> = segment.nodes.iter().map(known).collect();
+        let chosen = chosen.ok_or_else(|| Failure::new(Code::INTERNAL, "internal error"))?;
+        Ok(messages::RetryBeginSegmentPiecesResponse {
+            addressed_limits: self.put_limits(caller, &segment, &chosen)?,
+            segment_id: self.tokens.segment_id(&caller.project.id, &segment),
+        })
+    }
+
+    pub(super) async fn commit_segment(
+        &self,
+        caller: &Caller,
+        request: messages::CommitSegmentRequest,
+    ) -> Answer<messages::CommitSegmentResponse> {
+        let begun = self.begun_segment(caller, &request.segment_id)?;
+        check::segment_key(&request.encrypted_key, &request.encrypted_key_nonce)?;
+        check::no_checksum(0, &request.encrypted_checksum)?;
+        let sizes = Sizes::of(&request, &begun)?;
+        let pieces = self.valid_pieces(caller, &request, &begun, sizes.piece).await?;
+        let successful = pieces.0.len();
+        let segment = Segment {
+            position: begun.position,
+            encrypted_key_nonce: request.encrypted_key_nonce.to_vec(),
+            encrypted_key: request.encrypted_key.to_vec(),
+            encrypted_size: sizes.encrypted,
+            plain_size: sizes.plain,
+            plain_offset: 0,
+            encrypted_etag: check::etag(&request.encrypted_e_tag)?,
+            created: caller.now,
+            expires: begun.stream.expires.map(Time),
+            inline_data: None,
+            remote: Some(Remote {
+                root_piece_id: begun.root_piece_id,
+                scheme: begun.scheme,
+                pieces,
+            }),
+        };
+        self.put_segment(caller, &begun.stream.stream(), &segment).await?;
+        let successful_pieces = i32::try_from(successful).unwrap_or(i32::MAX);
+        Ok(messages::CommitSegmentResponse { successful_pieces })
+    }
+
+    pub(super) async fn make_inline_segment(
+        &self,
+        caller: &Caller,
+        request: messages::MakeInlineSegmentRequest,
+    ) -> Answer<messages::MakeInlineSegmentResponse> {
+        let stream = self.tokens.open_stream_id(&caller.project.id, &request.stream_id)?;
+        caller.require(Operation::Write, &stream.bucket, &stream.key)?;
+        let position = check::position(request.position.as_ref())?;
+        check::segment_key(&request.encrypted_key, &request.encrypted_key_nonce)?;
+        check::no_checksum(0, &request.encrypted_checksum)?;
+        let size = request.encrypted_inline_data.len();
+        if size > MAX_INLINE_SIZE {
+            return Err(invalid(format!(
+                "inline segment of {size} bytes is too large, maximum allowed is {MAX_INLINE_SIZE}"
+            )));
+        }
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        if !(0..=size).contains(&request.plain_size) {
+            return Err(invalid("plain size does not fit the inline data"));
+        }
+        let segment = Segment {
+            position,
+            encrypted_key_nonce: request.encrypted_key_nonce.to_vec(),
+            encrypted_key: request.encrypted_key.to_vec(),
+            encrypted_size: size,
+            plain_size: request.plain_size,
+            plain_offset: 0,
+            encrypted_etag: check::etag(&request.encrypted_e_tag)?,
+            created: caller.now,
+            expires: stream.expires.map(Time),
+            inline_data: Some(request.encrypted_inline_data.to_vec()),
+            remote: None,
+        };
+        self.put_segment(caller, &stream.stream(), &segment).await?;
+        Ok(messages::MakeInlineSegmentResponse {})
+    }
+
+    async fn put_segment(
+        &self,
+        caller: &Caller,
+        stream: &[u8; 16],
+        segment: &Segment,
+    ) -> Answer<()> {
+        let drop_pending = caller.now.plus(self.config.pending_lifetime);
+        let stored = self.metabase.put_segment(&caller.project.id, stream, segment, drop_pending);
+        stored.await.map_err(database)
+    }
+
+    /// Opens a segment id that is young enough, for a caller who may write its object.
+    fn begun_segment(&self, caller: &Caller, segment_id: &[u8]) -> Answer<BegunSegment> {
+        let segment = self.tokens.open_segment_id(&caller.project.id, segment_id)?;
+        caller.require(Operation::Write, &segment.stream.bucket, &segment.stream.key)?;
+        if segment.created.plus(self.config.segment_lifetime) < caller.now {
+            return Err(invalid("segment id expired"));
+        }
+        Ok(segment)
+    }
+
+    async fn require_pending(&self, caller: &Caller, stream: &[u8; 16]) -> Answer<()> {
+        let object = self.metabase.object_of_stream(&caller.project.id, stream).await;
+        match object.map_err(database)? {
+            Some(object) if object.status == Status::Pending => Ok(()),
+            _ => Err(database(pending_missing())),
+        }
+    }
+
+    /// Signs the limits of an upload for its nodes, in order of the piece numbers.
+    fn put_limits(
+        &self,
+        caller: &Caller,
+        segment: &BegunSegment,
+        nodes: &[&NodeRow],
+    ) -> Answer<Vec<AddressedOrderLimit>> {
+        let terms = self.issuer.terms(
+            (segment.serial, segment.piece_key),
+            (PieceAction::Put, segment.limit),
+            (segment.created, segment.stream.expires.map(Time)),
+            (&caller.project.id, &segment.stream.bucket),
+        )?;
+        let limit = |(number, node): (usize, &&NodeRow)| {
+            let id = segment.piece_id(number);
+            let id = id.ok_or_else(|| Failure::new(Code::INTERNAL, "internal error"))?;
+            let piece = PieceAt { id, node: node.id, address: &node.last_address };
+            self.issuer.limit(&terms, &piece)
+        };
+        nodes.iter().enumerate().map(limit).collect()
+    }
+
+    /// The uploaded pieces that hold up to every check; the others are dropped, as long as enough
+    /// remain.
+    async fn valid_pieces(
+        &self,
+        caller: &Caller,
+        request: &messages::CommitSegmentRequest,
+        begun: &BegunSegment,
+        piece_size: i64,
+    ) -> Answer<Pieces> {
+        let needed = usize::from(begun.scheme.optimal());
+        let uploaded = request.upload_result.len();
+        if uploaded < needed {
+            return Err(too_few_pieces(uploaded, needed));
+        }
+        if uploaded > begun.nodes.len() {
+            return Err(invalid(format!(
+                "{uploaded} upload results for {} order limits",
+                begun.nodes.len()
+            )));
+        }
+        let mut pieces: Vec<Piece> = Vec::with_capacity(uploaded);
+        for result in &request.upload_result {
+            let Some(piece) = named_piece(result, begun) else { continue };
+            let duplicate =
+                |known: &Piece| known.number == piece.number || known.node == piece.node;
+            if pieces.iter().any(duplicate) {
+                continue;
+            }
+            let Some(node) = self.registry.identity(&piece.node).await.map_err(database)? else {
+                continue;
+            };
+            match verified_hash(result, &node, begun, caller.now) {
+                Some(hash) if hash.piece_size == piece_size => pieces.push(piece),
+                Some(hash) => {
+                    return Err(invalid(format!(
+                        "piece {} has {} bytes instead of {piece_size}",
+                        piece.number, hash.piece_size
+                    )));
+                }
+                None => tracing::debug!(node = %piece.node, "piece hash refused"),
+            }
+        }
+        if pieces.len() < needed {
+            return Err(too_few_pieces(pieces.len(), needed));
+        }
+        pieces.sort_unstable_by_key(|piece| piece.number);
+        Ok(Pieces(pieces))
+    }
+}
+
+/// Sizes of a segment that fit each other.
+struct Sizes {
+    plain: i64,
+    encrypted: i64,
+    piece: i64,
+}
+
+impl Sizes {
+    fn of(request: &messages::CommitSegmentRequest, begun: &BegunSegment) -> Answer<Self> {
+        let (plain, encrypted) = (request.plain_size, request.size_encrypted_data);
+        if !(0..=MAX_ENCRYPTED_SIZE).contains(&encrypted) {
+            return Err(invalid(format!("encrypted size {encrypted} is out of bounds")));
+        }
+        if !(0..=encrypted).contains(&plain) {
+            return Err(invalid(format!(
+                "plain size {plain} does not fit the encrypted size {encrypted}"
+            )));
+        }
+        let piece = piece_size(encrypted, &begun.scheme)?;
+        if piece > begun.limit {
+            return Err(invalid(format!(
+                "pieces of {piece} bytes exceed their order limits of {}",
+                begun.limit
+            )));
+        }
+        Ok(Self { plain, encrypted, piece })
+    }
+}
+
+/// The piece that a result speaks of, if its number and node belong together in the segment.
+fn named_piece(result: &messages::SegmentPieceUploadResult, begun: &BegunSegment) -> Option<Piece> {
+    let number = u16::try_from(result.piece_num).ok()?;
+    let node = NodeId::from_slice(&result.node_id).ok()?;
+    (*begun.nodes.get(usize::from(number))? == node).then_some(Piece { number, node })
+}
+
+/// The hash of a result, if the node signed it lately, for the piece it was given.
+fn verified_hash(
+    result: &messages::SegmentPieceUploadResult,
+    node: &Arc<PeerIdentity>,
+    begun: &BegunSegment,
+    now: Time,
+) -> Option<PieceHash> {
+    let wire = result.hash.as_ref()?.wire();
+    let hash = PieceHash::verify_from_node(wire, node.leaf_key()).ok()?;
+    let piece_id = begun.piece_id(usize::try_from(result.piece_num).ok()?)?;
+    let at = Time::from_wire(hash.timestamp.as_ref())?;
+    let fresh = at >= now.minus(HASH_WINDOW) && at <= now.plus(HASH_WINDOW);
+    (fresh && hash.piece_id == piece_id.as_bytes()).then_some(hash)
+}
+
+/// Distinct numbers of existing pieces.
+fn piece_numbers(numbers: &[i32], count: usize) -> Answer<Vec<usize>> {
+    if numbers.is_empty() {
+        return Err(invalid("no pieces to exchange"));
+    }
+    let mut seen = HashSet::new();
+    let number = |number: &i32| {
+        let number = usize::try_from(*number).ok().filter(|number| *number < count);
+        let number = number.ok_or_else(|| invalid("piece number is out of bounds"))?;
+        if !seen.insert(number) {
+            return Err(invalid("piece number given twice"));
+        }
+        Ok(number)
+    };
+    numbers.iter().map(number).collect()
+}
+
+pub(super) fn piece_size(
+    encrypted_size: i64,
+    scheme: &uplink_core::erasure::Scheme,
+) -> Answer<i64> {
+    let size = u64::try_from(encrypted_size).ok();
+    let size = size.and_then(|size| layout::piece_size(size, scheme).ok());
+    size.and_then(|size| i64::try_from(size).ok()).ok_or_else(|| invalid("size is out of bounds"))
+}
+
+fn too_few(error: TooFewNodes) -> Failure {
+    Failure::new(Code::FAILED_PRECONDITION, error.to_string())
+}
+
+fn too_few_pieces(have: usize, need: usize) -> Failure {
+    invalid(format!("not enough valid pieces: have {have}, need {need}"))
+}

@@ -1,0 +1,30 @@
+//! What goes wrong inside, in the codes and texts that clients of the network know.
+
+use uplink_rpc::status::{Code, Failure};
+
+use crate::metabase::MetabaseError;
+
+/// Translates what the store says. Details of the engine stay in the log.
+pub(crate) fn database(error: MetabaseError) -> Failure {
+    let code = match &error {
+        MetabaseError::AlreadyExists { .. } => Code::ALREADY_EXISTS,
+        MetabaseError::LimitReached { .. } => Code::RESOURCE_EXHAUSTED,
+        MetabaseError::NotFound { .. } => Code::NOT_FOUND,
+        MetabaseError::Overwrite => Code::PERMISSION_DENIED,
+        MetabaseError::Precondition { .. } => Code::FAILED_PRECONDITION,
+        _ => {
+            tracing::error!(%error, "the store failed");
+            return Failure::new(Code::INTERNAL, "internal error");
+        }
+    };
+    let text = match error {
+        MetabaseError::Overwrite => "Unauthorized API credentials".to_owned(),
+        error => error.to_string(),
+    };
+    Failure::new(code, text)
+}
+
+/// An argument that no correct client sends.
+pub(crate) fn invalid(text: impl Into<String>) -> Failure {
+    Failure::new(Code::INVALID_ARGUMENT, text)
+}

@@ -1,0 +1,174 @@
+//! Buckets.
+
+use sqlx::Row;
+
+use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, is_duplicate};
+use crate::time::Time;
+
+/// A bucket of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    pub(crate) name: Vec<u8>,
+    pub(crate) created: Time,
+    pub(crate) user_agent: Option<Vec<u8>>,
+}
+
+/// Versioning of a bucket that keeps one version of each object.
+const UNVERSIONED: i64 = 1;
+/// Objects deleted in one transaction when a bucket is emptied.
+const DELETE_BATCH: i64 = 500;
+
+impl Metabase {
+    /// Creates a bucket unless it exists or the project has `limit` buckets already.
+    pub(crate) async fn create_bucket(
+        &self,
+        project: &[u8; 16],
+        bucket: &Bucket,
+        limit: i64,
+    ) -> Result<()> {
+        self.write(|| async {
+            let mut tx = self.begin().await?;
+            if find(&mut tx, project, &bucket.name).await?.is_some() {
+                return Err(exists(&bucket.name));
+            }
+            let row = sqlx::query("SELECT COUNT(*) FROM buckets WHERE project = $1")
+                .bind(&project[..])
+                .fetch_one(&mut *tx)
+                .await?;
+            if row.try_get::<i64, _>(0)? >= limit {
+                let reason = format!("number of allocated buckets ({limit}) exceeded");
+                return Err(MetabaseError::LimitReached { reason });
+            }
+            sqlx::query(
+                "INSERT INTO buckets (project, name, user_agent, versioning, created_at)
+                 VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(&project[..])
+            .bind(&bucket.name)
+            .bind(&bucket.user_agent)
+            .bind(UNVERSIONED)
+            .bind(bucket.created.0)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| if is_duplicate(&e) { exists(&bucket.name) } else { e.into() })?;
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
+    pub(crate) async fn bucket(&self, project: &[u8; 16], name: &[u8]) -> Result<Bucket> {
+        let mut connection = self.readers.acquire().await?;
+        find(&mut connection, project, name).await?.ok_or_else(|| missing(name))
+    }
+
+    /// Buckets from `cursor` on, in order of their names, at most `limit`; the cursor's own bucket
+    /// only when `inclusive`.
+    pub(crate) async fn list_buckets(
+        &self,
+        project: &[u8; 16],
+        cursor: &[u8],
+        inclusive: bool,
+        limit: i64,
+    ) -> Result<Vec<Bucket>> {
+        let query = if inclusive {
+            "SELECT name, created_at, user_agent FROM buckets
+             WHERE project = $1 AND name >= $2 ORDER BY name LIMIT $3"
+        } else {
+            "SELECT name, created_at, user_agent FROM buckets
+             WHERE project = $1 AND name > $2 ORDER BY name LIMIT $3"
+        };
+        let rows = sqlx::query(query)
+            .bind(&project[..])
+            .bind(cursor)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(bucket_of).collect()
+    }
+
+    /// Deletes a bucket that holds nothing, pending uploads included.
+    pub(crate) async fn delete_bucket(&self, project: &[u8; 16], name: &[u8]) -> Result<Bucket> {
+        self.write(|| async {
+            let mut tx = self.begin().await?;
+            let bucket = find(&mut tx, project, name).await?.ok_or_else(|| missing(name))?;
+            let held =
+                sqlx::query("SELECT 1 FROM objects WHERE project = $1 AND bucket = $2 LIMIT 1")
+                    .bind(&project[..])
+                    .bind(name)
+                    .fetch_optional(&mut *tx)
+                    .await?;
+            if held.is_some() {
+                let name = String::from_utf8_lossy(name);
+                let reason = format!("bucket {name:?} is not empty");
+                return Err(MetabaseError::Precondition { reason });
+            }
+            sqlx::query("DELETE FROM buckets WHERE project = $1 AND name = $2")
+                .bind(&project[..])
+                .bind(name)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            Ok(bucket)
+        })
+        .await
+    }
+
+    /// Deletes some objects of a bucket, committed or pending, with their segments; returns how
+    /// many. Zero: the bucket is empty.
+    pub(crate) async fn delete_some_objects(
+        &self,
+        project: &[u8; 16],
+        bucket: &[u8],
+    ) -> Result<u64> {
+        self.write(|| async {
+            let mut tx = self.begin().await?;
+            let rows = sqlx::query(
+                "SELECT stream_id FROM objects WHERE project = $1 AND bucket = $2
+                 ORDER BY object_key, version LIMIT $3",
+            )
+            .bind(&project[..])
+            .bind(bucket)
+            .bind(DELETE_BATCH)
+            .fetch_all(&mut *tx)
+            .await?;
+            for row in &rows {
+                super::objects::delete_stream(&mut tx, row.try_get(0)?).await?;
+            }
+            tx.commit().await?;
+            Ok(rows.len() as u64)
+        })
+        .await
+    }
+}
+
+pub(super) async fn find(
+    connection: &mut Connection,
+    project: &[u8; 16],
+    name: &[u8],
+) -> Result<Option<Bucket>> {
+    let row = sqlx::query(
+        "SELECT name, created_at, user_agent FROM buckets WHERE project = $1 AND name = $2",
+    )
+    .bind(&project[..])
+    .bind(name)
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(bucket_of).transpose()
+}
+
+/// The text begins as clients of the network expect it.
+pub(super) fn missing(name: &[u8]) -> MetabaseError {
+    MetabaseError::NotFound { what: format!("bucket not found: {}", String::from_utf8_lossy(name)) }
+}
+
+fn exists(name: &[u8]) -> MetabaseError {
+    MetabaseError::AlreadyExists { what: format!("bucket {:?}", String::from_utf8_lossy(name)) }
+}
+
+fn bucket_of(row: &DatabaseRow) -> Result<Bucket> {
+    Ok(Bucket {
+        name: row.try_get(0)?,
+        created: Time(row.try_get(1)?),
+        user_agent: row.try_get(2)?,
+    })
+}

@@ -1,0 +1,237 @@
+//! The store of everything a satellite must not forget: projects, API keys, buckets, objects,
+//! segments, storage nodes.
+//!
+//! SQL with one dialect-neutral set of statements. The embedded engine has one writer connection
+//! and a pool of readers: a write is one immediate transaction, retried a few times when another
+//! process holds the file, and nothing is answered before its commit returned. Reads see a
+//! snapshot and never wait for writers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Row, Sqlite};
+
+use crate::time::Time;
+
+mod buckets;
+mod list;
+mod migrate;
+mod nodes;
+mod objects;
+mod projects;
+mod segments;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::buckets::Bucket;
+pub(crate) use self::list::{ListQuery, ListStatus, ListedEntry, MAX_PAGE};
+pub(crate) use self::nodes::{CheckIn, NodeRow, NodeState};
+pub(crate) use self::objects::{Commit, Metadata, NewObject, Object, Precondition, Status};
+pub(crate) use self::projects::{KeyRow, Project};
+pub(crate) use self::segments::{Piece, Pieces, Remote, Segment, pending_missing};
+
+/// The database engine in use.
+type Engine = Sqlite;
+type Connection = sqlx::SqliteConnection;
+type Transaction = sqlx::Transaction<'static, Engine>;
+type DatabaseRow = SqliteRow;
+
+/// Attempts of one write before the engine's "busy" or "conflict" is given to the caller.
+const WRITE_ATTEMPTS: u32 = 5;
+/// How long one attempt waits for a lock of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Read transactions at once.
+const READERS: u32 = 8;
+
+/// A connected store whose schema is the current one. Clones share the connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Metabase {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// Why the store cannot be opened, or does not do what it is asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetabaseError {
+    /// Something of that name or id exists already.
+    #[error("{what} already exists")]
+    AlreadyExists {
+        /// The kind and name.
+        what: String,
+    },
+    /// The store holds a value that no version of this program writes.
+    #[error("database is damaged: {what}")]
+    Damaged {
+        /// The place of the value.
+        what: &'static str,
+    },
+    /// The database engine failed.
+    #[error("database: {0}")]
+    Engine(#[from] sqlx::Error),
+    /// The database belongs to a satellite with another identity.
+    #[error("database belongs to another satellite identity ({found}), not to {own}")]
+    ForeignIdentity {
+        /// The node id that the database holds.
+        found: String,
+        /// The node id of this process.
+        own: String,
+    },
+    /// The database does not exist.
+    #[error("database {path} does not exist")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+    /// The schema was written by a newer program.
+    #[error("database schema has number {found}, this program knows up to {known}")]
+    NewerSchema {
+        /// Number of the schema in the database.
+        found: i64,
+        /// The newest number that this program knows.
+        known: i64,
+    },
+    /// Something does not exist; the text begins with its kind.
+    #[error("{what}")]
+    NotFound {
+        /// What is missing.
+        what: String,
+    },
+    /// The caller lacks the right to replace an object.
+    #[error("no right to replace an existing object")]
+    Overwrite,
+    /// The state of the store forbids the change.
+    #[error("{reason}")]
+    Precondition {
+        /// What forbids it.
+        reason: String,
+    },
+    /// A project reached one of its limits.
+    #[error("{reason}")]
+    LimitReached {
+        /// Which limit.
+        reason: String,
+    },
+}
+
+pub(crate) type Result<T, E = MetabaseError> = std::result::Result<T, E>;
+
+impl Metabase {
+    /// Opens the database file, creates it when `create` is set, and brings its schema up to date.
+    pub(crate) async fn open(file: &Path, create: bool, now: Time) -> Result<Self> {
+        if !create && !file.exists() {
+            return Err(MetabaseError::Missing { path: file.display().to_string() });
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(create)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(false);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_with(options.clone())
+            .await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_lazy_with(options);
+        let metabase = Self { writer, readers };
+        metabase.migrate(now).await?;
+        Ok(metabase)
+    }
+
+    /// Waits for running statements and closes the files.
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Compares the node id with the one this database was first used with, which it keeps.
+    pub(crate) async fn claim(&self, node_id: &str) -> Result<()> {
+        let found = self
+            .write(|| async {
+                let mut tx = self.begin().await?;
+                sqlx::query(
+                    "INSERT INTO settings (name, value) VALUES ($1, $2)
+                     ON CONFLICT (name) DO NOTHING",
+                )
+                .bind(&b"satellite node id"[..])
+                .bind(node_id.as_bytes())
+                .execute(&mut *tx)
+                .await?;
+                let row = sqlx::query("SELECT value FROM settings WHERE name = $1")
+                    .bind(&b"satellite node id"[..])
+                    .fetch_one(&mut *tx)
+                    .await?;
+                tx.commit().await?;
+                Ok(String::from_utf8_lossy(row.try_get(0)?).into_owned())
+            })
+            .await?;
+        if found == node_id {
+            return Ok(());
+        }
+        Err(MetabaseError::ForeignIdentity { found, own: node_id.to_owned() })
+    }
+
+    async fn begin(&self) -> Result<Transaction> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// A transaction that sees one state of the store throughout.
+    async fn snapshot(&self) -> Result<Transaction> {
+        Ok(self.readers.begin().await?)
+    }
+
+    /// Runs a whole write transaction, again when another one was in its way.
+    async fn write<T, F>(&self, transaction: impl Fn() -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let mut attempt = 1;
+        loop {
+            match transaction().await {
+                Err(MetabaseError::Engine(error))
+                    if attempt < WRITE_ATTEMPTS && is_conflict(&error) =>
+                {
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// Whether the same transaction may succeed when repeated: a locked database file, or the
+/// serialization failure and deadlock of the engines that number them so.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    let code = error.code().unwrap_or_default();
+    // The low byte of an extended code is the primary one: 5 busy, 6 locked.
+    let busy = code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6));
+    busy || matches!(code.as_ref(), "40001" | "40P01")
+}
+
+/// Whether an insert met a row with the same key.
+fn is_duplicate(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.is_unique_violation())
+}
+
+/// Where the database of `location` lies: a path, or a path after `sqlite:`.
+pub(crate) fn database_file(location: &str, folder: &Path) -> PathBuf {
+    let path = location.strip_prefix("sqlite:").unwrap_or(location);
+    let path = path.strip_prefix("//").unwrap_or(path);
+    folder.join(path)
+}
+
+/// Reads a byte string of exactly `N` bytes.
+fn exact<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| MetabaseError::Damaged { what })
+}

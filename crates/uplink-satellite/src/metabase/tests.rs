@@ -1,0 +1,499 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tokio::runtime::Runtime;
+
+use super::*;
+
+const PROJECT: [u8; 16] = [1; 16];
+const NOW: Time = Time(1_000_000);
+
+struct Store {
+    metabase: Metabase,
+    folder: tempfile::TempDir,
+}
+
+impl Store {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let metabase = Metabase::open(&folder.path().join("test.db"), true, NOW).await.unwrap();
+        let bucket = Bucket { name: b"bucket".to_vec(), created: NOW, user_agent: None };
+        metabase.create_bucket(&PROJECT, &bucket, 10).await.unwrap();
+        Self { metabase, folder }
+    }
+
+    /// Begins an upload and returns its stream id.
+    async fn begin(&self, key: &[u8], expires: Option<Time>) -> [u8; 16] {
+        let new = NewObject {
+            project: &PROJECT,
+            bucket: b"bucket",
+            key,
+            stream_id: crate::random::bytes(),
+            multipart: true,
+            created: NOW,
+            expires,
+            drop_pending: Time(2_000_000),
+            encryption: 0,
+            metadata: Metadata::default(),
+        };
+        self.metabase.begin_object(&new).await.unwrap();
+        new.stream_id
+    }
+
+    async fn put(&self, stream: &[u8; 16], part: u32, index: u32, plain_size: i64) -> Result<()> {
+        let segment = Segment {
+            position: uplink_core::id::SegmentPosition { part, index },
+            encrypted_key_nonce: vec![1; 24],
+            encrypted_key: vec![2; 48],
+            encrypted_size: plain_size + 16,
+            plain_size,
+            plain_offset: 0,
+            encrypted_etag: None,
+            created: NOW,
+            expires: None,
+            inline_data: Some(vec![3; 16]),
+            remote: None,
+        };
+        self.metabase.put_segment(&PROJECT, stream, &segment, Time(3_000_000)).await
+    }
+
+    async fn commit(&self, stream: [u8; 16], precondition: Precondition) -> Result<Object> {
+        self.commit_with_parts(stream, precondition, 0).await
+    }
+
+    async fn commit_with_parts(
+        &self,
+        stream_id: [u8; 16],
+        precondition: Precondition,
+        min_part_size: i64,
+    ) -> Result<Object> {
+        let commit = Commit {
+            project: &PROJECT,
+            stream_id,
+            metadata: None,
+            precondition,
+            min_part_size,
+            now: NOW,
+        };
+        self.metabase.commit_object(&commit).await
+    }
+
+    /// Makes these the only objects of the status, with others beside them that a listing of it must
+    /// not show. Directly: one transaction instead of hundreds.
+    async fn replace_objects(&self, keys: &BTreeSet<Vec<u8>>, status: ListStatus) {
+        let mut tx = self.metabase.begin().await.unwrap();
+        sqlx::query("DELETE FROM objects").execute(&mut *tx).await.unwrap();
+        let (shown, hidden) = if status == ListStatus::Pending { (1, 3) } else { (3, 1) };
+        for key in keys {
+            insert(&mut tx, key, (1, shown, None)).await;
+            let other = [&key[..], b"x"].concat();
+            insert(&mut tx, &other, (2, hidden, None)).await;
+            insert(&mut tx, &other, (3, shown, Some(NOW.0))).await;
+        }
+        tx.commit().await.unwrap();
+    }
+
+    async fn count(&self, table: &'static str) -> i64 {
+        let sql = match table {
+            "objects" => "SELECT COUNT(*) FROM objects",
+            _ => "SELECT COUNT(*) FROM segments",
+        };
+        sqlx::query(sql).fetch_one(&self.metabase.readers).await.unwrap().try_get(0).unwrap()
+    }
+
+    async fn object(&self, key: &[u8]) -> Result<Object> {
+        self.metabase.object(&PROJECT, b"bucket", key, None, NOW).await
+    }
+}
+
+/// Inserts an object of a version, status and time of expiry.
+async fn insert(
+    tx: &mut Connection,
+    key: &[u8],
+    (version, status, expires): (i64, i64, Option<i64>),
+) {
+    sqlx::query(
+        "INSERT INTO objects (project, bucket, object_key, version, stream_id, status, expires_at,
+             multipart, created_at, encryption, segment_count, plain_size, encrypted_size,
+             fixed_segment_size)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0, 0, 0)",
+    )
+    .bind(&PROJECT[..])
+    .bind(&b"bucket"[..])
+    .bind(key)
+    .bind(version)
+    .bind(&crate::random::bytes::<16>()[..])
+    .bind(status)
+    .bind(expires)
+    .execute(tx)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn schema_is_made_once_and_newer_ones_are_refused_with_both_numbers() {
+    let store = Store::open().await;
+    let file = store.folder.path().join("test.db");
+    store.metabase.close().await;
+    let again = Metabase::open(&file, false, Time(5)).await.unwrap();
+    let row = sqlx::query("SELECT COUNT(*), MAX(applied_at) FROM schema_version");
+    let row = row.fetch_one(&again.readers).await.unwrap();
+    assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (migrate::NEWEST, NOW.0));
+    assert!(again.bucket(&PROJECT, b"bucket").await.is_ok());
+    sqlx::query("INSERT INTO schema_version (number, applied_at) VALUES (77, 0)")
+        .execute(&again.writer)
+        .await
+        .unwrap();
+    again.close().await;
+    let error = Metabase::open(&file, false, NOW).await.unwrap_err().to_string();
+    assert!(error.contains("77") && error.contains(&migrate::NEWEST.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn failed_migration_leaves_nothing_behind() {
+    let store = Store::open().await;
+    let steps = ["CREATE TABLE one (a BIGINT)", "CREATE TABLE two (a BIGINT); NOT SQL"];
+    let mut tx = store.metabase.begin().await.unwrap();
+    sqlx::query("DELETE FROM schema_version").execute(&mut *tx).await.unwrap();
+    assert!(migrate::upgrade(&mut tx, &steps, NOW).await.is_err());
+    tx.rollback().await.unwrap();
+    for table in ["SELECT * FROM one", "SELECT * FROM two"] {
+        assert!(sqlx::query(table).fetch_all(&store.metabase.readers).await.is_err());
+    }
+    assert!(store.metabase.bucket(&PROJECT, b"bucket").await.is_ok());
+}
+
+#[tokio::test]
+async fn missing_database_is_not_created_unasked_and_garbage_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("none.db");
+    let missing = Metabase::open(&file, false, NOW).await;
+    assert!(matches!(missing, Err(MetabaseError::Missing { .. })));
+    assert!(!file.exists());
+    std::fs::write(&file, "this is no database, whatever its name says".repeat(100)).unwrap();
+    assert!(matches!(Metabase::open(&file, true, NOW).await, Err(MetabaseError::Engine(_))));
+}
+
+#[tokio::test]
+async fn database_belongs_to_the_first_identity() {
+    let store = Store::open().await;
+    store.metabase.claim("one").await.unwrap();
+    store.metabase.claim("one").await.unwrap();
+    let error = store.metabase.claim("two").await.unwrap_err();
+    assert!(matches!(error, MetabaseError::ForeignIdentity { .. }));
+    assert!(error.to_string().contains("one") && error.to_string().contains("two"));
+}
+
+#[tokio::test]
+async fn commit_lays_out_segments_in_order_of_their_positions() {
+    let store = Store::open().await;
+    let stream = store.begin(b"key", None).await;
+    for (part, index, size) in [(2, 0, 30), (0, 1, 20), (0, 0, 10), (0, 1, 21)] {
+        store.put(&stream, part, index, size).await.unwrap();
+    }
+    let object = store.commit(stream, Precondition::None).await.unwrap();
+    assert_eq!((object.segment_count, object.plain_size), (3, 61));
+    assert_eq!((object.encrypted_size, object.fixed_segment_size), (61 + 3 * 16, -1));
+    let listed = store.metabase.list_segments(&stream, None, None, 10).await.unwrap();
+    let offsets: Vec<_> = listed.iter().map(|segment| segment.plain_offset).collect();
+    assert_eq!(offsets, [0, 10, 31]);
+    for (range, expected) in
+        [(0..1, vec![0]), (9..11, vec![0, 10]), (10..31, vec![10]), (31..61, vec![31])]
+    {
+        let listed = store.metabase.list_segments(&stream, None, Some(range), 10).await.unwrap();
+        let offsets: Vec<_> = listed.iter().map(|segment| segment.plain_offset).collect();
+        assert_eq!(offsets, expected);
+    }
+}
+
+#[tokio::test]
+async fn segments_and_commits_need_a_pending_object() {
+    let store = Store::open().await;
+    let stream = store.begin(b"key", None).await;
+    assert!(store.put(&[9; 16], 0, 0, 1).await.is_err());
+    store.commit(stream, Precondition::None).await.unwrap();
+    let late = store.put(&stream, 0, 0, 1).await.unwrap_err();
+    assert_eq!(late.to_string(), "pending object missing");
+    let twice = store.commit(stream, Precondition::None).await.unwrap_err();
+    assert!(twice.to_string().starts_with("object not found: "), "{twice}");
+    let foreign = store.metabase.object_of_stream(&[2; 16], &stream).await.unwrap();
+    assert!(foreign.is_none());
+}
+
+#[tokio::test]
+async fn commit_replaces_as_its_precondition_says() {
+    let store = Store::open().await;
+    let first = store.begin(b"key", None).await;
+    let second = store.begin(b"key", None).await;
+    let third = store.begin(b"key", None).await;
+    for stream in [&first, &second, &third] {
+        store.put(stream, 0, 0, 1).await.unwrap();
+    }
+    store.commit(second, Precondition::MustNotExist).await.unwrap();
+    let refused = store.commit(first, Precondition::MustNotExist).await.unwrap_err();
+    assert!(matches!(refused, MetabaseError::Precondition { .. }));
+    let refused = store.commit(first, Precondition::MayNotReplace).await.unwrap_err();
+    assert!(matches!(refused, MetabaseError::Overwrite));
+    assert_eq!(store.object(b"key").await.unwrap().stream_id, second);
+    store.commit(first, Precondition::None).await.unwrap();
+    assert_eq!(store.object(b"key").await.unwrap().stream_id, first);
+    assert_eq!((store.count("objects").await, store.count("segments").await), (2, 2));
+}
+
+#[tokio::test]
+async fn expired_objects_are_hidden_and_do_not_stand_in_the_way() {
+    let store = Store::open().await;
+    let stream = store.begin(b"key", Some(NOW)).await;
+    store.commit(stream, Precondition::None).await.unwrap();
+    assert!(store.object(b"key").await.is_err());
+    let fresh = store.begin(b"key", Some(Time(NOW.0 + 1))).await;
+    store.commit(fresh, Precondition::MustNotExist).await.unwrap();
+    assert_eq!(store.object(b"key").await.unwrap().stream_id, fresh);
+    assert_eq!(store.count("objects").await, 1);
+}
+
+#[tokio::test]
+async fn versions_name_one_object_exactly() {
+    let store = Store::open().await;
+    let stream = store.begin(b"key", None).await;
+    let object = store.commit(stream, Precondition::None).await.unwrap();
+    let version = object.object_version();
+    let find = |version| store.metabase.object(&PROJECT, b"bucket", b"key", Some(version), NOW);
+    assert_eq!(find(version).await.unwrap().stream_id, stream);
+    for place in [7, 15] {
+        let mut other = version;
+        other[place] ^= 1;
+        assert!(find(other).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn small_parts_are_refused_unless_they_are_last() {
+    let store = Store::open().await;
+    let stream = store.begin(b"key", None).await;
+    for (part, index, size) in [(1, 0, 60), (1, 1, 40), (3, 0, 5)] {
+        store.put(&stream, part, index, size).await.unwrap();
+    }
+    store.put(&stream, 2, 0, 99).await.unwrap();
+    let refused = store.commit_with_parts(stream, Precondition::None, 100).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "size of part number 2 is below minimum threshold, got: 99 B, min: 100 B"
+    );
+    store.put(&stream, 2, 0, 100).await.unwrap();
+    store.commit_with_parts(stream, Precondition::None, 100).await.unwrap();
+}
+
+#[tokio::test]
+async fn deletion_takes_the_segments_along() {
+    let store = Store::open().await;
+    for key in [b"a", b"b", b"c"] {
+        let stream = store.begin(key, None).await;
+        store.put(&stream, 0, 0, 1).await.unwrap();
+        if key != b"c" {
+            store.commit(stream, Precondition::None).await.unwrap();
+        }
+    }
+    let metabase = &store.metabase;
+    let deleted = metabase.delete_object(&PROJECT, b"bucket", b"a", None, NOW).await.unwrap();
+    assert_eq!(deleted.unwrap().key, b"a");
+    assert_eq!((store.count("objects").await, store.count("segments").await), (2, 2));
+    let held = metabase.delete_bucket(&PROJECT, b"bucket").await.unwrap_err();
+    assert!(matches!(held, MetabaseError::Precondition { .. }));
+    assert_eq!(metabase.delete_some_objects(&PROJECT, b"bucket").await.unwrap(), 2);
+    assert_eq!((store.count("objects").await, store.count("segments").await), (0, 0));
+    metabase.delete_bucket(&PROJECT, b"bucket").await.unwrap();
+}
+
+#[tokio::test]
+async fn overdue_uploads_and_expired_objects_are_swept() {
+    let store = Store::open().await;
+    let idle = store.begin(b"idle", None).await;
+    let busy = store.begin(b"busy", None).await;
+    store.put(&busy, 0, 0, 1).await.unwrap();
+    let expired = store.begin(b"expired", Some(Time(2_100_000))).await;
+    store.commit(expired, Precondition::None).await.unwrap();
+    assert_eq!(store.metabase.delete_overdue(Time(2_000_000), 10).await.unwrap(), 0);
+    assert_eq!(store.metabase.delete_overdue(Time(2_500_000), 10).await.unwrap(), 2);
+    let left = store.metabase.object_of_stream(&PROJECT, &busy).await.unwrap();
+    assert!(left.is_some());
+    assert!(store.metabase.object_of_stream(&PROJECT, &idle).await.unwrap().is_none());
+}
+
+/// What a page shows, for comparing.
+#[derive(Debug, PartialEq, Eq, Clone)]
+enum Shown {
+    Key(Vec<u8>),
+    Prefix(Vec<u8>),
+}
+
+/// The whole listing, made the simple way: filter, cut, collapse.
+fn model(keys: &BTreeSet<Vec<u8>>, prefix: &[u8], delimiter: Option<&[u8]>) -> Vec<Shown> {
+    let mut shown: Vec<Shown> = Vec::new();
+    for key in keys.iter().filter_map(|key| key.strip_prefix(prefix)) {
+        let cut = delimiter.and_then(|delimiter| {
+            let at = key.windows(delimiter.len()).position(|part| part == delimiter)?;
+            Some(Shown::Prefix(key[..at + delimiter.len()].to_vec()))
+        });
+        let entry = cut.unwrap_or_else(|| Shown::Key(key.to_vec()));
+        if shown.last() != Some(&entry) {
+            shown.push(entry);
+        }
+    }
+    shown
+}
+
+async fn pages(
+    store: &Store,
+    prefix: &[u8],
+    delimiter: Option<&[u8]>,
+    status: ListStatus,
+    (mut cursor, limit): (Vec<u8>, usize),
+) -> Vec<Shown> {
+    let mut shown = Vec::new();
+    let mut version_cursor = None;
+    for _ in 0..1_000 {
+        let query = ListQuery {
+            project: &PROJECT,
+            bucket: b"bucket",
+            prefix,
+            cursor: &cursor,
+            version_cursor,
+            delimiter,
+            status,
+            limit,
+            now: NOW,
+        };
+        let page = store.metabase.list_objects(&query).await.unwrap();
+        let nameless =
+            matches!(page.entries.first(), Some(ListedEntry::Object(key, _)) if key.is_empty());
+        assert!(page.entries.len() <= limit + usize::from(nameless));
+        for entry in page.entries {
+            let (key, version, entry) = match entry {
+                ListedEntry::Object(key, object) => {
+                    (key.clone(), Some(object.object_version()), Shown::Key(key))
+                }
+                ListedEntry::Prefix(prefix) => (prefix.clone(), None, Shown::Prefix(prefix)),
+            };
+            (cursor, version_cursor) = (key, version.filter(|_| status == ListStatus::Pending));
+            shown.push(entry);
+        }
+        if !page.more {
+            return shown;
+        }
+    }
+    panic!("listing does not end");
+}
+
+fn byte() -> impl Strategy<Value = u8> {
+    prop_oneof![Just(0), Just(b'a'), Just(b'/'), Just(b'0'), Just(0xfe), Just(0xff)]
+}
+
+/// Making a database takes longer than a case.
+static SHARED: LazyLock<(Runtime, Store)> = LazyLock::new(|| {
+    let runtime = Runtime::new().unwrap();
+    let store = runtime.block_on(Store::open());
+    (runtime, store)
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn listing_agrees_with_a_simple_model(
+        keys in proptest::collection::btree_set(vec(byte(), 1..6), 0..40),
+        prefix in vec(byte(), 0..3),
+        cursor in vec(byte(), 0..4),
+        delimiter in prop_oneof![
+            Just(None), Just(Some(vec![b'/'])), Just(Some(vec![0xff])), Just(Some(vec![b'a', b'/'])),
+        ],
+        limit in 1..8usize,
+        pending: bool,
+    ) {
+        let delimiter = delimiter.as_deref();
+        let status = if pending { ListStatus::Pending } else { ListStatus::Committed };
+        let all = model(&keys, &prefix, delimiter);
+        // What a cursor leaves over: entries behind it, and not the prefix that it lies in.
+        let rest: Vec<Shown> = all.iter().filter(|entry| match entry {
+            Shown::Key(key) => key > &cursor || cursor.is_empty(),
+            Shown::Prefix(prefix) => prefix > &cursor && !cursor.starts_with(prefix),
+        }).cloned().collect();
+        let (runtime, store) = &*SHARED;
+        let listed = runtime.block_on(async {
+            store.replace_objects(&keys, status).await;
+            pages(store, &prefix, delimiter, status, (cursor, limit)).await
+        });
+        prop_assert_eq!(listed, rest);
+    }
+}
+
+#[tokio::test]
+async fn pending_uploads_of_one_key_are_listed_one_after_the_other() {
+    let store = Store::open().await;
+    let mut begun: BTreeMap<&[u8], usize> = BTreeMap::new();
+    for key in [&b"a"[..], b"a", b"a", b"b/1", b"c", b"c"] {
+        store.begin(key, None).await;
+        *begun.entry(key).or_default() += 1;
+    }
+    for limit in 1..7 {
+        let status = ListStatus::Pending;
+        let shown = pages(&store, b"", Some(b"/"), status, (Vec::new(), limit)).await;
+        let key = |key: &[u8]| Shown::Key(key.to_vec());
+        let prefix = Shown::Prefix(b"b/".to_vec());
+        let all = [key(b"a"), key(b"a"), key(b"a"), prefix, key(b"c"), key(b"c")];
+        assert_eq!(shown, all, "{limit} a page");
+    }
+}
+
+#[tokio::test]
+async fn collapsed_prefixes_are_skipped_not_scanned() {
+    let store = Store::open().await;
+    let mut tx = store.metabase.begin().await.unwrap();
+    for folder in 0..4 {
+        for number in 0..5_000 {
+            insert(&mut tx, format!("{folder}/{number:05}").as_bytes(), (1, 3, None)).await;
+        }
+    }
+    tx.commit().await.unwrap();
+    let query = ListQuery {
+        project: &PROJECT,
+        bucket: b"bucket",
+        prefix: b"",
+        cursor: b"",
+        version_cursor: None,
+        delimiter: Some(b"/"),
+        status: ListStatus::Committed,
+        limit: MAX_PAGE,
+        now: NOW,
+    };
+    let page = store.metabase.list_objects(&query).await.unwrap();
+    assert_eq!((page.entries.len(), page.more), (4, false));
+    assert!(page.rows <= 4 * 16, "{} rows", page.rows);
+    let all = pages(&store, b"", None, ListStatus::Committed, (Vec::new(), MAX_PAGE)).await;
+    assert_eq!(all.len(), 20_000);
+}
+
+#[tokio::test]
+async fn listings_search_the_primary_key() {
+    let store = Store::open().await;
+    for sql in [list::COMMITTED_AFTER, list::PENDING_AFTER] {
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+        for _ in 0..7 {
+            query = query.bind(0);
+        }
+        let rows = query.fetch_all(&store.metabase.readers).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        let searched = "(project=? AND bucket=? AND (object_key,version)>(?,?) AND object_key<?)";
+        assert!(plan.len() == 1 && plan[0].contains(searched), "{plan:?}");
+    }
+}
+
+#[test]
+fn successor_is_the_first_key_behind_a_prefix() {
+    assert_eq!(list::successor(b"a/"), Some(b"a0".to_vec()));
+    assert_eq!(list::successor(b"a\xff\xff"), Some(b"b".to_vec()));
+    assert_eq!(list::successor(b"\xff"), None);
+    assert_eq!(list::successor(b""), None);
+}

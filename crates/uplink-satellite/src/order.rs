@@ -1,0 +1,147 @@
+//! Order limits: the satellite's signed word to a storage node.
+//!
+//! All limits of one segment share a serial number and a piece key. The serial number begins with
+//! the second at which the limits end, so that nodes can forget it then. What the satellite wants
+//! to know at settlement travels in the limit as a note sealed under its own key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aes_gcm::aead::Aead;
+use aes_gcm::{Aes256Gcm, Key, Nonce};
+use hmac::{Hmac, KeyInit, Mac};
+use prost::Message;
+use sha2::Sha256;
+use uplink_core::id::{NodeId, PieceId, SerialNumber};
+use uplink_core::order::{OrderLimit, PieceAction, PiecePrivateKey};
+use uplink_core::secret::Secret;
+use uplink_rpc::r#gen::metainfo::AddressedOrderLimit;
+use uplink_rpc::r#gen::node::NodeAddress;
+use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::tls::Identity;
+
+use crate::random;
+use crate::time::Time;
+
+/// Issues order limits in the satellite's name.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    identity: Arc<Identity>,
+    note_key: Secret<[u8; 32]>,
+    lifetime: Duration,
+}
+
+/// What the limits of one segment have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) serial: SerialNumber,
+    /// Public piece key.
+    pub(crate) piece_key: [u8; 32],
+    pub(crate) action: PieceAction,
+    /// Most bytes to move.
+    pub(crate) limit: i64,
+    pub(crate) created: Time,
+    pub(crate) piece_expires: Option<Time>,
+    note: Vec<u8>,
+}
+
+/// The piece that one limit is for, and who has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PieceAt<'a> {
+    pub(crate) id: PieceId,
+    pub(crate) node: NodeId,
+    /// `ip:port`.
+    pub(crate) address: &'a str,
+}
+
+/// What a limit's note says: whose traffic it was.
+#[derive(Clone, PartialEq, Message)]
+struct Note {
+    /// Project id followed by the bucket's name.
+    #[prost(bytes = "vec", tag = "3")]
+    project_bucket: Vec<u8>,
+}
+
+/// Names the key of the note; there has been one so far.
+const NOTE_KEY_ID: [u8; 8] = *b"uplink01";
+
+impl Issuer {
+    pub(crate) fn new(identity: Arc<Identity>, lifetime: Duration) -> Self {
+        let note_key = Secret::new(identity.derive_secret("uplink satellite 2026 order notes v1"));
+        Self { identity, note_key, lifetime }
+    }
+
+    /// A serial number for limits made now.
+    pub(crate) fn serial(&self, now: Time) -> SerialNumber {
+        let expires = u64::try_from(now.plus(self.lifetime).unix_seconds()).unwrap_or(0);
+        let mut serial = [0; 16];
+        let (first, second) = serial.split_at_mut(8);
+        first.copy_from_slice(&expires.to_be_bytes());
+        second.copy_from_slice(&random::bytes::<8>());
+        SerialNumber::new(serial)
+    }
+
+    /// A fresh piece key.
+    pub(crate) fn piece_key(&self) -> Result<PiecePrivateKey, Failure> {
+        PiecePrivateKey::from_seed(&Secret::new(random::bytes())).map_err(internal)
+    }
+
+    /// Fixes the terms of a segment's limits.
+    pub(crate) fn terms(
+        &self,
+        (serial, piece_key): (SerialNumber, [u8; 32]),
+        (action, limit): (PieceAction, i64),
+        (created, piece_expires): (Time, Option<Time>),
+        (project, bucket): (&[u8; 16], &[u8]),
+    ) -> Result<Terms, Failure> {
+        let note = Note { project_bucket: [&project[..], bucket].concat() };
+        let note = self.seal(&serial, &note.encode_to_vec())?;
+        Ok(Terms { serial, piece_key, action, limit, created, piece_expires, note })
+    }
+
+    /// Signs the limit for one piece.
+    pub(crate) fn limit(
+        &self,
+        terms: &Terms,
+        piece: &PieceAt<'_>,
+    ) -> Result<AddressedOrderLimit, Failure> {
+        let mut limit = OrderLimit {
+            serial_number: terms.serial.as_bytes().to_vec(),
+            satellite_id: self.identity.node_id().as_bytes().to_vec(),
+            storage_node_id: piece.node.as_bytes().to_vec(),
+            piece_id: piece.id.as_bytes().to_vec(),
+            limit: terms.limit,
+            action: terms.action.into(),
+            piece_expiration: terms.piece_expires.map(Time::to_wire),
+            order_expiration: Some(terms.created.plus(self.lifetime).to_wire()),
+            order_creation: Some(terms.created.to_wire()),
+            uplink_public_key: terms.piece_key.to_vec(),
+            encrypted_metadata_key_id: NOTE_KEY_ID.to_vec(),
+            encrypted_metadata: terms.note.clone(),
+            ..OrderLimit::default()
+        };
+        limit.sign(self.identity.signing_key()).map_err(internal)?;
+        let address = NodeAddress { address: piece.address.to_owned(), ..NodeAddress::default() };
+        Ok(AddressedOrderLimit {
+            limit: Some(limit.into()),
+            storage_node_address: Some(address),
+            ..AddressedOrderLimit::default()
+        })
+    }
+
+    /// Seals a note under a key of its own, made of the serial number, which is never used twice;
+    /// so the same terms give the same note when limits are replaced.
+    fn seal(&self, serial: &SerialNumber, note: &[u8]) -> Result<Vec<u8>, Failure> {
+        let mac = Hmac::<Sha256>::new_from_slice(self.note_key.expose());
+        let mut mac = mac.map_err(internal)?;
+        mac.update(serial.as_bytes());
+        let key = Secret::<[u8; 32]>::new(mac.finalize().into_bytes().into());
+        let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key.expose()));
+        cipher.encrypt(&Nonce::from([0; 12]), note).map_err(internal)
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Failure {
+    tracing::error!(%error, "cannot issue order limits");
+    Failure::new(Code::INTERNAL, "cannot issue order limits")
+}

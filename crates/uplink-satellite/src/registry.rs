@@ -1,0 +1,71 @@
+//! The storage nodes in memory: what selection works on, and the keys that verify piece hashes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use uplink_core::id::NodeId;
+use uplink_core::identity::{PeerIdentity, split_chain, verify_chain};
+
+use crate::metabase::{Metabase, NodeRow, Result};
+use crate::time::Time;
+
+/// A cached view of the store's nodes.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    metabase: Metabase,
+    view: Mutex<Option<View>>,
+    identities: Mutex<HashMap<NodeId, Arc<PeerIdentity>>>,
+}
+
+#[derive(Clone, Debug)]
+struct View {
+    read_at: Time,
+    nodes: Arc<Vec<NodeRow>>,
+}
+
+/// Age at which the view is read anew, so that check-ins with other processes are seen too.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+impl Registry {
+    pub(crate) fn new(metabase: Metabase) -> Self {
+        Self { metabase, view: Mutex::default(), identities: Mutex::default() }
+    }
+
+    /// All nodes, at most a moment old.
+    pub(crate) async fn nodes(&self, now: Time) -> Result<Arc<Vec<NodeRow>>> {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fresh = |view: &View| view.read_at <= now && view.read_at > now.minus(MAX_AGE);
+        if let Some(view) = view.filter(fresh) {
+            return Ok(view.nodes);
+        }
+        let nodes = Arc::new(self.metabase.nodes().await?);
+        let view = View { read_at: now, nodes: Arc::clone(&nodes) };
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
+        Ok(nodes)
+    }
+
+    /// Makes the next questions about this node read the store.
+    pub(crate) fn forget(&self, node: &NodeId) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+    }
+
+    /// The identity with which a node last checked in.
+    pub(crate) async fn identity(&self, node: &NodeId) -> Result<Option<Arc<PeerIdentity>>> {
+        if let Some(identity) = self.known(node) {
+            return Ok(Some(identity));
+        }
+        let Some(chain) = self.metabase.node_chain(node).await? else { return Ok(None) };
+        let identity = split_chain(&chain).and_then(|chain| verify_chain(&chain));
+        let Ok(identity) = identity else { return Ok(None) };
+        let identity = Arc::new(identity);
+        let mut known = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(*node, Arc::clone(&identity));
+        Ok(Some(identity))
+    }
+
+    fn known(&self, node: &NodeId) -> Option<Arc<PeerIdentity>> {
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
+    }
+}

@@ -1,0 +1,143 @@
+//! Which storage nodes get a new segment, and which of its holders a download is offered.
+//!
+//! Pure functions of the nodes known, the rules and random numbers.
+
+use std::collections::HashMap;
+
+use uplink_core::erasure::{MAX_TOTAL, Scheme};
+
+use crate::config::{DistinctNetworks, DownloadOffer};
+use crate::metabase::{NodeRow, NodeState};
+use crate::random::Numbers;
+use crate::time::Time;
+
+/// Who may get pieces.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Nodes not heard of since are offline.
+    pub(crate) online_since: Time,
+    pub(crate) min_free_space: i64,
+    pub(crate) distinct_networks: DistinctNetworks,
+}
+
+/// Too few nodes for the redundancy scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not enough storage nodes: have {have}, need {need}")]
+pub(crate) struct TooFewNodes {
+    pub(crate) have: usize,
+    pub(crate) need: usize,
+}
+
+impl Rules {
+    pub(crate) fn is_online(&self, node: &NodeRow) -> bool {
+        node.state == NodeState::Normal
+            && node.last_contact.is_some_and(|contact| contact >= self.online_since)
+    }
+
+    fn is_eligible(&self, node: &NodeRow) -> bool {
+        self.is_online(node) && node.free_disk >= self.min_free_space
+    }
+
+    /// Whether pieces have to lie in distinct networks now.
+    pub(crate) fn distinct(&self, nodes: &[NodeRow], scheme: &Scheme) -> bool {
+        match self.distinct_networks {
+            DistinctNetworks::Off => false,
+            DistinctNetworks::On => true,
+            DistinctNetworks::Auto => {
+                let online = nodes.iter().filter(|node| self.is_online(node));
+                by_network(online).len() >= usize::from(scheme.total())
+            }
+        }
+    }
+}
+
+/// Chooses nodes for the pieces of a new segment, and the scheme for that many: between `optimal`
+/// and `total` nodes the scheme shrinks to their number, with fewer there is none.
+pub(crate) fn choose<'a>(
+    nodes: &'a [NodeRow],
+    rules: &Rules,
+    scheme: &Scheme,
+    numbers: &mut Numbers,
+) -> Result<(Scheme, Vec<&'a NodeRow>), TooFewNodes> {
+    let total = usize::from(scheme.total());
+    let chosen = draw(nodes, rules, scheme, total, |_| false, numbers);
+    let too_few = TooFewNodes { have: chosen.len(), need: usize::from(scheme.optimal()) };
+    if chosen.len() < too_few.need {
+        return Err(too_few);
+    }
+    let total = u16::try_from(chosen.len()).unwrap_or(MAX_TOTAL);
+    let shrunk = Scheme::new(
+        scheme.required(),
+        scheme.repair(),
+        scheme.optimal(),
+        total,
+        scheme.share_size(),
+    );
+    Ok((shrunk.map_err(|_| too_few)?, chosen))
+}
+
+/// Draws up to `count` eligible nodes without replacement, each with the same probability, but none
+/// that is `excluded`. Where networks have to be distinct, networks are drawn so, and one node in
+/// each.
+pub(crate) fn draw<'a>(
+    nodes: &'a [NodeRow],
+    rules: &Rules,
+    scheme: &Scheme,
+    count: usize,
+    excluded: impl Fn(&NodeRow) -> bool,
+    numbers: &mut Numbers,
+) -> Vec<&'a NodeRow> {
+    let distinct = rules.distinct(nodes, scheme);
+    let taken: Vec<&[u8]> = nodes
+        .iter()
+        .filter(|node| distinct && excluded(node))
+        .map(|node| node.subnet.as_slice())
+        .collect();
+    let eligible = nodes.iter().filter(|node| {
+        rules.is_eligible(node) && !excluded(node) && !taken.contains(&node.subnet.as_slice())
+    });
+    if !distinct {
+        return sample(eligible.collect(), count, numbers);
+    }
+    let networks = by_network(eligible);
+    let mut networks: Vec<Vec<&NodeRow>> = networks.into_values().collect();
+    // The map's order is no secret: the draw makes it random.
+    networks.sort_by_key(|members| members.first().map(|node| node.id));
+    let networks = sample(networks, count, numbers);
+    networks.into_iter().filter_map(|members| sample(members, 1, numbers).pop()).collect()
+}
+
+/// How many of a segment's holders a download is offered; `desired` of the caller can raise it.
+pub(crate) fn offer(scheme: &Scheme, held: usize, desired: i32, rule: DownloadOffer) -> usize {
+    let [required, optimal, total] =
+        [scheme.required(), scheme.optimal(), scheme.total()].map(usize::from);
+    let reserve = ((total - optimal) * required / optimal.max(1)).max(1);
+    let count = match rule {
+        DownloadOffer::Narrow => required + reserve,
+        DownloadOffer::Wide if total <= 20 => held,
+        DownloadOffer::Wide => required + reserve.max(10),
+    };
+    count.max(usize::try_from(desired).unwrap_or(0)).min(held)
+}
+
+/// Takes `count` random elements without replacement: the front of a shuffle.
+pub(crate) fn sample<T>(mut from: Vec<T>, count: usize, numbers: &mut Numbers) -> Vec<T> {
+    let count = count.min(from.len());
+    for place in 0..count {
+        let other = place + numbers.below(from.len() - place);
+        from.swap(place, other);
+    }
+    from.truncate(count);
+    from
+}
+
+fn by_network<'a>(nodes: impl Iterator<Item = &'a NodeRow>) -> HashMap<&'a [u8], Vec<&'a NodeRow>> {
+    let mut networks: HashMap<&[u8], Vec<&NodeRow>> = HashMap::new();
+    for node in nodes {
+        networks.entry(node.subnet.as_slice()).or_default().push(node);
+    }
+    networks
+}
+
+#[cfg(test)]
+mod tests;

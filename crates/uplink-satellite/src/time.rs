@@ -1,0 +1,115 @@
+//! Points in time as the database keeps them, and the clock they come from.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prost_types::Timestamp;
+
+/// Tells the time. Injected, so that tests decide what "48 hours later" means.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl Clock {
+    /// Takes the time from `source` whenever it is asked for.
+    pub fn new(source: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(source))
+    }
+
+    /// The system's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(SystemTime::now)
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::from_system((self.0)())
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({:?})", self.now())
+    }
+}
+
+/// Microseconds since 1970 in UTC, negative before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) i64);
+
+/// Seconds of the first instant of year 1, with which peers of the network say "not set".
+const YEAR_ONE: i64 = -62_135_596_800;
+const MICROS: i64 = 1_000_000;
+
+impl Time {
+    pub(crate) fn from_system(time: SystemTime) -> Self {
+        let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Self(micros(after)),
+            Err(before) => Self(micros(before.duration()).saturating_neg()),
+        }
+    }
+
+    /// Reads a time of a message: `None` when it is absent or the network's "not set", and cut to
+    /// microseconds. An empty message is 1970 and set.
+    pub(crate) fn from_wire(time: Option<&Timestamp>) -> Option<Self> {
+        let time = time.filter(|time| time.seconds != YEAR_ONE || time.nanos != 0)?;
+        let micros = i64::from(time.nanos).div_euclid(1_000);
+        Some(Self(time.seconds.saturating_mul(MICROS).saturating_add(micros)))
+    }
+
+    pub(crate) fn to_wire(self) -> Timestamp {
+        let nanos = i32::try_from(self.0.rem_euclid(MICROS).saturating_mul(1_000)).unwrap_or(0);
+        Timestamp { seconds: self.unix_seconds(), nanos }
+    }
+
+    pub(crate) fn unix_seconds(self) -> i64 {
+        self.0.div_euclid(MICROS)
+    }
+
+    pub(crate) fn to_system(self) -> SystemTime {
+        let span = Duration::from_micros(self.0.unsigned_abs());
+        let time =
+            if self.0 < 0 { UNIX_EPOCH.checked_sub(span) } else { UNIX_EPOCH.checked_add(span) };
+        time.unwrap_or(UNIX_EPOCH)
+    }
+
+    pub(crate) fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    pub(crate) fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wire_times_read_as_the_network_means_them() {
+        let wire = |seconds, nanos| Time::from_wire(Some(&Timestamp { seconds, nanos }));
+        assert_eq!(Time::from_wire(None), None);
+        assert_eq!(wire(YEAR_ONE, 0), None);
+        assert_eq!(wire(0, 0), Some(Time(0)));
+        assert_eq!(wire(1, 2_999), Some(Time(1_000_002)));
+        assert_eq!(wire(-1, 500_000_000), Some(Time(-500_000)));
+        assert_eq!(wire(i64::MAX, i32::MAX), Some(Time(i64::MAX)));
+        assert_eq!(wire(i64::MIN, -1), Some(Time(i64::MIN)));
+    }
+
+    #[test]
+    fn times_survive_a_round_trip() {
+        for time in [Time(0), Time(-1), Time(1_750_000_000_123_456), Time(-500_000)] {
+            assert_eq!(Time::from_wire(Some(&time.to_wire())), Some(time));
+            assert_eq!(Time::from_system(time.to_system()), time);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Tests against running satellites, over their real ports.
+
+#[path = "satellite/authority.rs"]
+mod authority;
+#[path = "satellite/batch.rs"]
+mod batch;
+#[path = "satellite/calls.rs"]
+mod calls;
+#[path = "satellite/commit_segment.rs"]
+mod commit_segment;
+#[path = "satellite/contact.rs"]
+mod contact;
+#[path = "satellite/kill.rs"]
+mod kill;
+#[path = "satellite/network.rs"]
+mod network;
+#[path = "satellite/objects.rs"]
+mod objects;
+#[path = "satellite/plain_client.rs"]
+mod plain_client;
+#[path = "satellite/program.rs"]
+mod program;

@@ -1,0 +1,252 @@
+//! The checks of a segment's commit: a valid one, and one field spoiled at a time.
+
+use std::time::{Duration, SystemTime};
+
+use uplink_core::order::PieceHash;
+use uplink_rpc::r#gen::metainfo::*;
+use uplink_rpc::raw;
+use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::time::timestamp;
+use uplink_satellite::Config;
+
+use crate::calls::{ENCRYPTED, PIECE, PLAIN};
+use crate::network::{Network, limit_of};
+
+/// Changes one thing about a commit.
+type Spoil = Box<dyn Fn(&Network, &mut CommitSegmentRequest)>;
+
+fn spoil(change: impl Fn(&Network, &mut CommitSegmentRequest) + 'static) -> Spoil {
+    Box::new(change)
+}
+
+/// Changes the hash of one result and signs it anew.
+fn spoil_hash(change: impl Fn(&mut PieceHash) + 'static) -> Spoil {
+    spoil(move |network, commit| {
+        let result = &mut commit.upload_result[0];
+        let mut hash = result.hash.as_ref().unwrap().decode_typed().unwrap();
+        change(&mut hash);
+        let node = network
+            .nodes
+            .iter()
+            .find(|node| result.node_id == node.identity.node_id().as_bytes()[..]);
+        hash.sign_as_node(node.unwrap().identity.signing_key()).unwrap();
+        result.hash = Some(hash.into());
+    })
+}
+
+fn commits_refused() -> Vec<(&'static str, Spoil)> {
+    vec![
+        ("no segment id", spoil(|_, commit| commit.segment_id.clear())),
+        ("short key", spoil(|_, commit| commit.encrypted_key.truncate(47))),
+        ("no key", spoil(|_, commit| commit.encrypted_key.clear())),
+        ("short nonce", spoil(|_, commit| commit.encrypted_key_nonce.truncate(23))),
+        ("large etag", spoil(|_, commit| commit.encrypted_e_tag = vec![0; 2_049].into())),
+        ("negative encrypted size", spoil(|_, commit| commit.size_encrypted_data = -1)),
+        ("large encrypted size", spoil(|_, commit| commit.size_encrypted_data = 76_695_937)),
+        ("plain size above encrypted", spoil(|_, commit| commit.plain_size = ENCRYPTED + 1)),
+        ("negative plain size", spoil(|_, commit| commit.plain_size = -1)),
+        ("other encrypted size", spoil(|_, commit| commit.size_encrypted_data = ENCRYPTED + 1024)),
+        ("piece size that differs", spoil_hash(|hash| hash.piece_size = PIECE + 1)),
+        ("seven results", spoil(|_, commit| commit.upload_result.truncate(7))),
+        (
+            "eleven results",
+            spoil(|_, commit| commit.upload_result.push(commit.upload_result[0].clone())),
+        ),
+        ("checksum", spoil(|_, commit| commit.encrypted_checksum = vec![1].into())),
+    ]
+}
+
+fn results_dropped() -> Vec<(&'static str, Spoil)> {
+    vec![
+        ("negative number", spoil(|_, commit| commit.upload_result[0].piece_num = -1)),
+        ("number beyond the limits", spoil(|_, commit| commit.upload_result[0].piece_num = 10)),
+        ("number of another piece", spoil(|_, commit| commit.upload_result[0].piece_num = 1)),
+        ("no hash", spoil(|_, commit| commit.upload_result[0].hash = None)),
+        (
+            "another node's id",
+            spoil(|_, commit| {
+                commit.upload_result[0].node_id = commit.upload_result[1].node_id.clone();
+            }),
+        ),
+        ("short node id", spoil(|_, commit| commit.upload_result[0].node_id.truncate(31))),
+        (
+            "duplicate result",
+            spoil(|_, commit| commit.upload_result[0] = commit.upload_result[1].clone()),
+        ),
+        ("another piece id", spoil_hash(|hash| hash.piece_id = vec![1; 32])),
+        (
+            "old hash",
+            spoil_hash(|hash| {
+                hash.timestamp = Some(timestamp(SystemTime::now() - Duration::from_secs(90_000)));
+            }),
+        ),
+        (
+            "hash of the future",
+            spoil_hash(|hash| {
+                hash.timestamp = Some(timestamp(SystemTime::now() + Duration::from_secs(90_000)));
+            }),
+        ),
+        ("hash without time", spoil_hash(|hash| hash.timestamp = None)),
+        (
+            "another node's signature",
+            spoil(|network, commit| {
+                let result = &mut commit.upload_result[0];
+                let mut hash = result.hash.as_ref().unwrap().decode_typed().unwrap();
+                let node = network
+                    .nodes
+                    .iter()
+                    .find(|node| result.node_id != node.identity.node_id().as_bytes()[..]);
+                hash.sign_as_node(node.unwrap().identity.signing_key()).unwrap();
+                result.hash = Some(hash.into());
+            }),
+        ),
+        (
+            "changed after signing",
+            spoil(|_, commit| {
+                let result = &mut commit.upload_result[0];
+                let mut hash = result.hash.as_ref().unwrap().decode_typed().unwrap();
+                hash.hash[0] ^= 1;
+                result.hash = Some(hash.into());
+            }),
+        ),
+        (
+            "unknown field",
+            spoil(|_, commit| {
+                let result = &mut commit.upload_result[0];
+                let wire = result.hash.as_ref().unwrap().wire();
+                let more = [&wire[..], &[0xf8, 0x06, 1]].concat();
+                result.hash = Some(raw::PieceHash::from_wire(more.into()));
+            }),
+        ),
+    ]
+}
+
+async fn commit(
+    network: &Network,
+    request: CommitSegmentRequest,
+) -> Result<CommitSegmentResponse, Failure> {
+    let answered = network.client().commit_segment(request).await;
+    answered.map(tonic::Response::into_inner).map_err(Failure::from)
+}
+
+#[tokio::test]
+async fn valid_commit_counts_its_pieces_and_may_be_repeated() {
+    let network = Network::start(10).await;
+    network.create_bucket("bucket").await;
+    let (_, segment) = network.begin("bucket", b"key").await;
+    let valid = network.commit_of(&segment, PLAIN, ENCRYPTED, PIECE);
+    for _ in 0..2 {
+        assert_eq!(commit(&network, valid.clone()).await.unwrap().successful_pieces, 10);
+    }
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn commits_with_one_field_spoiled_are_refused() {
+    let network = Network::start(10).await;
+    network.create_bucket("bucket").await;
+    let (_, segment) = network.begin("bucket", b"key").await;
+    for (name, spoil) in commits_refused() {
+        let mut request = network.commit_of(&segment, PLAIN, ENCRYPTED, PIECE);
+        spoil(&network, &mut request);
+        let expected = if name == "checksum" { Code(10_027) } else { Code::INVALID_ARGUMENT };
+        assert_eq!(commit(&network, request).await.map_err(|f| f.code), Err(expected), "{name}");
+    }
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn results_with_one_field_spoiled_are_dropped_as_long_as_enough_remain() {
+    let network = Network::start(10).await;
+    network.create_bucket("bucket").await;
+    let (_, segment) = network.begin("bucket", b"key").await;
+    for (name, spoil) in results_dropped() {
+        let mut request = network.commit_of(&segment, PLAIN, ENCRYPTED, PIECE);
+        spoil(&network, &mut request);
+        let answer = commit(&network, request.clone()).await.unwrap();
+        assert_eq!(answer.successful_pieces, 9, "{name}");
+        // With eight results none may be missing.
+        request.upload_result.truncate(8);
+        let refused = commit(&network, request).await.unwrap_err();
+        let text = "not enough valid pieces: have 7, need 8";
+        assert_eq!(refused, Failure::new(Code::INVALID_ARGUMENT, text), "{name}");
+    }
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn late_commits_and_those_without_a_pending_object_are_refused() {
+    let mut config = Config::dev();
+    config.segment_lifetime = Duration::from_secs(60);
+    let offset = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let seconds = std::sync::Arc::clone(&offset);
+    let network = Network::start_with(10, config, move || {
+        let offset = seconds.load(std::sync::atomic::Ordering::SeqCst);
+        SystemTime::now() + Duration::from_secs(offset)
+    })
+    .await;
+    network.create_bucket("bucket").await;
+    let (object, segment) = network.begin("bucket", b"key").await;
+    let request = network.commit_of(&segment, PLAIN, ENCRYPTED, PIECE);
+    let abort = BeginDeleteObjectRequest {
+        bucket: "bucket".into(),
+        encrypted_object_key: "key".into(),
+        status: 1,
+        stream_id: object.stream_id,
+        header: network.header(),
+        ..Default::default()
+    };
+    network.client().begin_delete_object(abort).await.unwrap();
+    let gone = commit(&network, request.clone()).await.unwrap_err();
+    assert_eq!(gone, Failure::new(Code::NOT_FOUND, "pending object missing"));
+    offset.store(61, std::sync::atomic::Ordering::SeqCst);
+    let late = commit(&network, request).await.unwrap_err();
+    assert_eq!(late, Failure::new(Code::INVALID_ARGUMENT, "segment id expired"));
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn exchanged_pieces_move_to_a_spare_node_under_the_same_terms() {
+    let network = Network::start(12).await;
+    network.create_bucket("bucket").await;
+    let (_, segment) = network.begin("bucket", b"key").await;
+    let retry = |numbers: Vec<i32>| RetryBeginSegmentPiecesRequest {
+        segment_id: segment.segment_id.clone(),
+        retry_piece_numbers: numbers,
+        header: network.header(),
+    };
+    let answered = network.client().retry_begin_segment_pieces(retry(vec![2, 5])).await.unwrap();
+    let answered = answered.into_inner();
+    assert_eq!(answered.addressed_limits.len(), 10);
+    for (number, (old, new)) in
+        segment.addressed_limits.iter().zip(&answered.addressed_limits).enumerate()
+    {
+        let (old, new) = (limit_of(old), limit_of(new));
+        let moved = matches!(number, 2 | 5);
+        assert_eq!(old.storage_node_id != new.storage_node_id, moved);
+        assert_eq!(old.piece_id != new.piece_id, moved);
+        assert_eq!(old.serial_number, new.serial_number);
+        assert_eq!(old.uplink_public_key, new.uplink_public_key);
+        assert_eq!(old.encrypted_metadata, new.encrypted_metadata);
+        assert_eq!(
+            (old.limit, old.order_creation, old.order_expiration),
+            (new.limit, new.order_creation, new.order_expiration)
+        );
+    }
+    let exchanged = BeginSegmentResponse {
+        segment_id: answered.segment_id,
+        addressed_limits: answered.addressed_limits,
+        ..segment.clone()
+    };
+    let request = network.commit_of(&exchanged, PLAIN, ENCRYPTED, PIECE);
+    assert_eq!(commit(&network, request).await.unwrap().successful_pieces, 10);
+
+    for numbers in [vec![], vec![10], vec![-1], vec![2, 2]] {
+        let refused = network.client().retry_begin_segment_pieces(retry(numbers)).await;
+        assert_eq!(Failure::from(refused.unwrap_err()).code, Code::INVALID_ARGUMENT);
+    }
+    let refused = network.client().retry_begin_segment_pieces(retry(vec![0, 1, 2])).await;
+    let text = "not enough storage nodes: have 2, need 3";
+    assert_eq!(Failure::from(refused.unwrap_err()), Failure::new(Code::FAILED_PRECONDITION, text));
+    network.stop().await;
+}

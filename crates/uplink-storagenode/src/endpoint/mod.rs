@@ -1,0 +1,136 @@
+//! The piece store service: one piece up, one piece down.
+
+mod download;
+mod upload;
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use futures_util::Stream;
+use tokio::{
+    sync::Semaphore,
+    task::JoinError,
+    time::{error::Elapsed, timeout},
+};
+use tonic::{Request, Response, Status, Streaming};
+use uplink_rpc::{
+    r#gen::{
+        contact::{ContactPingRequest, ContactPingResponse, contact_server::Contact},
+        piecestore::{
+            PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
+            piecestore_server::Piecestore,
+        },
+    },
+    status::{Code, Failure},
+    tls::Identity,
+};
+
+use crate::{
+    clock::Clock,
+    settlement::Settlement,
+    store::{IoPool, PieceStore, StoreError},
+    verify::Verifier,
+};
+
+/// What all requests of a node share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub identity: Arc<Identity>,
+    pub clock: Clock,
+    pub io: IoPool,
+    pub store: PieceStore,
+    pub verifier: Verifier,
+    pub settlement: Arc<Settlement>,
+    pub uploads: Semaphore,
+    pub downloads: Arc<Semaphore>,
+    /// Bytes of pieces handed to downloads since the start.
+    pub served: AtomicU64,
+    /// How long a client may neither send nor receive anything.
+    pub idle: Duration,
+}
+
+/// Serves pieces and answers pings.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint(pub Arc<Shared>);
+
+type Replies = Pin<Box<dyn Stream<Item = Result<PieceDownloadResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Piecestore for Endpoint {
+    async fn upload(
+        &self,
+        request: Request<Streaming<PieceUploadRequest>>,
+    ) -> Result<Response<PieceUploadResponse>, Status> {
+        let reply = timeout(TOTAL, upload::serve(&self.0, request.into_inner())).await;
+        let reply = reply.map_err(|Elapsed { .. }| too_slow("the upload took too long"))??;
+        Ok(Response::new(reply))
+    }
+
+    async fn download(
+        &self,
+        request: Request<Streaming<PieceDownloadRequest>>,
+    ) -> Result<Response<Replies>, Status> {
+        let replies = download::serve(&self.0, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(replies)))
+    }
+}
+
+#[tonic::async_trait]
+impl Contact for Endpoint {
+    async fn ping_node(
+        &self,
+        _: Request<ContactPingRequest>,
+    ) -> Result<Response<ContactPingResponse>, Status> {
+        Ok(Response::new(ContactPingResponse {}))
+    }
+}
+
+/// The next message of a client: `None` when it has closed its side.
+async fn next<T>(messages: &mut Streaming<T>, idle: Duration) -> Result<Option<T>, Failure> {
+    match timeout(idle, messages.message()).await {
+        Ok(Ok(message)) => Ok(message),
+        Ok(Err(status)) => Err(broken_off(&status)),
+        Err(Elapsed { .. }) => Err(too_slow("the client is too slow")),
+    }
+}
+
+/// Why no next message came: it could not be read, or the client is gone.
+fn broken_off(status: &Status) -> Failure {
+    let unreadable = status.source().is_none()
+        && matches!(status.code(), tonic::Code::Internal | tonic::Code::OutOfRange);
+    let code = if unreadable { Code::INVALID_ARGUMENT } else { Code::CANCELED };
+    Failure::new(code, status.message())
+}
+
+fn too_slow(text: &str) -> Failure {
+    Failure::new(Code::ABORTED, text)
+}
+
+/// The code for a failure of the store; what the client need not know is logged instead.
+fn refused(error: StoreError) -> Failure {
+    let code = match &error {
+        StoreError::Busy(_) => Code::UNAVAILABLE,
+        StoreError::Exists(_) => Code::ALREADY_EXISTS,
+        StoreError::Full { .. } | StoreError::NoSpace { .. } => Code::ABORTED,
+        StoreError::Header(crate::store::HeaderError::TooLong(_)) => Code::INVALID_ARGUMENT,
+        StoreError::NotFound(_) => Code::NOT_FOUND,
+        StoreError::Header(_) | StoreError::Io { .. } => {
+            tracing::error!(%error, "the piece store failed");
+            Code::INTERNAL
+        }
+    };
+    Failure::new(code, error.to_string())
+}
+
+/// A blocking job that ended without a result: a bug, or the runtime is shutting down.
+fn broken(error: JoinError) -> Failure {
+    tracing::error!(%error, "a disk operation did not finish");
+    Failure::new(Code::INTERNAL, "a disk operation did not finish")
+}
+
+/// Longest time for one upload or download.
+const TOTAL: Duration = Duration::from_secs(30 * 60);

@@ -1,0 +1,37 @@
+//! The hash of a piece in the making.
+
+use bytes::Bytes;
+use sha2::Digest;
+use uplink_core::order::PieceHashAlgorithm;
+
+/// Hashes bytes as they arrive, in the algorithm the uploader chose.
+pub(crate) enum Hasher {
+    Blake3(Box<blake3::Hasher>),
+    Sha256(sha2::Sha256),
+}
+
+impl Hasher {
+    pub(crate) fn new(algorithm: PieceHashAlgorithm) -> Self {
+        match algorithm {
+            PieceHashAlgorithm::Blake3 => Self::Blake3(Box::default()),
+            PieceHashAlgorithm::Sha256 => Self::Sha256(sha2::Sha256::default()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Blake3(hasher) => {
+                hasher.update(bytes);
+            }
+            Self::Sha256(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The hash, 32 bytes in both algorithms.
+    pub(crate) fn finish(self) -> Bytes {
+        match self {
+            Self::Blake3(hasher) => Bytes::copy_from_slice(hasher.finalize().as_bytes()),
+            Self::Sha256(hasher) => Bytes::copy_from_slice(&hasher.finalize()),
+        }
+    }
+}

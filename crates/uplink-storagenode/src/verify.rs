@@ -1,0 +1,261 @@
+//! Which order limits and orders a node accepts.
+//!
+//! Every refusal carries the code that nodes of the public network use for it.
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use prost_types::Timestamp;
+use uplink_core::{
+    id::{NodeId, PieceId, SerialNumber},
+    order::{Order, OrderLimit, PieceAction, PiecePublicKey},
+};
+use uplink_rpc::{
+    raw,
+    status::{Code, Failure},
+    time::{ZERO_SECONDS, system_time},
+};
+
+use crate::{
+    clock::Clock,
+    serials::{SerialRefusal, Serials},
+    settlement::Settlement,
+    store::PieceName,
+    trust::Trust,
+};
+
+/// Decides about order limits.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    node: NodeId,
+    clock: Clock,
+    /// Limits made earlier may have been used in an earlier process.
+    since: SystemTime,
+    trust: Trust,
+    serials: Serials,
+}
+
+/// An order limit that passed every check and whose serial number is spent on one request.
+#[derive(Clone, Debug)]
+pub(crate) struct AcceptedLimit {
+    pub name: PieceName,
+    pub serial: SerialNumber,
+    pub action: PieceAction,
+    /// Most bytes that orders may reach.
+    pub most: u64,
+    pub uplink_key: PiecePublicKey,
+    /// Second in which the satellite made it.
+    pub created: i64,
+    pub wire: Bytes,
+}
+
+impl Verifier {
+    /// Accepts limits made at `since` or later, see [`accept_since`].
+    pub(crate) fn new(node: NodeId, clock: Clock, since: SystemTime, trust: Trust) -> Self {
+        Self { node, clock, since, trust, serials: Serials::default() }
+    }
+
+    /// The satellites this node works for.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Checks an order limit for one of the actions `allowed`; on success its serial number is
+    /// spent, whatever becomes of the request.
+    pub(crate) async fn accept(
+        &self,
+        raw: &raw::OrderLimit,
+        allowed: &[PieceAction],
+    ) -> Result<AcceptedLimit, Failure> {
+        let limit = raw.decode_typed().map_err(|error| invalid(format!("order limit: {error}")))?;
+        let accepted = self.check(&limit, raw.wire().clone(), allowed)?;
+        self.verify_signature(accepted.name.satellite, raw.wire()).await?;
+        let now = self.clock.unix_seconds();
+        let until = accepted.created.saturating_add(CLOCK_SECONDS);
+        match self.serials.take(accepted.name.satellite, accepted.serial, until, now) {
+            Ok(()) => Ok(accepted),
+            Err(SerialRefusal::Used) => {
+                Err(Failure::new(Code::UNAUTHENTICATED, "order limit: serial number already used"))
+            }
+            Err(SerialRefusal::TooMany) => {
+                Err(Failure::new(Code::UNAVAILABLE, "too many order limits in use"))
+            }
+        }
+    }
+
+    /// Everything that the limit alone shows.
+    fn check(
+        &self,
+        limit: &OrderLimit,
+        wire: Bytes,
+        allowed: &[PieceAction],
+    ) -> Result<AcceptedLimit, Failure> {
+        let action = PieceAction::try_from(limit.action).ok().filter(|it| allowed.contains(it));
+        let action = action.ok_or_else(|| invalid("order limit: another action than asked for"))?;
+        let most = u64::try_from(limit.limit)
+            .map_err(|_| invalid("order limit: the limit is negative"))?;
+        if limit.storage_node_id != self.node.as_bytes() {
+            return Err(invalid("order limit: for another storage node"));
+        }
+        self.check_times(limit)?;
+        let satellite = NodeId::from_slice(&limit.satellite_id)
+            .ok()
+            .filter(|id| !id.is_zero())
+            .ok_or_else(|| invalid("order limit: no satellite id"))?;
+        let piece = PieceId::from_slice(&limit.piece_id)
+            .ok()
+            .filter(|id| *id != PieceId::default())
+            .ok_or_else(|| invalid("order limit: no piece id"))?;
+        let uplink_key = PiecePublicKey::from_bytes(&limit.uplink_public_key)
+            .ok()
+            .filter(|key| key.as_bytes() != &[0; 32])
+            .ok_or_else(|| invalid("order limit: no uplink public key"))?;
+        if limit.satellite_signature.is_empty() {
+            return Err(invalid("order limit: no signature"));
+        }
+        let serial = SerialNumber::from_slice(&limit.serial_number)
+            .map_err(|error| invalid(format!("order limit: {error}")))?;
+        let created = seconds(limit.order_creation.as_ref());
+        let name = PieceName { satellite, piece };
+        Ok(AcceptedLimit { name, serial, action, most, uplink_key, created, wire })
+    }
+
+    fn check_times(&self, limit: &OrderLimit) -> Result<(), Failure> {
+        let now = self.clock.unix_seconds();
+        let long_past = now.saturating_sub(EXPIRED_SECONDS);
+        let expires = seconds(limit.piece_expiration.as_ref());
+        if expires != ZERO_SECONDS && expires < long_past {
+            return Err(invalid("order limit: the piece has expired"));
+        }
+        if seconds(limit.order_expiration.as_ref()) < long_past {
+            return Err(invalid("order limit: expired"));
+        }
+        let created = seconds(limit.order_creation.as_ref());
+        if created < now.saturating_sub(CLOCK_SECONDS) {
+            let behind = now.saturating_sub(created);
+            return Err(invalid(format!("order limit: made {behind} s ago by this node's clock")));
+        }
+        if created > now.saturating_add(CLOCK_SECONDS) {
+            let ahead = created.saturating_sub(now);
+            return Err(invalid(format!("order limit: made {ahead} s ahead of this node's clock")));
+        }
+        if system_time(limit.order_creation.as_ref()).is_none_or(|created| created < self.since) {
+            return Err(Failure::new(
+                Code::UNAUTHENTICATED,
+                "order limit: made before this storage node started",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn verify_signature(&self, satellite: NodeId, wire: &[u8]) -> Result<(), Failure> {
+        let Some(key) = self.trust.key(satellite).await else {
+            let text = format!("satellite {satellite} is not trusted");
+            return Err(Failure::new(Code::PERMISSION_DENIED, text));
+        };
+        let key = key.map_err(|error| {
+            let text = format!("cannot learn the key of satellite {satellite}: {error}");
+            Failure::new(Code::UNAVAILABLE, text)
+        })?;
+        let Err(error) = OrderLimit::verify(wire, &key) else { return Ok(()) };
+        if let Some(newer) = self.trust.newer_key(satellite, &key).await
+            && OrderLimit::verify(wire, &newer).is_ok()
+        {
+            return Ok(());
+        }
+        Err(Failure::new(Code::UNAUTHENTICATED, format!("order limit: {error}")))
+    }
+}
+
+/// The orders of one request. Dropping it, however the request ends, keeps the largest one for
+/// settlement.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    limit: AcceptedLimit,
+    granted: u64,
+    largest: Option<Bytes>,
+    settlement: Arc<Settlement>,
+}
+
+impl Orders {
+    pub(crate) fn new(limit: AcceptedLimit, settlement: Arc<Settlement>) -> Self {
+        Self { limit, granted: 0, largest: None, settlement }
+    }
+
+    /// The limit all orders belong to.
+    pub(crate) fn limit(&self) -> &AcceptedLimit {
+        &self.limit
+    }
+
+    /// Bytes granted so far.
+    pub(crate) fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    /// Takes the next order; a refused one changes nothing.
+    pub(crate) fn accept(&mut self, raw: &raw::Order) -> Result<(), Failure> {
+        let order = raw.decode_typed().map_err(|error| invalid(format!("order: {error}")))?;
+        if order.serial_number != self.limit.serial.as_bytes() {
+            return Err(invalid("order: serial number of another limit"));
+        }
+        let amount = u64::try_from(order.amount).ok().filter(|amount| *amount >= self.granted);
+        let amount = amount.ok_or_else(|| invalid("order: the amount decreases"))?;
+        if amount > self.limit.most {
+            return Err(invalid(format!(
+                "order: {amount} bytes are more than the {} of the limit",
+                self.limit.most
+            )));
+        }
+        Order::verify(raw.wire(), &self.limit.uplink_key)
+            .map_err(|error| Failure::new(Code::UNAUTHENTICATED, format!("order: {error}")))?;
+        self.granted = amount;
+        self.largest = Some(raw.wire().clone());
+        Ok(())
+    }
+}
+
+impl Drop for Orders {
+    fn drop(&mut self) {
+        if let Some(order) = self.largest.take().filter(|_| self.granted > 0) {
+            let limit = &self.limit;
+            self.settlement.keep(limit.name.satellite, limit.created, limit.wire.clone(), order);
+        }
+    }
+}
+
+/// The earliest creation of a limit that no earlier process can have accepted and forgotten: the
+/// start of this one. Where no node ran before, clocks may differ a little.
+pub(crate) fn accept_since(start: SystemTime, used_before: bool) -> SystemTime {
+    if used_before { start } else { start.checked_sub(FIRST_START).unwrap_or(start) }
+}
+
+/// A refusal of what the peer sent.
+pub(crate) fn invalid(text: impl Into<String>) -> Failure {
+    Failure::new(Code::INVALID_ARGUMENT, text)
+}
+
+/// An absent time is the first second of year 1.
+fn seconds(time: Option<&Timestamp>) -> i64 {
+    time.map_or(ZERO_SECONDS, |time| time.seconds)
+}
+
+/// Limits and pieces may be expired for this long.
+const EXPIRED_SECONDS: i64 = 48 * 60 * 60;
+/// The satellite's clock may differ from ours by this much.
+const CLOCK_SECONDS: i64 = 60 * 60;
+/// How much earlier than the very first start of a node a limit may be made, by another clock.
+const FIRST_START: Duration = Duration::from_secs(5);

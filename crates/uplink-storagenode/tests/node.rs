@@ -1,0 +1,23 @@
+//! A storage node over real ports and disks.
+//!
+//! A satellite appears here only as an identity that signs order limits and a port that shows it.
+
+#[path = "node/files.rs"]
+mod files;
+#[path = "node/world.rs"]
+mod world;
+
+#[path = "node/checks.rs"]
+mod checks;
+#[path = "node/contact.rs"]
+mod contact;
+#[path = "node/faults.rs"]
+mod faults;
+#[path = "node/program.rs"]
+mod program;
+#[path = "node/start.rs"]
+mod start;
+#[path = "node/transfer.rs"]
+mod transfer;
+#[path = "node/vectors.rs"]
+mod vectors;

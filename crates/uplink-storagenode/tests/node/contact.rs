@@ -1,0 +1,143 @@
+//! Check-in with a satellite that records what it is told and pings back.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tonic::{Request, Response, Status, service::Routes};
+use uplink_core::id::NodeId;
+use uplink_rpc::{
+    client,
+    r#gen::contact::{
+        CheckInRequest, CheckInResponse, ContactPingRequest, GetTimeRequest, GetTimeResponse,
+        node_server::{Node, NodeServer},
+    },
+    pool::Pool,
+    server::Peer,
+    time::timestamp,
+    tls::Identity,
+};
+use uplink_storagenode::{CheckInError, Config, Disk, Satellite, StorageNode};
+
+use crate::world::{CAPACITY, World, pool, until};
+
+#[derive(Clone)]
+struct Registry {
+    pool: Pool,
+    seen: Arc<Mutex<Vec<(NodeId, CheckInRequest)>>>,
+    /// Check-ins that are refused before the first is accepted.
+    refusals: Arc<AtomicUsize>,
+}
+
+#[tonic::async_trait]
+impl Node for Registry {
+    async fn check_in(
+        &self,
+        request: Request<CheckInRequest>,
+    ) -> Result<Response<CheckInResponse>, Status> {
+        if self.refusals.load(Ordering::Relaxed) > 0 {
+            self.refusals.fetch_sub(1, Ordering::Relaxed);
+            return Err(Status::unavailable("not now"));
+        }
+        let peer = request.extensions().get::<Peer>().unwrap().identity.clone().unwrap();
+        let message = request.into_inner();
+        let channel = self.pool.peer(peer.node_id(), &message.address).channel();
+        let ping = client::contact(channel).ping_node(ContactPingRequest {}).await;
+        self.seen.lock().unwrap().push((peer.node_id(), message));
+        Ok(Response::new(CheckInResponse {
+            ping_node_success: ping.is_ok(),
+            ping_error_message: ping.err().map(|error| error.to_string()).unwrap_or_default(),
+            ..CheckInResponse::default()
+        }))
+    }
+
+    async fn get_time(
+        &self,
+        _: Request<GetTimeRequest>,
+    ) -> Result<Response<GetTimeResponse>, Status> {
+        let timestamp = Some(timestamp(std::time::SystemTime::now()));
+        Ok(Response::new(GetTimeResponse { timestamp }))
+    }
+}
+
+impl Registry {
+    fn new(refusals: usize) -> Self {
+        Self { pool: pool(), seen: Arc::default(), refusals: Arc::new(AtomicUsize::new(refusals)) }
+    }
+
+    async fn world(&self, change: impl Fn(&mut Config)) -> World {
+        let (satellite, node) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let routes = Routes::new(NodeServer::new(self.clone()));
+        World::start_as(satellite, routes, node, Arc::new(Disk::default()), change).await
+    }
+
+    fn check_ins(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn a_node_checks_in_at_start_and_answers_the_ping() {
+    let registry = Registry::new(0);
+    let world = registry.world(|_| {}).await;
+    until("the node checked in", || registry.check_ins() > 0).await;
+    world.node.check_in_now().await.unwrap();
+    let seen = registry.seen.lock().unwrap();
+    let (node, request) = seen.last().unwrap();
+    assert_eq!(*node, world.node.node_id());
+    assert_eq!(request.address, world.node.address().to_string());
+    let free = request.capacity.unwrap().free_disk;
+    assert_eq!(u64::try_from(free).unwrap(), CAPACITY);
+    assert!(request.version.as_ref().unwrap().version.starts_with('v'));
+}
+
+#[tokio::test]
+async fn a_refused_check_in_is_tried_again() {
+    let registry = Registry::new(2);
+    let world = registry.world(|_| {}).await;
+    until("the node checked in", || registry.check_ins() > 0).await;
+    world.node.check_in_now().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_fills_up_says_so_before_the_interval_ends() {
+    let registry = Registry::new(0);
+    let world = registry.world(|config| config.capacity = 1 << 20).await;
+    until("the node checked in", || registry.check_ins() == 1).await;
+    // The report of the first check-in must be noted before the space moves.
+    world.node.check_in_now().await.unwrap();
+    world.stored(60_000).await;
+    until("the node reported", || registry.check_ins() == 3).await;
+    let free = registry.seen.lock().unwrap()[2].1.capacity.unwrap().free_disk;
+    assert_eq!(free, (1 << 20) - 60_000 - 512);
+}
+
+#[tokio::test]
+async fn an_address_that_the_satellite_cannot_reach_is_named() {
+    let registry = Registry::new(0);
+    let world =
+        registry.world(|config| config.external_address = Some("127.0.0.1:1".to_owned())).await;
+    let error = world.node.check_in_now().await.unwrap_err();
+    assert!(matches!(error, CheckInError::NotReachable { .. }), "{error}");
+    assert!(error.to_string().contains("at 127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_satellite_that_is_away_or_somebody_else_is_named() {
+    let world = World::start().await;
+    let taken = world.satellite_port.address().to_string();
+    for (address, part) in [("127.0.0.1:1", "cannot connect"), (&taken, "not 1")] {
+        let directory = TempDir::new().unwrap();
+        let satellite = Satellite { id: NodeId::new([0; 32]), address: address.to_owned() };
+        let config = Config::new(directory.path(), CAPACITY, vec![satellite]);
+        let node = StorageNode::start(config, Identity::generate().unwrap()).await.unwrap();
+        let error = node.check_in_now().await.unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+        node.stop(Duration::ZERO).await;
+    }
+}

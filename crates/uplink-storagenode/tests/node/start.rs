@@ -1,0 +1,64 @@
+//! Starting, stopping and dying.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use uplink_core::order::PieceAction;
+use uplink_rpc::tls::Identity;
+use uplink_storagenode::{Config, StartError, StorageNode};
+
+use crate::world::{World, noise};
+
+fn config(directory: &TempDir) -> Config {
+    Config::new(directory.path(), 1 << 20, Vec::new())
+}
+
+async fn start(config: Config) -> Result<StorageNode, StartError> {
+    StorageNode::start(config, Identity::generate().unwrap()).await
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_named() {
+    let directory = TempDir::new().unwrap();
+    let mut config = config(&directory);
+    config.data = directory.path().join("gone");
+    let error = start(config).await.unwrap_err().to_string();
+    assert!(error.contains("gone does not exist"), "{error}");
+}
+
+#[tokio::test]
+async fn a_second_node_on_a_directory_is_refused_until_the_first_has_stopped() {
+    let directory = TempDir::new().unwrap();
+    let first = start(config(&directory)).await.unwrap();
+    let refused = start(config(&directory)).await.unwrap_err();
+    assert!(matches!(refused, StartError::DirectoryInUse { .. }), "{refused}");
+    first.stop(Duration::ZERO).await;
+    let second = start(config(&directory)).await.unwrap();
+    second.kill();
+    start(config(&directory)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_and_free_after_a_stop() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let first = start(config(&one)).await.unwrap();
+    let mut same_port = config(&two);
+    same_port.listen = first.address();
+    let error = start(same_port.clone()).await.unwrap_err().to_string();
+    assert!(error.contains(&first.address().to_string()), "{error}");
+    first.stop(Duration::from_secs(1)).await;
+    start(same_port).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_node_drops_its_connections_at_once() {
+    let world = World::start().await;
+    world.stored(1000).await;
+    let link = world.link();
+    let draft = world.limit(PieceAction::Put, 1000);
+    let World { node, satellite_port: _port, directory: _directory, .. } = world;
+    node.kill();
+    let messages = draft.messages(&noise(1000, 1), uplink_core::order::PieceHashAlgorithm::Blake3);
+    let call = tokio::time::timeout(Duration::from_secs(5), link.send(messages));
+    assert!(call.await.expect("fails at once").is_err());
+}

@@ -1,0 +1,447 @@
+//! A satellite's identity on a port, a storage node, and a client of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use prost::Message;
+use tempfile::TempDir;
+use tonic::{Streaming, service::Routes, transport::Channel};
+use uplink_core::{
+    id::NodeId,
+    order::{Order, OrderLimit, PieceAction, PieceHash, PieceHashAlgorithm, PiecePrivateKey},
+    secret::Secret,
+};
+use uplink_rpc::{
+    client,
+    dial::Dialer,
+    r#gen::{
+        orders::SettlementRequest,
+        piecestore::{
+            PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
+            piece_download_request, piece_upload_request,
+        },
+    },
+    pool::Pool,
+    server::{Listener, Running},
+    status::Failure,
+    time::timestamp,
+    tls::Identity,
+};
+use uplink_storagenode::{Clock, Config, Disk, Files, Satellite, StorageNode, Usage};
+
+pub(crate) struct World {
+    pub(crate) satellite: Identity,
+    pub(crate) satellite_port: Running,
+    pub(crate) node: StorageNode,
+    pub(crate) directory: TempDir,
+    pub(crate) clock: Arc<AtomicI64>,
+    identity_directory: TempDir,
+    files: Arc<dyn Files>,
+    pool: Pool,
+}
+
+pub(crate) const CAPACITY: u64 = 64 << 20;
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl Fn(&mut Config)) -> Self {
+        Self::start_on(Arc::new(Disk::default()), change).await
+    }
+
+    pub(crate) async fn start_on(files: Arc<dyn Files>, change: impl Fn(&mut Config)) -> Self {
+        let (satellite, node) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        Self::start_as(satellite, Routes::default(), node, files, change).await
+    }
+
+    pub(crate) async fn start_as(
+        satellite: Identity,
+        routes: Routes,
+        identity: Identity,
+        files: Arc<dyn Files>,
+        change: impl Fn(&mut Config),
+    ) -> Self {
+        let satellite_port = serve(&satellite, routes).await;
+        let (directory, identity_directory) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        identity.save(identity_directory.path()).unwrap();
+        let clock = Arc::new(AtomicI64::new(0));
+        let config = config(&directory, &satellite, &satellite_port, &clock, &change);
+        let node = StorageNode::start_on(config, identity, Arc::clone(&files)).await.unwrap();
+        Self {
+            satellite,
+            satellite_port,
+            node,
+            directory,
+            clock,
+            identity_directory,
+            files,
+            pool: pool(),
+        }
+    }
+
+    /// The node again, after `stop` or `kill`.
+    pub(crate) async fn restart(self, change: impl Fn(&mut Config)) -> Self {
+        self.node.stop(Duration::from_secs(5)).await;
+        let config =
+            config(&self.directory, &self.satellite, &self.satellite_port, &self.clock, &change);
+        let identity = Identity::load(self.identity_directory.path()).unwrap();
+        let node = StorageNode::start_on(config, identity, Arc::clone(&self.files)).await.unwrap();
+        Self { node, ..self }
+    }
+
+    /// Waits until nothing of an unfinished upload is left, then tells what is stored.
+    pub(crate) async fn settled(&self) -> Usage {
+        until("unfinished uploads are gone", || {
+            let temp = std::fs::read_dir(self.directory.path().join("temp")).unwrap();
+            self.node.usage().unwrap().reserved == 0 && temp.count() == 0
+        })
+        .await;
+        self.node.usage().unwrap()
+    }
+
+    /// Orders in the log of the satellite, once the node has written them.
+    pub(crate) fn kept_orders(&self) -> Vec<(OrderLimit, Order)> {
+        let satellite = self.satellite.node_id().to_string();
+        let Ok(logs) = std::fs::read_dir(self.directory.path().join("orders").join(satellite))
+        else {
+            return Vec::new();
+        };
+        let logs = logs.map(|log| std::fs::read(log.unwrap().path()).unwrap());
+        logs.flat_map(|log| records(&log)).collect()
+    }
+
+    /// The node as its clients see it.
+    pub(crate) fn link(&self) -> Link {
+        let address = self.node.address().to_string();
+        Link { pool: self.pool.clone(), node: self.node.node_id(), address }
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.link().channel()
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        moved(self.clock.load(Ordering::Relaxed))
+    }
+
+    /// A fresh limit for a fresh piece.
+    pub(crate) fn limit(&self, action: PieceAction, most: i64) -> Draft {
+        Draft::new(&self.satellite, self.node.node_id(), self.now(), action, most)
+    }
+
+    /// A limit for the piece of another.
+    pub(crate) fn limit_for(&self, piece: &Draft, action: PieceAction, most: i64) -> Draft {
+        let mut draft = self.limit(action, most);
+        draft.limit.piece_id.clone_from(&piece.limit.piece_id);
+        draft.sign(&self.satellite);
+        draft
+    }
+
+    pub(crate) async fn send(
+        &self,
+        messages: Vec<PieceUploadRequest>,
+    ) -> Result<PieceUploadResponse, Failure> {
+        self.link().send(messages).await
+    }
+
+    pub(crate) async fn upload(&self, draft: &Draft, data: &[u8]) -> Result<PieceHash, Failure> {
+        let reply = self.send(draft.messages(data, PieceHashAlgorithm::Blake3)).await?;
+        Ok(reply.done.unwrap().decode_typed().unwrap())
+    }
+
+    /// A stored piece of `size` bytes.
+    pub(crate) async fn stored(&self, size: usize) -> (Draft, Vec<u8>) {
+        let draft = self.limit(PieceAction::Put, i64::try_from(size).unwrap());
+        let data = noise(size, draft.limit.piece_id[0]);
+        self.upload(&draft, &data).await.unwrap();
+        (draft, data)
+    }
+
+    pub(crate) async fn request(
+        &self,
+        messages: Vec<PieceDownloadRequest>,
+    ) -> Result<Streaming<PieceDownloadResponse>, Failure> {
+        self.link().request(messages).await
+    }
+
+    pub(crate) async fn collect(
+        &self,
+        messages: Vec<PieceDownloadRequest>,
+    ) -> (Vec<u8>, Result<(), Failure>) {
+        self.link().collect(messages).await
+    }
+
+    pub(crate) async fn download(
+        &self,
+        piece: &Draft,
+        offset: i64,
+        length: i64,
+    ) -> Result<Vec<u8>, Failure> {
+        let draft = self.limit_for(piece, PieceAction::Get, length.max(0));
+        let (data, end) = self.collect(vec![draft.range(offset, length, Some(length))]).await;
+        end.map(|()| data)
+    }
+}
+
+/// A client's way to a node.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) pool: Pool,
+    pub(crate) node: NodeId,
+    pub(crate) address: String,
+}
+
+impl Link {
+    pub(crate) fn channel(&self) -> Channel {
+        self.pool.peer(self.node, &self.address).channel()
+    }
+
+    pub(crate) async fn send(
+        &self,
+        messages: Vec<PieceUploadRequest>,
+    ) -> Result<PieceUploadResponse, Failure> {
+        let mut client = client::piecestore(self.channel());
+        let reply = client.upload(tokio_stream::iter(messages)).await;
+        reply.map(tonic::Response::into_inner).map_err(Failure::from)
+    }
+
+    pub(crate) async fn request(
+        &self,
+        messages: Vec<PieceDownloadRequest>,
+    ) -> Result<Streaming<PieceDownloadResponse>, Failure> {
+        let mut client = client::piecestore(self.channel());
+        let reply = client.download(tokio_stream::iter(messages)).await;
+        reply.map(tonic::Response::into_inner).map_err(Failure::from)
+    }
+
+    /// Bytes received before the stream ended, and how it ended.
+    pub(crate) async fn collect(
+        &self,
+        messages: Vec<PieceDownloadRequest>,
+    ) -> (Vec<u8>, Result<(), Failure>) {
+        let mut replies = match self.request(messages).await {
+            Ok(replies) => replies,
+            Err(failure) => return (Vec::new(), Err(failure)),
+        };
+        let mut data = Vec::new();
+        loop {
+            match replies.message().await {
+                Ok(Some(message)) => data.extend(message.chunk.into_iter().flat_map(|c| c.data)),
+                Ok(None) => return (data, Ok(())),
+                Err(status) => return (data, Err(status.into())),
+            }
+        }
+    }
+}
+
+/// A client's pool with a throw-away identity.
+pub(crate) fn pool() -> Pool {
+    Pool::new(Dialer::new(&Identity::generate().unwrap()).unwrap())
+}
+
+/// A satellite's port.
+pub(crate) async fn serve(satellite: &Identity, routes: Routes) -> Running {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    listener.serve(satellite, routes).unwrap()
+}
+
+/// Waits for a condition, at most 10 seconds.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool + Send + Sync) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    assert!(waited.is_ok(), "waited in vain: {what}");
+}
+
+/// Records of a settlement log: length, message, four bytes of its hash.
+fn records(mut log: &[u8]) -> Vec<(OrderLimit, Order)> {
+    let mut records = Vec::new();
+    while let Some((length, rest)) = log.split_first_chunk::<4>() {
+        let (body, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        assert_eq!(rest[..4], blake3::hash(body).as_bytes()[..4]);
+        let record = SettlementRequest::decode(body).unwrap();
+        let (limit, order) = (record.limit.unwrap(), record.order.unwrap());
+        records.push((limit.decode_typed().unwrap(), order.decode_typed().unwrap()));
+        log = &rest[4..];
+    }
+    records
+}
+
+fn config(
+    directory: &TempDir,
+    satellite: &Identity,
+    port: &Running,
+    clock: &Arc<AtomicI64>,
+    change: impl Fn(&mut Config),
+) -> Config {
+    let trusted = Satellite { id: satellite.node_id(), address: port.address().to_string() };
+    let mut config = Config::new(directory.path(), CAPACITY, vec![trusted]);
+    let clock = Arc::clone(clock);
+    config.clock = Clock::new(move || moved(clock.load(Ordering::Relaxed)));
+    change(&mut config);
+    config
+}
+
+fn moved(seconds: i64) -> SystemTime {
+    let now = SystemTime::now();
+    let by = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { now - by } else { now + by }
+}
+
+/// An order limit and its piece key, to be spoiled and signed again.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    pub(crate) limit: OrderLimit,
+    pub(crate) key: PiecePrivateKey,
+    pub(crate) serial: Vec<u8>,
+}
+
+impl Draft {
+    /// A limit with a serial number and piece id that nobody else has.
+    pub(crate) fn new(
+        satellite: &Identity,
+        node: NodeId,
+        now: SystemTime,
+        action: PieceAction,
+        most: i64,
+    ) -> Self {
+        let key = PiecePrivateKey::from_seed(&Secret::new([9; 32])).unwrap();
+        let limit = OrderLimit {
+            serial_number: unique(16),
+            satellite_id: satellite.node_id().as_bytes().to_vec(),
+            storage_node_id: node.as_bytes().to_vec(),
+            piece_id: unique(32),
+            limit: most,
+            action: action.into(),
+            order_expiration: Some(timestamp(now + Duration::from_secs(86_400))),
+            order_creation: Some(timestamp(now)),
+            uplink_public_key: key.public().as_bytes().to_vec(),
+            ..OrderLimit::default()
+        };
+        let mut draft = Self { serial: limit.serial_number.clone(), limit, key };
+        draft.sign(satellite);
+        draft
+    }
+
+    pub(crate) fn sign(&mut self, satellite: &Identity) {
+        // A spoiled id cannot be signed; the old signature then stays, as wrong as the id.
+        let _ = self.limit.sign(satellite.signing_key());
+    }
+
+    pub(crate) fn order(&self, amount: i64) -> Order {
+        let mut order =
+            Order { serial_number: self.serial.clone(), amount, uplink_signature: Vec::new() };
+        order.sign(&self.key).unwrap();
+        order
+    }
+
+    pub(crate) fn hash(&self, data: &[u8], algorithm: PieceHashAlgorithm) -> PieceHash {
+        let mut hash = PieceHash {
+            piece_id: self.limit.piece_id.clone(),
+            hash: digest(data, algorithm),
+            signature: Vec::new(),
+            piece_size: i64::try_from(data.len()).unwrap(),
+            timestamp: self.limit.order_creation,
+            hash_algorithm: algorithm.into(),
+        };
+        let _ = hash.sign_as_uplink(&self.key);
+        hash
+    }
+
+    /// A whole upload: limit, chunks of at most 64 KiB with one order for all, hash.
+    pub(crate) fn messages(
+        &self,
+        data: &[u8],
+        algorithm: PieceHashAlgorithm,
+    ) -> Vec<PieceUploadRequest> {
+        let mut messages = vec![self.opening(algorithm)];
+        let amount = i64::try_from(data.len()).unwrap();
+        messages.push(PieceUploadRequest {
+            order: Some(self.order(amount).into()),
+            ..PieceUploadRequest::default()
+        });
+        for (index, part) in data.chunks(64 << 10).enumerate() {
+            messages.push(chunk(i64::try_from(index * (64 << 10)).unwrap(), part));
+        }
+        messages.push(done(self.hash(data, algorithm)));
+        messages
+    }
+
+    pub(crate) fn opening(&self, algorithm: PieceHashAlgorithm) -> PieceUploadRequest {
+        PieceUploadRequest {
+            limit: Some(self.limit.clone().into()),
+            hash_algorithm: algorithm.into(),
+            ..PieceUploadRequest::default()
+        }
+    }
+
+    pub(crate) fn range(
+        &self,
+        offset: i64,
+        length: i64,
+        order: Option<i64>,
+    ) -> PieceDownloadRequest {
+        PieceDownloadRequest {
+            limit: Some(self.limit.clone().into()),
+            order: order.map(|amount| self.order(amount).into()),
+            chunk: Some(piece_download_request::Chunk { offset, chunk_size: length }),
+            maximum_chunk_size: 16_384,
+        }
+    }
+
+    pub(crate) fn grant(&self, amount: i64) -> PieceDownloadRequest {
+        PieceDownloadRequest {
+            order: Some(self.order(amount).into()),
+            ..PieceDownloadRequest::default()
+        }
+    }
+}
+
+pub(crate) fn chunk(offset: i64, data: &[u8]) -> PieceUploadRequest {
+    let data = Bytes::copy_from_slice(data);
+    PieceUploadRequest {
+        chunk: Some(piece_upload_request::Chunk { offset, data }),
+        ..PieceUploadRequest::default()
+    }
+}
+
+pub(crate) fn done(hash: PieceHash) -> PieceUploadRequest {
+    PieceUploadRequest { done: Some(hash.into()), ..PieceUploadRequest::default() }
+}
+
+pub(crate) fn digest(data: &[u8], algorithm: PieceHashAlgorithm) -> Vec<u8> {
+    use sha2::Digest;
+    match algorithm {
+        PieceHashAlgorithm::Blake3 => blake3::hash(data).as_bytes().to_vec(),
+        PieceHashAlgorithm::Sha256 => sha2::Sha256::digest(data).to_vec(),
+    }
+}
+
+/// Bytes that differ at every offset and from seed to seed.
+pub(crate) fn noise(size: usize, seed: u8) -> Vec<u8> {
+    let mut data = vec![0; size];
+    blake3::Hasher::new_keyed(&[seed; 32]).finalize_xof().fill(&mut data);
+    data
+}
+
+/// Bytes that were never returned before.
+fn unique(length: usize) -> Vec<u8> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let input = [&number.to_be_bytes()[..], &time.to_be_bytes()].concat();
+    let mut bytes = blake3::hash(&input).as_bytes().to_vec();
+    bytes.truncate(length);
+    bytes
+}

@@ -1,0 +1,317 @@
+//! A network's folder: what is kept in it, and who has it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use uplink_core::erasure::Scheme;
+use uplink_rpc::tls::Identity;
+
+use crate::error::{NetworkError, Result};
+use crate::options::MAX_NODES;
+
+/// Name of the file in a network's folder that holds its ports and scheme.
+pub const NETWORK_FILE: &str = "network.toml";
+
+/// The folder of a running network. No other process has it meanwhile.
+#[derive(Debug)]
+pub(crate) struct Home {
+    path: PathBuf,
+    _lock: File,
+    _temporary: Option<TempDir>,
+}
+
+/// What is decided once and kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) scheme: Scheme,
+    pub(crate) satellite: SocketAddr,
+    pub(crate) nodes: Vec<SocketAddr>,
+}
+
+/// The text form of a [`Record`].
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    format: i64,
+    scheme: String,
+    satellite: SocketAddr,
+    nodes: Vec<SocketAddr>,
+}
+
+const FORMAT: i64 = 1;
+const HEADER: &str = "# An uplink network on this machine. Ports are chosen once: access grants hold the satellite's.\n\n";
+const SATELLITE: &str = "satellite";
+const LOCK_FILE: &str = "lock";
+/// Largest file that is read.
+const MAX_FILE_SIZE: u64 = 1 << 20;
+
+impl Home {
+    /// Takes a folder, or makes a temporary one that goes with the value.
+    pub(crate) fn open(directory: Option<&Path>) -> Result<Self> {
+        let (path, temporary) = match directory {
+            Some(path) => {
+                create_directory(path)?;
+                (fs::canonicalize(path).map_err(at(path))?, None)
+            }
+            None => {
+                let made = tempfile::Builder::new().prefix("uplink-").tempdir();
+                let made = made.map_err(at(&std::env::temp_dir()))?;
+                (made.path().to_owned(), Some(made))
+            }
+        };
+        let lock = take_lock(&path)?;
+        Ok(Self { path, _lock: lock, _temporary: temporary })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn network_file(&self) -> PathBuf {
+        self.path.join(NETWORK_FILE)
+    }
+
+    /// Deletes the network, and nothing else that may lie in its folder.
+    pub(crate) fn clear(&self) -> Result<()> {
+        let entries = fs::read_dir(&self.path).map_err(at(&self.path))?;
+        for entry in entries {
+            let entry = entry.map_err(at(&self.path))?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let name = name.to_string_lossy();
+            let node =
+                name.strip_prefix("node-").is_some_and(|number| number.parse::<u16>().is_ok());
+            if name == SATELLITE || node {
+                fs::remove_dir_all(&path).map_err(at(&path))?;
+            } else if name == NETWORK_FILE {
+                fs::remove_file(&path).map_err(at(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder of the satellite.
+    pub(crate) fn satellite(&self) -> Result<PathBuf> {
+        self.subdirectory(SATELLITE)
+    }
+
+    /// The folder of a node.
+    pub(crate) fn node(&self, index: usize) -> Result<PathBuf> {
+        self.subdirectory(&format!("node-{index:02}"))
+    }
+
+    fn subdirectory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        create_directory(&path)?;
+        Ok(path)
+    }
+
+    /// What was kept, if this folder held a network before.
+    pub(crate) fn read(&self) -> Result<Option<Record>> {
+        let path = self.network_file();
+        let mut text = String::new();
+        match File::open(&path) {
+            Ok(file) => file.take(MAX_FILE_SIZE).read_to_string(&mut text).map_err(at(&path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at(&path)(error)),
+        };
+        parse(&text, &path).map(Some)
+    }
+
+    /// Keeps a record. The file is either the old or the new one, whatever happens.
+    pub(crate) fn write(&self, record: &Record) -> Result<()> {
+        let text = Text {
+            format: FORMAT,
+            scheme: record.scheme.to_string(),
+            satellite: record.satellite,
+            nodes: record.nodes.clone(),
+        };
+        let path = self.network_file();
+        let text = toml::to_string(&text).map_err(|error| malformed(&path, error.to_string()))?;
+        let fresh = self.path.join("network.toml.new");
+        let write = || {
+            let mut file = File::create(&fresh)?;
+            file.write_all(HEADER.as_bytes())?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(at(&path))
+    }
+}
+
+/// Reads the identity in a folder; makes it first if the folder holds none.
+pub(crate) fn identity(folder: &Path, whose: &str) -> Result<Identity> {
+    create_directory(folder)?;
+    let made = || {
+        if folder.join("identity.cert").exists() {
+            return Identity::load(folder);
+        }
+        let identity = Identity::generate()?;
+        identity.save(folder)?;
+        Ok(identity)
+    };
+    made().map_err(|source| NetworkError::Identity { whose: whose.to_owned(), source })
+}
+
+/// Makes a folder for its owner alone, and those it lies in.
+pub(crate) fn create_directory(path: &Path) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
+}
+
+fn parse(text: &str, path: &Path) -> Result<Record> {
+    let damaged = |reason: String| malformed(path, reason);
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))?;
+    let found = table.get("format").and_then(toml::Value::as_integer);
+    match found {
+        Some(FORMAT) => {}
+        Some(found) if found > FORMAT => {
+            let path = path.to_owned();
+            return Err(NetworkError::NewerFormat { path, found, known: FORMAT });
+        }
+        _ => return Err(damaged("it has no valid format number".to_owned())),
+    }
+    let text: Text = table.try_into().map_err(|error| damaged(error.to_string()))?;
+    let scheme: Scheme =
+        text.scheme.parse().map_err(|error| damaged(format!("scheme: {error}")))?;
+    if text.nodes.is_empty() || text.nodes.len() > MAX_NODES {
+        return Err(damaged(format!("it lists {} storage nodes", text.nodes.len())));
+    }
+    for address in std::iter::once(&text.satellite).chain(&text.nodes) {
+        if !address.ip().is_loopback() || address.port() == 0 {
+            return Err(damaged(format!("{address} is no address with a port on this machine")));
+        }
+    }
+    Ok(Record { scheme, satellite: text.satellite, nodes: text.nodes })
+}
+
+fn malformed(path: &Path, reason: String) -> NetworkError {
+    NetworkError::Malformed { path: path.to_owned(), reason: reason.trim_end().to_owned() }
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> NetworkError {
+    |source| NetworkError::File { path: path.to_owned(), source }
+}
+
+/// Locks the folder for this process; the system lets go when the process dies.
+fn take_lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK_FILE);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&path).map_err(at(&path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let process = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+            return Err(NetworkError::InUse { path: folder.to_owned(), process });
+        }
+        Err(error) => return Err(at(&path)(error.into())),
+    }
+    let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    noted.map_err(at(&path))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &str = "network.toml";
+
+    fn text(format: i64, scheme: &str, satellite: &str, nodes: &str) -> String {
+        format!(
+            "format = {format}\nscheme = {scheme:?}\nsatellite = {satellite:?}\nnodes = {nodes}"
+        )
+    }
+
+    #[test]
+    fn record_survives_writing_and_reading() {
+        let folder = TempDir::new().unwrap();
+        let home = Home::open(Some(folder.path())).unwrap();
+        assert_eq!(home.read().unwrap(), None);
+        let record = Record {
+            scheme: "2/3/4/5-64".parse().unwrap(),
+            satellite: "127.0.0.1:7777".parse().unwrap(),
+            nodes: vec!["127.0.0.1:7778".parse().unwrap(), "127.0.0.1:7779".parse().unwrap()],
+        };
+        home.write(&record).unwrap();
+        assert_eq!(home.read().unwrap(), Some(record));
+    }
+
+    #[test]
+    fn damaged_file_names_itself_and_the_fault() {
+        let address = "127.0.0.1:7777";
+        let nodes = "[\"127.0.0.1:7778\"]";
+        assert!(parse(&text(1, "2/3/4/5-64", address, nodes), Path::new(PATH)).is_ok());
+        for (damaged, fault) in [
+            ("format = ".to_owned(), "line 1"),
+            (String::new(), "format number"),
+            (text(0, "2/3/4/5-64", address, nodes), "format number"),
+            (text(1, "9/3/4/5-64", address, nodes), "scheme"),
+            (text(1, "2/3/4/5-64", "somewhere", nodes), "satellite"),
+            (text(1, "2/3/4/5-64", "127.0.0.1:0", nodes), "127.0.0.1:0"),
+            (text(1, "2/3/4/5-64", "10.0.0.1:7777", nodes), "10.0.0.1:7777"),
+            (text(1, "2/3/4/5-64", address, "[]"), "0 storage nodes"),
+            (text(1, "2/3/4/5-64", address, nodes) + "\nport = 3", "port"),
+        ] {
+            let error = parse(&damaged, Path::new(PATH)).unwrap_err();
+            assert!(matches!(error, NetworkError::Malformed { .. }), "{error}");
+            let error = error.to_string();
+            assert!(error.starts_with(PATH) && error.contains(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn newer_format_is_refused_with_both_numbers() {
+        let error = parse("format = 2\nwonders = true", Path::new(PATH)).unwrap_err();
+        assert!(matches!(error, NetworkError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "network.toml has format 2, this program knows formats up to 1"
+        );
+    }
+
+    #[test]
+    fn folder_in_use_is_refused_with_the_process() {
+        let folder = TempDir::new().unwrap();
+        let home = Home::open(Some(folder.path())).unwrap();
+        let refused = Home::open(Some(folder.path())).unwrap_err();
+        let own = std::process::id();
+        assert!(matches!(refused, NetworkError::InUse { process: Some(id), .. } if id == own));
+        drop(home);
+        Home::open(Some(folder.path())).unwrap();
+    }
+
+    #[test]
+    fn clearing_leaves_what_is_not_the_network() {
+        let folder = TempDir::new().unwrap();
+        let home = Home::open(Some(folder.path())).unwrap();
+        fs::write(home.satellite().unwrap().join("satellite.db"), "x").unwrap();
+        fs::write(home.node(3).unwrap().join("piece"), "x").unwrap();
+        fs::write(home.network_file(), "damaged").unwrap();
+        for kept in ["node-x", "photo.jpg", "network.toml.mine"] {
+            fs::write(folder.path().join(kept), "x").unwrap();
+        }
+        home.clear().unwrap();
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["lock", "network.toml.mine", "node-x", "photo.jpg"]);
+    }
+
+    #[test]
+    fn temporary_folder_goes_with_its_owner() {
+        let home = Home::open(None).unwrap();
+        let path = home.path().to_owned();
+        assert!(path.is_dir());
+        drop(home);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,129 @@
+//! Sealing, holding and coding of one segment, without a network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use uplink_core::encryption::content::ContentCipher;
+use uplink_core::encryption::nonce::segment_start_nonce;
+use uplink_core::encryption::{EncryptionParameters, Key};
+use uplink_core::erasure::{Decoder, Encoder, Scheme};
+use uplink_core::id::SegmentPosition;
+use uplink_core::layout;
+
+use super::ring::Ring;
+use super::split::{Held, Sealer, Window};
+
+const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
+const POSITION: SegmentPosition = SegmentPosition { part: 0, index: 3 };
+
+fn plain(size: usize) -> Vec<u8> {
+    (0..size).map(|i| (i * 131 + (i >> 8) * 17) as u8).collect()
+}
+
+fn key() -> Key {
+    Key::new([42; 32])
+}
+
+/// Seals in parts of the sizes given, over and over.
+fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<Held> {
+    let held = Arc::new(Held::default());
+    let mut sealer = Sealer::new(PARAMETERS, &key(), POSITION, scheme, &held).unwrap();
+    let (mut rest, mut parts) = (plain, parts.iter().cycle());
+    while !rest.is_empty() {
+        let (part, further) = rest.split_at((*parts.next().unwrap()).min(rest.len()));
+        sealer.write(part).unwrap();
+        rest = further;
+    }
+    let (plain_size, encrypted_size) = sealer.finish().unwrap();
+    assert_eq!(plain_size, plain.len() as u64);
+    assert_eq!(encrypted_size, layout::encrypted_size(plain_size, PARAMETERS.block_size).unwrap());
+    held
+}
+
+fn stripes(held: &Held) -> Vec<u8> {
+    let mut stripes = Vec::new();
+    for number in 0.. {
+        match held.window(number) {
+            Window::Stripes(window) => stripes.extend_from_slice(&window),
+            Window::Beyond => break,
+            Window::NotYet => panic!("the segment is complete"),
+        }
+    }
+    stripes
+}
+
+fn piece(held: &Held, scheme: &Scheme, number: u16) -> Vec<u8> {
+    let stripes = stripes(held);
+    let mut piece = vec![0; stripes.len() / usize::from(scheme.required())];
+    Encoder::new(scheme).encode_piece(&stripes, number, &mut piece).unwrap();
+    piece
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_k_pieces_of_a_sealed_segment_open_to_its_plain_bytes(
+        size in 0_usize..400_000, parts in prop::collection::vec(1_usize..70_000, 1..4), first in 0_u16..7,
+    ) {
+        let scheme: Scheme = "4/6/8/10-256".parse().unwrap();
+        let (plain, held) = (plain(size), seal(&plain(size), &parts, &scheme));
+        let encrypted = layout::encrypted_size(size as u64, PARAMETERS.block_size).unwrap();
+        let numbers: Vec<u16> = (first..first + 4).collect();
+        let pieces: Vec<_> = numbers.iter().map(|number| piece(&held, &scheme, *number)).collect();
+        prop_assert_eq!(pieces[0].len() as u64, layout::piece_size(encrypted, &scheme).unwrap());
+
+        let mut decoded = vec![0; pieces[0].len() * 4];
+        Decoder::new(&scheme, &numbers).unwrap().decode(&pieces, &mut decoded).unwrap();
+        let cipher = ContentCipher::new(PARAMETERS.suite, &key()).unwrap();
+        let block = PARAMETERS.block_size as usize;
+        let mut opened = vec![0; encrypted as usize / block * cipher.plain_block_size(block).unwrap()];
+        let start = segment_start_nonce(POSITION);
+        cipher.open_blocks(&start, 0, block, &decoded[..encrypted as usize], &mut opened).unwrap();
+        prop_assert_eq!(&opened[..size], &plain[..]);
+    }
+}
+
+async fn read(ring: &Arc<Ring>, number: u16) -> Vec<u8> {
+    let (mut reader, mut piece) = (ring.reader(number), Vec::new());
+    while let Some(shares) = reader.next().await.unwrap() {
+        piece.extend_from_slice(&shares);
+    }
+    piece
+}
+
+#[tokio::test]
+async fn transfers_in_step_and_replacements_that_start_later_read_the_same_piece() {
+    let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
+    let held = seal(&plain(2_000_000), &[50_000], &scheme);
+    let ring = Ring::new(Arc::clone(&held), scheme, 3);
+    let (a, b, c) = tokio::join!(read(&ring, 0), read(&ring, 3), read(&ring, 4));
+    for (number, read) in [(0, a), (3, b), (4, c), (1, read(&ring, 1).await)] {
+        assert!(read == piece(&held, &scheme, number), "piece {number}");
+    }
+}
+
+#[tokio::test]
+async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
+    let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
+    let held = seal(&plain(4_000_000), &[50_000], &scheme);
+    let ring = Ring::new(Arc::clone(&held), scheme, 3);
+    // Three are needed and one of them stands still: the other two get only what the ring holds.
+    let stalled = ring.reader(2);
+    let (mut first, mut second) = (ring.reader(0), ring.reader(1));
+    let mut taken = 0;
+    while let Ok(shares) = tokio::time::timeout(Duration::from_millis(300), first.next()).await {
+        assert!(shares.unwrap().is_some(), "the segment is longer than the ring");
+        second.next().await.unwrap();
+        taken += 1;
+    }
+    assert_eq!(taken, 4);
+    // Two others reach the number needed: nobody waits for the one that stands still.
+    let rest = |mut reader: super::ring::Reader| async move {
+        while reader.next().await.unwrap().is_some() {}
+    };
+    let whole = async { tokio::join!(rest(first), rest(second), read(&ring, 3), read(&ring, 4)) };
+    tokio::time::timeout(Duration::from_secs(30), whole).await.expect("the ring goes on");
+    drop(stalled);
+}

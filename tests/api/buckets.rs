@@ -1,0 +1,112 @@
+//! Buckets, and what goes wrong with names, keys and grants.
+
+use uplink::{Access, Config, DownloadOptions, ErrorKind, ListItem, ListOptions, Project};
+
+use super::world::{BUCKET, World, access, bytes};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buckets_are_created_listed_in_order_and_deleted_when_empty() {
+    let world = World::start().await;
+    let project = &world.project;
+    for name in ["zebra", "alpha", "mid.dle"] {
+        let created = project.create_bucket(name).await.expect("created");
+        assert!(created.created.is_some());
+        assert_eq!(project.stat_bucket(name).await.expect("there"), created);
+        assert_eq!(project.ensure_bucket(name).await.expect("there"), created);
+    }
+    assert_eq!(names(project, "").await, ["alpha", BUCKET, "mid.dle", "zebra"]);
+    assert_eq!(names(project, "bucket").await, ["mid.dle", "zebra"]);
+    let twice = project.create_bucket("zebra").await.unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::BucketAlreadyExists);
+    project.delete_bucket("zebra").await.expect("deleted");
+    assert_eq!(project.stat_bucket("zebra").await.unwrap_err().kind(), ErrorKind::BucketNotFound);
+
+    world.put("key", b"bytes").await;
+    let full = project.delete_bucket(BUCKET).await.unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::BucketNotEmpty);
+    project.delete_bucket_with_objects(BUCKET).await.expect("deleted");
+    assert_eq!(names(project, "").await, ["alpha", "mid.dle"]);
+}
+
+async fn names(project: &Project, cursor: &str) -> Vec<String> {
+    let (mut list, mut names) = (project.list_buckets(cursor), Vec::new());
+    while let Some(bucket) = list.next().await.expect("listed") {
+        names.push(bucket.name);
+    }
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_names_are_refused_with_their_kind() {
+    let world = World::start().await;
+    for name in ["", "ab", "Upper", "under_score", "-dash", "192.168.1.1", &"x".repeat(64)] {
+        let error = world.project.create_bucket(name).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BucketNameInvalid, "{name}: {error}");
+    }
+    let empty = world.try_put("", b"bytes").await.unwrap_err();
+    assert_eq!(empty.kind(), ErrorKind::ObjectKeyInvalid);
+    let missing = world.get("no such key").await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::ObjectNotFound, "{missing}");
+    let options = DownloadOptions::new();
+    let missing = world.project.download_object("no-such-bucket", "key", options).await;
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::BucketNotFound);
+    let options = uplink::UploadOptions::new();
+    let mut upload = world.project.upload_object("no-such-bucket", "key", options).unwrap();
+    let written = upload.write(b"bytes").await;
+    let missing = match written {
+        Ok(()) => upload.commit().await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(missing.kind(), ErrorKind::BucketNotFound, "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_passphrase_is_recognised_and_never_looks_like_an_empty_bucket() {
+    let world = World::start().await;
+    world.put("secret/name", &bytes(1, 5000)).await;
+    let wrong = access(&world.network, &world.api_key, "another").await;
+    let project = Project::open(&wrong).unwrap();
+    let error = project.stat_object(BUCKET, "secret/name").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decryption);
+    assert!(error.to_string().contains("passphrase"), "{error}");
+    let error =
+        project.download_object(BUCKET, "secret/name", DownloadOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decryption);
+    let mut list = project.list_objects(BUCKET, ListOptions::new()).unwrap();
+    assert!(matches!(list.next().await.unwrap(), Some(ListItem::Undecryptable(_))));
+    assert_eq!(list.next().await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unreachable_and_wrong_satellites_are_told_apart() {
+    let world = World::start().await;
+    let url = world.network.satellite_url();
+    let (_, address) = url.split_once('@').expect("id and address");
+    let other = world.network.nodes()[0].id();
+    let config = Config::new();
+    let elsewhere = format!("{other}@{address}");
+    let wrong = Access::request_with_passphrase(&elsewhere, &world.api_key, "x", &config);
+    let error = wrong.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongNode, "{error}");
+    assert!(error.to_string().contains(&other.to_string()), "{error}");
+
+    world.network.kill_satellite().await.expect("stopped");
+    let project = Project::open(&world.access).unwrap();
+    let error = project.stat_bucket(BUCKET).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network, "{error}");
+    assert!(error.is_retryable());
+    assert!(error.to_string().contains(address), "{error}");
+
+    world.network.start_satellite().await.expect("started");
+    project.stat_bucket(BUCKET).await.expect("the same project goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_api_key_is_denied() {
+    let world = World::start().await;
+    let other = World::start().await;
+    let satellite = world.network.satellite_url();
+    let config = Config::new();
+    let access = Access::request_with_passphrase(&satellite, &other.api_key, "x", &config).await;
+    assert_eq!(access.unwrap_err().kind(), ErrorKind::PermissionDenied);
+}

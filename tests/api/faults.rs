@@ -1,0 +1,99 @@
+//! Nodes and satellite that fail while objects are written and read.
+
+use std::time::Duration;
+
+use uplink::{Config, ErrorKind, UploadOptions};
+use uplink_testnet::Options;
+
+use super::world::{BUCKET, SMALL_SEGMENT, World, bytes};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upload_succeeds_while_as_many_nodes_die_as_the_scheme_can_spare() {
+    let world = World::start().await;
+    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    upload.write(&bytes(1, SMALL_SEGMENT / 2)).await.expect("written");
+    for node in [1, 6] {
+        world.network.nodes()[node].kill().await.expect("killed");
+    }
+    let rest = bytes(1, 2 * SMALL_SEGMENT);
+    upload.write(&rest[SMALL_SEGMENT as usize / 2..]).await.expect("written");
+    let uploaded = upload.commit().await.expect("eight of ten nodes are left");
+    assert!(uploaded.placement.iter().all(|segment| segment.holders.len() == 8));
+    assert!(world.get("key").await.expect("read") == rest);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_of_dead_nodes_go_to_others_that_are_online() {
+    // Fourteen nodes are online and ten are offered: four replacements exist.
+    let config = Config::new().segment_size(SMALL_SEGMENT);
+    let world = World::start_with(Options::new().nodes(14), &config).await;
+    for node in [0, 3, 5, 9] {
+        world.network.nodes()[node].kill().await.expect("killed");
+    }
+    for round in 0..8 {
+        let plain = bytes(round, 100_000);
+        let uploaded = world.put("key", &plain).await;
+        assert!(uploaded.placement[0].holders.len() >= 8);
+        assert!(world.get("key").await.expect("read") == plain);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_few_nodes_for_an_upload_name_have_and_need() {
+    let world = World::start().await;
+    for node in [0, 1, 2] {
+        world.network.nodes()[node].kill().await.expect("killed");
+    }
+    let error = world.try_put("key", &bytes(1, 50_000)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotEnoughNodes, "{error}");
+    assert!(error.to_string().contains("need 8"), "{error}");
+    assert_eq!(world.get("key").await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn download_goes_on_when_holders_die_in_the_middle() {
+    let config = Config::new();
+    let world = World::start_with(Options::new(), &config).await;
+    let plain = bytes(1, 24 << 20);
+    world.put("key", &plain).await;
+    let download =
+        world.project.download_object(BUCKET, "key", uplink::DownloadOptions::new()).await;
+    let mut download = download.expect("opened");
+    let mut read = download.next().await.expect("read").expect("bytes").to_vec();
+    for node in [0, 2, 4, 6] {
+        world.network.nodes()[node].kill().await.expect("killed");
+    }
+    read.extend(download.read_to_vec().await.expect("six nodes are left"));
+    assert!(read == plain);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn satellite_that_dies_during_an_upload_ends_it_and_nothing_is_visible() {
+    let world = World::start().await;
+    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    upload.write(&bytes(1, SMALL_SEGMENT / 2)).await.expect("written");
+    world.network.kill_satellite().await.expect("killed");
+    let error = upload.commit().await.expect_err("nobody commits it");
+    assert!(
+        matches!(error.kind(), ErrorKind::Network | ErrorKind::CommitUnknown),
+        "{:?} {error}",
+        error.kind()
+    );
+    world.network.start_satellite().await.expect("started");
+    assert_eq!(world.get("key").await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_node_is_given_up_after_the_progress_deadline() {
+    let config = Config::new().progress_deadline(Duration::from_secs(2));
+    let world = World::start_with(Options::new(), &config).await;
+    let plain = bytes(1, 400_000);
+    world.put("key", &plain).await;
+    // A port that accepts and never answers stands where a node was.
+    let node = &world.network.nodes()[4];
+    let address = node.address();
+    node.stop().await.expect("stopped");
+    let silent = tokio::net::TcpListener::bind(address).await.expect("its port");
+    assert!(world.get("key").await.expect("read without it") == plain);
+    drop(silent);
+}

@@ -1,0 +1,161 @@
+//! The handles as Rust programs use them: traits, drop, streaming.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use uplink::{
+    Access, Config, Download, DownloadOptions, ErrorKind, ListItem, ListOptions, ObjectList,
+    Project, Upload, UploadOptions,
+};
+use uplink_testnet::Options;
+
+use super::world::{BUCKET, SMALL_SEGMENT, World, bytes};
+
+#[test]
+fn handles_can_be_sent_between_threads() {
+    fn sendable<T: Send>() {}
+    sendable::<Access>();
+    sendable::<Project>();
+    sendable::<Upload>();
+    sendable::<Download>();
+    sendable::<ObjectList>();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_are_written_and_read_through_the_traits_of_tokio() {
+    let world = World::start().await;
+    let plain = bytes(7, SMALL_SEGMENT + 100_000);
+    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    upload.write_all(&plain).await.expect("written");
+    upload.shutdown().await.expect("shut down");
+    let hidden = world.get("key").await.unwrap_err();
+    assert_eq!(hidden.kind(), ErrorKind::ObjectNotFound, "shutting down does not commit");
+    upload.commit().await.expect("committed");
+
+    let download = world.project.download_object(BUCKET, "key", DownloadOptions::new()).await;
+    let mut download = download.expect("opened");
+    let mut read = Vec::new();
+    download.read_to_end(&mut read).await.expect("read");
+    assert!(read == plain);
+    for place in [0, 1, SMALL_SEGMENT - 1, SMALL_SEGMENT + 1, 5000] {
+        let at = download.seek(std::io::SeekFrom::Start(place)).await.expect("sought");
+        assert_eq!(at, place);
+        let mut part = vec![0; 9000];
+        download.read_exact(&mut part).await.expect("read");
+        assert!(part == plain[place as usize..place as usize + 9000], "after seeking to {place}");
+    }
+
+    let download = world.project.download_object(BUCKET, "key", DownloadOptions::new().last(10));
+    let parts: Vec<_> = download.await.expect("opened").collect().await;
+    let last: Vec<u8> = parts.into_iter().flat_map(|part| part.expect("read")).collect();
+    assert_eq!(last, plain[plain.len() - 10..]);
+    let error = world.get_with("key", DownloadOptions::new().from(u64::MAX / 4)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RangeInvalid, "{error}");
+    let end = DownloadOptions::new().from(plain.len() as u64);
+    assert!(world.get_with("key", end).await.expect("the end is no error").is_empty());
+    let all = DownloadOptions::new().last(u64::from(u32::MAX));
+    assert!(world.get_with("key", all).await.expect("a long suffix is the object") == plain);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upload_that_is_dropped_or_aborted_leaves_nothing_visible() {
+    let world = World::start().await;
+    for (key, write) in [("inline", 100), ("remote", 300_000), ("segments", 2_500_000)] {
+        let mut upload = world.project.upload_object(BUCKET, key, UploadOptions::new()).unwrap();
+        upload.write(&bytes(1, write)).await.expect("written");
+        drop(upload);
+        let mut upload = world.project.upload_object(BUCKET, key, UploadOptions::new()).unwrap();
+        upload.write(&bytes(1, write)).await.expect("written");
+        upload.abort().await.expect("aborted");
+        assert_eq!(world.get(key).await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
+    }
+    let mut list = world.project.list_objects(BUCKET, ListOptions::new()).unwrap();
+    assert_eq!(list.next().await.unwrap(), None);
+    world.put("after", b"the project still works").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_of_the_first_segment_are_stored_before_the_input_ends() {
+    let world = World::start().await;
+    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    upload.write(&bytes(1, SMALL_SEGMENT)).await.expect("written");
+    let stored = async {
+        loop {
+            let mut pieces = 0;
+            for node in world.network.nodes() {
+                pieces += node.usage().await.expect("running").pieces;
+            }
+            if pieces >= 8 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), stored).await.expect("eight pieces are stored");
+    upload.write(b"more").await.expect("written");
+    assert_eq!(upload.commit().await.expect("committed").object.size, SMALL_SEGMENT + 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_bytes_of_a_full_segment_come_before_a_tenth_of_it_was_read() {
+    const SIZE: u64 = 64 << 20;
+    let world = World::start_with(Options::new(), &Config::new()).await;
+    world.put("key", &bytes(1, SIZE)).await;
+    let download = world.project.download_object(BUCKET, "key", DownloadOptions::new()).await;
+    let mut download = download.expect("opened");
+    let first = download.next().await.expect("read").expect("bytes");
+    let mut served = 0;
+    for node in world.network.nodes() {
+        served += node.served().await;
+    }
+    assert!(!first.is_empty() && served < SIZE / 10, "{served} bytes were read");
+    let rest = download.read_to_vec().await.expect("read");
+    assert!([&first[..], &rest].concat() == bytes(1, SIZE));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overwriting_replaces_the_whole_object_and_deleting_removes_it() {
+    let world = World::start().await;
+    world.put("key", &bytes(1, 400_000)).await;
+    world.put("key", &bytes(2, 10)).await;
+    assert_eq!(world.get("key").await.unwrap(), bytes(2, 10));
+    world.put("key", &bytes(3, 200_000)).await;
+    assert!(world.get("key").await.unwrap() == bytes(3, 200_000));
+    assert!(world.project.delete_object(BUCKET, "key").await.expect("deleted"));
+    assert!(!world.project.delete_object(BUCKET, "key").await.expect("nothing to delete"));
+    assert_eq!(world.get("key").await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sealed_objects_are_readable_where_a_seal_is_required() {
+    let config = Config::new().segment_size(SMALL_SEGMENT).require_seal(true);
+    let world = World::start_with(Options::new(), &config).await;
+    let plain = bytes(4, 3 * SMALL_SEGMENT + 10);
+    world.put("key", &plain).await;
+    assert!(world.get("key").await.expect("whole") == plain);
+    let part = world.get_range("key", SMALL_SEGMENT - 5..2 * SMALL_SEGMENT + 5).await;
+    let (start, end) = (SMALL_SEGMENT as usize - 5, 2 * SMALL_SEGMENT as usize + 5);
+    assert!(part.expect("a range") == plain[start..end]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_any_bytes_round_trip() {
+    let world = World::start().await;
+    let keys: [&[u8]; 5] = [b"\0", b"\xff\xfe/\x80", b"a//b/", b"/", &[b'k'; 1000]];
+    for key in keys {
+        let mut upload = world.project.upload_object(BUCKET, key, UploadOptions::new()).unwrap();
+        upload.write(key).await.unwrap();
+        upload.commit().await.expect("committed");
+    }
+    let mut seen = 0;
+    let mut list = world.project.list_objects(BUCKET, ListOptions::new().recursive(true)).unwrap();
+    while let Some(item) = list.next().await.unwrap() {
+        let ListItem::Object(object) = item else { panic!("an object") };
+        assert!(keys.contains(&object.key.as_slice()));
+        let download = world.project.download_object(BUCKET, &object.key, DownloadOptions::new());
+        assert_eq!(download.await.unwrap().read_to_vec().await.unwrap(), object.key);
+        seen += 1;
+    }
+    assert_eq!(seen, keys.len());
+}

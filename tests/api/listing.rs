@@ -1,0 +1,104 @@
+//! Listings: prefixes, cursors, pages, metadata.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use uplink::{ErrorKind, ListItem, ListOptions, UploadOptions};
+
+use super::world::{BUCKET, World, bytes};
+
+async fn list(world: &World, options: ListOptions) -> BTreeSet<String> {
+    let mut list = world.project.list_objects(BUCKET, options).expect("a listing");
+    let mut names = BTreeSet::new();
+    while let Some(item) = list.next().await.expect("listed") {
+        let name = match item {
+            ListItem::Object(object) => object.key_text().into_owned(),
+            ListItem::Prefix(prefix) => String::from_utf8(prefix).expect("text"),
+            other => panic!("{other:?}"),
+        };
+        assert!(names.insert(name), "an item is listed twice");
+    }
+    names
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prefixes_collapse_unless_the_listing_is_recursive() {
+    let world = World::start().await;
+    let keys = ["top", "a/1", "a/2", "a/b/3", "a//4", "/lead", "trail/"];
+    for key in keys {
+        world.put(key, key.as_bytes()).await;
+    }
+    assert_eq!(list(&world, ListOptions::new()).await, set(&["top", "a/", "/", "trail/"]));
+    assert_eq!(list(&world, ListOptions::new().recursive(true)).await, set(&keys));
+    let below = ListOptions::new().prefix("a/");
+    assert_eq!(list(&world, below.clone()).await, set(&["a/1", "a/2", "a/b/", "a//"]));
+    let all_below = set(&["a/1", "a/2", "a/b/3", "a//4"]);
+    assert_eq!(list(&world, below.recursive(true)).await, all_below);
+    assert_eq!(list(&world, ListOptions::new().prefix("none/")).await, set(&[]));
+    for key in keys {
+        assert_eq!(world.get(key).await.expect("read"), key.as_bytes(), "{key}");
+    }
+    let error = world.project.list_objects(BUCKET, ListOptions::new().prefix("a")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ObjectKeyInvalid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listing_goes_on_after_its_cursor() {
+    let world = World::start().await;
+    for key in ["x/1", "x/2", "x/3", "x/4"] {
+        world.put(key, b"").await;
+    }
+    let all = list(&world, ListOptions::new().prefix("x/")).await;
+    let mut listing = world.project.list_objects(BUCKET, ListOptions::new().prefix("x/")).unwrap();
+    let Some(ListItem::Object(first)) = listing.next().await.unwrap() else { panic!("an object") };
+    let name = first.key_text().trim_start_matches("x/").to_owned();
+    let rest = list(&world, ListOptions::new().prefix("x/").cursor(name)).await;
+    assert_eq!(rest.len(), 3);
+    assert_eq!(rest, &all - &BTreeSet::from([first.key_text().into_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_a_page_of_objects_is_listed_completely() {
+    const COUNT: usize = 1100;
+    let world = World::start().await;
+    let keys: BTreeSet<String> = (0..COUNT).map(|number| format!("object {number}")).collect();
+    for chunk in keys.iter().collect::<Vec<_>>().chunks(50) {
+        let puts = chunk.iter().map(|key| world.put(key, b"x"));
+        futures_util::future::join_all(puts).await;
+    }
+    assert_eq!(list(&world, ListOptions::new()).await, keys);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn custom_metadata_size_and_expiry_come_back_from_stat_and_listing() {
+    let world = World::start().await;
+    let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    let custom = BTreeMap::from([
+        ("content-type".to_owned(), "image/jpeg".to_owned()),
+        ("größe".to_owned(), "XL".to_owned()),
+    ]);
+    let options = UploadOptions::new().expires(expires);
+    let mut upload = world.project.upload_object(BUCKET, "cat.jpg", options).unwrap();
+    upload.write(&bytes(1, 20_000)).await.unwrap();
+    upload.set_metadata(custom.clone()).unwrap();
+    let committed = upload.commit().await.expect("committed").object;
+
+    let object = world.project.stat_object(BUCKET, "cat.jpg").await.expect("there");
+    assert_eq!(object, committed);
+    assert_eq!((object.size, object.expires), (20_000, Some(expires)));
+    assert_eq!(object.custom, custom);
+    let mut listing = world.project.list_objects(BUCKET, ListOptions::new().custom(true)).unwrap();
+    let Some(ListItem::Object(listed)) = listing.next().await.unwrap() else { panic!("an object") };
+    assert_eq!((listed.custom, listed.size), (custom, 20_000));
+
+    let mut upload = world.project.upload_object(BUCKET, "x", UploadOptions::new()).unwrap();
+    let bad = BTreeMap::from([(String::new(), "value".to_owned())]);
+    assert_eq!(upload.set_metadata(bad).unwrap_err().kind(), ErrorKind::ObjectKeyInvalid);
+    let past = UploadOptions::new().expires(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+    let upload = world.project.upload_object(BUCKET, "old", past).unwrap();
+    upload.commit().await.expect_err("an expiry in the past is refused");
+}

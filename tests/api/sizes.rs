@@ -1,0 +1,143 @@
+//! Objects of every size that matters come back equal, whole and in ranges, with holders missing.
+
+use std::collections::BTreeSet;
+
+use uplink::{Config, ErrorKind};
+use uplink_testnet::Options;
+
+use super::world::{SMALL_SEGMENT, World, bytes};
+
+const INLINE_LIMIT: u64 = 4096;
+const STRIPE: u64 = 4 * 256;
+/// Plain bytes of an encryption block, and how many of them padding leaves in the last one.
+const BLOCK: u64 = 7408;
+const LAST_IN_BLOCK: u64 = 7404;
+
+/// Around every limit of the formats.
+fn sizes() -> Vec<u64> {
+    let around = |size: u64| [size - 1, size, size + 1];
+    let limits = [
+        INLINE_LIMIT,
+        7 * STRIPE,
+        BLOCK,
+        LAST_IN_BLOCK,
+        2 * BLOCK,
+        29 * BLOCK,
+        SMALL_SEGMENT,
+        SMALL_SEGMENT + INLINE_LIMIT,
+        2 * SMALL_SEGMENT,
+    ];
+    let mut sizes = vec![0, 1, 3 * SMALL_SEGMENT, 3 * SMALL_SEGMENT + 77];
+    sizes.extend(limits.into_iter().flat_map(around));
+    sizes
+}
+
+/// Places in an object where something begins or ends.
+fn edges(size: u64) -> Vec<u64> {
+    let units = [1, STRIPE, BLOCK, INLINE_LIMIT, SMALL_SEGMENT, 2 * SMALL_SEGMENT];
+    let around = units.into_iter().flat_map(|unit| [unit - 1, unit, unit + 1]);
+    let from_end = [size, size.saturating_sub(1), size / 2];
+    let edges: BTreeSet<u64> = around.chain(from_end).filter(|edge| *edge <= size).collect();
+    edges.into_iter().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_size_reads_back_whole_and_in_ranges_with_any_tolerable_number_of_nodes_stopped() {
+    let world = World::start().await;
+    for size in sizes() {
+        let uploaded = world.put(&size.to_string(), &bytes(size as u8, size)).await;
+        assert_eq!(uploaded.object.size, size);
+    }
+    // Four of ten pieces are needed and at least eight are held: any four nodes may go.
+    for stopped in 0..=4 {
+        if stopped > 0 {
+            world.network.nodes()[2 * stopped - 1].kill().await.expect("stopped");
+        }
+        for size in sizes() {
+            let whole = world.get(&size.to_string()).await;
+            let whole = whole.unwrap_or_else(|error| panic!("{size}, {stopped} stopped: {error}"));
+            assert!(whole == bytes(size as u8, size), "{size} bytes with {stopped} nodes stopped");
+        }
+        if stopped == 0 || stopped == 4 {
+            ranges(&world).await;
+        }
+    }
+}
+
+async fn ranges(world: &World) {
+    for size in [1, INLINE_LIMIT + 1, 2 * BLOCK + 1, 2 * SMALL_SEGMENT + 1] {
+        let whole = bytes(size as u8, size);
+        let edges = edges(size);
+        for (place, start) in edges.iter().enumerate() {
+            // The next edges and the last one: every pair would only take longer.
+            let ends = edges.iter().skip(place).take(3).chain(edges.last());
+            for end in ends {
+                let read = world.get_range(&size.to_string(), *start..*end).await;
+                let read = read.unwrap_or_else(|error| panic!("{start}..{end} of {size}: {error}"));
+                let wanted = &whole[*start as usize..*end as usize];
+                assert!(read == wanted, "{start}..{end} of {size} bytes");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exactly_as_many_holders_as_needed_suffice_and_one_fewer_names_both_numbers() {
+    let world = World::start().await;
+    let plain = bytes(5, 300_000);
+    let uploaded = world.put("key", &plain).await;
+    assert!(uploaded.placement[0].holders.len() >= 8);
+    world.stop_holders(&uploaded, 4).await;
+    assert!(world.get("key").await.expect("four are enough") == plain);
+    world.stop_holders(&uploaded, 3).await;
+    let error = world.get("key").await.expect_err("three are too few");
+    assert_eq!(error.kind(), ErrorKind::NotEnoughNodes);
+    assert!(error.to_string().contains("found 3, need 4"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_size_segments_read_back_equal() {
+    let world = World::start_with(Options::new(), &Config::new()).await;
+    let size = (128 << 20) + 5000;
+    let uploaded = world.put("three segments", &bytes(3, size)).await;
+    let sizes: Vec<u64> = uploaded.placement.iter().map(|segment| segment.size).collect();
+    assert_eq!(sizes, [64 << 20, 64 << 20, 5000]);
+    world.network.nodes()[3].kill().await.expect("stopped");
+    assert!(world.get("three segments").await.expect("read") == bytes(3, size));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: a gigabyte"]
+async fn a_gigabyte_reads_back_equal_and_is_never_held_whole() {
+    use uplink::{DownloadOptions, UploadOptions};
+
+    const PARTS: u64 = 1024;
+    let world = World::start_with(Options::new(), &Config::new()).await;
+    let part = bytes(9, 1 << 20);
+    let mut upload =
+        world.project.upload_object("bucket", "gigabyte", UploadOptions::new()).unwrap();
+    for number in 0..PARTS {
+        let mut part = part.clone();
+        part[..8].copy_from_slice(&number.to_be_bytes());
+        upload.write(&part).await.expect("written");
+    }
+    assert_eq!(upload.commit().await.expect("committed").object.size, PARTS << 20);
+    for node in [0, 4, 8] {
+        world.network.nodes()[node].kill().await.expect("stopped");
+    }
+    let download =
+        world.project.download_object("bucket", "gigabyte", DownloadOptions::new()).await;
+    let mut download = download.expect("opened");
+    let (mut offset, mut wanted) = (0_u64, part.clone());
+    while let Some(read) = download.next().await.expect("read") {
+        for byte in &read {
+            let place = (offset % (1 << 20)) as usize;
+            if place == 0 {
+                wanted[..8].copy_from_slice(&(offset >> 20).to_be_bytes());
+            }
+            assert_eq!(*byte, wanted[place], "byte {offset}");
+            offset += 1;
+        }
+    }
+    assert_eq!(offset, PARTS << 20);
+}

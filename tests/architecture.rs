@@ -1,0 +1,160 @@
+//! The rules of the source tree that no compiler knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Who may depend on whom, apart from tests. Arrows of `docs/ARCHITECTURE.md`.
+const EDGES: [(&str, &[&str]); 8] = [
+    ("uplink-core", &[]),
+    ("uplink-rpc", &["uplink-core"]),
+    ("uplink", &["uplink-core", "uplink-rpc"]),
+    ("uplink-satellite", &["uplink-core", "uplink-rpc"]),
+    ("uplink-storagenode", &["uplink-core", "uplink-rpc"]),
+    ("uplink-testnet", &["uplink-core", "uplink-rpc", "uplink-satellite", "uplink-storagenode"]),
+    ("uplink-cli", &["uplink", "uplink-core", "uplink-testnet"]),
+    ("xtask", &[]),
+];
+
+/// Packages that must not be in the client.
+const BANNED: [&str; 5] = ["native-tls", "openssl", "openssl-sys", "ring", "rusqlite"];
+
+/// Packages of the client with its default features, at most.
+const CLIENT_PACKAGES: usize = 160;
+
+/// Lines of a source file, at most.
+const FILE_LINES: usize = 800;
+
+#[test]
+fn packages_depend_only_along_the_arrows_of_the_picture() {
+    let metadata = metadata(&["--no-deps"]);
+    let allowed = BTreeMap::from(EDGES);
+    let packages = metadata["packages"].as_array().expect("packages");
+    let names: BTreeSet<&str> = packages.iter().map(|package| text(&package["name"])).collect();
+    assert_eq!(names, allowed.keys().copied().collect(), "the picture and the workspace differ");
+    for package in packages {
+        let name = text(&package["name"]);
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let other = text(&dependency["name"]);
+            let in_tests = dependency["kind"] == "dev";
+            // A server or the testnet that used the client in tests would build it twice.
+            let below_client = ["uplink-satellite", "uplink-storagenode", "uplink-testnet"];
+            let twice = in_tests && other == "uplink" && below_client.contains(&name);
+            let along = !names.contains(other) || allowed[name].contains(&other);
+            assert!((along || in_tests) && !twice, "{name} may not depend on {other}");
+        }
+    }
+}
+
+#[test]
+fn default_client_is_small_and_free_of_banned_packages() {
+    let packages = client_packages();
+    println!("{} packages under the default client", packages.len());
+    assert!(packages.len() < CLIENT_PACKAGES, "{} packages: {packages:?}", packages.len());
+    for banned in BANNED {
+        assert!(!packages.contains(banned), "{banned} is in the client");
+    }
+}
+
+/// Names of all packages that the library `uplink` is built of, itself included.
+fn client_packages() -> BTreeSet<String> {
+    let output = cargo(&["tree", "--package", "uplink", "--edges", "normal", "--prefix", "none"]);
+    let names = output.lines().filter_map(|line| line.split(' ').next());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_shared_dependency_says_why_it_is_there() {
+    let manifest = read(&root().join("Cargo.toml"));
+    let section = manifest.split("[workspace.dependencies]").nth(1).expect("the section");
+    let section = section.split("\n[").next().expect("its end");
+    let (runtime, development) = section.split_once("# development only").expect("two groups");
+    assert!(development.lines().count() > 1);
+    for line in runtime.lines().filter(|line| line.contains('=') && !line.starts_with('#')) {
+        assert!(line.contains(" # "), "no reason given: {line}");
+    }
+}
+
+#[test]
+fn source_files_are_short_and_free_of_unsafe_and_unfinished_marks() {
+    let mut seen = 0;
+    for file in source_files() {
+        let source = read(&file);
+        let lines = source.lines().count();
+        assert!(lines <= FILE_LINES, "{} has {lines} lines", file.display());
+        for word in ["unsafe {", "unsafe fn", "todo!(", "unimplemented!("] {
+            // This file names them.
+            let here = file.ends_with("tests/architecture.rs");
+            assert!(here || !source.contains(word), "{} contains {word:?}", file.display());
+        }
+        seen += 1;
+    }
+    assert!(seen > 100, "only {seen} source files were found");
+}
+
+/// All Rust files of the project that people wrote.
+fn source_files() -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![root()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() {
+                let skipped = name.starts_with('.') || ["target", "gen"].contains(&name);
+                folders.extend((!skipped).then_some(path));
+            } else if name.ends_with(".rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+/// Every group of every vector file is run by some test, or named there with the reason why not.
+#[test]
+fn every_vector_group_is_claimed_by_a_test() {
+    let tests: String = source_files()
+        .iter()
+        .filter(|file| file.components().any(|part| part.as_os_str() == "tests"))
+        .map(|file| read(file))
+        .collect();
+    for name in ["access", "erasure", "transport", "rpc-transcripts"] {
+        let path = root().join(format!("tests/vectors/{name}.json"));
+        let vectors: Value = serde_json::from_str(&read(&path)).expect("JSON");
+        for group in vectors.as_object().expect("groups").keys() {
+            let about = ["about", "_readme"].contains(&group.as_str());
+            assert!(about || tests.contains(group.as_str()), "nobody runs {name}.json: {group}");
+        }
+    }
+}
+
+fn metadata(arguments: &[&str]) -> Value {
+    let mut all = vec!["metadata", "--format-version", "1"];
+    all.extend(arguments);
+    serde_json::from_str(&cargo(&all)).expect("JSON")
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .arg("--offline")
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("text")
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}

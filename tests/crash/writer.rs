@@ -1,0 +1,98 @@
+//! A client under load, and a fresh one that checks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use uplink::{Access, Config, DownloadOptions, Error, ErrorKind, Project, UploadOptions};
+
+use super::journal::{Journal, Operation, Possible};
+use crate::Random;
+
+pub(crate) const BUCKET: &str = "crash";
+/// Keys of one writer: few, so that most writes overwrite.
+const KEYS: u64 = 6;
+/// Inline, one stripe, several blocks.
+const SIZES: [u64; 4] = [40, 3_000, 20_000, 150_000];
+
+/// A project that gives up on dead peers quickly.
+pub(crate) fn open(access: &Access) -> Project {
+    let config = Config::new().progress_deadline(Duration::from_secs(5));
+    Project::open_with(access, &config).expect("a project")
+}
+
+/// Writes, overwrites and deletes until told to stop. Returns the number of acknowledgements.
+pub(crate) async fn write(
+    access: Access,
+    mut journal: Journal,
+    writer: usize,
+    seed: u64,
+    stop: watch::Receiver<bool>,
+) -> u64 {
+    let (project, mut random, mut acknowledged) = (open(&access), Random(seed), 0);
+    while !*stop.borrow() {
+        let key = format!("writer-{writer}/{}", random.below(KEYS));
+        let size = match random.below(5) {
+            0 => None,
+            _ => Some(SIZES[random.below(SIZES.len() as u64) as usize]),
+        };
+        let operation = journal.attempt(&key, size);
+        match perform(&project, &key, operation).await {
+            Ok(()) => {
+                journal.acknowledge(&key, operation);
+                acknowledged += 1;
+            }
+            // A dead peer: the outcome is open. Anything else would be a defect.
+            Err(error) => assert!(
+                matches!(
+                    error.kind(),
+                    ErrorKind::Network | ErrorKind::NotEnoughNodes | ErrorKind::CommitUnknown
+                ),
+                "{key}: {:?} {error}",
+                error.kind()
+            ),
+        }
+    }
+    acknowledged
+}
+
+async fn perform(project: &Project, key: &str, operation: Operation) -> Result<(), Error> {
+    let Some(size) = operation.size else {
+        return project.delete_object(BUCKET, key).await.map(|_| ());
+    };
+    let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
+    upload.write(&content(key, operation.number, size)).await?;
+    upload.commit().await.map(|_| ())
+}
+
+/// Compares what the network has with what a writer's journal allows.
+pub(crate) async fn check(access: &Access, keys: &BTreeMap<String, Possible>) {
+    let project = open(access);
+    for (key, possible) in keys {
+        let found = match project.download_object(BUCKET, key, DownloadOptions::new()).await {
+            Ok(mut download) => Some(download.read_to_vec().await.unwrap_or_else(|error| {
+                panic!("{key} is there and cannot be read: {error}; {possible:?}")
+            })),
+            Err(error) if error.kind() == ErrorKind::ObjectNotFound => None,
+            Err(error) => panic!("{key}: {error}"),
+        };
+        let candidates = possible.acknowledged.iter().chain(&possible.attempted);
+        let explained = candidates.into_iter().any(|operation| {
+            operation.size.map(|size| content(key, operation.number, size)) == found
+        });
+        // A key that nothing was ever acknowledged for may also be absent.
+        let absent = found.is_none() && possible.acknowledged.is_none();
+        let size = found.as_ref().map(Vec::len);
+        assert!(
+            explained || absent,
+            "{key} holds {size:?} bytes, which nobody wrote: {possible:?}"
+        );
+    }
+}
+
+fn content(key: &str, number: u64, size: u64) -> Vec<u8> {
+    let name = format!("{key} {number}");
+    let mut bytes = vec![0; size as usize];
+    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}

@@ -1,0 +1,78 @@
+//! Runs of cargo, one after the other, each shown with the time it took.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::{Failure, codegen, root};
+
+/// Steps taken so far, for the table at the end.
+#[derive(Default)]
+struct Steps(Vec<(String, Duration)>);
+
+impl Steps {
+    /// Runs cargo in the workspace's root.
+    fn cargo(&mut self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), Failure> {
+        let name = format!("cargo {}", arguments.join(" "));
+        println!("── {name}");
+        let begun = Instant::now();
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(arguments).current_dir(root()).envs(variables.iter().copied());
+        // Set by `cargo run` for this program; inherited, it would rebuild dependencies that read it.
+        for variable in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_VERSION"] {
+            command.env_remove(variable);
+        }
+        let status = command.status()?;
+        self.0.push((name.clone(), begun.elapsed()));
+        if status.success() { Ok(()) } else { Err(format!("{name} failed").into()) }
+    }
+
+    /// Prints what took how long. The output of the last step stays the last thing but this.
+    fn report(&self) {
+        let total: Duration = self.0.iter().map(|(_, time)| *time).sum();
+        println!("\n  seconds  step");
+        for (name, time) in &self.0 {
+            println!("  {:7.1}  {name}", time.as_secs_f64());
+        }
+        println!("  {:7.1}  all", total.as_secs_f64());
+    }
+}
+
+pub(crate) fn check() -> Result<(), Failure> {
+    let mut steps = Steps::default();
+    let deny = [("RUSTDOCFLAGS", "-D warnings")];
+    steps.cargo(&["fmt", "--all", "--check"], &[])?;
+    codegen::run(true)?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    steps.cargo(&lints, &[])?;
+    steps.cargo(&["doc", "--workspace", "--no-deps"], &deny)?;
+    steps.cargo(&["test", "--package", "uplink", "--test", "architecture"], &[])?;
+    steps.report();
+    Ok(())
+}
+
+/// Slow tests are marked `#[ignore = "slow: …"]`.
+pub(crate) fn test(slow: bool) -> Result<(), Failure> {
+    let mut steps = Steps::default();
+    if slow {
+        let ignored = ["test", "--workspace", "--tests", "--", "--ignored", "--nocapture"];
+        steps.cargo(&ignored, &[("UPLINK_TEST_SLOW", "1")])?;
+    } else {
+        steps.cargo(&["test", "--workspace"], &[])?;
+    }
+    steps.report();
+    Ok(())
+}
+
+pub(crate) fn bench(names: &[String], arguments: &[String]) -> Result<(), Failure> {
+    let mut command = vec!["bench", "--package", "uplink"];
+    if names.is_empty() {
+        command.push("--benches");
+    }
+    for name in names {
+        command.extend(["--bench", name]);
+    }
+    command.push("--");
+    command.extend(arguments.iter().map(String::as_str));
+    Steps::default().cargo(&command, &[])
+}
