@@ -16,8 +16,8 @@
 //! | `nonce_increment`, `content_encryption`, `segment_content_nonce`, `object_flow`, `encryption_parameters_packing`, `proposed_enc_chacha20poly1305` | `content` |
 //! | `padding`, `encompassing_blocks`, `encrypted_size` | the tests of `uplink_core::layout` |
 //!
-//! Beside that file `transport` runs the identifiers of `transport.json`, and `recorded` opens names,
-//! metadata and an inline segment out of `rpc-transcripts.json`.
+//! Beside that file `transport` runs the identifiers of `transport.json`, and `recorded` makes the
+//! grants of `rpc-transcripts.json`.
 //!
 //! Left to later: `join_share_url`, `join_share_url_more`, `shared_link_parse` and
 //! `edge_credentials_format`, which belong to link sharing, and the cases of other groups that need
