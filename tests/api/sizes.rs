@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use uplink::{Config, ErrorKind};
+use uplink::{Config, DownloadOptions, ErrorKind, UploadOptions};
 use uplink_testnet::Options;
 
-use super::world::{SMALL_SEGMENT, World, bytes};
+use super::world::{BUCKET, SMALL_SEGMENT, World, bytes};
 
 const INLINE_LIMIT: u64 = 4096;
 const STRIPE: u64 = 4 * 256;
@@ -106,38 +106,55 @@ async fn full_size_segments_read_back_equal() {
     assert!(world.get("three segments").await.expect("read") == bytes(3, size));
 }
 
+/// Bytes of a gigabyte object without holding it: a pattern in which every MiB has its number.
+fn numbered(range: std::ops::Range<u64>) -> impl Iterator<Item = u8> {
+    range.map(|offset| {
+        let (number, place) = (offset >> 20, offset % (1 << 20));
+        let number = number.to_be_bytes().get(place as usize).copied();
+        number.unwrap_or((place * 131 + (place >> 8) * 17) as u8)
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: a gigabyte"]
-async fn a_gigabyte_reads_back_equal_and_is_never_held_whole() {
-    use uplink::{DownloadOptions, UploadOptions};
-
-    const PARTS: u64 = 1024;
+async fn a_gigabyte_reads_back_whole_and_in_ranges_with_up_to_four_nodes_stopped() {
+    const SIZE: u64 = 1 << 30;
+    const SEGMENT: u64 = 64 << 20;
     let world = World::start_with(Options::new(), &Config::new()).await;
-    let part = bytes(9, 1 << 20);
     let mut upload =
-        world.project.upload_object("bucket", "gigabyte", UploadOptions::new()).unwrap();
-    for number in 0..PARTS {
-        let mut part = part.clone();
-        part[..8].copy_from_slice(&number.to_be_bytes());
+        world.project.upload_object(BUCKET, "gigabyte", UploadOptions::new()).expect("an upload");
+    for part in 0..SIZE >> 20 {
+        let part: Vec<u8> = numbered(part << 20..(part + 1) << 20).collect();
         upload.write(&part).await.expect("written");
     }
-    assert_eq!(upload.commit().await.expect("committed").object.size, PARTS << 20);
-    for node in [0, 4, 8] {
-        world.network.nodes()[node].kill().await.expect("stopped");
-    }
-    let download =
-        world.project.download_object("bucket", "gigabyte", DownloadOptions::new()).await;
-    let mut download = download.expect("opened");
-    let (mut offset, mut wanted) = (0_u64, part.clone());
-    while let Some(read) = download.next().await.expect("read") {
-        for byte in &read {
-            let place = (offset % (1 << 20)) as usize;
-            if place == 0 {
-                wanted[..8].copy_from_slice(&(offset >> 20).to_be_bytes());
+    assert_eq!(upload.commit().await.expect("committed").object.size, SIZE);
+    for stopped in 0..=4 {
+        if stopped > 0 {
+            world.network.nodes()[2 * stopped - 1].kill().await.expect("stopped");
+        }
+        whole(&world, SIZE).await;
+        let edges = [0, SEGMENT, 5 * SEGMENT, SIZE - SEGMENT, SIZE];
+        for edge in edges.into_iter().flat_map(|edge| [edge.saturating_sub(1), edge, edge + 1]) {
+            for length in [1, 2, 70_000] {
+                let range = edge.min(SIZE)..(edge + length).min(SIZE);
+                let read = world.get_range("gigabyte", range.clone()).await.expect("read");
+                assert!(
+                    read.into_iter().eq(numbered(range.clone())),
+                    "{range:?}, {stopped} stopped"
+                );
             }
-            assert_eq!(*byte, wanted[place], "byte {offset}");
-            offset += 1;
         }
     }
-    assert_eq!(offset, PARTS << 20);
+}
+
+async fn whole(world: &World, size: u64) {
+    let options = DownloadOptions::new();
+    let download = world.project.download_object(BUCKET, "gigabyte", options).await;
+    let (mut download, mut offset) = (download.expect("opened"), 0);
+    while let Some(read) = download.next().await.expect("read") {
+        let range = offset..offset + read.len() as u64;
+        offset = range.end;
+        assert!(read.iter().copied().eq(numbered(range.clone())), "{range:?}");
+    }
+    assert_eq!(offset, size);
 }
