@@ -98,7 +98,7 @@ async fn upload(
     out: Output,
 ) -> Outcome<(Way, Vec<Placement>)> {
     project.create_bucket(BUCKET).await?;
-    let bar = Progress::new(out).transfer("up", source.size());
+    let bar = Progress::new(out).transfer(source.name(), source.size());
     let (began, mut hash, mut bytes) = (Instant::now(), Sha256::new(), 0);
     let mut upload = project.upload_object(BUCKET, KEY, UploadOptions::new())?;
     while let Some(part) = source.next().await? {
@@ -236,6 +236,6 @@ fn seconds(time: Duration) -> String {
 }
 
 /// A number of bytes for people.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }

@@ -71,6 +71,25 @@ Environment:
   UPLINK_LOG     filter of the log on standard error, like `debug` or `uplink=trace`
   NO_COLOR       no colours if set and not empty";
 
+impl Exit {
+    /// Reads the number that another process of this program gave.
+    pub(crate) fn of(code: u8) -> Self {
+        let known = [
+            Self::Usage,
+            Self::NotFound,
+            Self::Permission,
+            Self::Decryption,
+            Self::Network,
+            Self::NotEnoughNodes,
+            Self::Conflict,
+            Self::Limit,
+            Self::Protocol,
+            Self::CommitUnknown,
+        ];
+        known.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Other)
+    }
+}
+
 impl Failure {
     /// Makes a failure from its family and a sentence without a full stop.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {

@@ -8,6 +8,7 @@ mod bucket;
 mod cat;
 mod cp;
 mod demo;
+mod dev;
 mod failure;
 mod interrupt;
 mod local;
@@ -108,6 +109,7 @@ async fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Cat(args) => cat::run(args, context).await,
         Command::Rm(args) => rm::run(args, context).await,
         Command::Stat(args) => stat::run(args, context).await,
+        Command::Dev(arguments) => dev::run(arguments, context).await,
         Command::Demo(arguments) => demo::run(arguments, context).await,
     }
 }

@@ -5,6 +5,10 @@
 mod access;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/demo.rs"]
+mod demo;
+#[path = "cli/dev.rs"]
+mod dev;
 #[path = "cli/home.rs"]
 mod home;
 #[path = "cli/objects.rs"]

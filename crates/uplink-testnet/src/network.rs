@@ -70,8 +70,11 @@ impl Network {
     /// are fewer nodes than the scheme stores pieces; a service does not start.
     pub async fn start(options: Options) -> Result<Self> {
         let home = Home::open(options.directory.as_deref())?;
-        let record = home.read()?;
+        let record = if options.anew { None } else { home.read()? };
         let (scheme, count) = plan(&options, record.as_ref(), home.path())?;
+        if options.anew {
+            home.clear()?;
+        }
         let kept = options.listen.or_else(|| record.as_ref().map(|record| record.satellite));
         let (satellite, service) = launch_satellite(&home, scheme, kept, &options).await?;
         let url = satellite.node_url();
@@ -85,14 +88,6 @@ impl Network {
         }
         network.online().await?;
         Ok(network)
-    }
-
-    /// Deletes the network of a folder with everything stored in it. Other files in the folder stay.
-    ///
-    /// # Errors
-    /// The network is running, or the file system refuses.
-    pub fn delete(directory: &Path) -> Result<()> {
-        Home::open(Some(directory))?.clear()
     }
 
     /// The satellite's node URL, `id@address:port`: what access grants hold.

@@ -18,6 +18,7 @@ pub struct Options {
     pub(crate) directory: Option<PathBuf>,
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) capacity: Option<u64>,
+    pub(crate) anew: bool,
     pub(crate) satellite: Option<AdjustSatellite>,
     pub(crate) node: Option<AdjustNode>,
 }
@@ -52,6 +53,13 @@ impl Options {
     /// network that is there.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
+        self
+    }
+
+    /// Deletes the network that is in the folder, with everything stored in it, and begins a new one.
+    /// Nothing is deleted if the network cannot be as wanted, or is running.
+    pub fn anew(mut self) -> Self {
+        self.anew = true;
         self
     }
 
@@ -95,6 +103,7 @@ impl fmt::Debug for Options {
             .field("directory", &self.directory)
             .field("listen", &self.listen)
             .field("capacity", &self.capacity)
+            .field("anew", &self.anew)
             .finish_non_exhaustive()
     }
 }

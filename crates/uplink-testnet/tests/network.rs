@@ -144,10 +144,29 @@ async fn folder_of_a_running_network_is_refused() {
     let network = start(small().directory(folder.path())).await;
     let refused = refusal(small().directory(folder.path())).await;
     assert!(matches!(refused, NetworkError::InUse { .. }), "{refused}");
-    assert!(matches!(Network::delete(folder.path()), Err(NetworkError::InUse { .. })));
-    network.stop().await;
-    Network::delete(folder.path()).expect("deleted");
-    assert!(!folder.path().join(NETWORK_FILE).exists());
+    let refused = refusal(small().directory(folder.path()).anew()).await;
+    assert!(matches!(refused, NetworkError::InUse { .. }), "{refused}");
+    network.online().await.expect("nothing happened to it");
+}
+
+#[tokio::test]
+async fn network_begun_anew_is_another_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = start(small().directory(folder.path())).await;
+    first.project("project").await.expect("a project");
+    let url = first.satellite_url();
+    first.stop().await;
+    // What cannot be is refused before anything is deleted.
+    let refused = refusal(small().directory(folder.path()).anew().nodes(1)).await;
+    assert!(matches!(refused, NetworkError::TooFewNodes { .. }), "{refused}");
+    let same = start(Options::new().directory(folder.path())).await;
+    assert_eq!(same.satellite_url(), url);
+    same.stop().await;
+    damage(&folder.path().join(NETWORK_FILE));
+    let other = start(small().directory(folder.path()).anew().nodes(3)).await;
+    assert_ne!(other.satellite_url(), url);
+    assert_eq!(other.nodes().len(), 3);
+    other.project("project").await.expect("the name is free again");
 }
 
 #[tokio::test]

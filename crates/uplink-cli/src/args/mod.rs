@@ -8,7 +8,7 @@ pub(crate) mod range;
 use clap::{Args, Parser, Subcommand};
 
 use crate::failure::EXIT_CODES;
-use crate::{access, bucket, cat, cp, demo, ls, rm, stat};
+use crate::{access, bucket, cat, cp, demo, dev, ls, rm, stat};
 
 /// Decentralized, end-to-end encrypted object storage
 ///
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Stat(stat::Stat),
     /// Send a file through a network of its own, stop storage nodes, and fetch it back
     Demo(demo::Demo),
+    /// Run a network on this computer, or ask something of the one that runs
+    Dev(dev::Dev),
 }
 
 /// Which access grant a command works with.
