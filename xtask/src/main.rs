@@ -34,6 +34,15 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Property tests with very many cases, for hours rather than minutes.
+    Soak {
+        /// Cases of each property.
+        #[arg(long, default_value_t = 1_000_000)]
+        cases: u32,
+        /// Part of the names of the tests to run; all tests if it is left out.
+        #[arg(default_value = "")]
+        name: String,
+    },
     /// All fast tests, or with `--slow` the slow ones.
     Test {
         /// Runs the tests that are marked slow, and only those.
@@ -50,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench { names, arguments } => steps::bench(&names, &arguments),
         Command::Check => steps::check(),
         Command::Codegen { check } => codegen::run(check),
+        Command::Soak { cases, name } => steps::soak(cases, &name),
         Command::Test { slow } => steps::test(slow),
     };
     match outcome {

@@ -64,6 +64,16 @@ pub(crate) fn test(slow: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Runs the property tests with far more cases than in every run. A name selects among all tests.
+pub(crate) fn soak(cases: u32, name: &str) -> Result<(), Failure> {
+    let mut steps = Steps::default();
+    let cases = cases.to_string();
+    let tests = ["test", "--release", "--workspace", "--lib", "--tests", "--", name];
+    steps.cargo(&tests, &[("PROPTEST_CASES", &cases)])?;
+    steps.report();
+    Ok(())
+}
+
 pub(crate) fn bench(names: &[String], arguments: &[String]) -> Result<(), Failure> {
     let mut command = vec!["bench", "--package", "uplink"];
     if names.is_empty() {

@@ -47,3 +47,10 @@ mod mac;
 mod wire;
 
 pub use wire::WireError;
+
+/// So many cases of a property, or more if `PROPTEST_CASES` asks for more.
+#[cfg(test)]
+fn cases(at_least: u32) -> proptest::test_runner::Config {
+    let default = proptest::test_runner::Config::default();
+    proptest::test_runner::Config { cases: default.cases.max(at_least), ..default }
+}

@@ -76,7 +76,7 @@ fn windows() -> impl Strategy<Value = (Code, usize, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(crate::cases(2_000))]
 
     #[test]
     fn windows_and_single_rows_equal_the_whole((code, share_size, stripes) in windows()) {

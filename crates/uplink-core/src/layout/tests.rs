@@ -47,7 +47,7 @@ fn hull(values: &[u64]) -> Option<Range<u64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(crate::cases(10_000))]
 
     #[test]
     fn segments_tile_the_object(size in 0..5_000_u64, segment in 1..600_u64) {

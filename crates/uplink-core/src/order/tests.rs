@@ -132,7 +132,7 @@ fn piece_key_halves_must_belong_together() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(crate::cases(10_000))]
 
     #[test]
     fn no_bytes_panic(wire in proptest::collection::vec(any::<u8>(), 0..200)) {

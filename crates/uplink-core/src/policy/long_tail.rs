@@ -59,7 +59,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #![proptest_config(crate::cases(10_000))]
 
         #[test]
         fn a_confirmation_never_worsens_and_a_failure_never_betters(

@@ -98,7 +98,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #![proptest_config(crate::cases(10_000))]
 
         #[test]
         fn waits_stay_within_half_and_whole(events in proptest::collection::vec(any::<Option<u32>>(), 0..80)) {

@@ -129,7 +129,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(crate::cases(10_000))]
 
     /// Whatever happens: no piece is opened twice, every transfer starts where the head or the
     /// corruption is, the head is what the required number of transfers has reached and never goes

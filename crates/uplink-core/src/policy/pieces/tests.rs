@@ -74,7 +74,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(crate::cases(10_000))]
 
     /// Whatever happens: a piece is with one worker at most, a commit holds exactly the stored
     /// pieces and enough of them, an exchange names exactly the failed ones, and while the upload
