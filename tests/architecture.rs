@@ -153,7 +153,7 @@ fn metadata(arguments: &[&str]) -> Value {
 fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(arguments)
-        .arg("--offline")
+        .arg("--locked")
         .current_dir(root())
         .output()
         .expect("cargo runs");

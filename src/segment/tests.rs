@@ -112,13 +112,12 @@ async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
     // Three are needed and one of them stands still: the other two get only what the ring holds.
     let stalled = ring.reader(2);
     let (mut first, mut second) = (ring.reader(0), ring.reader(1));
-    let mut taken = 0;
-    while let Ok(shares) = tokio::time::timeout(Duration::from_millis(300), first.next()).await {
-        assert!(shares.unwrap().is_some(), "the segment is longer than the ring");
-        second.next().await.unwrap();
-        taken += 1;
+    for _ in 0..4 {
+        assert!(first.next().await.unwrap().is_some(), "the segment is longer than the ring");
+        assert!(second.next().await.unwrap().is_some(), "the segment is longer than the ring");
     }
-    assert_eq!(taken, 4);
+    let further = tokio::time::timeout(Duration::from_millis(300), first.next()).await;
+    assert!(further.is_err(), "the ring ran ahead of a transfer that is needed");
     // Two others reach the number needed: nobody waits for the one that stands still.
     let rest = |mut reader: super::ring::Reader| async move {
         while reader.next().await.unwrap().is_some() {}
