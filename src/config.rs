@@ -44,7 +44,10 @@ impl Config {
 
     /// Bounds the encrypted segments held in memory by all uploads of a project together.
     ///
-    /// Default 136 MiB, two full segments; at least one segment is always allowed.
+    /// Default 136 MiB, two full segments; at least one segment is always allowed. A segment that is
+    /// still being written counts as a full one, because nobody knows how long it will get: a program
+    /// that writes to several uploads in turn from one task needs 68 MiB for each of them, or the
+    /// last one waits for the others for ever.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self
