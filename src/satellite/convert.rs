@@ -21,11 +21,6 @@ use uplink_rpc::raw;
 
 use crate::error::{Error, Result};
 
-/// Plaintext bytes of the largest segment that is accepted.
-const SEGMENT_LIMIT: u64 = 1 << 30;
-/// Bytes of the largest inline segment that is accepted.
-const INLINE_LIMIT: u64 = 1 << 20;
-
 /// One piece that may be moved: its number, and the node's order limit and address.
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
@@ -240,7 +235,7 @@ pub(crate) fn segment_download(
         Content::Remote(RemoteSegment { piece_key: piece_key(&reply.private_key)?, offers, scheme })
     } else {
         let sealed = reply.encrypted_inline_data;
-        if plain_size > INLINE_LIMIT
+        if plain_size > layout::MAX_INLINE_SIZE
             || sealed.len() as u64 != layout::inline_encrypted_size(plain_size)?
         {
             return Err(Error::protocol("an inline segment has another size than its content"));
@@ -387,7 +382,7 @@ fn read_position(wire: Option<metainfo::SegmentPosition>) -> Result<SegmentPosit
 
 fn segment_size(plain: i64) -> Result<u64> {
     match size(plain, "a segment")? {
-        plain if plain <= SEGMENT_LIMIT => Ok(plain),
+        plain if plain <= layout::MAX_SEGMENT_SIZE => Ok(plain),
         plain => Err(Error::protocol(format!("a segment of {plain} bytes is too large"))),
     }
 }

@@ -20,7 +20,7 @@ use uplink_core::identity::PeerIdentity;
 
 use crate::dial::{DialError, Dialer};
 
-/// Most connections kept by default; the longest unused goes first.
+/// Most connections kept; the longest unused goes first.
 pub const CAPACITY: usize = 128;
 
 /// Bytes a stream may be ahead of its reader.
@@ -38,7 +38,6 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Pool {
     dialer: Dialer,
-    capacity: usize,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -66,14 +65,7 @@ impl Pool {
     /// Makes an empty pool that dials with `dialer`.
     #[must_use]
     pub fn new(dialer: Dialer) -> Self {
-        Self { dialer, capacity: CAPACITY, kept: Arc::default() }
-    }
-
-    /// Replaces the default capacity of [`CAPACITY`] connections.
-    #[must_use]
-    pub fn with_capacity(mut self, capacity: usize) -> Self {
-        self.capacity = capacity.max(1);
-        self
+        Self { dialer, kept: Arc::default() }
     }
 
     /// Returns the connection to `node` at `address` (`host:port`), which may not be open yet.
@@ -89,7 +81,7 @@ impl Pool {
             *used = now;
             return connection.clone();
         }
-        if kept.connections.len() >= self.capacity {
+        if kept.connections.len() >= CAPACITY {
             let oldest = kept.connections.iter().min_by_key(|(_, (used, _))| *used);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
                 kept.connections.remove(&oldest);
@@ -99,17 +91,11 @@ impl Pool {
         kept.connections.insert(key, (now, connection.clone()));
         connection
     }
-
-    /// Lets go of the connection to `node` at `address`; calls in progress end undisturbed.
-    pub fn forget(&self, node: NodeId, address: &str) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.connections.remove(&(node, address.to_owned()));
-    }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("Pool").finish_non_exhaustive()
     }
 }
 
