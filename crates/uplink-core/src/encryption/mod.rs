@@ -118,20 +118,6 @@ impl EncryptionParameters {
             _ => Err(EncryptionError::BlockSize(block_size)),
         }
     }
-
-    /// Packs the parameters as a satellite's database keeps them: byte 0 the suite, bytes 1 to 4
-    /// the block size, little-endian.
-    #[must_use]
-    pub const fn to_i64(self) -> i64 {
-        self.suite.number() as i64 | ((self.block_size as i64) << 8)
-    }
-
-    /// Unpacks what [`to_i64`](Self::to_i64) packed. The value comes from one's own database, so
-    /// that an unset block size (0) is returned as it is.
-    #[must_use]
-    pub const fn from_i64(packed: i64) -> Self {
-        Self { suite: CipherSuite::from_number(packed as u64), block_size: (packed >> 8) as u32 }
-    }
 }
 
 /// Why something could not be encrypted or decrypted.

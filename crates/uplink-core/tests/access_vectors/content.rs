@@ -11,6 +11,7 @@ use uplink_core::{
         path::{content_key, encrypt_path},
     },
     id::SegmentPosition,
+    layout,
 };
 
 use super::{Ran, array, bytes, each, each_or_later, group, key, number, suite, text};
@@ -176,10 +177,10 @@ fn check_metadata(case: &Value, cipher: CipherSuite, content_key: &uplink_core::
 fn parameters_pack_into_one_number() {
     each("encryption_parameters_packing", "cases", 4, |case| {
         let packed = case["int64"].as_i64().unwrap();
-        let parameters = EncryptionParameters::from_i64(packed);
-        assert_eq!(parameters.suite, suite(&case["cipher"]));
-        assert_eq!(u64::from(parameters.block_size), number(&case["block_size"]));
-        assert_eq!(parameters.to_i64(), packed);
+        let (number_of_suite, block_size) = layout::unpack_encryption_parameters(packed).unwrap();
+        assert_eq!(CipherSuite::from_number(number_of_suite.into()), suite(&case["cipher"]));
+        assert_eq!(u64::from(block_size), number(&case["block_size"]));
+        assert_eq!(layout::pack_encryption_parameters(number_of_suite, block_size), packed);
     });
 }
 
