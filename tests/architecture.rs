@@ -24,6 +24,10 @@ const BANNED: [&str; 5] = ["native-tls", "openssl", "openssl-sys", "ring", "rusq
 /// Packages of the client with its default features, at most.
 const CLIENT_PACKAGES: usize = 160;
 
+/// The files with unsafe code: vector instructions, and another library's functions in a benchmark.
+const UNSAFE_FILES: [&str; 2] =
+    ["crates/uplink-core/src/erasure/simd.rs", "benches/erasure/isa_l.rs"];
+
 /// Lines of a source file, at most.
 const FILE_LINES: usize = 800;
 
@@ -84,10 +88,14 @@ fn source_files_are_short_and_free_of_unsafe_and_unfinished_marks() {
         let source = read(&file);
         let lines = source.lines().count();
         assert!(lines <= FILE_LINES, "{} has {lines} lines", file.display());
-        for word in ["unsafe {", "unsafe fn", "todo!(", "unimplemented!("] {
-            // This file names them.
-            let here = file.ends_with("tests/architecture.rs");
-            assert!(here || !source.contains(word), "{} contains {word:?}", file.display());
+        // This file names the words.
+        if !file.ends_with("tests/architecture.rs") {
+            let unsafe_words = ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code)"];
+            let allowed = UNSAFE_FILES.iter().any(|allowed| file.ends_with(allowed));
+            let words = unsafe_words.iter().filter(|_| !allowed);
+            for word in words.chain(&["todo!(", "unimplemented!("]) {
+                assert!(!source.contains(word), "{} contains {word:?}", file.display());
+            }
         }
         seen += 1;
     }

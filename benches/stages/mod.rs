@@ -110,14 +110,14 @@ fn code(scheme: &Scheme) -> (f64, f64) {
     let stripes: Vec<u8> = (0..WINDOW * scheme.stripe_size() as usize).map(|i| i as u8).collect();
     let pieces: Vec<u16> = (0..total).collect();
     let mut shares = vec![vec![0; stripes.len() / usize::from(required)]; pieces.len()];
-    let mut encoder = Encoder::new(scheme);
+    let encoder = Encoder::new(scheme);
     let encode = fastest(stripes.len(), || {
         encoder.encode(&stripes, &pieces, &mut shares).expect("encoded");
     });
     // As many data shares missing as k random pieces of n miss.
     let missing = (required * (total - required) + total / 2) / total;
     let held: Vec<u16> = (missing..missing + required).collect();
-    let mut decoder = Decoder::new(scheme, &held).expect("a decoder");
+    let decoder = Decoder::new(scheme, &held).expect("a decoder");
     let held: Vec<&[u8]> = held
         .iter()
         .filter_map(|piece| shares.get(usize::from(*piece)))

@@ -202,7 +202,7 @@ impl Drop for Reader {
 
 /// Codes a window for one piece or for all.
 fn code(
-    mut encoder: Encoder,
+    encoder: Encoder,
     scheme: &Scheme,
     stripes: &[u8],
     piece: Option<u16>,

@@ -39,7 +39,7 @@ fn scheme(case: &Value) -> Scheme {
     Scheme::new(k, k, n, n, number(case, "share_size") as u32).unwrap()
 }
 
-fn pieces(encoder: &mut Encoder, code: Code, stripes: &[u8]) -> Vec<Vec<u8>> {
+fn pieces(encoder: &Encoder, code: Code, stripes: &[u8]) -> Vec<Vec<u8>> {
     let wanted: Vec<u16> = (0..code.total()).collect();
     let length = stripes.len() / usize::from(code.required());
     let mut pieces = vec![vec![0; length]; wanted.len()];
@@ -53,8 +53,8 @@ fn stripes_encode_to_the_reference_shares() {
     let mut shares = 0;
     for case in &cases {
         let code = code(case);
-        let mut encoder = Encoder::with_code(code, number(case, "share_size") as usize);
-        let made = pieces(&mut encoder, code, &bytes(&case["stripe"]));
+        let encoder = Encoder::with_code(code, number(case, "share_size") as usize);
+        let made = pieces(&encoder, code, &bytes(&case["stripe"]));
         let expected: Vec<Vec<u8>> = case["shares"].as_array().unwrap().iter().map(bytes).collect();
         assert_eq!(made, expected, "({}, {})", code.required(), code.total());
         shares += made.len();
@@ -91,7 +91,7 @@ fn any_required_shares_rebuild_the_stripe() {
         let numbers: Vec<u16> = given.iter().map(|share| number(share, "number") as u16).collect();
         let shares: Vec<Vec<u8>> = given.iter().map(|share| bytes(&share["data"])).collect();
         let share_size = number(case, "share_size") as usize;
-        let mut decoder = Decoder::with_code(code(case), share_size, &numbers).unwrap();
+        let decoder = Decoder::with_code(code(case), share_size, &numbers).unwrap();
         let expected = bytes(&case["expected_stripe"]);
         let mut stripe = vec![0; expected.len()];
         decoder.decode(&shares, &mut stripe).unwrap();
@@ -132,7 +132,7 @@ fn segments_encode_to_the_reference_pieces() {
         if let Some(expected) = case.get("padded") {
             assert_eq!(padded, bytes(expected));
         }
-        let made = pieces(&mut Encoder::new(&scheme), code, &padded);
+        let made = pieces(&Encoder::new(&scheme), code, &padded);
         let length = layout::piece_size(size, &scheme).unwrap();
         assert_eq!(length, number(case, "piece_size"));
         assert!(made.iter().all(|piece| piece.len() as u64 == length));

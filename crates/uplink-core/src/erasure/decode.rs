@@ -2,7 +2,7 @@
 
 use super::{
     field::Interpolation,
-    kernel,
+    kernel::{Kernel, Matrix, Sink, Source, Window},
     scheme::{Code, Scheme},
 };
 
@@ -15,10 +15,10 @@ pub struct Decoder {
     code: Code,
     share_size: usize,
     pieces: Vec<u16>,
-    /// Data shares that are not among the pieces, each with the factors of the pieces.
-    missing: Vec<(usize, Vec<u8>)>,
-    /// One data share of every stripe of a window.
-    run: Vec<u8>,
+    /// Data shares that are not among the pieces.
+    missing: Vec<usize>,
+    /// A row for each of them.
+    matrix: Matrix,
 }
 
 impl Decoder {
@@ -37,6 +37,20 @@ impl Decoder {
     ///
     /// As [`Decoder::new`].
     pub fn with_code(code: Code, share_size: usize, pieces: &[u16]) -> Result<Self, DecodeError> {
+        Self::with_kernel(code, share_size, pieces, Kernel::fastest())
+    }
+
+    /// Prepares decoding as [`Decoder::with_code`], on a given kernel.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::new`].
+    pub fn with_kernel(
+        code: Code,
+        share_size: usize,
+        pieces: &[u16],
+        kernel: Kernel,
+    ) -> Result<Self, DecodeError> {
         let required = code.required();
         if pieces.len() != usize::from(required) {
             return Err(DecodeError::PieceCount { given: pieces.len(), required });
@@ -50,11 +64,15 @@ impl Decoder {
             }
         }
         let given = Interpolation::new(pieces.iter().copied());
-        let missing = (0..required)
-            .filter(|data| !pieces.contains(data))
-            .map(|data| (usize::from(data), given.row(data)))
-            .collect();
-        Ok(Self { code, share_size, pieces: pieces.to_vec(), missing, run: Vec::new() })
+        let missing: Vec<u16> = (0..required).filter(|data| !pieces.contains(data)).collect();
+        let rows = missing.iter().flat_map(|&data| given.row(data)).collect();
+        Ok(Self {
+            code,
+            share_size,
+            pieces: pieces.to_vec(),
+            missing: missing.into_iter().map(usize::from).collect(),
+            matrix: Matrix::new(kernel, required.into(), rows),
+        })
     }
 
     /// The piece numbers the decoder was prepared for, in the order their shares are expected.
@@ -71,7 +89,7 @@ impl Decoder {
     ///
     /// When a length does not fit; nothing is written then.
     pub fn decode<S: AsRef<[u8]>>(
-        &mut self,
+        &self,
         shares: &[S],
         stripes: &mut [u8],
     ) -> Result<(), DecodeError> {
@@ -80,22 +98,26 @@ impl Decoder {
         if stripes.len() != expected {
             return Err(DecodeError::OutputLength { length: stripes.len(), expected });
         }
-        if run_size == 0 {
-            return Ok(());
-        }
         let stripe_size = usize::from(self.code.required()) * self.share_size;
         for (&piece, share) in self.pieces.iter().zip(shares) {
             if piece < self.code.required() {
-                let number = usize::from(piece);
-                kernel::scatter(share.as_ref(), stripe_size, self.share_size, number, stripes);
+                self.copy_share(share.as_ref(), piece.into(), stripes, stripe_size);
             }
         }
-        self.run.resize(run_size, 0);
-        for (number, row) in &self.missing {
-            kernel::combine(row, shares.iter().map(S::as_ref), &mut self.run);
-            kernel::scatter(&self.run, stripe_size, self.share_size, *number, stripes);
-        }
+        let window = Window { share_size: self.share_size, stripes: run_size / self.share_size };
+        let mut sink = Sink::Stripes { stripes, stripe_size, numbers: &self.missing };
+        self.matrix.multiply(window, &Source::pieces(shares, window), &mut sink);
         Ok(())
+    }
+
+    /// Spreads a data share over the stripes.
+    fn copy_share(&self, share: &[u8], number: usize, stripes: &mut [u8], stripe_size: usize) {
+        let to = number * self.share_size..(number + 1) * self.share_size;
+        for (stripe, share) in
+            stripes.chunks_exact_mut(stripe_size).zip(share.chunks_exact(self.share_size))
+        {
+            stripe[to.clone()].copy_from_slice(share);
+        }
     }
 
     /// The length all shares have.
@@ -127,6 +149,7 @@ impl std::fmt::Debug for Decoder {
             .field("code", &self.code)
             .field("share_size", &self.share_size)
             .field("pieces", &self.pieces)
+            .field("kernel", &self.matrix.kernel())
             .finish_non_exhaustive()
     }
 }

@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use super::{
     field::Interpolation,
-    kernel,
+    kernel::{Kernel, Matrix, Sink, Source, Window},
     scheme::{Code, Scheme},
+    toeplitz::Toeplitz,
 };
 
 /// Makes pieces of windows of stripes.
 ///
-/// Build one per segment. Clones share the code's matrix; each keeps scratch space as large as the
-/// largest window it has seen, so that no call allocates after the first.
+/// Build one per segment: preparing takes some ten microseconds. Clones share what was prepared,
+/// and encoding needs no memory of its own.
 ///
 /// ```
 /// use uplink_core::erasure::Encoder;
 ///
 /// let scheme = "2/2/3/4-8".parse()?;
-/// let mut encoder = Encoder::new(&scheme);
+/// let encoder = Encoder::new(&scheme);
 /// let stripe = *b"sixteen bytes!!!";
 /// let mut pieces = [[0; 8]; 2];
 /// encoder.encode(&stripe, &[0, 3], &mut pieces)?;
@@ -28,10 +29,8 @@ use super::{
 pub struct Encoder {
     code: Code,
     share_size: usize,
-    /// Row r, k bytes each, of the parity share `k + r`.
-    parity_rows: Arc<[u8]>,
-    /// The k data runs of a window, one after the other.
-    runs: Vec<u8>,
+    /// Row r makes the parity share `k + r`.
+    parity: Arc<Matrix>,
 }
 
 impl Encoder {
@@ -42,16 +41,26 @@ impl Encoder {
 
     /// Prepares encoding with a bare code and shares of `share_size` bytes.
     pub fn with_code(code: Code, share_size: usize) -> Self {
+        Self::with_kernel(code, share_size, Kernel::fastest())
+    }
+
+    /// Prepares encoding as [`Encoder::with_code`], on a given kernel.
+    pub fn with_kernel(code: Code, share_size: usize, kernel: Kernel) -> Self {
         let data = Interpolation::new(0..code.required());
-        let parity_rows = (code.required()..code.total()).flat_map(|i| data.row(i)).collect();
-        Self { code, share_size, parity_rows, runs: Vec::new() }
+        let rows = (code.required()..code.total()).flat_map(|i| data.row(i)).collect();
+        let parity = Matrix::new(kernel, code.required().into(), rows);
+        let structure = (!kernel.is_portable()).then(|| Toeplitz::new(code)).flatten();
+        Self { code, share_size, parity: Arc::new(parity.with_structure(structure)) }
+    }
+
+    /// The kernel that does the arithmetic.
+    pub fn kernel(&self) -> Kernel {
+        self.parity.kernel()
     }
 
     /// The factors of the k data shares in share `piece`; none for a data share, which is a copy.
     pub fn parity_row(&self, piece: u16) -> Option<&[u8]> {
-        let k = usize::from(self.code.required());
-        let row = usize::from(piece.checked_sub(self.code.required())?);
-        self.parity_rows.chunks_exact(k).nth(row)
+        self.parity.row(usize::from(piece.checked_sub(self.code.required())?))
     }
 
     /// Encodes a window for all `wanted` pieces in one pass.
@@ -61,9 +70,10 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// When a length or a piece number does not fit; nothing is written then.
+    /// When a length or a piece number does not fit or a piece is wanted twice; nothing is written
+    /// then.
     pub fn encode<B: AsMut<[u8]>>(
-        &mut self,
+        &self,
         stripes: &[u8],
         wanted: &[u16],
         outputs: &mut [B],
@@ -72,19 +82,26 @@ impl Encoder {
             let (wanted, outputs) = (wanted.len(), outputs.len());
             return Err(EncodeError::OutputCount { wanted, outputs });
         }
-        let run_size = self.run_size(stripes)?;
-        for (&piece, output) in wanted.iter().zip(&mut *outputs) {
-            self.check_output(piece, output.as_mut().len(), run_size)?;
-        }
-        if run_size == 0 {
-            return Ok(());
-        }
-        let parity = wanted.iter().any(|&piece| piece >= self.code.required());
-        if parity {
-            self.gather_all(stripes, run_size);
-        }
+        let window = self.window(stripes)?;
+        let mut places: Vec<Option<&mut [u8]>> = Vec::new();
+        places.resize_with(self.code.total().into(), || None);
         for (&piece, output) in wanted.iter().zip(outputs) {
-            self.write_piece(stripes, piece, output.as_mut());
+            let output = output.as_mut();
+            self.check_output(piece, output.len(), window.stripes * self.share_size)?;
+            if places[usize::from(piece)].replace(output).is_some() {
+                return Err(EncodeError::RepeatedPiece { piece });
+            }
+        }
+        let required = usize::from(self.code.required());
+        let parity = places.split_off(required);
+        for (number, place) in places.into_iter().enumerate() {
+            if let Some(output) = place {
+                self.copy_share(stripes, number, output);
+            }
+        }
+        if window.stripes > 0 && parity.iter().any(Option::is_some) {
+            let source = Source::stripes(stripes, required, window);
+            self.parity.multiply(window, &source, &mut Sink::Pieces(parity));
         }
         Ok(())
     }
@@ -95,7 +112,7 @@ impl Encoder {
     ///
     /// As [`Encoder::encode`].
     pub fn encode_piece(
-        &mut self,
+        &self,
         stripes: &[u8],
         piece: u16,
         output: &mut [u8],
@@ -103,30 +120,19 @@ impl Encoder {
         self.encode(stripes, &[piece], &mut [output])
     }
 
-    /// Writes one piece; its parity is computed from runs gathered before.
-    fn write_piece(&self, stripes: &[u8], piece: u16, output: &mut [u8]) {
-        if let Some(row) = self.parity_row(piece) {
-            let runs = self.runs.chunks_exact(output.len());
-            kernel::combine(row, runs, output);
-        } else {
-            let number = usize::from(piece);
-            kernel::gather(stripes, self.stripe_size(), self.share_size, number, output);
+    /// Collects a data share of every stripe.
+    fn copy_share(&self, stripes: &[u8], number: usize, output: &mut [u8]) {
+        let from = number * self.share_size..(number + 1) * self.share_size;
+        let stripes = stripes.chunks_exact(self.stripe_size());
+        for (stripe, share) in stripes.zip(output.chunks_exact_mut(self.share_size)) {
+            share.copy_from_slice(&stripe[from.clone()]);
         }
     }
 
-    fn gather_all(&mut self, stripes: &[u8], run_size: usize) {
-        let (stripe_size, share_size) = (self.stripe_size(), self.share_size);
-        self.runs.resize(stripes.len(), 0);
-        for (number, run) in self.runs.chunks_exact_mut(run_size).enumerate() {
-            kernel::gather(stripes, stripe_size, share_size, number, run);
-        }
-    }
-
-    /// Bytes of the window of one piece.
-    fn run_size(&self, stripes: &[u8]) -> Result<usize, EncodeError> {
+    fn window(&self, stripes: &[u8]) -> Result<Window, EncodeError> {
         let chunks = stripes.chunks_exact(self.stripe_size());
         if chunks.remainder().is_empty() {
-            Ok(chunks.len() * self.share_size)
+            Ok(Window { share_size: self.share_size, stripes: chunks.len() })
         } else {
             Err(EncodeError::PartialStripe {
                 length: stripes.len(),
@@ -156,6 +162,7 @@ impl std::fmt::Debug for Encoder {
         f.debug_struct("Encoder")
             .field("code", &self.code)
             .field("share_size", &self.share_size)
+            .field("kernel", &self.kernel())
             .finish_non_exhaustive()
     }
 }
@@ -197,5 +204,11 @@ pub enum EncodeError {
         piece: u16,
         /// Pieces of the code.
         total: u16,
+    },
+    /// A piece is wanted twice.
+    #[error("piece number {piece} is wanted twice")]
+    RepeatedPiece {
+        /// The piece number.
+        piece: u16,
     },
 }

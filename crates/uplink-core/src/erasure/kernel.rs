@@ -1,6 +1,215 @@
-//! The inner loops of the code. Faster kernels belong behind these signatures.
+//! The arithmetic of the code: a matrix times the shares of a window, all rows in one pass.
+//!
+//! Encoding multiplies the data shares by the rows of the wanted pieces, decoding the given shares
+//! by the rows of the missing ones. Coding piece by piece over a long buffer is bound by memory and
+//! up to ten times slower than all rows over one window.
+
+use std::fmt;
 
 use reed_solomon_erasure::galois_8::{mul_slice, mul_slice_xor};
+
+#[cfg(target_arch = "x86_64")]
+use super::simd;
+use super::toeplitz::Toeplitz;
+
+/// Processor instructions that the code's arithmetic runs on.
+///
+/// Values exist only for instructions that this processor has. [`Encoder`](super::Encoder) and
+/// [`Decoder`](super::Decoder) take the fastest unless told otherwise; results are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel(Instructions);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Instructions {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx2Gfni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Gfni,
+}
+
+impl Kernel {
+    /// Returns the fastest kernel of this processor.
+    pub fn fastest() -> Self {
+        Self::available().pop().unwrap_or(Self(Instructions::Portable))
+    }
+
+    /// Returns every kernel that this processor can run, the slowest first.
+    pub fn available() -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+        let mut all = vec![Instructions::Portable];
+        #[cfg(target_arch = "x86_64")]
+        all.extend(simd::detected());
+        all.into_iter().map(Self).collect()
+    }
+
+    /// Returns whether this is the kernel without processor-specific instructions.
+    pub fn is_portable(&self) -> bool {
+        self.0 == Instructions::Portable
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Instructions::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2Gfni => "AVX2+GFNI",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Gfni => "AVX-512+GFNI",
+        })
+    }
+}
+
+/// The factors of some rows, prepared for a kernel.
+pub(super) struct Matrix {
+    kernel: Kernel,
+    columns: usize,
+    /// Row by row.
+    factors: Vec<u8>,
+    /// The same in the form that the kernel multiplies by.
+    #[cfg(target_arch = "x86_64")]
+    table: Vec<u64>,
+    /// A cheaper way to the same products, where the matrix is that of the code itself.
+    #[cfg(target_arch = "x86_64")]
+    toeplitz: Option<simd::Stacks>,
+}
+
+impl Matrix {
+    /// Prepares rows of `columns` factors each, at least one, for a kernel.
+    pub(super) fn new(kernel: Kernel, columns: usize, factors: Vec<u8>) -> Self {
+        Self {
+            kernel,
+            columns,
+            #[cfg(target_arch = "x86_64")]
+            table: simd::table(kernel.0, &factors),
+            #[cfg(target_arch = "x86_64")]
+            toeplitz: None,
+            factors,
+        }
+    }
+
+    /// Lets the kernel use the structure of these rows; ignored by the portable kernel.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
+    pub(super) fn with_structure(self, structure: Option<Toeplitz>) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let toeplitz = structure.map(|structure| simd::Stacks::new(self.kernel.0, &structure));
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            toeplitz,
+            ..self
+        }
+    }
+
+    pub(super) fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    pub(super) fn row(&self, number: usize) -> Option<&[u8]> {
+        self.factors.chunks_exact(self.columns).nth(number)
+    }
+
+    /// Sets every wanted row of `sink` to its product with `source`.
+    ///
+    /// `source` has one run for each column and `sink` one place for each row.
+    pub(super) fn multiply(&self, window: Window, source: &Source<'_>, sink: &mut Sink<'_>) {
+        if window.stripes == 0 {
+            return;
+        }
+        #[cfg(target_arch = "x86_64")]
+        let done = simd::multiply(
+            self.kernel.0,
+            &self.table,
+            self.toeplitz.as_ref(),
+            window,
+            source,
+            sink,
+        );
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        if done < window.share_size {
+            self.multiply_rest(window, done, source, sink);
+        }
+    }
+
+    /// The portable kernel, for what is left of each share from byte `from` on.
+    fn multiply_rest(&self, window: Window, from: usize, source: &Source<'_>, sink: &mut Sink<'_>) {
+        for (row, factors) in self.factors.chunks_exact(self.columns).enumerate() {
+            for stripe in 0..window.stripes {
+                let Some(out) = sink.share_mut(window, row, stripe) else { break };
+                let out = &mut out[from..];
+                for (column, &factor) in factors.iter().enumerate() {
+                    let share = &source.share(window, column, stripe)[from..];
+                    match column {
+                        0 => mul_slice(factor, share, out),
+                        _ if factor == 0 => {}
+                        _ => mul_slice_xor(factor, share, out),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// So many shares of so many bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Window {
+    pub(super) share_size: usize,
+    pub(super) stripes: usize,
+}
+
+/// Where the shares of a window are read: one run for each column.
+pub(super) struct Source<'a> {
+    runs: Vec<&'a [u8]>,
+    /// Bytes from a share to the one of the next stripe.
+    step: usize,
+}
+
+impl<'a> Source<'a> {
+    /// The `columns` data shares of whole stripes.
+    pub(super) fn stripes(stripes: &'a [u8], columns: usize, window: Window) -> Self {
+        let step = columns * window.share_size;
+        let runs = (0..columns).map(|column| &stripes[column * window.share_size..]).collect();
+        Self { runs, step }
+    }
+
+    /// Windows of pieces.
+    pub(super) fn pieces<S: AsRef<[u8]>>(pieces: &'a [S], window: Window) -> Self {
+        Self { runs: pieces.iter().map(S::as_ref).collect(), step: window.share_size }
+    }
+
+    pub(super) fn runs(&self) -> (&[&'a [u8]], usize) {
+        (&self.runs, self.step)
+    }
+
+    fn share(&self, window: Window, column: usize, stripe: usize) -> &'a [u8] {
+        &self.runs[column][stripe * self.step..][..window.share_size]
+    }
+}
+
+/// Where products are written; rows without a place are not computed.
+pub(super) enum Sink<'a> {
+    /// Windows of pieces.
+    Pieces(Vec<Option<&'a mut [u8]>>),
+    /// Data shares, by number, of whole stripes.
+    Stripes { stripes: &'a mut [u8], stripe_size: usize, numbers: &'a [usize] },
+}
+
+impl Sink<'_> {
+    fn share_mut(&mut self, window: Window, row: usize, stripe: usize) -> Option<&mut [u8]> {
+        let size = window.share_size;
+        Some(match self {
+            Self::Pieces(pieces) => &mut pieces.get_mut(row)?.as_mut()?[stripe * size..][..size],
+            Self::Stripes { stripes, stripe_size, numbers } => {
+                &mut stripes[stripe * *stripe_size + numbers.get(row)? * size..][..size]
+            }
+        })
+    }
+}
 
 /// Sets `out` to the sum of `factors[j] · runs[j]`, byte by byte.
 ///
@@ -10,43 +219,11 @@ pub(super) fn combine<'a>(
     runs: impl IntoIterator<Item = &'a [u8]>,
     out: &mut [u8],
 ) {
-    let mut first = true;
-    for (&factor, run) in factors.iter().zip(runs) {
-        if first {
-            mul_slice(factor, run, out);
-            first = false;
-        } else if factor != 0 {
-            mul_slice_xor(factor, run, out);
-        }
-    }
-}
-
-/// Collects share `number` of each stripe of a window into one run.
-///
-/// `stripes` holds whole stripes of `stripe_size` bytes; `run` has room for one share of each.
-pub(super) fn gather(
-    stripes: &[u8],
-    stripe_size: usize,
-    share_size: usize,
-    number: usize,
-    run: &mut [u8],
-) {
-    let start = number * share_size;
-    for (stripe, share) in stripes.chunks_exact(stripe_size).zip(run.chunks_exact_mut(share_size)) {
-        share.copy_from_slice(&stripe[start..start + share_size]);
-    }
-}
-
-/// Spreads a run of shares over the stripes of a window: the inverse of [`gather`].
-pub(super) fn scatter(
-    run: &[u8],
-    stripe_size: usize,
-    share_size: usize,
-    number: usize,
-    stripes: &mut [u8],
-) {
-    let start = number * share_size;
-    for (stripe, share) in stripes.chunks_exact_mut(stripe_size).zip(run.chunks_exact(share_size)) {
-        stripe[start..start + share_size].copy_from_slice(share);
-    }
+    let window = Window { share_size: out.len(), stripes: 1 };
+    let runs: Vec<&[u8]> = runs.into_iter().collect();
+    Matrix::new(Kernel::fastest(), runs.len(), factors.to_vec()).multiply(
+        window,
+        &Source::pieces(&runs, window),
+        &mut Sink::Pieces(vec![Some(out)]),
+    );
 }

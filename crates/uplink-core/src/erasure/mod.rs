@@ -21,6 +21,9 @@ mod encode;
 mod field;
 mod kernel;
 mod scheme;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+mod toeplitz;
 
 #[cfg(test)]
 mod tests;
@@ -28,5 +31,6 @@ mod tests;
 pub use self::{
     decode::{DecodeError, Decoder},
     encode::{EncodeError, Encoder},
+    kernel::Kernel,
     scheme::{Code, MAX_SHARE_SIZE, MAX_STRIPE_SIZE, MAX_TOTAL, Scheme, SchemeError},
 };

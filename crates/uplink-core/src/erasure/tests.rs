@@ -76,7 +76,7 @@ fn windows() -> impl Strategy<Value = (Code, usize, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(2_000))]
+    #![proptest_config(crate::cases(10_000))]
 
     #[test]
     fn windows_and_single_rows_equal_the_whole((code, share_size, stripes) in windows()) {
@@ -92,7 +92,7 @@ proptest! {
             }
             prop_assert_eq!(&joined, &whole);
         }
-        let mut encoder = Encoder::with_code(code, share_size);
+        let encoder = Encoder::with_code(code, share_size);
         for (number, piece) in (0..).zip(&whole) {
             let mut single = vec![0xAA; piece.len()];
             encoder.encode_piece(&stripes, number, &mut single).unwrap();
@@ -111,7 +111,7 @@ proptest! {
     ) {
         let pieces = encode_all(code, share_size, &stripes);
         let shares: Vec<&[u8]> = numbers.iter().map(|&i| &pieces[usize::from(i)][..]).collect();
-        let mut decoder = Decoder::with_code(code, share_size, &numbers).unwrap();
+        let decoder = Decoder::with_code(code, share_size, &numbers).unwrap();
         for _ in 0..2 {
             let mut restored = vec![0xAA; stripes.len()];
             decoder.decode(&shares, &mut restored).unwrap();
@@ -130,6 +130,52 @@ proptest! {
         shares.resize(k + parity, vec![0; 5]);
         ReedSolomon::<NetworkField>::new(k, parity).unwrap().encode(&mut shares).unwrap();
         prop_assert_eq!(encode_all(code, 5, &stripe), shares);
+    }
+
+    #[test]
+    fn every_kernel_writes_what_the_portable_one_writes(
+        (k, parity) in prop_oneof![(1..=70_u16, 0..=70_u16), (20..=65_u16, 28..=190_u16)],
+        share_size in prop_oneof![1..=700_usize, Just(256), Just(64), Just(32)],
+        (count, offset) in (0..=3_usize, 0..64_usize),
+        (unwanted, seed) in (any::<u64>(), any::<[u8; 32]>()),
+    ) {
+        let code = Code::new(k, k + parity).unwrap();
+        let mut bytes = vec![0; usize::from(k) * share_size * count + offset];
+        blake3::Hasher::new_keyed(&seed).finalize_xof().fill(&mut bytes);
+        let stripes = &bytes[offset..];
+        // Mostly all pieces, as in an upload, else about half of them.
+        let wants = |piece: &u16| unwanted % 4 < 3 || unwanted >> (piece % 64) & 1 == 1;
+        let wanted: Vec<u16> = (0..code.total()).filter(wants).collect();
+        let run = share_size * count;
+        let encode = |kernel| {
+            let mut buffers = vec![vec![0xAA; offset + run + 1]; wanted.len()];
+            let mut outputs: Vec<&mut [u8]> =
+                buffers.iter_mut().map(|buffer| &mut buffer[offset..offset + run]).collect();
+            let encoder = Encoder::with_kernel(code, share_size, kernel);
+            encoder.encode(stripes, &wanted, &mut outputs).unwrap();
+            buffers
+        };
+        let decode = |kernel, numbers: &[u16], shares: &[&[u8]]| {
+            let mut restored = vec![0xAA; offset + stripes.len() + 1];
+            let decoder = Decoder::with_kernel(code, share_size, numbers, kernel).unwrap();
+            decoder.decode(shares, &mut restored[offset..offset + stripes.len()]).unwrap();
+            restored
+        };
+        let portable = Kernel::available()[0];
+        prop_assert!(portable.is_portable());
+        let expected = encode(portable);
+        let numbers: Vec<u16> = wanted.iter().rev().take(k.into()).copied().collect();
+        let shares: Vec<&[u8]> = (0..numbers.len())
+            .map(|place| &expected[wanted.len() - 1 - place][offset..offset + run])
+            .collect();
+        for kernel in Kernel::available() {
+            prop_assert!(encode(kernel) == expected, "{}", kernel);
+            if numbers.len() == usize::from(k) {
+                let restored = decode(kernel, &numbers, &shares);
+                prop_assert!(&restored[offset..offset + stripes.len()] == stripes, "{}", kernel);
+                prop_assert_eq!(restored.last(), Some(&0xAA));
+            }
+        }
     }
 
     #[test]
@@ -180,7 +226,7 @@ fn malformed_scheme_texts_are_refused() {
 #[test]
 fn buffers_of_wrong_length_are_refused() {
     let scheme: Scheme = "2/3/3/4-4".parse().unwrap();
-    let mut encoder = Encoder::new(&scheme);
+    let encoder = Encoder::new(&scheme);
     let mut one = [[0; 4]];
     assert!(matches!(
         encoder.encode(&[0; 9], &[0], &mut one),
@@ -199,10 +245,15 @@ fn buffers_of_wrong_length_are_refused() {
         Err(EncodeError::OutputCount { .. })
     ));
 
+    assert!(matches!(
+        encoder.encode(&[0; 8], &[3, 3], &mut [[0; 4]; 2]),
+        Err(EncodeError::RepeatedPiece { piece: 3 })
+    ));
+
     assert!(matches!(Decoder::new(&scheme, &[0]), Err(DecodeError::PieceCount { .. })));
     assert!(matches!(Decoder::new(&scheme, &[0, 4]), Err(DecodeError::PieceNumber { .. })));
     assert!(matches!(Decoder::new(&scheme, &[3, 3]), Err(DecodeError::RepeatedPiece { .. })));
-    let mut decoder = Decoder::new(&scheme, &[3, 1]).unwrap();
+    let decoder = Decoder::new(&scheme, &[3, 1]).unwrap();
     let mut stripe = [0; 8];
     assert!(matches!(decoder.decode(&[[0; 4]], &mut stripe), Err(DecodeError::PieceCount { .. })));
     assert!(matches!(

@@ -194,7 +194,7 @@ impl Transfers<'_> {
         let stripe = u64::from(scheme.stripe_size());
         let size = encrypted.len() as u64;
         append_padding(&mut encrypted, size, stripe);
-        let mut encoder = Encoder::new(scheme);
+        let encoder = Encoder::new(scheme);
         // The place of an order limit is the number of its piece.
         for (number, limit) in (0..).zip(limits) {
             let Some(limit) = &limit.limit else { continue };

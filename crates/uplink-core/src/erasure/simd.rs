@@ -1,0 +1,727 @@
+//! The code's arithmetic on vector instructions: the only file with unsafe code.
+//!
+//! One generic body serves three sets of instructions. [`multiply`] is safe to call: it checks that
+//! every pointer it makes stays inside a slice, and [`detected`] alone says which instructions
+//! exist. What is left at the end of a share that fills no vector is the caller's.
+//!
+//! A block of rows and vectors stays in registers while all columns pass. Input is read where it
+//! lies, output written where it belongs; nothing is transposed.
+
+#![allow(unsafe_code)]
+// The bodies are pointers and instructions throughout. One contract, that of `Isa` and `Job`, holds
+// for all of them; a block around every line would say nothing more.
+#![allow(unsafe_op_in_unsafe_fn)]
+// Rows and vectors are counted by constants, so that these loops unroll into registers.
+#![allow(clippy::needless_range_loop)]
+
+use std::arch::is_x86_feature_detected;
+use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
+use std::sync::LazyLock;
+
+use reed_solomon_erasure::galois_8::mul;
+
+use super::kernel::{Instructions, Sink, Source, Window};
+use super::toeplitz::{BLOCKS, MAX_SIDE, PRODUCTS, Toeplitz};
+
+/// Returns the sets of instructions that this processor has, the slowest first.
+pub(super) fn detected() -> impl Iterator<Item = Instructions> {
+    let avx2 = is_x86_feature_detected!("avx2");
+    let gfni = avx2 && is_x86_feature_detected!("gfni");
+    let avx512 =
+        gfni && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    [(avx2, Instructions::Avx2), (gfni, Instructions::Avx2Gfni), (avx512, Instructions::Avx512Gfni)]
+        .into_iter()
+        .filter_map(|(present, instructions)| present.then_some(instructions))
+}
+
+/// Sets every wanted row of `sink` to its product with `source`, for the leading bytes of each
+/// share that fill whole vectors. Returns how many bytes of each share that is.
+///
+/// `table` holds the rows as [`table()`] makes them for the same instructions.
+pub(super) fn multiply(
+    instructions: Instructions,
+    table: &[u64],
+    stacks: Option<&Stacks>,
+    window: Window,
+    source: &Source<'_>,
+    sink: &mut Sink<'_>,
+) -> usize {
+    let (columns, words) = (source.runs().0.len(), words(instructions));
+    if words == 0 || window.share_size < 32 {
+        return 0;
+    }
+    let mut job = Job::new(table, columns * words, window, source, sink);
+    let stacks = stacks.filter(|stacks| stacks.instructions == instructions);
+    // SAFETY: `Job::new` checked the pointers; instructions exist only if the processor has them.
+    unsafe {
+        match instructions {
+            Instructions::Portable => 0,
+            Instructions::Avx2 => with_avx2(&mut job, stacks),
+            Instructions::Avx2Gfni => with_avx2_gfni(&mut job, stacks),
+            Instructions::Avx512Gfni => with_avx512_gfni(&mut job, stacks),
+        }
+    }
+}
+
+/// Prepares factors for multiplication.
+pub(super) fn table(instructions: Instructions, factors: &[u8]) -> Vec<u64> {
+    match instructions {
+        Instructions::Portable => Vec::new(),
+        Instructions::Avx2 => {
+            factors.iter().flat_map(|&factor| NIBBLES[usize::from(factor)]).collect()
+        }
+        Instructions::Avx2Gfni | Instructions::Avx512Gfni => {
+            factors.iter().map(|&factor| BIT_MATRICES[usize::from(factor)]).collect()
+        }
+    }
+}
+
+/// Words of a prepared factor.
+const fn words(instructions: Instructions) -> usize {
+    match instructions {
+        Instructions::Portable => 0,
+        Instructions::Avx2 => Avx2::WORDS,
+        Instructions::Avx2Gfni | Instructions::Avx512Gfni => 1,
+    }
+}
+
+/// Multiplication by each factor as a matrix of bits: bit i of `factor · 2^j` is bit j of byte
+/// 7 − i. The processor's own multiplication is in another field.
+static BIT_MATRICES: LazyLock<[u64; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|factor| {
+        (0..64_u32).fold(0, |matrix, at| {
+            let (i, j) = (at / 8, at % 8);
+            let bit = u64::from(mul(factor as u8, 1 << j) >> i & 1);
+            matrix | bit << (8 * (7 - i) + j)
+        })
+    })
+});
+
+/// Multiplication by each factor as its products with all low and all high halves of a byte.
+static NIBBLES: LazyLock<[[u64; Avx2::WORDS]; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|factor| {
+        std::array::from_fn(|word| {
+            let product = |place: usize| {
+                let nibble = (word % 2 * 8 + place) as u8;
+                mul(factor as u8, if word < 2 { nibble } else { nibble << 4 })
+            };
+            u64::from_le_bytes(std::array::from_fn(product))
+        })
+    })
+});
+
+/// A Toeplitz form prepared for multiplication.
+pub(super) struct Stacks {
+    instructions: Instructions,
+    side: usize,
+    scale: Vec<u64>,
+    /// In the order in which they are multiplied: some rows together, column by column.
+    stacks: Vec<[Vec<u64>; PRODUCTS]>,
+    /// Two factors for each row.
+    ends: Vec<u64>,
+}
+
+impl Stacks {
+    pub(super) fn new(instructions: Instructions, form: &Toeplitz) -> Self {
+        let side = form.side;
+        let together = match instructions {
+            Instructions::Portable => side,
+            Instructions::Avx2 => Avx2::STACK_ROWS,
+            Instructions::Avx2Gfni => Avx2Gfni::STACK_ROWS,
+            Instructions::Avx512Gfni => Avx512Gfni::STACK_ROWS,
+        };
+        let product = |factors: &Vec<u8>| {
+            let by_column = factors.chunks(together * side).flat_map(|rows| {
+                (0..side).flat_map(move |column| rows.iter().skip(column).step_by(side).copied())
+            });
+            table(instructions, &by_column.collect::<Vec<u8>>())
+        };
+        Self {
+            instructions,
+            side,
+            scale: table(instructions, &form.scale),
+            stacks: form.stacks.iter().map(|stack| stack.each_ref().map(product)).collect(),
+            ends: table(instructions, form.ends.as_flattened()),
+        }
+    }
+
+    /// Whether so many rows of a stack cost less this way than one by one.
+    fn pays_for(&self, rows: usize) -> bool {
+        rows * (BLOCKS * self.side - 1) > (PRODUCTS + 1) * self.side * self.side
+    }
+}
+
+/// One wanted row: its factors, and where its share of stripe 0 is written.
+#[derive(Clone, Copy)]
+struct Row {
+    factors: *const u64,
+    output: *mut u8,
+}
+
+/// A multiplication in pointers. Every address of `share_size` bytes that starts at a pointer of
+/// `inputs` or `rows` plus up to `stripes − 1` steps is valid.
+struct Job {
+    inputs: Vec<*const u8>,
+    input_step: usize,
+    /// By row number; rows that nobody wants have none.
+    rows: Vec<Option<Row>>,
+    output_step: usize,
+    share_size: usize,
+    stripes: usize,
+}
+
+impl Job {
+    fn new(
+        table: &[u64],
+        words_of_row: usize,
+        window: Window,
+        source: &Source<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Self {
+        let Window { share_size, stripes } = window;
+        let last = |step: usize| stripes.saturating_sub(1) * step + share_size;
+        let (runs, input_step) = source.runs();
+        assert!(runs.iter().all(|run| run.len() >= last(input_step)), "a run is too short");
+        let (outputs, output_step) = outputs(sink, window);
+        let tables = table.chunks_exact(words_of_row);
+        assert!(tables.len() >= outputs.len(), "an output without factors");
+        let rows = tables.zip(outputs).map(|(factors, output)| {
+            output.map(|output| Row { factors: factors.as_ptr(), output })
+        });
+        Self {
+            inputs: runs.iter().map(|run| run.as_ptr()).collect(),
+            input_step,
+            rows: rows.collect(),
+            output_step,
+            share_size,
+            stripes,
+        }
+    }
+}
+
+/// Where the share of stripe 0 of each row is written, and the bytes to that of the next stripe.
+fn outputs(sink: &mut Sink<'_>, window: Window) -> (Vec<Option<*mut u8>>, usize) {
+    let Window { share_size, stripes: count } = window;
+    match sink {
+        Sink::Pieces(pieces) => {
+            let pointer = |piece: &mut Option<&mut [u8]>| {
+                let piece = piece.as_mut()?;
+                assert!(piece.len() >= count * share_size, "an output is too short");
+                Some(piece.as_mut_ptr())
+            };
+            (pieces.iter_mut().map(pointer).collect(), share_size)
+        }
+        Sink::Stripes { stripes, stripe_size, numbers } => {
+            assert!(stripes.len() >= count * *stripe_size, "an output is too short");
+            let first = stripes.as_mut_ptr();
+            let pointer = |&number: &usize| {
+                assert!((number + 1) * share_size <= *stripe_size, "a share outside its stripe");
+                Some(first.wrapping_add(number * share_size))
+            };
+            (numbers.iter().map(pointer).collect(), *stripe_size)
+        }
+    }
+}
+
+/// A set of vector instructions.
+///
+/// # Safety
+///
+/// Every function may be called only where the processor has the instructions; pointers must be
+/// valid for [`Self::BYTES`] bytes, or [`Self::WORDS`] words for factors.
+trait Isa {
+    type Vector: Copy;
+    /// A vector in the form that is multiplied.
+    type Data: Copy;
+    type Factor: Copy;
+    /// Bytes of a vector.
+    const BYTES: usize;
+    /// Words of a prepared factor.
+    const WORDS: usize;
+    /// Rows and vectors that fill the registers in the plain form, and rows in the Toeplitz form.
+    const ROWS: usize;
+    const STACK_ROWS: usize;
+
+    unsafe fn zero() -> Self::Vector;
+    unsafe fn load(from: *const u8) -> Self::Vector;
+    unsafe fn store(to: *mut u8, vector: Self::Vector);
+    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn data(vector: Self::Vector) -> Self::Data;
+    unsafe fn factor(table: *const u64) -> Self::Factor;
+    unsafe fn multiply(data: Self::Data, factor: Self::Factor) -> Self::Vector;
+}
+
+struct Avx512Gfni;
+
+impl Isa for Avx512Gfni {
+    type Vector = __m512i;
+    type Data = __m512i;
+    type Factor = __m512i;
+    const BYTES: usize = 64;
+    const WORDS: usize = 1;
+    const ROWS: usize = 10;
+    const STACK_ROWS: usize = 8;
+
+    #[inline(always)]
+    unsafe fn zero() -> __m512i {
+        _mm512_setzero_si512()
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m512i {
+        _mm512_loadu_si512(from.cast())
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut u8, vector: __m512i) {
+        _mm512_storeu_si512(to.cast(), vector);
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
+        _mm512_xor_si512(a, b)
+    }
+    #[inline(always)]
+    unsafe fn data(vector: __m512i) -> __m512i {
+        vector
+    }
+    #[inline(always)]
+    unsafe fn factor(table: *const u64) -> __m512i {
+        _mm512_set1_epi64(table.read() as i64)
+    }
+    #[inline(always)]
+    unsafe fn multiply(data: __m512i, factor: __m512i) -> __m512i {
+        _mm512_gf2p8affine_epi64_epi8::<0>(data, factor)
+    }
+}
+
+struct Avx2Gfni;
+
+impl Isa for Avx2Gfni {
+    type Vector = __m256i;
+    type Data = __m256i;
+    type Factor = __m256i;
+    const BYTES: usize = 32;
+    const WORDS: usize = 1;
+    const ROWS: usize = 6;
+    const STACK_ROWS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn zero() -> __m256i {
+        _mm256_setzero_si256()
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m256i {
+        _mm256_loadu_si256(from.cast())
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut u8, vector: __m256i) {
+        _mm256_storeu_si256(to.cast(), vector);
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
+        _mm256_xor_si256(a, b)
+    }
+    #[inline(always)]
+    unsafe fn data(vector: __m256i) -> __m256i {
+        vector
+    }
+    #[inline(always)]
+    unsafe fn factor(table: *const u64) -> __m256i {
+        _mm256_set1_epi64x(table.read() as i64)
+    }
+    #[inline(always)]
+    unsafe fn multiply(data: __m256i, factor: __m256i) -> __m256i {
+        _mm256_gf2p8affine_epi64_epi8::<0>(data, factor)
+    }
+}
+
+struct Avx2;
+
+impl Isa for Avx2 {
+    type Vector = __m256i;
+    /// The low and the high half of every byte.
+    type Data = (__m256i, __m256i);
+    /// The products of both halves.
+    type Factor = (__m256i, __m256i);
+    const BYTES: usize = 32;
+    const WORDS: usize = 4;
+    const ROWS: usize = 4;
+    const STACK_ROWS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn zero() -> __m256i {
+        _mm256_setzero_si256()
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m256i {
+        _mm256_loadu_si256(from.cast())
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut u8, vector: __m256i) {
+        _mm256_storeu_si256(to.cast(), vector);
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
+        _mm256_xor_si256(a, b)
+    }
+    #[inline(always)]
+    unsafe fn data(vector: __m256i) -> (__m256i, __m256i) {
+        let mask = _mm256_set1_epi8(0x0f);
+        let high = _mm256_srli_epi64::<4>(vector);
+        (_mm256_and_si256(vector, mask), _mm256_and_si256(high, mask))
+    }
+    #[inline(always)]
+    unsafe fn factor(table: *const u64) -> (__m256i, __m256i) {
+        let low = _mm_loadu_si128(table.cast());
+        let high = _mm_loadu_si128(table.add(2).cast());
+        (_mm256_broadcastsi128_si256(low), _mm256_broadcastsi128_si256(high))
+    }
+    #[inline(always)]
+    unsafe fn multiply(data: (__m256i, __m256i), factor: (__m256i, __m256i)) -> __m256i {
+        _mm256_xor_si256(
+            _mm256_shuffle_epi8(factor.0, data.0),
+            _mm256_shuffle_epi8(factor.1, data.1),
+        )
+    }
+}
+
+#[target_feature(enable = "avx2")]
+unsafe fn with_avx2(job: &mut Job, stacks: Option<&Stacks>) -> usize {
+    run::<Avx2, 2>(job, stacks)
+}
+
+#[target_feature(enable = "avx2,gfni")]
+unsafe fn with_avx2_gfni(job: &mut Job, stacks: Option<&Stacks>) -> usize {
+    run::<Avx2Gfni, 2>(job, stacks)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+unsafe fn with_avx512_gfni(job: &mut Job, stacks: Option<&Stacks>) -> usize {
+    run::<Avx512Gfni, 2>(job, stacks)
+}
+
+/// Computes all rows, the stacks that pay first. Returns the bytes of each share that are done.
+#[inline(always)]
+unsafe fn run<I: Isa, const V: usize>(job: &mut Job, stacks: Option<&Stacks>) -> usize {
+    let mut taken = Vec::new();
+    if let Some(form) = stacks {
+        let size = BLOCKS * form.side;
+        for (number, rows) in job.rows.chunks_mut(size).enumerate() {
+            if form.pays_for(rows.iter().flatten().count()) {
+                taken.push((number, rows.to_vec()));
+                rows.fill(None);
+            }
+        }
+        if !taken.is_empty() {
+            toeplitz::<I>(job, form, &taken);
+        }
+    }
+    let rows: Vec<Row> = job.rows.iter().flatten().copied().collect();
+    plain::<I, V>(job, &rows);
+    job.share_size - job.share_size % I::BYTES
+}
+
+/// The plain form: every row is a sum over all columns.
+#[inline(always)]
+unsafe fn plain<I: Isa, const V: usize>(job: &Job, rows: &[Row]) {
+    let count = rows.len().div_ceil(I::ROWS).max(1);
+    let groups: Vec<Group<'_>> = rows
+        .chunks(rows.len().div_ceil(count).max(1))
+        .map(|rows| Group::new::<I>(rows, job))
+        .collect();
+    for stripe in 0..job.stripes {
+        let (input, output) = (stripe * job.input_step, stripe * job.output_step);
+        let mut at = 0;
+        while at + V * I::BYTES <= job.share_size {
+            all::<I, V>(&job.inputs, input + at, &groups, output + at);
+            at += V * I::BYTES;
+        }
+        while at + I::BYTES <= job.share_size {
+            all::<I, 1>(&job.inputs, input + at, &groups, output + at);
+            at += I::BYTES;
+        }
+    }
+}
+
+/// Rows that are computed together, with their factors column by column.
+struct Group<'a> {
+    rows: &'a [Row],
+    factors: Vec<u64>,
+}
+
+impl<'a> Group<'a> {
+    unsafe fn new<I: Isa>(rows: &'a [Row], job: &Job) -> Self {
+        let words = |column: usize, row: &Row| {
+            std::slice::from_raw_parts(row.factors.add(column * I::WORDS), I::WORDS).iter().copied()
+        };
+        let columns = 0..job.inputs.len();
+        let factors =
+            columns.flat_map(|column| rows.iter().flat_map(move |row| words(column, row)));
+        Self { rows, factors: factors.collect() }
+    }
+}
+
+#[inline(always)]
+unsafe fn all<I: Isa, const V: usize>(
+    inputs: &[*const u8],
+    input: usize,
+    groups: &[Group<'_>],
+    output: usize,
+) {
+    for group in groups {
+        match group.rows.len() {
+            1 => block::<I, 1, V>(inputs, input, group, output),
+            2 => block::<I, 2, V>(inputs, input, group, output),
+            3 => block::<I, 3, V>(inputs, input, group, output),
+            4 => block::<I, 4, V>(inputs, input, group, output),
+            5 => block::<I, 5, V>(inputs, input, group, output),
+            6 => block::<I, 6, V>(inputs, input, group, output),
+            7 => block::<I, 7, V>(inputs, input, group, output),
+            8 => block::<I, 8, V>(inputs, input, group, output),
+            9 => block::<I, 9, V>(inputs, input, group, output),
+            _ => block::<I, 10, V>(inputs, input, group, output),
+        }
+    }
+}
+
+/// R rows, V vectors of each, in registers.
+#[inline(always)]
+unsafe fn block<I: Isa, const R: usize, const V: usize>(
+    inputs: &[*const u8],
+    input: usize,
+    group: &Group<'_>,
+    output: usize,
+) {
+    let mut sums = [[I::zero(); V]; R];
+    let mut factors = group.factors.as_ptr();
+    let pairs = inputs.chunks_exact(2);
+    let last = pairs.remainder();
+    for pair in pairs {
+        let left = load::<I, V>(pair[0].add(input));
+        let right = load::<I, V>(pair[1].add(input));
+        accumulate_two::<I, R, V>(&mut sums, &left, &right, factors);
+        factors = factors.add(2 * R * I::WORDS);
+    }
+    for from in last {
+        let data = load::<I, V>(from.add(input));
+        accumulate::<I, R, V>(&mut sums, &data, factors);
+    }
+    for row in 0..R {
+        let to = group.rows[row].output.add(output);
+        for v in 0..V {
+            I::store(to.add(v * I::BYTES), sums[row][v]);
+        }
+    }
+}
+
+/// V neighbouring vectors, ready to be multiplied.
+#[inline(always)]
+unsafe fn load<I: Isa, const V: usize>(from: *const u8) -> [I::Data; V] {
+    let mut data = [I::data(I::zero()); V];
+    for (v, data) in data.iter_mut().enumerate() {
+        *data = I::data(I::load(from.add(v * I::BYTES)));
+    }
+    data
+}
+
+/// Adds the products of two columns with R factors each.
+#[inline(always)]
+unsafe fn accumulate_two<I: Isa, const R: usize, const V: usize>(
+    sums: &mut [[I::Vector; V]; R],
+    left: &[I::Data; V],
+    right: &[I::Data; V],
+    factors: *const u64,
+) {
+    for row in 0..R {
+        let of_left = I::factor(factors.add(row * I::WORDS));
+        let of_right = I::factor(factors.add((R + row) * I::WORDS));
+        for v in 0..V {
+            let (a, b) = (I::multiply(left[v], of_left), I::multiply(right[v], of_right));
+            sums[row][v] = I::add(I::add(sums[row][v], a), b);
+        }
+    }
+}
+
+/// Adds the products of one column with R factors.
+#[inline(always)]
+unsafe fn accumulate<I: Isa, const R: usize, const V: usize>(
+    sums: &mut [[I::Vector; V]; R],
+    data: &[I::Data; V],
+    factors: *const u64,
+) {
+    for row in 0..R {
+        let factor = I::factor(factors.add(row * I::WORDS));
+        for v in 0..V {
+            sums[row][v] = I::add(sums[row][v], I::multiply(data[v], factor));
+        }
+    }
+}
+
+/// The vectors of a strip that the nine products take, in their order.
+type Strip<I, const V: usize> = [[MaybeUninit<[<I as Isa>::Vector; V]>; MAX_SIDE]; PRODUCTS];
+
+/// Stacks by number, with their rows.
+type Taken = [(usize, Vec<Option<Row>>)];
+
+#[inline(always)]
+unsafe fn toeplitz<I: Isa>(job: &Job, form: &Stacks, taken: &Taken) {
+    for stripe in 0..job.stripes {
+        let (input, output) = (stripe * job.input_step, stripe * job.output_step);
+        let mut at = 0;
+        while at + 2 * I::BYTES <= job.share_size {
+            strip::<I, 2>(&job.inputs, input + at, form, taken, output + at);
+            at += 2 * I::BYTES;
+        }
+        while at + I::BYTES <= job.share_size {
+            strip::<I, 1>(&job.inputs, input + at, form, taken, output + at);
+            at += I::BYTES;
+        }
+    }
+}
+
+/// One strip of V vectors of every share.
+#[inline(always)]
+unsafe fn strip<I: Isa, const V: usize>(
+    inputs: &[*const u8],
+    input: usize,
+    form: &Stacks,
+    taken: &Taken,
+    output: usize,
+) {
+    let mut strip: Strip<I, V> = [[MaybeUninit::uninit(); MAX_SIDE]; PRODUCTS];
+    prepare::<I, V>(inputs, input, form, &mut strip);
+    let first = load::<I, V>(inputs[0].add(input));
+    for (number, rows) in taken {
+        let ends = form.ends.as_ptr().add(number * BLOCKS * form.side * 2 * I::WORDS);
+        let products = &form.stacks[*number];
+        let (side, strip) = (form.side, &strip);
+        let stack = Stack::<I, V> { products, ends, side, rows, strip, first, output };
+        let mut from = 0;
+        while from < form.side {
+            from += match (form.side - from).min(I::STACK_ROWS) {
+                1 => stack.rows::<1>(from),
+                2 => stack.rows::<2>(from),
+                3 => stack.rows::<3>(from),
+                4 => stack.rows::<4>(from),
+                5 => stack.rows::<5>(from),
+                6 => stack.rows::<6>(from),
+                7 => stack.rows::<7>(from),
+                _ => stack.rows::<8>(from),
+            };
+        }
+    }
+}
+
+/// Scales the data shares and adds up the blocks as the nine products need them.
+#[inline(always)]
+unsafe fn prepare<I: Isa, const V: usize>(
+    inputs: &[*const u8],
+    input: usize,
+    form: &Stacks,
+    strip: &mut Strip<I, V>,
+) {
+    for i in 0..form.side {
+        let mut blocks = [[I::zero(); V]; BLOCKS];
+        for (block, scaled) in blocks.iter_mut().enumerate() {
+            let column = block * form.side + i;
+            let Some(from) = inputs.get(column + 1) else { break };
+            let factor = I::factor(form.scale.as_ptr().add(column * I::WORDS));
+            let data = load::<I, V>(from.add(input));
+            for v in 0..V {
+                scaled[v] = I::multiply(data[v], factor);
+            }
+        }
+        for v in 0..V {
+            let [a, b, c, d] = [blocks[0][v], blocks[1][v], blocks[2][v], blocks[3][v]];
+            let (upper, lower) = (I::add(a, c), I::add(b, d));
+            let (left, right) = (I::add(a, b), I::add(c, d));
+            let nine = [I::add(upper, lower), lower, upper, right, d, c, left, b, a];
+            for product in 0..PRODUCTS {
+                let place = strip[product][i].as_mut_ptr();
+                place.cast::<I::Vector>().add(v).write(nine[product]);
+            }
+        }
+    }
+}
+
+/// One stack over one strip.
+struct Stack<'a, I: Isa, const V: usize> {
+    products: &'a [Vec<u64>; PRODUCTS],
+    /// Two factors for each row.
+    ends: *const u64,
+    side: usize,
+    rows: &'a [Option<Row>],
+    strip: &'a Strip<I, V>,
+    /// Data share 0.
+    first: [I::Data; V],
+    output: usize,
+}
+
+impl<I: Isa, const V: usize> Stack<'_, I, V> {
+    /// Computes R rows of each block, from row `from` of the block on. Returns R.
+    #[inline(always)]
+    unsafe fn rows<const R: usize>(&self, from: usize) -> usize {
+        let mut shared = [[I::zero(); V]; R];
+        self.product(0, from, &mut shared);
+        let mut of_whole = [shared; 2];
+        self.product(1, from, &mut of_whole[0]);
+        self.product(2, from, &mut of_whole[1]);
+        for half in 0..2 {
+            if 2 * half * self.side + from >= self.rows.len() {
+                break;
+            }
+            let mut shared = [[I::zero(); V]; R];
+            self.product(3 + 3 * half, from, &mut shared);
+            for block in 0..2 {
+                let mut sums = shared;
+                for row in 0..R {
+                    for v in 0..V {
+                        sums[row][v] = I::add(sums[row][v], of_whole[block][row][v]);
+                    }
+                }
+                self.product(4 + 3 * half + block, from, &mut sums);
+                self.end((2 * half + block) * self.side + from, &sums);
+            }
+        }
+        R
+    }
+
+    /// Adds R rows of one of the nine products to `sums`.
+    #[inline(always)]
+    unsafe fn product<const R: usize>(
+        &self,
+        number: usize,
+        from: usize,
+        sums: &mut [[I::Vector; V]; R],
+    ) {
+        let mut factors = self.products[number].as_ptr().add(from * self.side * I::WORDS);
+        let vectors = &self.strip[number][..self.side];
+        let pairs = vectors.chunks_exact(2);
+        let last = pairs.remainder();
+        for pair in pairs {
+            let left = load::<I, V>(pair[0].as_ptr().cast());
+            let right = load::<I, V>(pair[1].as_ptr().cast());
+            accumulate_two::<I, R, V>(sums, &left, &right, factors);
+            factors = factors.add(2 * R * I::WORDS);
+        }
+        for vector in last {
+            let data = load::<I, V>(vector.as_ptr().cast());
+            accumulate::<I, R, V>(sums, &data, factors);
+        }
+    }
+
+    /// Scales the sums of R rows, adds data share 0 and writes those that are wanted.
+    #[inline(always)]
+    unsafe fn end<const R: usize>(&self, at: usize, sums: &[[I::Vector; V]; R]) {
+        for row in 0..R {
+            let Some(Some(place)) = self.rows.get(at + row) else { continue };
+            let ends = self.ends.add(2 * (at + row) * I::WORDS);
+            let (of_sum, of_first) = (I::factor(ends), I::factor(ends.add(I::WORDS)));
+            let to = place.output.add(self.output);
+            for v in 0..V {
+                let scaled = I::multiply(I::data(sums[row][v]), of_sum);
+                let vector = I::add(scaled, I::multiply(self.first[v], of_first));
+                I::store(to.add(v * I::BYTES), vector);
+            }
+        }
+    }
+}
