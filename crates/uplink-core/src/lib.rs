@@ -10,8 +10,7 @@
 //!
 //! | file | groups | test |
 //! |---|---|---|
-//! | `erasure.json` | `stripes`, `matrices`, `decode` (rebuilding), `segments`, `piece_sizes` | `tests/erasure_vectors.rs` |
-//! | | `decode` (correction of wrong shares) | later: error correction |
+//! | `erasure.json` | `stripes`, `matrices`, `decode`, `segments`, `piece_sizes` | `tests/erasure_vectors.rs` |
 //! | `access.json` | `padding`, `encompassing_blocks`, `encrypted_size`, `encryption_parameters_packing` | `tests/layout_vectors.rs` |
 //! | | `base58`, `base58check`, `node_url` | `tests/access_vectors/text.rs` |
 //! | | `access_grants`, `access_grant_parse_cases`, `access_inspect`, `grant_from_passphrase`, `unknown_suite_grants` | `tests/access_vectors/grant.rs` |

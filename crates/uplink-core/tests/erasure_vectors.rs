@@ -5,14 +5,16 @@
 //! | `stripes` | `stripes_encode_to_the_reference_shares` |
 //! | `matrices` | `parity_rows_equal_the_reference_matrices` |
 //! | `decode`, mode `rebuild` | `any_required_shares_rebuild_the_stripe` |
-//! | `decode`, mode `decode` | left out: needs error correction, which the code does not have yet |
+//! | `decode`, mode `decode` | `wrong_shares_are_corrected_and_named` |
 //! | `segments` | `segments_encode_to_the_reference_pieces` |
 //! | `piece_sizes` | `piece_sizes_equal_the_reference` |
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uplink_core::{
-    erasure::{Code, Decoder, Encoder, Scheme},
+    erasure::{Code, CorrectError, Corrector, Decoder, Encoder, Scheme},
     layout,
 };
 
@@ -81,24 +83,67 @@ fn parity_rows_equal_the_reference_matrices() {
     assert_eq!((cases.len(), rows), (6, total));
 }
 
+/// Numbers and bytes of the shares of a case.
+fn given(case: &Value) -> (Vec<u16>, Vec<Vec<u8>>) {
+    let given = case["shares"].as_array().unwrap().iter();
+    given.map(|share| (number(share, "number") as u16, bytes(&share["data"]))).unzip()
+}
+
 #[test]
 fn any_required_shares_rebuild_the_stripe() {
     let cases = group("decode");
-    let (rebuild, correct): (Vec<_>, Vec<_>) =
-        cases.iter().partition(|case| case["mode"] == "rebuild");
-    for case in &rebuild {
-        let given = case["shares"].as_array().unwrap();
-        let numbers: Vec<u16> = given.iter().map(|share| number(share, "number") as u16).collect();
-        let shares: Vec<Vec<u8>> = given.iter().map(|share| bytes(&share["data"])).collect();
+    let rebuild = cases.iter().filter(|case| case["mode"] == "rebuild");
+    let mut checked = 0;
+    for case in rebuild {
+        let (numbers, shares) = given(case);
         let share_size = number(case, "share_size") as usize;
-        let decoder = Decoder::with_code(code(case), share_size, &numbers).unwrap();
         let expected = bytes(&case["expected_stripe"]);
         let mut stripe = vec![0; expected.len()];
+        let decoder = Decoder::with_code(code(case), share_size, &numbers).unwrap();
         decoder.decode(&shares, &mut stripe).unwrap();
         assert_eq!(stripe, expected);
+        let mut corrector = Corrector::with_code(code(case), share_size, &numbers).unwrap();
+        stripe.fill(0);
+        assert_eq!(corrector.correct(&shares, &mut stripe), Ok(BTreeSet::new()));
+        assert_eq!(stripe, expected);
+        checked += 1;
     }
-    assert_eq!((rebuild.len(), correct.len()), (5, 7));
-    assert!(correct.iter().all(|case| case["mode"] == "decode"));
+    assert_eq!((checked, cases.len()), (5, 12));
+}
+
+#[test]
+fn wrong_shares_are_corrected_and_named() {
+    let cases = group("decode");
+    let (mut corrected, mut refused) = (0, 0);
+    for case in cases.iter().filter(|case| case["mode"] == "decode") {
+        let (numbers, shares) = given(case);
+        let share_size = number(case, "share_size") as usize;
+        let mut corrector = Corrector::with_code(code(case), share_size, &numbers).unwrap();
+        let mut stripe = vec![0; usize::from(code(case).required()) * share_size];
+        let outcome = corrector.correct(&shares, &mut stripe);
+        match case["error"].as_str() {
+            None => {
+                let wrong = case["corrupt_shares"].as_array().unwrap().iter();
+                let wrong = wrong.map(|piece| piece.as_u64().unwrap() as u16).collect();
+                assert_eq!(outcome, Ok(wrong));
+                assert_eq!(stripe, bytes(&case["expected_stripe"]));
+                corrected += 1;
+            }
+            Some("not enough shares") => {
+                assert!(
+                    matches!(outcome, Err(CorrectError::NotEnoughShares { .. })),
+                    "{outcome:?}"
+                );
+                refused += 1;
+            }
+            Some("too many errors to reconstruct") => {
+                assert!(matches!(outcome, Err(CorrectError::TooManyErrors { .. })), "{outcome:?}");
+                refused += 1;
+            }
+            Some(other) => panic!("a case expects {other:?}"),
+        }
+    }
+    assert_eq!((corrected, refused), (4, 3));
 }
 
 /// The input of a segment that is given by its label only.

@@ -38,6 +38,11 @@ impl Interpolation {
         Self { points, weights }
     }
 
+    /// The weight of each given share, in their order.
+    pub(super) fn into_weights(self) -> Vec<u8> {
+        self.weights
+    }
+
     /// The factor of each given share in share `number`, in the order of the given shares.
     pub(super) fn row(&self, number: u16) -> Vec<u8> {
         let x = point(number);

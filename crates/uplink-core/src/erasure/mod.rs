@@ -14,8 +14,10 @@
 //!
 //! Because the code works byte by byte, coding runs over *windows*: any number of whole stripes.
 //! [`Encoder`] makes that window of every wanted piece in one pass, or of a single piece.
-//! [`Decoder`] restores a window of stripes from the same window of any k pieces.
+//! [`Decoder`] restores a window of stripes from the same window of any k pieces; [`Corrector`]
+//! does with more than k pieces some of which are wrong, and tells which.
 
+mod correct;
 mod decode;
 mod encode;
 mod field;
@@ -29,6 +31,7 @@ mod toeplitz;
 mod tests;
 
 pub use self::{
+    correct::{CorrectError, Corrector},
     decode::{DecodeError, Decoder},
     encode::{EncodeError, Encoder},
     kernel::Kernel,

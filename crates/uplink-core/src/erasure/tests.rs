@@ -66,12 +66,18 @@ fn shares_of_known_stripes_hash_to_published_values() {
     }
 }
 
+/// Bytes without structure.
+fn bytes(seed: &[u8; 32], count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    blake3::Hasher::new_keyed(seed).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
 /// A code and a window of a few stripes of a few bytes.
 fn windows() -> impl Strategy<Value = (Code, usize, Vec<u8>)> {
-    (1..=40_u16, 0..=40_u16, 1..=9_usize, 0..=6_usize).prop_flat_map(|(k, parity, share, count)| {
-        let code = Code::new(k, k + parity).unwrap();
-        let bytes = proptest::collection::vec(any::<u8>(), usize::from(k) * share * count);
-        (Just(code), Just(share), bytes)
+    let sizes = (1..=40_u16, 0..=40_u16, 1..=9_usize, 0..=6_usize);
+    (sizes, any::<[u8; 32]>()).prop_map(|((k, parity, share, count), seed)| {
+        (Code::new(k, k + parity).unwrap(), share, bytes(&seed, usize::from(k) * share * count))
     })
 }
 
@@ -140,8 +146,7 @@ proptest! {
         (unwanted, seed) in (any::<u64>(), any::<[u8; 32]>()),
     ) {
         let code = Code::new(k, k + parity).unwrap();
-        let mut bytes = vec![0; usize::from(k) * share_size * count + offset];
-        blake3::Hasher::new_keyed(&seed).finalize_xof().fill(&mut bytes);
+        let bytes = bytes(&seed, usize::from(k) * share_size * count + offset);
         let stripes = &bytes[offset..];
         // Mostly all pieces, as in an upload, else about half of them.
         let wants = |piece: &u16| unwanted % 4 < 3 || unwanted >> (piece % 64) & 1 == 1;

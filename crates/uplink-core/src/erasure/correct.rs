@@ -1,0 +1,286 @@
+//! From more than k pieces, some of them wrong, back to stripes.
+//!
+//! k of the pieces, the *base*, say what the shares of all others must be. In each byte column
+//! there is at most one polynomial of degree below k from which no more than e = ⌊(r − k) / 2⌋ of
+//! the r given shares differ: two of them would agree with each other in r − 2e ≥ k places. So a
+//! base is right wherever at most e of the others differ from what it says, and those that differ
+//! are wrong.
+//!
+//! ```text
+//! base 0 2 3   says of pieces 5 6 8 9    in columns 0 1 2 3 4 …
+//!                             differ                - - - ^ -      piece 6: wrong in column 3
+//! ```
+//!
+//! Where more than e differ, the base itself is wrong: [`Locator`] solves that one column, and the
+//! pieces it finds leave the base for good. Bytes that do not fit nearly always come from a few
+//! bad pieces, so one or two columns are solved and the others only compared.
+
+mod locate;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use self::locate::Locator;
+use super::{
+    decode::{DecodeError, Decoder},
+    field::Interpolation,
+    kernel,
+    scheme::{Code, Scheme},
+};
+
+/// Restores windows of stripes from the same windows of k or more given pieces, and tells which
+/// pieces are wrong.
+///
+/// With r pieces, up to ⌊(r − k) / 2⌋ wrong bytes in each byte column are corrected. With k pieces
+/// nothing can be noticed: this is then a [`Decoder`]. With k + 1 pieces wrong bytes are noticed and
+/// not corrected. When more bytes of a column are wrong than can be corrected, the result may be an
+/// error or wrong stripes, as with any such code: what comes out must be authenticated.
+///
+/// Preparing costs about r · k field operations and is done once for each set of pieces; finding
+/// wrong pieces prepares anew, at most r − k times for a window.
+pub struct Corrector {
+    code: Code,
+    share_size: usize,
+    pieces: Vec<u16>,
+    locator: Locator,
+    base: Base,
+    /// What the base says of one piece.
+    said: Vec<u8>,
+    /// By column: how many pieces differ from what the base says of them.
+    differing: Vec<u8>,
+}
+
+/// The k pieces from which stripes are restored, and what they say of the others.
+struct Base {
+    decoder: Decoder,
+    /// Where the pieces of the decoder are among all given ones.
+    places: Vec<usize>,
+    /// Places of all other pieces, each with the factors of the base.
+    others: Vec<(usize, Vec<u8>)>,
+}
+
+impl Corrector {
+    /// Prepares correction over `pieces`: k or more different numbers, in any order.
+    ///
+    /// # Errors
+    ///
+    /// When there are fewer than k pieces, a number is not below the total, or one occurs twice.
+    pub fn new(scheme: &Scheme, pieces: &[u16]) -> Result<Self, DecodeError> {
+        Self::with_code(scheme.code(), scheme.share_size() as usize, pieces)
+    }
+
+    /// Prepares correction with a bare code and shares of `share_size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Corrector::new`].
+    pub fn with_code(code: Code, share_size: usize, pieces: &[u16]) -> Result<Self, DecodeError> {
+        let required = code.required();
+        if pieces.len() < usize::from(required) {
+            return Err(DecodeError::PieceCount { given: pieces.len(), required });
+        }
+        let mut seen = BTreeSet::new();
+        for &piece in pieces {
+            if piece >= code.total() {
+                return Err(DecodeError::PieceNumber { piece, total: code.total() });
+            }
+            if !seen.insert(piece) {
+                return Err(DecodeError::RepeatedPiece { piece });
+            }
+        }
+        Ok(Self {
+            code,
+            share_size,
+            pieces: pieces.to_vec(),
+            locator: Locator::new(pieces, required),
+            base: Base::new(code, share_size, pieces, &BTreeSet::new())?,
+            said: Vec::new(),
+            differing: Vec::new(),
+        })
+    }
+
+    /// The piece numbers the corrector was prepared for, in the order their shares are expected.
+    pub fn pieces(&self) -> &[u16] {
+        &self.pieces
+    }
+
+    /// Wrong bytes that can be corrected in each byte column.
+    pub fn correctable(&self) -> usize {
+        (self.pieces.len() - usize::from(self.code.required())) / 2
+    }
+
+    /// Decodes a window and returns the numbers of the pieces that are wrong anywhere in it.
+    ///
+    /// `shares[i]` is the window of piece `pieces()[i]`: whole shares, all of one length. `stripes`
+    /// takes as many stripes and must have exactly that length.
+    ///
+    /// # Errors
+    ///
+    /// When a length does not fit, or wrong bytes are noticed that cannot be corrected: more in one
+    /// column than [`correctable`](Self::correctable), or in all columns together of more than
+    /// r − k pieces. Nothing is written then.
+    pub fn correct<S: AsRef<[u8]>>(
+        &mut self,
+        shares: &[S],
+        stripes: &mut [u8],
+    ) -> Result<BTreeSet<u16>, CorrectError> {
+        let shares: Vec<&[u8]> = shares.iter().map(S::as_ref).collect();
+        let run_size = self.run_size(&shares)?;
+        let (mut wrong, mut from) = (BTreeSet::new(), 0);
+        // Each column that does not fit takes at least one piece out of the base.
+        while let Some(column) = self.compare(&shares, from..run_size, &mut wrong) {
+            let found = self.locate(&shares, column)?;
+            let known = wrong.len();
+            wrong.extend(found);
+            if wrong.len() == known || wrong.len() > self.base.others.len() {
+                return Err(self.too_many());
+            }
+            self.base = Base::new(self.code, self.share_size, &self.pieces, &wrong)?;
+            from = column;
+        }
+        self.base.decoder.decode(&self.base.pick(&shares), stripes)?;
+        Ok(wrong.into_iter().map(|place| self.pieces[place]).collect())
+    }
+
+    /// Compares all other pieces with what the base says of them.
+    ///
+    /// Returns the first column in which more differ than can be wrong. Those that differ before it
+    /// are put into `wrong`, by their places.
+    fn compare(
+        &mut self,
+        shares: &[&[u8]],
+        columns: std::ops::Range<usize>,
+        wrong: &mut BTreeSet<usize>,
+    ) -> Option<usize> {
+        if columns.is_empty() {
+            return None;
+        }
+        let limit = self.correctable();
+        self.said.resize(columns.len(), 0);
+        self.differing.clear();
+        self.differing.resize(columns.len(), 0);
+        let mut first_differences = Vec::new();
+        for (place, row) in &self.base.others {
+            let base = self.base.pick(shares).into_iter().map(|share| &share[columns.clone()]);
+            kernel::combine(row, base, &mut self.said);
+            let given = &shares[*place][columns.clone()];
+            if self.said == given {
+                continue;
+            }
+            let mut differing = self.differing.iter_mut().zip(self.said.iter().zip(given));
+            let first = differing.position(|(count, (said, given))| count_if(count, said != given));
+            differing.for_each(|(count, (said, given))| {
+                count_if(count, said != given);
+            });
+            first_differences.extend(first.map(|first| (first, *place)));
+        }
+        let misfit = self.differing.iter().position(|&count| usize::from(count) > limit);
+        let end = misfit.unwrap_or_else(|| columns.len());
+        let before = first_differences.into_iter().filter(|(first, _)| *first < end);
+        wrong.extend(before.map(|(_, place)| place));
+        misfit.map(|misfit| columns.start + misfit)
+    }
+
+    /// Finds the places of all wrong shares of one column.
+    fn locate(&self, shares: &[&[u8]], column: usize) -> Result<Vec<usize>, CorrectError> {
+        if self.correctable() == 0 {
+            let (given, required) = (self.pieces.len(), self.code.required());
+            return Err(CorrectError::NotEnoughShares { given, required });
+        }
+        let base: Vec<u8> = self.base.places.iter().map(|&place| shares[place][column]).collect();
+        let differences = self.base.others.iter().map(|(place, row)| {
+            let said = locate::sum_of_products(row, &base);
+            (*place, said ^ shares[*place][column])
+        });
+        self.locator.locate(differences).ok_or_else(|| self.too_many())
+    }
+
+    fn too_many(&self) -> CorrectError {
+        let (given, correctable) = (self.pieces.len(), self.correctable());
+        CorrectError::TooManyErrors { given, correctable }
+    }
+
+    /// The length all shares have.
+    fn run_size(&self, shares: &[&[u8]]) -> Result<usize, DecodeError> {
+        if shares.len() != self.pieces.len() {
+            let required = self.code.required();
+            return Err(DecodeError::PieceCount { given: shares.len(), required });
+        }
+        let expected = shares.first().map_or(0, |first| first.len());
+        for (&piece, share) in self.pieces.iter().zip(shares) {
+            let length = share.len();
+            if length != expected {
+                return Err(DecodeError::ShareLength { piece, length, expected });
+            }
+        }
+        Ok(expected)
+    }
+}
+
+fn count_if(count: &mut u8, condition: bool) -> bool {
+    // At most 255 pieces are not in the base.
+    *count += u8::from(condition);
+    condition
+}
+
+impl Base {
+    /// Takes the lowest numbers that are not `excluded`: data shares are only copied.
+    fn new(
+        code: Code,
+        share_size: usize,
+        pieces: &[u16],
+        excluded: &BTreeSet<usize>,
+    ) -> Result<Self, DecodeError> {
+        let required = usize::from(code.required());
+        let mut places: Vec<usize> = (0..pieces.len()).collect();
+        places.sort_unstable_by_key(|place| (excluded.contains(place), pieces[*place]));
+        let others = places.split_off(required);
+        let numbers: Vec<u16> = places.iter().map(|&place| pieces[place]).collect();
+        let rows = Interpolation::new(numbers.iter().copied());
+        let others = others.into_iter().map(|place| (place, rows.row(pieces[place]))).collect();
+        let decoder = Decoder::with_code(code, share_size, &numbers)?;
+        Ok(Self { decoder, places, others })
+    }
+
+    /// The shares of the base, in the order its factors are in.
+    fn pick<'a>(&self, shares: &[&'a [u8]]) -> Vec<&'a [u8]> {
+        self.places.iter().map(|&place| shares[place]).collect()
+    }
+}
+
+impl std::fmt::Debug for Corrector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Corrector")
+            .field("code", &self.code)
+            .field("share_size", &self.share_size)
+            .field("pieces", &self.pieces)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a window was not corrected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorrectError {
+    /// The shares do not fit the code or each other.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Wrong bytes are noticed, and there are too few shares to correct even one.
+    #[error("{given} pieces disagree; to tell which is wrong takes {}", .required + 2)]
+    NotEnoughShares {
+        /// Given pieces.
+        given: usize,
+        /// Pieces required to restore a stripe.
+        required: u16,
+    },
+    /// More shares are wrong than can be told from right ones.
+    #[error("more than {correctable} of {given} pieces disagree with the others")]
+    TooManyErrors {
+        /// Given pieces.
+        given: usize,
+        /// Wrong pieces that could have been corrected.
+        correctable: usize,
+    },
+}
