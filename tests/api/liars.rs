@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use uplink::{Config, DownloadOptions, Error, ErrorKind, Project, Uploaded};
-use uplink_testnet::{Node, Options};
+use uplink_testnet::{Node, Options, Scheme};
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes};
 
-/// Pieces required in the networks here.
+/// Pieces required in most networks here.
 const REQUIRED: usize = 4;
 
 /// Reads with a client that knows nothing of the nodes yet.
@@ -45,14 +45,18 @@ async fn reads_are_exact_with_one_liar_whoever_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_are_exact_with_as_many_liars_as_can_be_told_from_the_others() {
-    let world = World::start().await;
-    let plain = bytes(2, 900_000);
-    let holders = &holders(&world, &world.put("key", &plain).await);
-    let bound = (holders.len() - REQUIRED) / 2;
-    assert!(bound >= 2);
-    make_lie(&holders[..bound], 0);
-    for _ in 0..4 {
-        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+    let config = Config::new().segment_size(SMALL_SEGMENT);
+    for (scheme, least) in [("4/6/8/10-256", 2), ("2/3/11/12-256", 4)] {
+        let scheme: Scheme = scheme.parse().expect("a scheme");
+        let world = World::start_with(Options::new().scheme(scheme), &config).await;
+        let plain = bytes(2, 900_000);
+        let holders = &holders(&world, &world.put("key", &plain).await);
+        let bound = (holders.len() - usize::from(scheme.required())) / 2;
+        assert!(bound >= least);
+        make_lie(&holders[..bound], 0);
+        for _ in 0..4 {
+            assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        }
     }
 }
 
