@@ -197,8 +197,9 @@ impl Download {
     /// Returns the next bytes, or `None` at the end of the range.
     ///
     /// # Errors
-    /// [`ErrorKind::NotEnoughNodes`], [`ErrorKind::Decryption`], [`ErrorKind::Protocol`], or the
-    /// satellite cannot be reached. The download is over then.
+    /// [`ErrorKind::NotEnoughNodes`]; [`ErrorKind::Decryption`] when more storage nodes return
+    /// wrong bytes than can be told from the others; [`ErrorKind::Protocol`]; or the satellite
+    /// cannot be reached. The download is over then.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         std::future::poll_fn(|context| self.poll_bytes(context)).await
     }

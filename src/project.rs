@@ -19,6 +19,7 @@ use crate::download::{Download, DownloadOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{ListItem, ListOptions, Object, ObjectList, custom};
 use crate::satellite::{Satellite, convert};
+use crate::segment::download::liars::Liars;
 use crate::upload::{Upload, UploadOptions};
 
 /// A project at a satellite, opened with an access grant.
@@ -36,6 +37,7 @@ struct Inner {
     config: Config,
     satellite: Satellite,
     budget: Budget,
+    liars: Liars,
 }
 
 impl Project {
@@ -56,7 +58,8 @@ impl Project {
         let satellite = Satellite::new(access.satellite(), access.api_key(), config, dialler)?;
         let budget = Budget::new(config.memory, config.transfers);
         let (access, config) = (access.clone(), config.clone());
-        Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget }) })
+        let liars = Liars::default();
+        Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget, liars }) })
     }
 
     // ---- buckets ---------------------------------------------------------------------------
@@ -234,6 +237,10 @@ impl Project {
 
     pub(crate) fn budget(&self) -> &Budget {
         &self.inner.budget
+    }
+
+    pub(crate) fn liars(&self) -> &Liars {
+        &self.inner.liars
     }
 
     fn locate(&self, bucket: &str, key: &[u8]) -> Result<Location> {

@@ -5,6 +5,7 @@ mod api {
     mod examples;
     mod faults;
     mod handles;
+    mod liars;
     mod listing;
     mod sizes;
     mod world;

@@ -53,6 +53,21 @@ fn packages_depend_only_along_the_arrows_of_the_picture() {
 }
 
 #[test]
+fn no_shipped_program_can_make_storage_nodes_lie() {
+    let metadata = metadata(&["--no-deps"]);
+    for package in metadata["packages"].as_array().expect("packages") {
+        let features = package["dependencies"].as_array().expect("dependencies").iter();
+        let faults = features.filter(|dependency| {
+            let features = dependency["features"].as_array().expect("features");
+            features.iter().any(|feature| feature == "faults")
+        });
+        for dependency in faults {
+            assert_eq!(dependency["kind"], "dev", "{} turns on faults", package["name"]);
+        }
+    }
+}
+
+#[test]
 fn default_client_is_small_and_nothing_uses_banned_packages() {
     let packages = packages_of(&["--package", "uplink", "--edges", "normal"]);
     println!("{} packages under the default client", packages.len());

@@ -14,19 +14,19 @@ use uplink_core::layout;
 use super::ring::Ring;
 use super::split::{Held, Sealer, Window};
 
-const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
-const POSITION: SegmentPosition = SegmentPosition { part: 0, index: 3 };
+pub(super) const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
+pub(super) const POSITION: SegmentPosition = SegmentPosition { part: 0, index: 3 };
 
-fn plain(size: usize) -> Vec<u8> {
+pub(super) fn plain(size: usize) -> Vec<u8> {
     (0..size).map(|i| (i * 131 + (i >> 8) * 17) as u8).collect()
 }
 
-fn key() -> Key {
+pub(super) fn key() -> Key {
     Key::new([42; 32])
 }
 
 /// Seals in parts of the sizes given, over and over.
-fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<Held> {
+pub(super) fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<Held> {
     let held = Arc::new(Held::default());
     let mut sealer = Sealer::new(PARAMETERS, &key(), POSITION, scheme, &held).unwrap();
     let (mut rest, mut parts) = (plain, parts.iter().cycle());
@@ -41,7 +41,7 @@ fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<Held> {
     held
 }
 
-fn stripes(held: &Held) -> Vec<u8> {
+pub(super) fn stripes(held: &Held) -> Vec<u8> {
     let mut stripes = Vec::new();
     for number in 0.. {
         match held.window(number) {
@@ -53,7 +53,7 @@ fn stripes(held: &Held) -> Vec<u8> {
     stripes
 }
 
-fn piece(held: &Held, scheme: &Scheme, number: u16) -> Vec<u8> {
+pub(super) fn piece(held: &Held, scheme: &Scheme, number: u16) -> Vec<u8> {
     let stripes = stripes(held);
     let mut piece = vec![0; stripes.len() / usize::from(scheme.required())];
     Encoder::new(scheme).encode_piece(&stripes, number, &mut piece).unwrap();

@@ -12,6 +12,8 @@
 //! returns, as they would reach any other network.
 
 mod error;
+#[cfg(feature = "faults")]
+mod faults;
 mod files;
 mod network;
 mod node;

@@ -161,19 +161,22 @@ impl Corrector {
         self.said.resize(columns.len(), 0);
         self.differing.clear();
         self.differing.resize(columns.len(), 0);
+        let base = self.base.pick(shares).into_iter();
+        let base: Vec<&[u8]> = base.map(|share| &share[columns.clone()]).collect();
         let mut first_differences = Vec::new();
         for (place, row) in &self.base.others {
-            let base = self.base.pick(shares).into_iter().map(|share| &share[columns.clone()]);
-            kernel::combine(row, base, &mut self.said);
+            kernel::combine(row, base.iter().copied(), &mut self.said);
             let given = &shares[*place][columns.clone()];
             if self.said == given {
                 continue;
             }
-            let mut differing = self.differing.iter_mut().zip(self.said.iter().zip(given));
-            let first = differing.position(|(count, (said, given))| count_if(count, said != given));
-            differing.for_each(|(count, (said, given))| {
-                count_if(count, said != given);
-            });
+            let mut first = None;
+            let said = self.differing.iter_mut().zip(self.said.iter().zip(given));
+            for (column, (count, _)) in said.enumerate().filter(|(_, (_, (a, b)))| a != b) {
+                // At most 255 pieces are not in the base.
+                *count += 1;
+                first.get_or_insert(column);
+            }
             first_differences.extend(first.map(|first| (first, *place)));
         }
         let misfit = self.differing.iter().position(|&count| usize::from(count) > limit);
@@ -217,12 +220,6 @@ impl Corrector {
         }
         Ok(expected)
     }
-}
-
-fn count_if(count: &mut u8, condition: bool) -> bool {
-    // At most 255 pieces are not in the base.
-    *count += u8::from(condition);
-    condition
 }
 
 impl Base {

@@ -3,11 +3,15 @@
 //! Any k pieces restore a range of a segment, so a download opens a few more than k at once and
 //! takes each stripe from the first k that deliver it. The *head* is how far all of these together
 //! reach: the k-th furthest transfer. When the head stands still for too long, or creeps far behind
-//! the faster transfers, another piece is opened, from the head on. When too few pieces are left, the satellite is asked once for all
-//! that exist.
+//! the faster transfers, another piece is opened. When too few pieces are left, the satellite is
+//! asked once for all that exist.
+//!
+//! A node may lie. Bytes are *settled* once what they decode to is authentic, and every piece is
+//! opened from there on, not from the head: when a node turns out to have lied, its part of what
+//! lies between is lost, and the others must be able to make up for it.
 //!
 //! Positions count the bytes of a piece's share range from its start; all pieces have ranges of
-//! one length. Shares that a transfer delivered before it failed still count.
+//! one length. Shares that a transfer delivered before it failed still count, wrong ones do not.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -45,20 +49,31 @@ pub struct Hedge {
     /// Every piece that was ever opened.
     transfers: BTreeMap<u16, Transfer>,
     head: u64,
+    settled: u64,
     /// When the head last moved, or something was last done about its standing still.
     moved_at: Duration,
     patience: Duration,
     started_at: Duration,
     all: AskedForAll,
-    /// Where decoded bytes were found not to be authentic: everything is opened from there on.
-    corrupt_from: Option<u64>,
+    /// Whether decoded bytes were found not to be authentic: everything is opened then.
+    corrupt: bool,
     given_up: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Transfer {
     position: u64,
-    failed: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Delivers, or has delivered everything.
+    Usable,
+    /// Will deliver no more.
+    Failed,
+    /// What it delivered is wrong.
+    Wrong,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,15 +98,16 @@ pub enum HedgeEvent {
     },
     /// The transfer of a piece failed.
     Failed(u16),
-    /// What was decoded from a position on is not authentic: some node lies. This may come after
-    /// the range is complete, and reopens it: finding the liar takes shares of more pieces. When
-    /// to stop is then for the caller to say.
-    Corrupt {
-        /// Position in the share range, counted from its start.
-        from: u64,
-    },
+    /// What was decoded after the settled bytes is not authentic: some node lies. This may come
+    /// after the range is complete, and reopens it: finding the liar takes shares of more pieces.
+    /// When to stop is then for the caller to say.
+    Corrupt,
+    /// Everything up to a position in the share range is authentic.
+    Settled(u64),
     /// Time has passed.
     Tick,
+    /// The shares of a piece are wrong: it counts no more.
+    Wrong(u16),
 }
 
 /// What to do next.
@@ -136,11 +152,12 @@ impl Hedge {
             offered: offered.into_iter().filter(|&piece| seen.insert(piece)).collect(),
             transfers: BTreeMap::new(),
             head: 0,
+            settled: 0,
             moved_at: now,
             patience: FIRST_PATIENCE,
             started_at: now,
             all: AskedForAll::No,
-            corrupt_from: None,
+            corrupt: false,
             given_up: false,
         };
         let actions = hedge.replenish();
@@ -149,10 +166,14 @@ impl Hedge {
 
     /// Notes an event at time `now` and decides what follows.
     ///
-    /// Events about pieces that are not open, and all events after the end, change nothing.
+    /// Events about pieces that are not open change nothing, nor do events after the end, unless
+    /// they tell of wrong shares.
     pub fn on(&mut self, event: HedgeEvent, now: Duration) -> Vec<HedgeAction> {
-        let reopens = !self.given_up && matches!(event, HedgeEvent::Corrupt { .. });
-        if self.is_over() && !reopens {
+        let over = match event {
+            HedgeEvent::Corrupt | HedgeEvent::Settled(_) | HedgeEvent::Wrong(_) => self.given_up,
+            _ => self.is_over(),
+        };
+        if over {
             return Vec::new();
         }
         match event {
@@ -168,14 +189,21 @@ impl Hedge {
                 self.fail(piece);
                 self.replenish()
             }
-            HedgeEvent::Corrupt { from } => {
-                let earliest = self.corrupt_from.map_or(from, |earlier| earlier.min(from));
-                self.corrupt_from = Some(earliest.min(self.head));
+            HedgeEvent::Corrupt => {
+                self.corrupt = true;
                 let mut actions = self.open(usize::MAX);
                 actions.extend(self.ask_for_all());
                 actions
             }
+            HedgeEvent::Settled(position) => {
+                self.settled = position.min(self.head).max(self.settled);
+                Vec::new()
+            }
             HedgeEvent::Tick => self.tick(now),
+            HedgeEvent::Wrong(piece) => {
+                self.take_out(piece, now);
+                self.replenish()
+            }
         }
     }
 
@@ -192,7 +220,7 @@ impl Hedge {
 
     /// Whether the range is complete, or was given up.
     pub const fn is_over(&self) -> bool {
-        self.given_up || (self.head == self.length && self.corrupt_from.is_none())
+        self.given_up || (self.head == self.length && !self.corrupt)
     }
 
     fn offer(&mut self, pieces: Vec<u16>) {
@@ -207,15 +235,14 @@ impl Hedge {
     }
 
     fn progress(&mut self, piece: u16, position: u64, now: Duration) {
-        let Some(transfer) = self.transfers.get_mut(&piece).filter(|open| !open.failed) else {
-            return;
-        };
+        let usable = |transfer: &&mut Transfer| transfer.state == State::Usable;
+        let Some(transfer) = self.transfers.get_mut(&piece).filter(usable) else { return };
         transfer.position = position.min(self.length).max(transfer.position);
         let head = self.furthest(self.required);
         if head <= self.head {
             return;
         }
-        if self.head == 0 {
+        if self.head == 0 && !self.corrupt {
             // The nodes' own time to answer tells how long is long.
             let answered = now.saturating_sub(self.started_at);
             self.patience = answered.saturating_mul(2).clamp(MIN_PATIENCE, MAX_PATIENCE);
@@ -234,10 +261,20 @@ impl Hedge {
     }
 
     fn fail(&mut self, piece: u16) {
-        if let Some(transfer) = self.transfers.get_mut(&piece) {
-            // One that has delivered everything cannot fail any more.
-            transfer.failed = transfer.position < self.length;
+        // One that has delivered everything cannot fail any more.
+        let length = self.length;
+        let open = self.transfers.get_mut(&piece).filter(|open| open.position < length);
+        if let Some(transfer) = open.filter(|open| open.state == State::Usable) {
+            transfer.state = State::Failed;
         }
+    }
+
+    /// Takes out a piece with wrong shares, after which the head may be further back.
+    fn take_out(&mut self, piece: u16, now: Duration) {
+        let Some(transfer) = self.transfers.get_mut(&piece) else { return };
+        transfer.state = State::Wrong;
+        self.head = self.furthest(self.required).max(self.settled);
+        self.moved_at = now;
     }
 
     fn tick(&mut self, now: Duration) -> Vec<HedgeAction> {
@@ -263,10 +300,7 @@ impl Hedge {
             self.given_up = true;
             return vec![HedgeAction::GiveUp { found: found as u16, needed: self.required }];
         }
-        let wanted = match self.corrupt_from {
-            Some(_) => usize::MAX,
-            None => required + usize::from(self.extra),
-        };
+        let wanted = if self.corrupt { usize::MAX } else { required + usize::from(self.extra) };
         let mut actions = self.open(wanted.saturating_sub(self.usable()));
         if found < required {
             actions.extend(self.ask_for_all());
@@ -275,12 +309,12 @@ impl Hedge {
     }
 
     fn open(&mut self, count: usize) -> Vec<HedgeAction> {
-        let from = self.corrupt_from.unwrap_or(self.head);
+        let from = self.settled;
         let count = count.min(self.offered.len());
         let opened = self.offered.drain(..count);
         opened
             .map(|piece| {
-                self.transfers.insert(piece, Transfer { position: from, failed: false });
+                self.transfers.insert(piece, Transfer { position: from, state: State::Usable });
                 HedgeAction::Open { piece, from }
             })
             .collect()
@@ -295,12 +329,13 @@ impl Hedge {
 
     /// Transfers that have not failed.
     fn usable(&self) -> usize {
-        self.transfers.values().filter(|transfer| !transfer.failed).count()
+        self.transfers.values().filter(|transfer| transfer.state == State::Usable).count()
     }
 
     /// The position that `count` transfers have reached or passed.
     fn furthest(&self, count: u16) -> u64 {
-        let mut positions: Vec<u64> = self.transfers.values().map(|open| open.position).collect();
+        let right = self.transfers.values().filter(|transfer| transfer.state != State::Wrong);
+        let mut positions: Vec<u64> = right.map(|transfer| transfer.position).collect();
         positions.sort_unstable_by(|a, b| b.cmp(a));
         let place = usize::from(count).saturating_sub(1);
         positions.get(place).copied().unwrap_or(0)

@@ -6,6 +6,7 @@
 //!
 //! | module | decides |
 //! |---|---|
+//! | [`correction`] | how many pieces a download decodes from |
 //! | [`hedge`] | which pieces a download opens, and when another |
 //! | [`long_tail`] | when an upload has stored enough pieces |
 //! | [`order_step`] | how many bytes the next order grants |
@@ -14,6 +15,7 @@
 //!
 //! Times are durations since one origin of the caller's choice that never runs backwards.
 
+pub mod correction;
 pub mod hedge;
 pub mod long_tail;
 pub mod order_step;

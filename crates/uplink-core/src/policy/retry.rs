@@ -67,6 +67,11 @@ impl Attempts {
         self.failures <= self.allowed
     }
 
+    /// Failures since something was last achieved.
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Notes that something was achieved since the last failure.
     pub const fn progressed(&mut self) {
         self.failures = 0;

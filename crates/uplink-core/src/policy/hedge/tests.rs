@@ -43,15 +43,16 @@ fn download_is_complete_when_the_required_pieces_are() {
 }
 
 #[test]
-fn a_standing_head_opens_another_piece_from_there() {
+fn a_standing_head_opens_another_piece_from_what_is_settled() {
     let (mut hedge, _) = Hedge::start(2, 1, 0..5, LENGTH, millis(0));
     for piece in [0, 1] {
         hedge.on(progress(piece, 300), millis(400));
     }
     assert_eq!(hedge.head(), 300);
+    assert_eq!(hedge.on(HedgeEvent::Settled(256), millis(400)), []);
     assert_eq!(hedge.next_tick(), Some(millis(400 + 800)));
     assert!(hedge.on(HedgeEvent::Tick, millis(1199)).is_empty());
-    let another = |piece| vec![HedgeAction::Open { piece, from: 300 }];
+    let another = |piece| vec![HedgeAction::Open { piece, from: 256 }];
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(1200)), another(3));
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(1300)), []);
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(2000)), another(4));
@@ -71,7 +72,7 @@ fn a_creeping_head_opens_another_piece() {
         hedge.on(progress(1, tenth), millis(tenth * 100));
         assert_eq!(hedge.on(HedgeEvent::Tick, millis(tenth * 100)), []);
     }
-    let another = HedgeAction::Open { piece: 2, from: 9 };
+    let another = HedgeAction::Open { piece: 2, from: 0 };
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(1100)), [another]);
 }
 
@@ -94,11 +95,32 @@ fn corruption_opens_everything_even_after_the_end() {
         hedge.on(progress(piece, LENGTH), millis(1));
     }
     assert!(hedge.is_over());
+    assert_eq!(hedge.on(HedgeEvent::Settled(256), millis(1)), []);
+    assert_eq!(hedge.on(HedgeEvent::Settled(128), millis(1)), [], "settled once and for all");
     let open = |piece| HedgeAction::Open { piece, from: 256 };
-    let actions = hedge.on(HedgeEvent::Corrupt { from: 256 }, millis(2));
+    let actions = hedge.on(HedgeEvent::Corrupt, millis(2));
     assert_eq!(actions, [open(2), open(3), HedgeAction::AskForAll]);
     assert!(!hedge.is_over());
     assert_eq!(hedge.on(HedgeEvent::Offered(vec![3, 8, 9]), millis(3)), [open(8), open(9)]);
+}
+
+#[test]
+fn wrong_pieces_count_no_more_and_others_make_up_for_them() {
+    let (mut hedge, _) = Hedge::start(2, 0, 0..3, LENGTH, millis(0));
+    hedge.on(progress(0, LENGTH), millis(1));
+    hedge.on(progress(1, 700), millis(1));
+    hedge.on(HedgeEvent::Settled(512), millis(1));
+    let opened = hedge.on(HedgeEvent::Corrupt, millis(2));
+    assert_eq!(opened, [HedgeAction::Open { piece: 2, from: 512 }, HedgeAction::AskForAll]);
+    hedge.on(progress(2, 600), millis(3));
+    assert_eq!(hedge.head(), 700);
+    assert_eq!(hedge.on(HedgeEvent::Wrong(0), millis(4)), []);
+    assert_eq!(hedge.head(), 600);
+    hedge.on(progress(0, LENGTH), millis(5));
+    assert_eq!(hedge.head(), 600, "what it still delivers counts neither");
+    assert_eq!(hedge.on(HedgeEvent::Offered(vec![0, 1, 2]), millis(6)), []);
+    let actions = hedge.on(HedgeEvent::Failed(1), millis(7));
+    assert_eq!(actions, [HedgeAction::GiveUp { found: 1, needed: 2 }]);
 }
 
 #[test]
@@ -112,8 +134,10 @@ enum Step {
     Advance { pick: prop::sample::Index, by: u64 },
     Fail(prop::sample::Index),
     Answer(Vec<u16>),
-    Corrupt(u64),
+    Corrupt,
+    Settle(u64),
     Wait(u64),
+    Wrong(prop::sample::Index),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -122,7 +146,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (pick(), 0..700_u64).prop_map(|(pick, by)| Step::Advance { pick, by }),
         3 => pick().prop_map(Step::Fail),
         2 => proptest::collection::vec(0..14_u16, 0..14).prop_map(Step::Answer),
-        1 => (0..LENGTH).prop_map(Step::Corrupt),
+        1 => Just(Step::Corrupt),
+        2 => (0..LENGTH).prop_map(Step::Settle),
+        1 => pick().prop_map(Step::Wrong),
         4 => (0..4000_u64).prop_map(Step::Wait),
     ];
     proptest::collection::vec(step, 0..80)
@@ -131,10 +157,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(crate::cases(10_000))]
 
-    /// Whatever happens: no piece is opened twice, every transfer starts where the head or the
-    /// corruption is, the head is what the required number of transfers has reached and never goes
-    /// back, the satellite is asked once, and while the download is not over either enough
-    /// transfers run or an answer is awaited.
+    /// Whatever happens: no piece is opened twice, every transfer starts where settled bytes end,
+    /// the head is what the required number of transfers that are not wrong has reached and goes
+    /// back for no other reason, the satellite is asked once, and while the download is not over
+    /// either enough transfers run or an answer is awaited.
     #[test]
     fn downloads_never_hang_and_never_open_twice(
         required in 1..6_u16, extra in 0..4_u16, offered in 0..10_u16, steps in steps(),
@@ -142,16 +168,17 @@ proptest! {
         let mut now = millis(0);
         let (mut hedge, mut actions) = Hedge::start(required, extra, 0..offered, LENGTH, now);
         let mut positions: BTreeMap<u16, u64> = BTreeMap::new();
-        let mut failed = BTreeSet::new();
+        let (mut opened, mut failed) = (BTreeSet::new(), BTreeSet::new());
         let (mut asked, mut answered, mut head) = (false, false, 0);
-        let mut corrupt = None;
+        let (mut corrupt, mut settled) = (false, 0);
         let mut steps = steps.into_iter();
         loop {
             for action in actions.drain(..) {
                 match action {
                     HedgeAction::Open { piece, from } => {
-                        prop_assert_eq!(from, corrupt.unwrap_or_else(|| hedge.head()));
-                        prop_assert_eq!(positions.insert(piece, from), None);
+                        prop_assert_eq!(from, settled);
+                        prop_assert!(opened.insert(piece));
+                        positions.insert(piece, from);
                     }
                     HedgeAction::AskForAll => prop_assert!(!std::mem::replace(&mut asked, true)),
                     HedgeAction::GiveUp { found, needed } => {
@@ -163,13 +190,13 @@ proptest! {
             let mut reached: Vec<u64> = positions.values().copied().collect();
             reached.sort_unstable_by(|a, b| b.cmp(a));
             let expected = reached.get(usize::from(required) - 1).copied().unwrap_or(0);
-            prop_assert_eq!(hedge.head(), expected);
+            prop_assert_eq!(hedge.head(), expected.max(settled));
             prop_assert!(hedge.head() >= head);
             head = hedge.head();
             if hedge.is_over() {
                 break;
             }
-            prop_assert!(head < LENGTH || corrupt.is_some());
+            prop_assert!(head < LENGTH || corrupt);
             let running = positions.len() - failed.len();
             prop_assert!(running >= usize::from(required) || (asked && !answered));
             let Some(step) = steps.next() else { break };
@@ -193,13 +220,25 @@ proptest! {
                     answered = true;
                     HedgeEvent::Offered(pieces)
                 }
-                Step::Corrupt(from) => {
-                    corrupt = Some(corrupt.map_or(from, |earlier: u64| earlier.min(from)).min(head));
-                    HedgeEvent::Corrupt { from }
+                Step::Corrupt => {
+                    corrupt = true;
+                    HedgeEvent::Corrupt
+                }
+                Step::Settle(position) => {
+                    settled = position.min(head).max(settled);
+                    HedgeEvent::Settled(position)
                 }
                 Step::Wait(time) => {
                     now += millis(time);
                     HedgeEvent::Tick
+                }
+                Step::Wrong(pick) if !positions.is_empty() => {
+                    let pieces: Vec<u16> = positions.keys().copied().collect();
+                    let piece = *pick.get(&pieces);
+                    positions.remove(&piece);
+                    failed.remove(&piece);
+                    head = 0;
+                    HedgeEvent::Wrong(piece)
                 }
                 _ => continue,
             };
