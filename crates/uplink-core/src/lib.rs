@@ -22,7 +22,6 @@
 //! | | `path_components`, `segment_escape`, `path_encryption_example`, `path_encryption`, `list_cursor`, `path_bypass`, `path_errors` | `tests/access_vectors/path.rs` |
 //! | | `store_lookup` | `tests/access_vectors/store.rs` |
 //! | | `nonce_increment`, `content_encryption`, `segment_content_nonce`, `object_flow`, `encryption_parameters_packing`, `proposed_enc_chacha20poly1305` | `tests/access_vectors/content.rs` |
-//! | | XSalsa20-Poly1305 cases of `path_encryption` (11), `content_encryption` (24), `object_flow` (1) | later: that cipher suite |
 //! | | `join_share_url`, `join_share_url_more`, `shared_link_parse`, `edge_credentials_format` | later: link sharing |
 //! | `transport.json` | `identity`, `orders`, order amounts of `piecestore` | `tests/transport_vectors.rs` |
 //! | | `identity.node_urls` | `tests/access_vectors/transport.rs` |

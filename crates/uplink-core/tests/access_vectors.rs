@@ -20,9 +20,7 @@
 //! grants of `rpc-transcripts.json`.
 //!
 //! Left to later: `join_share_url`, `join_share_url_more`, `shared_link_parse` and
-//! `edge_credentials_format`, which belong to link sharing, and the cases of other groups that need
-//! XSalsa20-Poly1305 (suite 3). The latter are counted here and must be refused as unsupported, so
-//! that they fail on the day the suite is there.
+//! `edge_credentials_format`, which belong to link sharing.
 
 mod access_vectors {
     mod check;
@@ -109,43 +107,16 @@ mod access_vectors {
         assert_eq!(named, held);
     }
 
-    /// What became of a case.
-    enum Ran {
-        Checked,
-        /// Needs a cipher that is not there yet, and was refused for that reason.
-        Later,
-    }
-
     fn group(name: &str) -> &'static Value {
         assert!(GROUPS.contains(&name), "{name} is not in the table");
         &ACCESS[name]
     }
 
     /// Runs every case of one list and insists on their number.
-    fn each(group_name: &str, list: &str, count: usize, mut check: impl FnMut(&'static Value)) {
-        each_or_later(group_name, list, count, 0, |case| {
-            check(case);
-            Ran::Checked
-        });
-    }
-
-    fn each_or_later(
-        group_name: &str,
-        list: &str,
-        checked: usize,
-        later: usize,
-        mut check: impl FnMut(&'static Value) -> Ran,
-    ) {
+    fn each(group_name: &str, list: &str, count: usize, check: impl FnMut(&'static Value)) {
         let cases = array(&group(group_name)[list]);
-        let mut ran = (0, 0);
-        for case in cases {
-            match check(case) {
-                Ran::Checked => ran.0 += 1,
-                Ran::Later => ran.1 += 1,
-            }
-        }
-        assert_eq!(ran, (checked, later), "{group_name}.{list}: cases checked and left to later");
-        assert_eq!(checked + later, cases.len(), "{group_name}.{list}: cases in the file");
+        assert_eq!(cases.len(), count, "{group_name}.{list}: cases in the file");
+        cases.iter().for_each(check);
     }
 
     fn array(value: &Value) -> &Vec<Value> {

@@ -4,17 +4,6 @@
 //! An empty component is `01`. Any other is `02` followed by its bytes, of which six are written as
 //! two: `2e → 2e 01`, `2f → 2e 02`, `fe → fe 01`, `ff → fe 02`, `00 → 01 01`, `01 → 01 02`.
 
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used
-    )
-)]
-
 /// Escapes a raw component.
 #[must_use]
 pub fn escape(raw: &[u8]) -> Vec<u8> {

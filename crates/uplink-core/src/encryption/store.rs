@@ -281,6 +281,7 @@ struct Node {
     by_encrypted: BTreeMap<Vec<u8>, usize>,
 }
 
+#[allow(clippy::indexing_slicing)] // indices are made by `insert`, and nodes are never removed
 impl Tree {
     fn new() -> Self {
         Self { nodes: vec![Node::default()] }

@@ -5,10 +5,26 @@
 //! secret. Adding a caveat needs the current tail alone; verifying needs the secret. The bytes are
 //! a subset of libmacaroons' binary format v2, the text form is their Base58Check.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 mod caveat;
 mod check;
 mod codec;
 mod restrict;
+
+#[cfg(test)]
+mod attenuation;
+#[cfg(test)]
+pub(crate) mod model;
 
 use std::fmt;
 
