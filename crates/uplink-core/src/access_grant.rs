@@ -370,4 +370,8 @@ impl<'a> Entry<'a> {
 }
 
 #[cfg(test)]
+mod attenuation;
+#[cfg(test)]
+mod format_tests;
+#[cfg(test)]
 mod tests;

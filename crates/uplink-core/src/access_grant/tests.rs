@@ -166,6 +166,8 @@ fn debug_shows_no_secret() {
 }
 
 proptest! {
+    #![proptest_config(crate::cases(10_000))]
+
     #[test]
     fn any_payload_is_an_answer_or_an_error(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
         let text = base58::encode_check(VERSION, &payload);

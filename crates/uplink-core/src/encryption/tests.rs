@@ -289,6 +289,8 @@ fn an_entry_at_a_known_place_replaces_the_key_there() {
 }
 
 proptest! {
+    #![proptest_config(crate::cases(10_000))]
+
     #[test]
     fn any_name_encrypts_without_separators_and_decrypts_back(
         name in proptest::collection::vec(any::<u8>(), 0..100),
