@@ -245,7 +245,8 @@ fn cohort(wanted: &metainfo::CohortRequirements, depth: usize) -> Result<u16> {
         Some(Requirement::Literal(literal)) => u16::try_from(literal.value)
             .map_err(|_| Error::protocol("a cohort requirement is out of range")),
         Some(Requirement::And(and)) if depth < DEPTH => {
-            and.requirements.iter().try_fold(0, |most, one| Ok(most.max(cohort(one, depth + 1)?)))
+            let (mut each, depth) = (and.requirements.iter(), depth.saturating_add(1));
+            each.try_fold(0, |most, one| Ok(most.max(cohort(one, depth)?)))
         }
         None => Ok(0),
         _ => Err(Error::protocol("the satellite asks for a cohort that this client cannot meet")),

@@ -216,6 +216,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::cases(10_000))]
+
         #[test]
         fn short_and_long_texts_decode_alike(text in "[1-9A-HJ-NP-Za-km-z]{0,300}", wrong in ".{0,1}") {
             prop_assert_eq!(decode_short(&text), decode_long(&text));
