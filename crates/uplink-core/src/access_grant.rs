@@ -66,7 +66,12 @@ impl AccessGrant {
         if version != VERSION {
             return Err(AccessGrantError::Version(version));
         }
-        let scope = Scope::decode(&payload)?;
+        Self::from_payload(&payload)
+    }
+
+    /// Reads the message inside a grant's text.
+    fn from_payload(payload: &[u8]) -> Result<Self, AccessGrantError> {
+        let scope = Scope::decode(payload)?;
         if scope.satellite_address.is_empty() {
             return Err(AccessGrantError::MissingAddress);
         }
