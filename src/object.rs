@@ -15,6 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::project::Project;
 use crate::satellite::convert;
 
+#[cfg(test)]
+mod tests;
+
 /// A stored object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -192,11 +195,8 @@ impl ObjectList {
         if item.status() == Status::Prefix {
             return Ok(ListItem::Prefix(key));
         }
-        let custom = match self.metadata(&item, &key) {
-            Ok(metadata) => custom(metadata),
-            // An item of an unknown suite is still worth listing.
-            Err(error) if error.kind() == ErrorKind::Protocol => BTreeMap::new(),
-            Err(_) => return Ok(ListItem::Undecryptable(item.encrypted_object_key.to_vec())),
+        let Ok(metadata) = self.metadata(&item, &key) else {
+            return Ok(ListItem::Undecryptable(item.encrypted_object_key.to_vec()));
         };
         Ok(ListItem::Object(Object {
             created: system_time(item.created_at.as_ref()),
@@ -204,7 +204,7 @@ impl ObjectList {
             size: u64::try_from(item.plain_size)
                 .map_err(|_| Error::protocol("the size of an object is negative"))?,
             version: item.object_version.to_vec(),
-            custom,
+            custom: custom(metadata),
             key,
         }))
     }
@@ -224,10 +224,9 @@ impl ObjectList {
         if !self.options.custom {
             return Ok(None);
         }
-        let suite = convert::listed_suite(item)?;
         let store = self.project.access().encryption();
         let content_key = content_key(store, self.bucket.as_bytes(), key)?;
-        convert::metadata(suite, &content_key, &item.into())
+        convert::listed_metadata(&content_key, &item.into())
     }
 }
 

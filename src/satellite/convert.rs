@@ -3,6 +3,17 @@
 //! The satellite is not trusted with integrity. Sizes, positions, keys and order limits become
 //! domain types here or the answer is refused; past this file nobody checks again.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -90,34 +101,66 @@ pub(crate) fn parameters(
     Ok(EncryptionParameters::new(suite, wire.block_size)?)
 }
 
-/// Opens the metadata envelope of an object or listing item; `None` when it carries none.
+/// Opens the metadata envelope of an object; `None` when it carries none.
 pub(crate) fn metadata(
     suite: CipherSuite,
     content_key: &Key,
     sealed: &SealedFields<'_>,
 ) -> Result<Option<OpenedMetadata>> {
-    let meta = StreamMeta::decode(sealed.metadata)
-        .map_err(|error| Error::protocol(format!("object metadata: {error}")))?;
-    let envelope = EncryptedMetadata {
-        suite,
-        encrypted_stream_info: &meta.encrypted_stream_info,
-        encrypted_metadata_key: sealed.key,
-        metadata_key_nonce: sealed.nonce,
-        encrypted_etag: sealed.etag,
-    };
-    if envelope.encrypted_stream_info.is_empty() && envelope.encrypted_etag.is_empty() {
-        return Ok(None);
+    let meta = stream_meta(sealed.metadata)?;
+    match sealed.envelope(suite, &meta) {
+        Some(envelope) => Ok(envelope.open(content_key)?),
+        None => Ok(None),
     }
-    Ok(envelope.open(content_key)?)
+}
+
+/// Opens the metadata envelope of a listing item, whose suite the satellite puts into the envelope.
+/// `None` when it carries none, or one of a suite that this client does not know.
+pub(crate) fn listed_metadata(
+    content_key: &Key,
+    sealed: &SealedFields<'_>,
+) -> Result<Option<OpenedMetadata>> {
+    let meta = stream_meta(sealed.metadata)?;
+    let number = u64::try_from(meta.encryption_type).unwrap_or(u64::MAX);
+    match sealed.envelope(CipherSuite::from_number(number), &meta) {
+        Some(envelope) => Ok(envelope.open_listed(content_key)?),
+        None => Ok(None),
+    }
+}
+
+fn stream_meta(message: &[u8]) -> Result<StreamMeta> {
+    StreamMeta::decode(message)
+        .map_err(|error| Error::protocol(format!("object metadata: {error}")))
 }
 
 /// The sealed fields that objects and listing items have in common.
 #[derive(Debug)]
 pub(crate) struct SealedFields<'a> {
-    pub(crate) metadata: &'a [u8],
-    pub(crate) key: &'a [u8],
-    pub(crate) nonce: &'a [u8],
-    pub(crate) etag: &'a [u8],
+    metadata: &'a [u8],
+    key: &'a [u8],
+    nonce: &'a [u8],
+    etag: &'a [u8],
+}
+
+impl SealedFields<'_> {
+    /// What there is to open; a key alone opens nothing, and some satellites keep one.
+    fn envelope<'b>(
+        &'b self,
+        suite: CipherSuite,
+        meta: &'b StreamMeta,
+    ) -> Option<EncryptedMetadata<'b>> {
+        let (key, nonce) = meta.metadata_key_or(self.key, self.nonce);
+        let envelope = EncryptedMetadata {
+            suite,
+            encrypted_stream_info: &meta.encrypted_stream_info,
+            encrypted_metadata_key: key,
+            metadata_key_nonce: nonce,
+            encrypted_etag: self.etag,
+        };
+        let is_empty =
+            envelope.encrypted_stream_info.is_empty() && envelope.encrypted_etag.is_empty();
+        (!is_empty).then_some(envelope)
+    }
 }
 
 impl<'a> From<&'a metainfo::Object> for SealedFields<'a> {
@@ -150,8 +193,7 @@ pub(crate) fn object_size(object: &metainfo::Object, meta: Option<&OpenedMetadat
     if size > 0 || info.segments_size <= 0 {
         return Ok(size);
     }
-    let stream = StreamMeta::decode(&object.encrypted_metadata)
-        .map_err(|error| Error::protocol(format!("object metadata: {error}")))?;
+    let stream = stream_meta(&object.encrypted_metadata)?;
     let whole = self::size(stream.number_of_segments.saturating_sub(1).max(0), "an object")?
         .checked_mul(self::size(info.segments_size, "a segment")?);
     let last = self::size(info.last_segment_size, "a segment")?;
@@ -203,7 +245,8 @@ fn cohort(wanted: &metainfo::CohortRequirements, depth: usize) -> Result<u16> {
         Some(Requirement::Literal(literal)) => u16::try_from(literal.value)
             .map_err(|_| Error::protocol("a cohort requirement is out of range")),
         Some(Requirement::And(and)) if depth < DEPTH => {
-            and.requirements.iter().try_fold(0, |most, one| Ok(most.max(cohort(one, depth + 1)?)))
+            let (mut each, depth) = (and.requirements.iter(), depth.saturating_add(1));
+            each.try_fold(0, |most, one| Ok(most.max(cohort(one, depth)?)))
         }
         None => Ok(0),
         _ => Err(Error::protocol("the satellite asks for a cohort that this client cannot meet")),
@@ -389,12 +432,4 @@ fn segment_size(plain: i64) -> Result<u64> {
 
 fn size(wire: i64, of: &str) -> Result<u64> {
     u64::try_from(wire).map_err(|_| Error::protocol(format!("the size of {of} is negative")))
-}
-
-/// The suite of a listing item, as the satellite puts it into the item's metadata.
-pub(crate) fn listed_suite(item: &metainfo::ObjectListItem) -> Result<CipherSuite> {
-    let meta = StreamMeta::decode(&item.encrypted_metadata)
-        .map_err(|error| Error::protocol(format!("object metadata: {error}")))?;
-    let number = u64::try_from(meta.encryption_type).unwrap_or(u64::MAX);
-    Ok(CipherSuite::from_number(number))
 }

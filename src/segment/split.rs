@@ -91,11 +91,11 @@ impl<'a> Sealer<'a> {
     /// Pads and completes the segment. Returns its plain and encrypted size.
     pub(crate) fn finish(mut self) -> Result<(u64, u64)> {
         let mut last = std::mem::take(&mut self.partial);
-        append_padding(&mut last, self.plain_size, self.plain_block as u64);
+        append_padding(&mut last, self.plain_size, self.plain_block as u64)?;
         self.seal(&last)?;
         let encrypted_size = self.blocks * self.block_size as u64;
         let mut tail = self.window.to_vec();
-        append_padding(&mut tail, encrypted_size, self.stripe_size);
+        append_padding(&mut tail, encrypted_size, self.stripe_size)?;
         self.window = BytesMut::from(tail.as_slice());
         self.hand_over(true);
         self.held.complete();

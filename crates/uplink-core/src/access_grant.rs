@@ -66,7 +66,12 @@ impl AccessGrant {
         if version != VERSION {
             return Err(AccessGrantError::Version(version));
         }
-        let scope = Scope::decode(&payload)?;
+        Self::from_payload(&payload)
+    }
+
+    /// Reads the message inside a grant's text.
+    fn from_payload(payload: &[u8]) -> Result<Self, AccessGrantError> {
+        let scope = Scope::decode(payload)?;
         if scope.satellite_address.is_empty() {
             return Err(AccessGrantError::MissingAddress);
         }
@@ -369,5 +374,9 @@ impl<'a> Entry<'a> {
     }
 }
 
+#[cfg(test)]
+mod attenuation;
+#[cfg(test)]
+mod format_tests;
 #[cfg(test)]
 mod tests;

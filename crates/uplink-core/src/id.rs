@@ -13,6 +13,8 @@
 
 use std::{fmt, str::FromStr};
 
+use data_encoding::BASE32_NOPAD;
+
 use crate::{
     base58::{self, Base58Error},
     mac::hmac_sha512,
@@ -161,6 +163,50 @@ impl fmt::Debug for SerialNumber {
     }
 }
 
+/// Identifies a multipart upload: the satellite's stream id of the pending object.
+///
+/// The text form, which users and other tools keep, is its Base58Check of version 1.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct UploadId(Vec<u8>);
+
+impl UploadId {
+    /// Wraps a stream id; `None` if it is empty, which no pending object's is.
+    #[must_use]
+    pub fn new(stream_id: Vec<u8>) -> Option<Self> {
+        (!stream_id.is_empty()).then_some(Self(stream_id))
+    }
+
+    /// Lends the stream id.
+    #[must_use]
+    pub fn stream_id(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&base58::encode_check(UPLOAD_ID_VERSION, &self.0))
+    }
+}
+
+impl fmt::Debug for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = IdError;
+
+    /// Reads the text form, of at most [`MAX_UPLOAD_ID_CHARACTERS`] characters.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        match base58::decode_check(text, MAX_UPLOAD_ID_CHARACTERS)? {
+            (UPLOAD_ID_VERSION, stream_id) => Self::new(stream_id).ok_or(IdError::Empty),
+            (version, _) => Err(IdError::Version(version)),
+        }
+    }
+}
+
 /// The place of a segment in its object, ordered as the plaintext is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentPosition {
@@ -198,10 +244,21 @@ pub enum IdError {
         /// Bytes needed.
         expected: usize,
     },
+    /// The text is the Base58Check of nothing.
+    #[error("id is empty")]
+    Empty,
     /// The text is not Base58Check.
     #[error("malformed id: {0}")]
     Text(#[from] Base58Error),
+    /// The text is of a version that stands for something else.
+    #[error("malformed id: version {0} is not known")]
+    Version(u8),
 }
+
+/// Characters of the longest text form of an upload id that is read; those of satellites have a few
+/// hundred.
+pub const MAX_UPLOAD_ID_CHARACTERS: usize = 16 << 10;
+const UPLOAD_ID_VERSION: u8 = 1;
 
 const IDENTITY_VERSION: u8 = 0;
 /// 37 bytes take at most 51 characters, or 37 when all are zero; the rest is slack for a clear
@@ -212,27 +269,14 @@ fn exact<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N], Id
     bytes.try_into().map_err(|_| IdError::Length { what, length: bytes.len(), expected: N })
 }
 
-/// Writes RFC 4648 base 32 without padding.
 fn base32(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    for group in bytes.chunks(5) {
-        let mut padded = [0; 8];
-        for (to, from) in padded.iter_mut().skip(3).zip(group) {
-            *to = *from;
-        }
-        let bits = u64::from_be_bytes(padded);
-        let characters = group.len().wrapping_mul(8).div_ceil(5);
-        for index in 0..characters {
-            let digit = (bits >> 35usize.wrapping_sub(index.wrapping_mul(5))) as usize & 31;
-            let character = ALPHABET.get(digit).copied().unwrap_or_default();
-            fmt::Write::write_char(f, char::from(character))?;
-        }
-    }
-    Ok(())
+    f.write_str(&BASE32_NOPAD.encode(bytes))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -291,5 +335,43 @@ mod tests {
         assert!(
             SegmentPosition { part: 0, index: u32::MAX } < SegmentPosition { part: 1, index: 0 }
         );
+    }
+
+    #[test]
+    fn an_upload_id_is_of_version_one_and_not_empty() {
+        assert_eq!(base58::encode_check(0, b"x").parse::<UploadId>(), Err(IdError::Version(0)));
+        assert_eq!(base58::encode_check(1, b"").parse::<UploadId>(), Err(IdError::Empty));
+        assert_eq!(UploadId::new(Vec::new()), None);
+        assert!("".parse::<UploadId>().is_err());
+        let long = "1".repeat(MAX_UPLOAD_ID_CHARACTERS + 1).parse::<UploadId>();
+        assert!(matches!(long, Err(IdError::Text(Base58Error::TooLong { .. }))));
+    }
+
+    proptest! {
+        #![proptest_config(crate::cases(10_000))]
+
+        #[test]
+        fn ids_are_read_as_written(
+            mut bytes: [u8; 32],
+            stream_id in proptest::collection::vec(any::<u8>(), 1..300),
+            packed: u64,
+        ) {
+            prop_assert_eq!(NodeId::from_slice(&bytes), Ok(NodeId::new(bytes)));
+            bytes[31] = 0;
+            let node = NodeId::new(bytes);
+            prop_assert_eq!(node.to_string().parse(), Ok(node));
+            let upload = UploadId::new(stream_id).unwrap();
+            prop_assert_eq!(upload.to_string().parse(), Ok(upload));
+            let position = SegmentPosition::from_u64(packed);
+            prop_assert_eq!(position.to_u64(), packed);
+        }
+
+        #[test]
+        fn any_text_is_an_id_or_an_error(text in "[1-9A-HJ-NP-Za-km-z]{0,60}|.{0,60}") {
+            if let Ok(id) = text.parse::<NodeId>() {
+                prop_assert_eq!(id.to_string().parse(), Ok(id));
+            }
+            let _ = text.parse::<UploadId>();
+        }
     }
 }

@@ -219,6 +219,8 @@ fn is_address(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn address(text: &str) -> NodeUrl {
@@ -255,5 +257,44 @@ mod tests {
         assert!(matches!(parse("a?noise_pub=0"), NodeUrlError::NoiseKey(_)));
         assert!(matches!(parse("x@a:1"), NodeUrlError::Id(_)));
         assert_eq!(parse(&"a".repeat(2049)), NodeUrlError::TooLong(2049));
+    }
+
+    fn any_url() -> impl Strategy<Value = NodeUrl> {
+        let id = any::<[u8; 31]>().prop_map(|bytes| {
+            let mut whole = [0; 32];
+            whole[..31].copy_from_slice(&bytes);
+            NodeId::new(whole)
+        });
+        let id = proptest::option::of(id.prop_filter("zeros are no id", |id| !id.is_zero()));
+        let address = "([a-z0-9.-]{1,20}|\\[[0-9a-f:]{2,20}\\])(:[0-9]{1,5})?";
+        let noise = proptest::collection::vec(any::<u8>(), 0..40);
+        (id, address, 0..=i32::MAX, any::<u64>(), 0..=i32::MAX, noise).prop_map(
+            |(id, address, debounce, features, noise_protocol, noise_public_key)| NodeUrl {
+                id,
+                address,
+                debounce,
+                features,
+                noise_protocol,
+                noise_public_key,
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(crate::cases(10_000))]
+
+        #[test]
+        fn urls_are_read_as_written(url in any_url()) {
+            let text = url.to_string();
+            prop_assert_eq!(format!("storj://{text}").parse(), Ok(url.clone()));
+            prop_assert_eq!(text.parse(), Ok(url));
+        }
+
+        #[test]
+        fn any_text_is_a_url_or_an_error(text in "[a-z0-9@:/?&=#%.\\[\\]-]{0,40}|.{0,40}") {
+            if let Ok(url) = text.parse::<NodeUrl>() {
+                prop_assert_eq!(url.to_string().parse::<NodeUrl>().map(|url| url.address), Ok(url.address));
+            }
+        }
     }
 }

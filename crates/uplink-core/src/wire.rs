@@ -190,7 +190,59 @@ fn put_varint(message: &mut Vec<u8>, mut value: u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Any {
+        Int64(i64),
+        Bytes(Vec<u8>),
+    }
+
+    fn any_value() -> impl Strategy<Value = Any> {
+        let bytes = proptest::collection::vec(any::<u8>(), 0..200);
+        prop_oneof![any::<i64>().prop_map(Any::Int64), bytes.prop_map(Any::Bytes)]
+    }
+
+    proptest! {
+        #![proptest_config(crate::cases(10_000))]
+
+        #[test]
+        fn fields_are_read_in_the_order_they_were_written(
+            fields in proptest::collection::vec((1..=MAX_FIELD_NUMBER, any_value()), 0..8),
+            cut: usize,
+        ) {
+            let mut message = Vec::new();
+            let mut ends = vec![0];
+            for (number, value) in &fields {
+                match value {
+                    Any::Int64(value) => put_int64(&mut message, *number, *value),
+                    Any::Bytes(bytes) => put_message(&mut message, *number, bytes),
+                }
+                ends.push(message.len());
+            }
+            let mut reader = Reader::new(&message);
+            for (number, value) in &fields {
+                if matches!(value, Any::Int64(0)) {
+                    continue;
+                }
+                let field = reader.next().unwrap().unwrap();
+                prop_assert_eq!(field.number, *number);
+                match value {
+                    Any::Int64(value) => prop_assert_eq!(field.int64(), Ok(*value)),
+                    Any::Bytes(bytes) => prop_assert_eq!(field.bytes(), Ok(&bytes[..])),
+                }
+            }
+            prop_assert!(reader.next().unwrap().is_none());
+            // A message that ends inside a field is refused, one that ends between fields is not.
+            let cut = cut % (message.len() + 1);
+            let mut reader = Reader::new(&message[..cut]);
+            let read = std::iter::from_fn(|| reader.next().transpose()).collect::<Vec<_>>();
+            let is_whole = read.iter().all(Result::is_ok);
+            prop_assert_eq!(is_whole, ends.contains(&cut));
+        }
+    }
 
     #[test]
     fn integers_and_bytes_are_read_as_written() {

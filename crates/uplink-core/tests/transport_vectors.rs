@@ -7,7 +7,7 @@
 //! | `identity.node_id_strings` | `node_ids_read_and_write_as_the_reference` |
 //! | `identity.node_id_strings_invalid` | `malformed_node_ids_are_refused` |
 //! | `identity.node_urls` | left out: node addresses have their own tests |
-//! | `identity.revocation` | left out: revocations are not checked by clients |
+//! | `identity.revocation` | left out: an extension of certificates in Go's own encoding, which no client looks at |
 //! | `orders.order_limits` | `order_limit_payloads_and_signatures_equal_the_reference` |
 //! | `orders.order_limits_from_common_tests` | `older_order_limits_verify` |
 //! | `orders.orders`, `orders.piece_private_key`, `orders.piece_public_key` | `orders_sign_to_the_reference_bytes` |

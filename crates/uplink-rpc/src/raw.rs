@@ -4,6 +4,17 @@
 //! must receive an order limit exactly as the satellite made it. Generated types drop unknown
 //! fields, so these messages keep their bytes and are decoded on demand.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;

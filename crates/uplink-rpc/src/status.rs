@@ -3,6 +3,17 @@
 //! The public network numbers its codes like gRPC from 3 to 16, differently below and beyond. gRPC
 //! carries the nearest gRPC code, and the original number in the trailer `rpc-status`.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -161,7 +172,7 @@ fn innermost<'a>(mut error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError +
 fn printable(text: &str) -> String {
     let mut kept = String::new();
     for character in text.chars().filter(|character| !character.is_control()) {
-        if kept.len() + character.len_utf8() > TEXT_LIMIT {
+        if kept.len().saturating_add(character.len_utf8()) > TEXT_LIMIT {
             break;
         }
         kept.push(character);

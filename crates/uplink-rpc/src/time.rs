@@ -3,6 +3,17 @@
 //! Peers of the public network write a missing time as the first second of year 1; readers treat
 //! that value, and an absent field, as "not set".
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
@@ -19,12 +30,16 @@ pub fn timestamp(time: SystemTime) -> Timestamp {
             let before = before.duration();
             let whole = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
             match before.subsec_nanos() {
-                0 => (-whole, 0),
-                nanos => (-whole - 1, 1_000_000_000 - nanos),
+                0 => (whole.saturating_neg(), 0),
+                nanos => (
+                    whole.saturating_neg().saturating_sub(1),
+                    1_000_000_000_u32.saturating_sub(nanos),
+                ),
             }
         }
     };
-    Timestamp { seconds, nanos: i32::try_from(nanos / 1_000 * 1_000).unwrap_or(0) }
+    let nanos = nanos.saturating_sub(nanos % 1_000);
+    Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(0) }
 }
 
 /// Reads a time; `None` when it is absent, zero or outside what the system can represent.

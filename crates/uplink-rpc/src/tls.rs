@@ -5,6 +5,17 @@
 //! CA key says it is. Clients make a throw-away identity per process; satellites and storage nodes
 //! keep theirs in four files.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;

@@ -53,15 +53,14 @@ fn any_single_character_changed_is_noticed() {
 fn a_truncated_or_damaged_payload_never_panics() {
     let grant = share(&root(), &[("bucket", "a/b"), ("other", "")]).unwrap();
     let payload = grant.encode();
-    let parse = |payload: &[u8]| AccessGrant::parse(&base58::encode_check(VERSION, payload));
     for length in 0..payload.len() {
-        assert!(parse(&payload[..length]).is_err(), "cut to {length}");
+        assert!(AccessGrant::from_payload(&payload[..length]).is_err(), "cut to {length}");
     }
     for bit in 0..payload.len() * 8 {
         let mut changed = payload.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(parsed) = parse(&changed) {
-            parsed.serialize().unwrap();
+        if let Ok(parsed) = AccessGrant::from_payload(&changed) {
+            assert_eq!(AccessGrant::from_payload(&parsed.encode()).unwrap(), parsed, "bit {bit}");
         }
     }
 }
@@ -166,11 +165,12 @@ fn debug_shows_no_secret() {
 }
 
 proptest! {
+    #![proptest_config(crate::cases(10_000))]
+
     #[test]
     fn any_payload_is_an_answer_or_an_error(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let text = base58::encode_check(VERSION, &payload);
-        if let Ok(grant) = AccessGrant::parse(&text) {
-            grant.serialize().unwrap();
+        if let Ok(grant) = AccessGrant::from_payload(&payload) {
+            prop_assert_eq!(AccessGrant::from_payload(&grant.encode()).unwrap(), grant);
         }
     }
 
@@ -181,7 +181,7 @@ proptest! {
         below in "[a-zäß /]{1,20}",
     ) {
         let shared = share(&root(), &[(&bucket, &prefix)]).unwrap();
-        let parsed = AccessGrant::parse(&shared.serialize().unwrap()).unwrap();
+        let parsed = AccessGrant::from_payload(&shared.encode()).unwrap();
         prop_assert_eq!(&parsed, &shared);
         let governed = prefix.strip_suffix('/').unwrap_or(&prefix);
         let name = if governed.is_empty() { below } else { format!("{governed}/{below}") };

@@ -6,7 +6,7 @@ use chacha20poly1305::{
     aead::{AeadInOut as _, inout::InOutBuf},
 };
 
-use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE};
+use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE, secretbox::SecretBox};
 
 /// A key prepared for sealing and opening many blocks. Dropping it wipes the key schedule.
 ///
@@ -14,11 +14,14 @@ use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE};
 /// name nonces are derived from the name, wrapping nonces are random.
 pub(super) struct Aead(Kind);
 
+/// All but the null suite have 16-byte tags, and boxes of one size whatever the suite.
 enum Kind {
     Null,
-    // Both suites take 12-byte nonces and append a 16-byte tag.
+    // These two take 12-byte nonces and append the tag.
     AesGcm(Box<LessSafeKey>),
     ChaCha(Box<ChaCha20Poly1305>),
+    // Takes 24-byte nonces and puts the tag first.
+    SecretBox(Box<SecretBox>),
 }
 
 impl Aead {
@@ -34,6 +37,7 @@ impl Aead {
             CipherSuite::ChaCha20Poly1305 => {
                 Kind::ChaCha(Box::new(ChaCha20Poly1305::new(key.expose().into())))
             }
+            CipherSuite::SecretBox => Kind::SecretBox(Box::new(SecretBox::new(key.clone()))),
             _ => return Err(unsupported),
         }))
     }
@@ -42,7 +46,7 @@ impl Aead {
     pub(super) const fn overhead(&self) -> usize {
         match self.0 {
             Kind::Null => 0,
-            Kind::AesGcm(_) | Kind::ChaCha(_) => TAG_SIZE,
+            Kind::AesGcm(_) | Kind::ChaCha(_) | Kind::SecretBox(_) => TAG_SIZE,
         }
     }
 
@@ -54,12 +58,19 @@ impl Aead {
         plain: &[u8],
         out: &mut [u8],
     ) -> Result<(), EncryptionError> {
-        let expected = plain.len() + self.overhead();
+        let expected = plain.len().saturating_add(self.overhead());
         if out.len() != expected {
             return Err(EncryptionError::Length { expected, actual: out.len() });
         }
-        out[..plain.len()].copy_from_slice(plain);
-        self.seal_in_place(start, index, out)
+        match &self.0 {
+            Kind::Null => out.copy_from_slice(plain),
+            _ => {
+                let (body, tag) = self.parts_mut(out)?;
+                body.copy_from_slice(plain);
+                *tag = self.seal_body(start, index, body)?;
+            }
+        }
+        Ok(())
     }
 
     /// Seals a block whose plaintext is followed by room for the overhead.
@@ -72,25 +83,37 @@ impl Aead {
         if matches!(self.0, Kind::Null) {
             return Ok(());
         }
-        let length = block.len();
-        let (body, tag) = block
-            .split_last_chunk_mut::<TAG_SIZE>()
-            .ok_or(EncryptionError::Length { expected: TAG_SIZE, actual: length })?;
-        let nonce = start.short_plus(index);
-        let too_long = EncryptionError::BlockSize(length as i64);
+        if matches!(self.0, Kind::SecretBox(_)) {
+            // The room is wanted in front.
+            block.rotate_right(TAG_SIZE.min(block.len()));
+        }
+        let (body, tag) = self.parts_mut(block)?;
+        *tag = self.seal_body(start, index, body)?;
+        Ok(())
+    }
+
+    /// Encrypts where it stands and returns the tag. Not for the null suite.
+    fn seal_body(
+        &self,
+        start: &Nonce,
+        index: u64,
+        body: &mut [u8],
+    ) -> Result<[u8; TAG_SIZE], EncryptionError> {
+        let too_long = EncryptionError::BlockSize(body.len() as i64);
         match &self.0 {
-            Kind::Null => {}
+            Kind::Null => Err(EncryptionError::Unencrypted),
             Kind::AesGcm(key) => {
-                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce);
-                let made = key.seal_in_place_separate_tag(nonce, Aad::empty(), body);
-                tag.copy_from_slice(made.map_err(|_| too_long)?.as_ref());
+                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(start.short_plus(index));
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), body);
+                tag.ok().and_then(|tag| tag.as_ref().try_into().ok()).ok_or(too_long)
             }
             Kind::ChaCha(key) => {
-                let made = key.encrypt_inout_detached(&nonce.into(), b"", body.into());
-                tag.copy_from_slice(&made.map_err(|_| too_long)?);
+                let nonce = start.short_plus(index);
+                let tag = key.encrypt_inout_detached(&nonce.into(), b"", body.into());
+                tag.map(Into::into).map_err(|_| too_long)
             }
+            Kind::SecretBox(key) => Ok(key.seal(&start.plus(index), body)),
         }
-        Ok(())
     }
 
     /// Opens block `index` after `start` into `out`, which is shorter by the overhead. After an
@@ -107,28 +130,45 @@ impl Aead {
         if out.len() != expected {
             return Err(EncryptionError::Length { expected, actual: out.len() });
         }
-        let (body, tag) = sealed.split_at(expected);
-        let nonce = start.short_plus(index);
         match &self.0 {
             Kind::Null => out.copy_from_slice(sealed),
             Kind::AesGcm(key) => {
-                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce);
+                let (body, tag) = sealed.split_at(expected);
+                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(start.short_plus(index));
                 key.open_separate_gather(nonce, Aad::empty(), body, tag, out)
                     .map_err(|_| EncryptionError::Decryption)?;
             }
             Kind::ChaCha(key) => {
+                let (body, tag) = sealed.split_at(expected);
                 let tag = tag.try_into().map_err(|_| EncryptionError::Decryption)?;
                 let buffers = InOutBuf::new(body, out).map_err(|_| EncryptionError::Decryption)?;
-                key.decrypt_inout_detached(&nonce.into(), b"", buffers, tag)
+                key.decrypt_inout_detached(&start.short_plus(index).into(), b"", buffers, tag)
                     .map_err(|_| EncryptionError::Decryption)?;
+            }
+            Kind::SecretBox(key) => {
+                let (tag, body) = sealed.split_at(TAG_SIZE);
+                key.open(&start.plus(index), tag, body, out)?;
             }
         }
         Ok(())
     }
 
+    /// Cuts a sealed block into what is encrypted and the tag.
+    fn parts_mut<'a>(
+        &self,
+        block: &'a mut [u8],
+    ) -> Result<(&'a mut [u8], &'a mut [u8; TAG_SIZE]), EncryptionError> {
+        let too_short = EncryptionError::Length { expected: TAG_SIZE, actual: block.len() };
+        match self.0 {
+            Kind::SecretBox(_) => block.split_first_chunk_mut().map(|(tag, body)| (body, tag)),
+            _ => block.split_last_chunk_mut(),
+        }
+        .ok_or(too_short)
+    }
+
     /// Seals one thing. Callers handle empty input, which by convention of the formats stays empty.
     pub(super) fn seal(&self, nonce: &Nonce, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
-        let mut out = vec![0; plain.len() + self.overhead()];
+        let mut out = vec![0; plain.len().saturating_add(self.overhead())];
         self.seal_into(nonce, 0, plain, &mut out)?;
         Ok(out)
     }

@@ -6,7 +6,7 @@
 //! run of blocks can be opened alone. An inline segment is sealed in one piece without padding.
 
 use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE, aead::Aead};
-use crate::layout::padding_length;
+use crate::layout::{LayoutError, padding_length};
 
 /// A content key prepared for one segment: seals and opens blocks in the caller's buffers.
 ///
@@ -47,7 +47,7 @@ impl ContentCipher {
     /// Returns the plaintext size of blocks of `block_size` encrypted bytes.
     pub fn plain_block_size(&self, block_size: usize) -> Result<usize, EncryptionError> {
         match block_size.checked_sub(TAG_SIZE) {
-            Some(1..) => Ok(block_size - self.overhead()),
+            Some(1..) => Ok(block_size.saturating_sub(self.overhead())),
             _ => Err(EncryptionError::BlockSize(block_size as i64)),
         }
     }
@@ -145,14 +145,17 @@ impl std::fmt::Debug for ContentCipher {
 /// Appends the padding of `data_len` bytes of data to a buffer that ends with their end, so that
 /// the whole is a multiple of `block` bytes, where `block` is the size of a plain block or stripe.
 ///
-/// # Panics
+/// # Errors
 ///
-/// If `block` is 0 or the padding cannot be expressed in its counter.
-pub fn append_padding(buffer: &mut Vec<u8>, data_len: u64, block: u64) {
-    let length = padding_length(data_len, block).expect("a block size above zero");
-    let counter = u32::try_from(length).expect("a padding of less than 4 GiB").to_be_bytes();
-    buffer.resize(buffer.len() + length as usize - counter.len(), 0);
+/// If `block` is 0 or the padding cannot be expressed in its counter; the buffer stays as it was.
+pub fn append_padding(buffer: &mut Vec<u8>, data_len: u64, block: u64) -> Result<(), LayoutError> {
+    let length = padding_length(data_len, block)?;
+    let length = u32::try_from(length).map_err(|_| LayoutError::TooLarge { size: length })?;
+    let counter = length.to_be_bytes();
+    let zeros = (length as usize).saturating_sub(counter.len());
+    buffer.extend(std::iter::repeat_n(0, zeros));
     buffer.extend_from_slice(&counter);
+    Ok(())
 }
 
 fn whole_blocks(
@@ -161,9 +164,11 @@ fn whole_blocks(
     to: usize,
     to_block: usize,
 ) -> Result<(), EncryptionError> {
-    let blocks = from / from_block;
-    if !from.is_multiple_of(from_block) {
-        return Err(EncryptionError::Length { expected: (blocks + 1) * from_block, actual: from });
+    let blocks = from.checked_div(from_block).unwrap_or(0);
+    let whole = blocks.saturating_mul(from_block);
+    if whole != from {
+        let expected = whole.saturating_add(from_block);
+        return Err(EncryptionError::Length { expected, actual: from });
     }
     match blocks.checked_mul(to_block) {
         Some(expected) if expected == to => Ok(()),

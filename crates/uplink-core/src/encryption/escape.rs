@@ -4,17 +4,6 @@
 //! An empty component is `01`. Any other is `02` followed by its bytes, of which six are written as
 //! two: `2e → 2e 01`, `2f → 2e 02`, `fe → fe 01`, `ff → fe 02`, `00 → 01 01`, `01 → 01 02`.
 
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used
-    )
-)]
-
 /// Escapes a raw component.
 #[must_use]
 pub fn escape(raw: &[u8]) -> Vec<u8> {
@@ -68,3 +57,35 @@ pub fn unescape(escaped: &[u8]) -> Option<Vec<u8>> {
 
 const EMPTY: u8 = 1;
 const NOT_EMPTY: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes that escaping treats specially, and their neighbours, as often as all others.
+    fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+        let special = proptest::sample::select(vec![0, 1, 2, 0x2e, 0x2f, 0x30, 0xfd, 0xfe, 0xff]);
+        proptest::collection::vec(prop_oneof![any::<u8>(), special], 0..20)
+    }
+
+    proptest! {
+        #![proptest_config(crate::cases(10_000))]
+
+        #[test]
+        fn components_escape_reversibly_and_in_order(one in any_bytes(), other in any_bytes()) {
+            let escaped = escape(&one);
+            prop_assert!(!escaped.iter().any(|byte| matches!(byte, 0 | 0x2f | 0xff)));
+            prop_assert_eq!(unescape(&escaped), Some(one.clone()));
+            prop_assert_eq!(escaped.cmp(&escape(&other)), one.cmp(&other));
+        }
+
+        #[test]
+        fn no_component_has_two_escaped_forms(bytes in any_bytes()) {
+            if let Some(raw) = unescape(&bytes) {
+                prop_assert_eq!(escape(&raw), bytes);
+            }
+        }
+    }
+}

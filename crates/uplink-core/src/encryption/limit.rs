@@ -24,11 +24,16 @@ impl EncryptionStore {
     /// Without groups nothing changes. Otherwise the default key is replaced by the keys of those
     /// paths that every group covers and that this store can reach; keys deeper inside such a path
     /// are not carried over. Paths that cannot be decrypted are left out silently: a narrower
-    /// grant is safe, a refused one would be useless.
+    /// grant is safe, a refused one would be useless. The view of names as Base64 ends here.
     #[must_use]
     pub fn limit_to(&self, groups: &[&[PathScope]]) -> Self {
         if groups.is_empty() {
             return self.clone();
+        }
+        if self.encryption_bypass() {
+            let mut names = self.clone();
+            names.set_encryption_bypass(false);
+            return names.limit_to(groups);
         }
         let covers: Vec<_> = groups.iter().map(|group| Cover::new(group)).collect();
         let mut limited = Self::new();

@@ -11,16 +11,8 @@
 //! Beyond the fields of the public network this client writes the number of segments and the object
 //! seal into the `StreamInfo`; others skip what they do not know.
 
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used
-    )
-)]
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -300,6 +292,20 @@ impl MetadataKeys<'_> {
             encrypted_etag: cipher.seal_whole(&Nonce::ONE, etag)?,
         })
     }
+
+    /// Seals as [`seal`](Self::seal) does, or nothing if there is nothing to say: the commit of a
+    /// multipart object, which knows no sizes. Key and nonce must not be sent without what they
+    /// open.
+    pub fn seal_if_any(
+        &self,
+        info: &StreamInfo,
+        etag: &[u8],
+    ) -> Result<Option<SealedMetadata>, EncryptionError> {
+        if *info == StreamInfo::default() && etag.is_empty() {
+            return Ok(None);
+        }
+        self.seal(info, etag).map(Some)
+    }
 }
 
 /// Metadata as a satellite returned it, with the suite of the object.
@@ -350,6 +356,43 @@ impl EncryptedMetadata<'_> {
             etag: cipher.open_whole(&Nonce::ONE, self.encrypted_etag)?,
         }))
     }
+
+    /// Opens metadata that was met in a listing: as [`open`](Self::open), but metadata of a suite
+    /// that is not known or not accepted here counts as none, so that one object of another writer
+    /// does not take its neighbours out of the listing.
+    pub fn open_listed(&self, content_key: &Key) -> Result<Option<OpenedMetadata>, MetadataError> {
+        if self.suite.is_supported() { self.open(content_key) } else { Ok(None) }
+    }
+}
+
+/// The sealed ETag of a part with what opens it, as the listing of the part's last segment carries
+/// them.
+#[derive(Clone, Copy, Debug)]
+pub struct EncryptedPartEtag<'a> {
+    /// Suite of the object.
+    pub suite: CipherSuite,
+    /// The wrapped key of the segment; may be empty.
+    pub encrypted_key: &'a [u8],
+    /// The nonce of the wrapping; may be empty.
+    pub key_nonce: &'a [u8],
+    /// The sealed ETag; empty if the part has none.
+    pub encrypted_etag: &'a [u8],
+}
+
+impl EncryptedPartEtag<'_> {
+    /// Opens the ETag with the object's content key.
+    ///
+    /// `None` means that the part has none, or one of a suite that is not known here: a listing of
+    /// parts must not fail for that. An ETag without the segment's key is an error.
+    pub fn open(&self, content_key: &Key) -> Result<Option<Vec<u8>>, MetadataError> {
+        if self.encrypted_etag.is_empty() || !self.suite.is_supported() {
+            return Ok(None);
+        }
+        let nonce = Nonce::from_slice(self.key_nonce);
+        let nonce = nonce.ok_or(MetadataError::Nonce(self.key_nonce.len()))?;
+        let segment_key = unwrap_key(self.suite, content_key, &nonce, self.encrypted_key)?;
+        Ok(Some(open_part_etag(self.suite, &segment_key, self.encrypted_etag)?))
+    }
 }
 
 /// Seals the ETag of a part under a key derived from that of the part's last segment.
@@ -398,8 +441,8 @@ pub enum MetadataError {
     /// A message inside is malformed.
     #[error("malformed object metadata: {0}")]
     Message(#[from] WireError),
-    /// The nonce is not 24 bytes long.
-    #[error("metadata key nonce has {0} bytes instead of 24")]
+    /// The nonce of a wrapped key is not 24 bytes long.
+    #[error("nonce of a wrapped key has {0} bytes instead of 24")]
     Nonce(usize),
     /// The object seal is not 32 bytes long.
     #[error("object seal does not have 32 bytes")]

@@ -11,6 +11,17 @@
 //!                                    metadata: envelope       content: blocks and nonces
 //! ```
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod content;
 pub mod escape;
 pub mod key;
@@ -21,6 +32,7 @@ pub mod store;
 
 mod aead;
 mod limit;
+mod secretbox;
 
 use std::fmt;
 
@@ -64,6 +76,12 @@ impl CipherSuite {
             100 => Self::ChaCha20Poly1305,
             unknown => Self::Unknown(unknown),
         }
+    }
+
+    /// Tells whether content, keys and metadata of this suite can be sealed and opened here.
+    #[must_use]
+    pub const fn is_supported(self) -> bool {
+        matches!(self, Self::AesGcm | Self::SecretBox | Self::ChaCha20Poly1305)
     }
 
     /// Returns the number of the suite for messages; 0 for the in-memory view.

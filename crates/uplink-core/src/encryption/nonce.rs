@@ -43,6 +43,13 @@ impl Nonce {
         add_little_endian(&mut short, index);
         short
     }
+
+    /// Returns the whole nonce of the block `index` blocks after this start nonce.
+    pub(crate) fn plus(&self, index: u64) -> Self {
+        let mut sum = *self;
+        add_little_endian(&mut sum.0, index);
+        sum
+    }
 }
 
 /// Adds to a little-endian number of any length, wrapping. Returns whether the result did wrap.
@@ -52,9 +59,10 @@ pub fn add_little_endian(bytes: &mut [u8], amount: u64) -> bool {
         if carry == 0 {
             return false;
         }
-        let sum = u64::from(*byte) + (carry & 0xff);
+        // Two bytes, then less than 2⁵⁶ and one: neither sum wraps.
+        let sum = u64::from(*byte).wrapping_add(carry & 0xff);
         *byte = sum as u8;
-        carry = (carry >> 8) + (sum >> 8);
+        carry = (carry >> 8).wrapping_add(sum >> 8);
     }
     carry > 0
 }

@@ -5,17 +5,6 @@
 //! out one key. Names of buckets are never encrypted. The encrypted component is
 //! `escape(nonce ‖ sealed)`; an empty component is the nonce alone.
 
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used
-    )
-)]
-
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 
 use super::{

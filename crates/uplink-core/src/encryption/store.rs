@@ -8,6 +8,9 @@
 //! Paths are split at every `/`: the empty path has no components, `/` has two empty ones, `a/` has
 //! `a` and an empty one.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, fmt};
 
 use super::{CipherSuite, Key};
@@ -54,6 +57,12 @@ impl EncryptionStore {
     /// tools that handle objects without knowing their names. The flag lives in memory only.
     pub const fn set_encryption_bypass(&mut self, bypass: bool) {
         self.encryption_bypass = bypass;
+    }
+
+    /// Tells whether names appear as URL-safe Base64 of their encrypted form.
+    #[must_use]
+    pub const fn encryption_bypass(&self) -> bool {
+        self.encryption_bypass
     }
 
     /// Adds a key for a prefix, or replaces the one that was there.
@@ -281,6 +290,7 @@ struct Node {
     by_encrypted: BTreeMap<Vec<u8>, usize>,
 }
 
+#[allow(clippy::indexing_slicing)] // indices are made by `insert`, and nodes are never removed
 impl Tree {
     fn new() -> Self {
         Self { nodes: vec![Node::default()] }

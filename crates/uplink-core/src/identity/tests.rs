@@ -1,3 +1,6 @@
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
@@ -127,5 +130,36 @@ fn damaged_certificates_are_refused() {
     assert_eq!(refused, Err(IdentityError::CertificateSize { index: 0, size }));
     for length in 1..made.leaf.len() {
         assert!(split_chain(&made.leaf[..length]).is_err());
+    }
+}
+
+/// Certificates of different lengths, made once.
+static CERTIFICATES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let (one, other) = (identity(authority(&[0])), identity(authority(&[])));
+    vec![one.leaf, one.authority, other.leaf, other.authority]
+});
+
+proptest! {
+    #![proptest_config(crate::cases(10_000))]
+
+    #[test]
+    fn joined_chains_split_where_they_were_joined(
+        places in proptest::collection::vec(0usize..4, 0..=MAX_CHAIN_LENGTH),
+        cut: usize,
+    ) {
+        let chain: Vec<&[u8]> = places.iter().map(|place| &CERTIFICATES[*place][..]).collect();
+        let joined = chain.concat();
+        prop_assert_eq!(split_chain(&joined).unwrap(), chain.clone());
+        let cut = cut % (joined.len() + 1);
+        let mut whole = 0;
+        let ends: Vec<usize> = chain.iter().map(|der| { whole += der.len(); whole }).collect();
+        let is_end = cut == 0 || ends.contains(&cut);
+        prop_assert_eq!(split_chain(&joined[..cut]).is_ok(), is_end);
+    }
+
+    #[test]
+    fn any_bytes_are_a_chain_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let _ = split_chain(&[&[0x30, 0x60], &bytes[..]].concat());
+        prop_assert!(verify_chain(&[&bytes, &bytes]).is_err());
     }
 }

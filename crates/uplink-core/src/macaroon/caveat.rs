@@ -1,16 +1,5 @@
 //! Caveats: what an API key may not do.
 
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used
-    )
-)]
-
 use crate::{
     encryption::PathScope,
     wire::{Reader, WireError, put_bytes, put_int64, put_message},

@@ -8,17 +8,6 @@
 //!
 //! Lengths are LEB128. What stands in braces is read and dropped.
 
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used
-    )
-)]
-
 use std::fmt;
 
 use crate::{mac::hmac_sha256, secret::Secret};

@@ -5,10 +5,26 @@
 //! secret. Adding a caveat needs the current tail alone; verifying needs the secret. The bytes are
 //! a subset of libmacaroons' binary format v2, the text form is their Base58Check.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 mod caveat;
 mod check;
 mod codec;
 mod restrict;
+
+#[cfg(test)]
+mod attenuation;
+#[cfg(test)]
+pub(crate) mod model;
 
 use std::fmt;
 
@@ -111,6 +127,26 @@ impl ApiKey {
         tails.last().is_some_and(|tail| tail.ct_eq(self.tail()).into())
     }
 
+    /// Decides whether the holder of this key may revoke another, and returns the tail by which the
+    /// satellite remembers that: from then on every key that has it among its
+    /// [`tails`](Self::tails) is refused.
+    ///
+    /// A key may revoke those that were narrowed from it, but not itself, its ancestors or their
+    /// other descendants. `secret` is that of this key's head; that this key is authentic itself is
+    /// for the caller to know.
+    pub fn revoke(&self, secret: &[u8], target: &Self) -> Result<[u8; 32], RevocationError> {
+        if !target.is_authentic(secret) {
+            return Err(RevocationError::NotAuthentic);
+        }
+        let tails = target.tails(secret);
+        let (last, ancestors) = tails.split_last().ok_or(RevocationError::NotAuthentic)?;
+        if ancestors.iter().any(|tail| tail.ct_eq(self.tail()).into()) {
+            Ok(*last)
+        } else {
+            Err(RevocationError::NotAnAncestor)
+        }
+    }
+
     /// Lists the paths of each caveat that names paths, for limiting an encryption store.
     pub fn path_groups(&self) -> Result<Vec<Vec<PathScope>>, ApiKeyError> {
         let mut groups = Vec::new();
@@ -146,6 +182,18 @@ pub enum ApiKeyError {
     /// A caveat is malformed.
     #[error("API key holds a malformed caveat: {0}")]
     Caveat(crate::WireError),
+}
+
+/// Why one API key may not revoke another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevocationError {
+    /// The key to revoke was not narrowed from the same unrestricted key, or was tampered with.
+    #[error("API key to revoke is invalid")]
+    NotAuthentic,
+    /// The key to revoke was not narrowed from the one that wants to revoke it.
+    #[error("an API key can revoke only those that were narrowed from it")]
+    NotAnAncestor,
 }
 
 /// Characters of an API key's text form; as many as for access grants, which contain the key.

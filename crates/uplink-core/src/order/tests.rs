@@ -160,4 +160,20 @@ proptest! {
         let payload = signing_payload(&message.encode_to_vec(), Signed::OrderLimit).unwrap();
         prop_assert_eq!(signing_payload(&payload, Signed::OrderLimit).unwrap(), payload);
     }
+
+    #[test]
+    fn signed_orders_are_read_as_written_and_never_when_changed(
+        serial: [u8; 16],
+        amount: i64,
+        bit: usize,
+    ) {
+        let mut order = Order { serial_number: serial.to_vec(), amount, ..Order::default() };
+        order.sign(&piece_key(1)).unwrap();
+        let mut wire = order.encode_to_vec();
+        prop_assert_eq!(Order::verify(&wire, &piece_key(1).public()), Ok(order));
+        prop_assert!(Order::verify(&wire, &piece_key(2).public()).is_err());
+        let bit = bit % (wire.len() * 8);
+        wire[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(Order::verify(&wire, &piece_key(1).public()).is_err());
+    }
 }

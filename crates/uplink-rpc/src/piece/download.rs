@@ -49,12 +49,13 @@ impl PieceDownload {
     /// # Errors
     /// The node cannot be reached, refuses or stalls, or the limit does not cover the range.
     pub async fn open(target: Target, offset: u64, length: u64) -> Result<Self, PieceError> {
-        if length > target.amount || length == 0 {
-            return Err(PieceError::OrderLimit(format!(
-                "allows {} bytes, {length} are asked for",
-                target.amount
-            )));
-        }
+        let end = offset.checked_add(length).filter(|_| (1..=target.amount).contains(&length));
+        let end = end.ok_or_else(|| {
+            let allowed = target.amount;
+            PieceError::OrderLimit(format!(
+                "allows {allowed} bytes, {length} from {offset} on are asked for"
+            ))
+        })?;
         let mut amounts = DownloadOrders::new(length);
         let granted = amounts.next_order().unwrap_or(length);
         let first = PieceDownloadRequest {
@@ -72,7 +73,6 @@ impl PieceDownload {
         let call = client.download(ReceiverStream::new(requests));
         let answer = timeout(target.deadline, call).await.map_err(|_| target.stalled())?;
         let messages = answer.map_err(|status| target.failed(status))?.into_inner();
-        let end = offset + length;
         Ok(Self { target, orders, messages, offset, end, amounts })
     }
 
@@ -93,13 +93,14 @@ impl PieceDownload {
             let message = message.ok_or_else(|| target.misbehaved("ended before the range did"))?;
             let Some(chunk) = message.chunk else { continue };
             let length = chunk.data.len() as u64;
-            if chunk.offset != signed(self.offset) || length > self.end - self.offset {
+            if chunk.offset != signed(self.offset) || length > self.end.saturating_sub(self.offset)
+            {
                 return Err(target.misbehaved("sent other bytes than those asked for"));
             }
             if length == 0 {
                 continue;
             }
-            self.offset += length;
+            self.offset = self.offset.saturating_add(length);
             self.amounts.received(length);
             return Ok(Some(chunk.data));
         }

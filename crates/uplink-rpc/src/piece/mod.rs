@@ -3,6 +3,17 @@
 //! The client of the network, and audit and repair in the satellite, move pieces through these two
 //! files alone. Segment policy (which node, when to give up) is the caller's.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::time::Duration;

@@ -103,7 +103,7 @@ async fn send(
             let due = orders.send(length).map_err(|e| PieceError::OrderLimit(e.to_string()))?;
             message.order = due.map(|amount| target.order(amount)).transpose()?;
             message.chunk = Some(chunk(offset, data));
-            offset += length;
+            offset = offset.saturating_add(length);
             if target.hand_over(&sender, message).await?.is_break() {
                 return Ok(None);
             }

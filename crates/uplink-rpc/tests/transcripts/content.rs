@@ -193,7 +193,7 @@ impl Transfers<'_> {
     ) {
         let stripe = u64::from(scheme.stripe_size());
         let size = encrypted.len() as u64;
-        append_padding(&mut encrypted, size, stripe);
+        append_padding(&mut encrypted, size, stripe).expect("a small segment");
         let encoder = Encoder::new(scheme);
         // The place of an order limit is the number of its piece.
         for (number, limit) in (0..).zip(limits) {
@@ -303,7 +303,7 @@ fn encrypt(key: &Key, position: SegmentPosition, plain: &[u8]) -> Vec<u8> {
     let block_size = EncryptionParameters::DEFAULT.block_size as usize;
     let plain_block = cipher.plain_block_size(block_size).expect("room for the tag");
     let mut padded = plain.to_vec();
-    append_padding(&mut padded, plain.len() as u64, plain_block as u64);
+    append_padding(&mut padded, plain.len() as u64, plain_block as u64).expect("a small segment");
     let mut encrypted = vec![0; padded.len() / plain_block * block_size];
     let start = segment_start_nonce(position);
     cipher.seal_blocks(&start, 0, block_size, &padded, &mut encrypted).expect("whole blocks");
