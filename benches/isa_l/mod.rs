@@ -1,0 +1,118 @@
+//! Intel ISA-L, loaded at run time: the yardstick of `benches/erasure.rs`.
+//!
+//! `UPLINK_ISA_L` gives the path of its shared library; without it the system's is taken. Versions
+//! before 2.31 have no GFNI instructions and are several times slower on processors that do.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::path::{Path, PathBuf};
+
+use libloading::Library;
+
+/// Most rows and columns of a code over bytes.
+const MOST: usize = 256;
+/// Bytes of a factor in the library's tables.
+const TABLE: usize = 32;
+
+type InitTables = unsafe extern "C" fn(c_int, c_int, *const u8, *mut u8);
+type EncodeData =
+    unsafe extern "C" fn(c_int, c_int, c_int, *const u8, *const *const u8, *const *mut u8);
+
+/// The loaded library.
+pub(crate) struct IsaL {
+    init_tables: InitTables,
+    encode_data: EncodeData,
+    name: String,
+    /// Keeps the functions in memory.
+    _library: Library,
+}
+
+/// Factors in the library's form.
+pub(crate) struct Tables {
+    rows: usize,
+    columns: usize,
+    bytes: Vec<u8>,
+}
+
+impl IsaL {
+    /// Loads the library, or says why there is none.
+    pub(crate) fn load() -> Result<Self, String> {
+        let given = std::env::var_os("UPLINK_ISA_L").map(PathBuf::from);
+        let path = given.unwrap_or_else(|| PathBuf::from("libisal.so.2"));
+        // SAFETY: the library runs no code when it is loaded; its functions have the types that its
+        // header erasure_code.h declares, and stay loaded as long as `Self`.
+        unsafe {
+            let library = Library::new(&path).map_err(|error| error.to_string())?;
+            let init_tables: InitTables =
+                *library.get(b"ec_init_tables\0").map_err(|error| error.to_string())?;
+            let encode_data: EncodeData =
+                *library.get(b"ec_encode_data\0").map_err(|error| error.to_string())?;
+            Ok(Self { init_tables, encode_data, name: name(&path), _library: library })
+        }
+    }
+
+    /// The file the library was loaded from, whose name carries its version.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Prepares factors, row by row.
+    pub(crate) fn tables(&self, columns: usize, factors: &[u8]) -> Tables {
+        let rows = factors.len() / columns;
+        assert!(rows > 0 && rows <= MOST && columns <= MOST && factors.len() == rows * columns);
+        let mut bytes = vec![0; rows * columns * TABLE];
+        // SAFETY: the library reads rows · columns bytes and writes 32 for each, or 8.
+        unsafe {
+            (self.init_tables)(
+                columns as c_int,
+                rows as c_int,
+                factors.as_ptr(),
+                bytes.as_mut_ptr(),
+            );
+        }
+        Tables { rows, columns, bytes }
+    }
+
+    /// Sets every output to its row's product with the inputs, all of `length` bytes.
+    pub(crate) fn multiply<'a>(
+        &self,
+        tables: &Tables,
+        length: usize,
+        inputs: impl Iterator<Item = &'a [u8]>,
+        outputs: impl Iterator<Item = &'a mut [u8]>,
+    ) {
+        let (mut from, mut to) = ([std::ptr::null(); MOST], [std::ptr::null_mut(); MOST]);
+        let (mut columns, mut rows) = (0, 0);
+        for (place, input) in from.iter_mut().zip(inputs) {
+            assert!(input.len() == length);
+            (*place, columns) = (input.as_ptr(), columns + 1);
+        }
+        for (place, output) in to.iter_mut().zip(outputs) {
+            assert!(output.len() == length);
+            (*place, rows) = (output.as_mut_ptr(), rows + 1);
+        }
+        assert!(columns == tables.columns && rows == tables.rows);
+        // SAFETY: so many pointers to `length` bytes each were just written; the outputs are
+        // distinct, being mutable references.
+        unsafe {
+            (self.encode_data)(
+                length as c_int,
+                columns as c_int,
+                rows as c_int,
+                tables.bytes.as_ptr(),
+                from.as_ptr(),
+                to.as_ptr(),
+            );
+        }
+    }
+}
+
+/// Looks up which file the loader mapped; names like `libisal.so.2.0.32` carry the version.
+fn name(path: &Path) -> String {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mapped = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let file = mapped
+        .map(Path::new)
+        .find(|file| file.file_name().is_some_and(|name| name.to_string_lossy().contains("isal")));
+    file.unwrap_or(path).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
