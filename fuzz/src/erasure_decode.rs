@@ -27,7 +27,7 @@ pub fn erasure_decode(data: &[u8]) {
     let shares: Vec<&[u8]> = shares.chunks_exact(run.max(1)).take(numbers.len()).collect();
     let mut stripes = vec![0; run * numbers.len()];
     if decoder.decode(&shares, &mut stripes).is_err() {
-        assert!(shares.len() < numbers.len() || run % share_size.max(1) != 0);
+        assert!(shares.len() < numbers.len() || !run.is_multiple_of(share_size.max(1)));
         return;
     }
     // Any k shares are those of some stripe: coding it again gives them back.

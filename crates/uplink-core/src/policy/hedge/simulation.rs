@@ -153,7 +153,7 @@ fn slowest(nodes: &[Node], bad: &[usize], bytes: u64) -> Duration {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(2_000))]
+    #![proptest_config(crate::cases(10_000))]
 
     #[test]
     fn nodes_of_like_speed_are_never_hedged_however_slow_the_network(
@@ -179,10 +179,11 @@ proptest! {
         prop_assert!(Simulation::start(&nodes, required).run() <= clean + patience);
     }
 
-    /// Nodes slower by a factor of 4 to 100 hold nobody up for longer than two stretches each, as
-    /// long as one in four of the transfers is a good one.
+    /// Nodes slower by a factor of 4 to 100 cost no more than four stretches each, as long as one
+    /// in four of the transfers is a good one: two of patience, and two until it began and until
+    /// the other node has caught up.
     #[test]
-    fn creeping_nodes_cost_a_few_stretches_each(
+    fn creeping_nodes_cost_four_stretches_each(
         (required, mut nodes, bad) in networks(4..12, |required, more| more.min(required.into())),
         factor in 4..100_u32,
     ) {
@@ -192,7 +193,7 @@ proptest! {
         let clean = slowest(&nodes, &bad, LENGTH);
         let stretch = slowest(&nodes, &bad, STRETCH).max(MIN_PATIENCE);
         let time = Simulation::start(&nodes, required).run();
-        let bound = clean * 2 + stretch * 3 * bad.len() as u32;
+        let bound = clean * 2 + stretch * 4 * bad.len() as u32;
         prop_assert!(time <= bound, "{:?} of {:?}", time, bound);
     }
 }
