@@ -60,8 +60,17 @@ pub(super) fn piece(held: &Held, scheme: &Scheme, number: u16) -> Vec<u8> {
     piece
 }
 
+/// So many cases, and as many times more as `PROPTEST_CASES` is more than the ten thousand of
+/// lighter properties.
+fn cases(usual: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = usual.saturating_mul((default.cases / 10_000).max(1));
+    println!("{cases} cases"); // `cargo xtask soak` reads it
+    ProptestConfig { cases, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn any_k_pieces_of_a_sealed_segment_open_to_its_plain_bytes(

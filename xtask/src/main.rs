@@ -1,4 +1,4 @@
-//! Checks, tests, benches and code generation of the workspace: `cargo xtask --help`.
+//! Checks, tests, fuzzing, benches and code generation of the workspace: `cargo xtask --help`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod codegen;
+mod fuzz;
+mod pool;
+mod soak;
 mod steps;
 
 /// What a contributor can ask for.
@@ -34,18 +37,26 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Fuzzes, guided by coverage, all targets or the named ones, two at a time on two cores.
+    Fuzz {
+        /// Names of files in `fuzz/fuzz_targets/`, without their ending.
+        targets: Vec<String>,
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Property tests with very many cases, for hours rather than minutes.
     Soak {
         /// Cases of each property.
         #[arg(long, default_value_t = 1_000_000)]
         cases: u32,
-        /// Part of the names of the tests to run; all tests if it is left out.
+        /// Part of the names of the properties to run; all if it is left out.
         #[arg(default_value = "")]
         name: String,
     },
     /// All fast tests, or with `--slow` the slow ones.
     Test {
-        /// Runs the tests that are marked slow, and only those.
+        /// Runs the tests that are marked slow, only those, and then a minute of each fuzz target.
         #[arg(long)]
         slow: bool,
     },
@@ -59,7 +70,8 @@ fn main() -> ExitCode {
         Command::Bench { names, arguments } => steps::bench(&names, &arguments),
         Command::Check => steps::check(),
         Command::Codegen { check } => codegen::run(check),
-        Command::Soak { cases, name } => steps::soak(cases, &name),
+        Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Command::Soak { cases, name } => soak::run(cases, &name),
         Command::Test { slow } => steps::test(slow),
     };
     match outcome {

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{Failure, codegen, root};
+use crate::{Failure, codegen, fuzz, root};
 
 /// Steps taken so far, for the table at the end.
 #[derive(Default)]
@@ -13,18 +13,20 @@ impl Steps {
     /// Runs cargo in the workspace's root.
     fn cargo(&mut self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), Failure> {
         let name = format!("cargo {}", arguments.join(" "));
+        self.take(name, || cargo(arguments, variables))
+    }
+
+    /// Does something and notes how long it took.
+    fn take(
+        &mut self,
+        name: String,
+        step: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         println!("── {name}");
         let begun = Instant::now();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(arguments).current_dir(root()).envs(variables.iter().copied());
-        // Set by `cargo run` for this program; inherited, it would rebuild dependencies that read it.
-        for variable in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_VERSION"] {
-            command.env_remove(variable);
-        }
-        let status = command.status()?;
-        self.0.push((name.clone(), begun.elapsed()));
-        if status.success() { Ok(()) } else { Err(format!("{name} failed").into()) }
+        let outcome = step();
+        self.0.push((name, begun.elapsed()));
+        outcome
     }
 
     /// Prints what took how long. The output of the last step stays the last thing but this.
@@ -36,6 +38,25 @@ impl Steps {
         }
         println!("  {:7.1}  all", total.as_secs_f64());
     }
+}
+
+/// Runs cargo in the workspace's root.
+fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), Failure> {
+    let status = cargo_command(arguments).envs(variables.iter().copied()).status()?;
+    let name = format!("cargo {}", arguments.join(" "));
+    if status.success() { Ok(()) } else { Err(format!("{name} failed").into()) }
+}
+
+/// A cargo to run in the workspace's root.
+pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(arguments).current_dir(root());
+    // Set by `cargo run` for this program; inherited, it would rebuild dependencies that read it.
+    for variable in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_VERSION"] {
+        command.env_remove(variable);
+    }
+    command
 }
 
 pub(crate) fn check() -> Result<(), Failure> {
@@ -51,25 +72,19 @@ pub(crate) fn check() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Slow tests are marked `#[ignore = "slow: …"]`.
+/// Seconds that the slow tests give each fuzz target.
+const FUZZ_SECONDS: u32 = 60;
+
+/// Slow tests are marked `#[ignore = "slow: …"]`; a minute of each fuzz target comes after them.
 pub(crate) fn test(slow: bool) -> Result<(), Failure> {
     let mut steps = Steps::default();
     if slow {
         let ignored = ["test", "--workspace", "--tests", "--", "--ignored", "--nocapture"];
         steps.cargo(&ignored, &[("UPLINK_TEST_SLOW", "1")])?;
+        steps.take("cargo xtask fuzz".into(), || fuzz::run(&[], FUZZ_SECONDS))?;
     } else {
         steps.cargo(&["test", "--workspace"], &[])?;
     }
-    steps.report();
-    Ok(())
-}
-
-/// Runs the property tests with far more cases than in every run. A name selects among all tests.
-pub(crate) fn soak(cases: u32, name: &str) -> Result<(), Failure> {
-    let mut steps = Steps::default();
-    let cases = cases.to_string();
-    let tests = ["test", "--release", "--workspace", "--lib", "--tests", "--", name];
-    steps.cargo(&tests, &[("PROPTEST_CASES", &cases)])?;
     steps.report();
     Ok(())
 }

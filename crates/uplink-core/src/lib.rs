@@ -59,5 +59,7 @@ pub use wire::WireError;
 #[cfg(test)]
 fn cases(at_least: u32) -> proptest::test_runner::Config {
     let default = proptest::test_runner::Config::default();
-    proptest::test_runner::Config { cases: default.cases.max(at_least), ..default }
+    let cases = default.cases.max(at_least);
+    println!("{cases} cases"); // `cargo xtask soak` reads it
+    proptest::test_runner::Config { cases, ..default }
 }

@@ -97,9 +97,9 @@ impl ContentCipher {
         out: &mut [u8],
     ) -> Result<(), EncryptionError> {
         let plain_size = self.plain_block_size(block_size)?;
-        whole_blocks(plain.len(), plain_size, out.len(), block_size)?;
+        let count = whole_blocks(plain.len(), plain_size, out.len(), block_size)?;
         let blocks = plain.chunks_exact(plain_size).zip(out.chunks_exact_mut(block_size));
-        for (index, (plain, out)) in (first..).zip(blocks) {
+        for (index, (plain, out)) in numbers(first, count)?.zip(blocks) {
             self.seal_block(start, index, plain, out)?;
         }
         Ok(())
@@ -117,9 +117,9 @@ impl ContentCipher {
         out: &mut [u8],
     ) -> Result<(), EncryptionError> {
         let plain_size = self.plain_block_size(block_size)?;
-        whole_blocks(sealed.len(), block_size, out.len(), plain_size)?;
+        let count = whole_blocks(sealed.len(), block_size, out.len(), plain_size)?;
         let blocks = sealed.chunks_exact(block_size).zip(out.chunks_exact_mut(plain_size));
-        for (index, (sealed, out)) in (first..).zip(blocks) {
+        for (index, (sealed, out)) in numbers(first, count)?.zip(blocks) {
             self.open_block(start, index, sealed, out)?;
         }
         Ok(())
@@ -158,12 +158,13 @@ pub fn append_padding(buffer: &mut Vec<u8>, data_len: u64, block: u64) -> Result
     Ok(())
 }
 
+/// Tells how many whole blocks there are.
 fn whole_blocks(
     from: usize,
     from_block: usize,
     to: usize,
     to_block: usize,
-) -> Result<(), EncryptionError> {
+) -> Result<usize, EncryptionError> {
     let blocks = from.checked_div(from_block).unwrap_or(0);
     let whole = blocks.saturating_mul(from_block);
     if whole != from {
@@ -171,9 +172,16 @@ fn whole_blocks(
         return Err(EncryptionError::Length { expected, actual: from });
     }
     match blocks.checked_mul(to_block) {
-        Some(expected) if expected == to => Ok(()),
+        Some(expected) if expected == to => Ok(blocks),
         expected => {
             Err(EncryptionError::Length { expected: expected.unwrap_or(usize::MAX), actual: to })
         }
     }
+}
+
+/// The numbers of blocks, none of which may come round to a number used before.
+fn numbers(first: u64, count: usize) -> Result<std::ops::Range<u64>, EncryptionError> {
+    let end =
+        first.checked_add(count as u64).ok_or(EncryptionError::BlockNumber { first, count })?;
+    Ok(first..end)
 }

@@ -148,6 +148,14 @@ pub enum EncryptionError {
     /// The null suite where the caller did not allow unencrypted content.
     #[error("unencrypted content is refused")]
     Unencrypted,
+    /// Blocks would have numbers beyond 64 bits.
+    #[error("{count} blocks from number {first} cannot be numbered")]
+    BlockNumber {
+        /// Number of the first block.
+        first: u64,
+        /// How many they are.
+        count: usize,
+    },
     /// The encrypted block size is not larger than the tag, or larger than 16 MiB.
     #[error("encrypted block size {0} is out of range")]
     BlockSize(i64),

@@ -113,6 +113,20 @@ fn secretbox_gives_what_nacl_gives() {
 }
 
 #[test]
+fn blocks_that_cannot_be_numbered_are_refused() {
+    let cipher = ContentCipher::new(CipherSuite::AesGcm, &Key::new([5; 32])).unwrap();
+    let (plain, mut sealed) = ([1; 2 * 16], [0; 2 * 32]);
+    let mut seal = |first| cipher.seal_blocks(&Nonce::ZERO, first, 32, &plain, &mut sealed);
+    let refused = EncryptionError::BlockNumber { first: u64::MAX - 1, count: 2 };
+    assert_eq!(seal(u64::MAX - 1), Err(refused.clone()));
+    assert_eq!(seal(u64::MAX - 2), Ok(()));
+    let mut opened = [0; 2 * 16];
+    let mut open = |first| cipher.open_blocks(&Nonce::ZERO, first, 32, &sealed, &mut opened);
+    assert_eq!(open(u64::MAX - 1), Err(refused));
+    assert_eq!(open(u64::MAX - 2), Ok(()));
+}
+
+#[test]
 fn a_block_out_of_place_or_changed_is_refused() {
     let key = Key::new([5; 32]);
     for suite in SUITES {

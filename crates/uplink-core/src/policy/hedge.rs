@@ -2,9 +2,18 @@
 //!
 //! Any k pieces restore a range of a segment, so a download opens a few more than k at once and
 //! takes each stripe from the first k that deliver it. The *head* is how far all of these together
-//! reach: the k-th furthest transfer. When the head stands still for too long, or creeps far behind
-//! the faster transfers, another piece is opened. When too few pieces are left, the satellite is
-//! asked once for all that exist.
+//! reach: the k-th furthest transfer. Another piece is opened when the head is held up by a node
+//! that
+//!
+//! - *stands still*: the head makes no [`STEP`] for as long as it took the nodes to answer, twice;
+//! - *creeps*: the fastest quarter has to wait for the head, being complete or a [`STRETCH`] ahead,
+//!   and the head needs more than twice the time for a stretch that they have shown it to take.
+//!
+//! Fast transfers that wait are what tells a slow node from a slow network: where they do not
+//! wait, another transfer would only take bandwidth from those that run. A download whose transfers
+//! are all equally slow goes on as it is.
+//!
+//! When too few pieces are left, the satellite is asked once for all that exist.
 //!
 //! A node may lie. Bytes are *settled* once what they decode to is authentic, and every piece is
 //! opened from there on, not from the head: when a node turns out to have lied, its part of what
@@ -19,19 +28,27 @@ use std::{
 };
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 /// How long a head may stand still before anything is known about the nodes' speed.
 pub const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Shortest time the head must stand still for another piece to be opened.
+/// Shortest time the head must be held up for another piece to be opened.
 pub const MIN_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Longest time the head may stand still without another piece being opened.
 pub const MAX_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Bytes that fast transfers must be ahead for a moving head to count as held up.
-pub const MIN_LEAD: u64 = 64 << 10;
+/// Bytes the head has to move for not standing still. Nodes send more in one message; one that sends
+/// a little now and then gains nothing by it.
+pub const STEP: u64 = 16 << 10;
+
+/// Bytes that a transfer must be ahead of the head for it to count as waiting, and by which the
+/// head's pace is measured. Callers should let transfers get well ahead of this before they stop
+/// reading, at least by a message.
+pub const STRETCH: u64 = 256 << 10;
 
 /// Pieces to open at once beyond the `required` ones: a quarter, at least one.
 pub const fn extra(required: u16) -> u16 {
@@ -50,10 +67,15 @@ pub struct Hedge {
     transfers: BTreeMap<u16, Transfer>,
     head: u64,
     settled: u64,
-    /// When the head last moved, or something was last done about its standing still.
-    moved_at: Duration,
-    patience: Duration,
     started_at: Duration,
+    /// Since the head last made a step, or something was last done about its being held up.
+    step: Mark,
+    /// How long a step may take.
+    patience: Duration,
+    /// The same for a stretch, while fast transfers wait for the head.
+    stretch: Option<Mark>,
+    /// How long a stretch may take, once the fastest quarter has shown it.
+    stretch_patience: Duration,
     all: AskedForAll,
     /// Whether decoded bytes were found not to be authentic: everything is opened then.
     corrupt: bool,
@@ -74,6 +96,13 @@ enum State {
     Failed,
     /// What it delivered is wrong.
     Wrong,
+}
+
+/// A head at a time.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    head: u64,
+    at: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,9 +182,11 @@ impl Hedge {
             transfers: BTreeMap::new(),
             head: 0,
             settled: 0,
-            moved_at: now,
-            patience: FIRST_PATIENCE,
             started_at: now,
+            step: Mark { head: 0, at: now },
+            patience: FIRST_PATIENCE,
+            stretch: None,
+            stretch_patience: Duration::MAX,
             all: AskedForAll::No,
             corrupt: false,
             given_up: false,
@@ -210,7 +241,7 @@ impl Hedge {
     /// When the next [`HedgeEvent::Tick`] can have an effect; none when nothing is left to open.
     pub fn next_tick(&self) -> Option<Duration> {
         let more = !self.offered.is_empty() || self.all == AskedForAll::No;
-        (more && !self.is_over()).then(|| self.moved_at.saturating_add(self.patience))
+        (more && !self.is_over()).then(|| self.deadline())
     }
 
     /// How far the required number of transfers has come.
@@ -238,26 +269,34 @@ impl Hedge {
         let usable = |transfer: &&mut Transfer| transfer.state == State::Usable;
         let Some(transfer) = self.transfers.get_mut(&piece).filter(usable) else { return };
         transfer.position = position.min(self.length).max(transfer.position);
-        let head = self.furthest(self.required);
-        if head <= self.head {
-            return;
-        }
-        if self.head == 0 && !self.corrupt {
+        let [fast, head] = self.furthest([extra(self.required), self.required]);
+        let head = head.max(self.head);
+        let since_start = now.saturating_sub(self.started_at);
+        let begins = self.head == 0 && head > 0 && !self.corrupt;
+        if begins {
             // The nodes' own time to answer tells how long is long.
-            let answered = now.saturating_sub(self.started_at);
-            self.patience = answered.saturating_mul(2).clamp(MIN_PATIENCE, MAX_PATIENCE);
+            self.patience = since_start.saturating_mul(2).clamp(MIN_PATIENCE, MAX_PATIENCE);
+        }
+        if self.stretch_patience == Duration::MAX && fast >= STRETCH.min(self.length) {
+            self.stretch_patience = since_start.saturating_mul(2).max(MIN_PATIENCE);
         }
         self.head = head;
-        if !self.is_held_up() {
-            self.moved_at = now;
+        let mark = Mark { head, at: now };
+        if begins || head - self.step.head >= STEP {
+            self.step = mark;
         }
+        let fast_wait = fast == self.length || fast.saturating_sub(head) >= STRETCH;
+        let going_on = self.stretch.filter(|since| head - since.head < STRETCH);
+        self.stretch = fast_wait.then(|| going_on.unwrap_or(mark));
     }
 
-    /// Whether the faster half of the required transfers is far ahead: then the head creeps at the
-    /// pace of a slow node, which is no better than standing still.
-    fn is_held_up(&self) -> bool {
-        let ahead = self.furthest(self.required.div_ceil(2));
-        ahead.saturating_sub(self.head) >= self.head.max(MIN_LEAD)
+    /// When the head will have been held up for too long.
+    fn deadline(&self) -> Duration {
+        let standing = self.step.at.saturating_add(self.patience);
+        match self.stretch {
+            Some(since) => standing.min(since.at.saturating_add(self.stretch_patience)),
+            None => standing,
+        }
     }
 
     fn fail(&mut self, piece: u16) {
@@ -273,15 +312,18 @@ impl Hedge {
     fn take_out(&mut self, piece: u16, now: Duration) {
         let Some(transfer) = self.transfers.get_mut(&piece) else { return };
         transfer.state = State::Wrong;
-        self.head = self.furthest(self.required).max(self.settled);
-        self.moved_at = now;
+        let [head] = self.furthest([self.required]);
+        self.head = head.max(self.settled);
+        self.step = Mark { head: self.head, at: now };
+        self.stretch = None;
     }
 
     fn tick(&mut self, now: Duration) -> Vec<HedgeAction> {
-        if now < self.moved_at.saturating_add(self.patience) {
+        if now < self.deadline() {
             return Vec::new();
         }
-        self.moved_at = now;
+        self.step = Mark { head: self.head, at: now };
+        self.stretch = self.stretch.map(|_| self.step);
         let mut actions = self.open(1);
         if actions.is_empty() {
             actions.extend(self.ask_for_all());
@@ -332,12 +374,14 @@ impl Hedge {
         self.transfers.values().filter(|transfer| transfer.state == State::Usable).count()
     }
 
-    /// The position that `count` transfers have reached or passed.
-    fn furthest(&self, count: u16) -> u64 {
+    /// For each number of transfers the position that so many have reached or passed.
+    fn furthest<const N: usize>(&self, counts: [u16; N]) -> [u64; N] {
         let right = self.transfers.values().filter(|transfer| transfer.state != State::Wrong);
         let mut positions: Vec<u64> = right.map(|transfer| transfer.position).collect();
         positions.sort_unstable_by(|a, b| b.cmp(a));
-        let place = usize::from(count).saturating_sub(1);
-        positions.get(place).copied().unwrap_or(0)
+        counts.map(|count| {
+            let place = usize::from(count).saturating_sub(1);
+            positions.get(place).copied().unwrap_or(0)
+        })
     }
 }

@@ -61,19 +61,35 @@ mod tests {
     proptest! {
         #![proptest_config(crate::cases(10_000))]
 
+        /// In whatever order pieces are confirmed or fail: the upload is enough with the optimal
+        /// confirmation, not before and from then on, and falls short exactly when even all
+        /// pending ones could not help.
         #[test]
-        fn a_confirmation_never_worsens_and_a_failure_never_betters(
-            optimal in 1..256_u16, confirmed in 0..256_u16, pending in 1..256_u16,
+        fn uploads_never_stop_before_the_optimal_confirmation_and_never_wait_after_it(
+            optimal in 1..300_u16, outcomes in proptest::collection::vec(any::<bool>(), 0..300),
         ) {
-            let rank = |verdict| match verdict {
-                Verdict::Shortage => 0,
-                Verdict::OnTheWay => 1,
-                Verdict::Enough => 2,
-            };
             let rule = LongTail::new(optimal);
-            let now = rank(rule.judge(confirmed, pending));
-            prop_assert!(rank(rule.judge(confirmed + 1, pending - 1)) >= now);
-            prop_assert!(rank(rule.judge(confirmed, pending - 1)) <= now);
+            let (mut confirmed, mut pending) = (0, outcomes.len() as u16);
+            let mut outcomes = outcomes.into_iter();
+            loop {
+                let best = confirmed + pending;
+                let expected = match confirmed {
+                    enough if enough >= optimal => Verdict::Enough,
+                    _ if best < optimal => Verdict::Shortage,
+                    _ => Verdict::OnTheWay,
+                };
+                prop_assert_eq!(rule.judge(confirmed, pending), expected);
+                let Some(good) = outcomes.next() else { break };
+                pending -= 1;
+                confirmed += u16::from(good);
+            }
+        }
+
+        #[test]
+        fn no_numbers_overflow(optimal: u16, confirmed: u16, pending: u16) {
+            let best = u32::from(confirmed) + u32::from(pending);
+            let short = LongTail::new(optimal).judge(confirmed, pending) == Verdict::Shortage;
+            prop_assert_eq!(short, best < u32::from(optimal));
         }
     }
 }

@@ -34,6 +34,12 @@ impl Backoff {
         half + Duration::from_nanos(spread)
     }
 
+    /// Notes a failure and tells how long to wait, unless the wait would end after `left`, the time
+    /// until the caller's deadline: then none, for there is no other attempt.
+    pub fn failed_within(&mut self, jitter: u32, left: Duration) -> Option<Duration> {
+        Some(self.failed(jitter)).filter(|wait| *wait < left)
+    }
+
     /// Notes a success: the next wait is short again.
     pub const fn succeeded(&mut self) {
         self.failures = 0;
@@ -105,19 +111,71 @@ mod tests {
     proptest! {
         #![proptest_config(crate::cases(10_000))]
 
+        /// Whatever fails and succeeds, and with whatever jitter: a wait is between half and the
+        /// whole of the nominal one, which doubles from the first to the longest and never
+        /// overflows; more jitter never waits less.
         #[test]
-        fn waits_stay_within_half_and_whole(events in proptest::collection::vec(any::<Option<u32>>(), 0..80)) {
+        fn waits_double_within_bounds_and_jitter_stays_within_half_and_whole(
+            events in proptest::collection::vec(proptest::option::weighted(0.95, any::<(u32, u32)>()), 0..200),
+        ) {
             let mut backoff = Backoff::new();
-            let mut nominal = FIRST_DELAY;
+            let (mut nominal, mut failures) = (FIRST_DELAY, 0);
             for event in events {
-                let Some(jitter) = event else {
+                let Some((jitter, other)) = event else {
                     backoff.succeeded();
-                    nominal = FIRST_DELAY;
+                    (nominal, failures) = (FIRST_DELAY, 0);
                     continue;
                 };
-                let wait = backoff.failed(jitter);
-                prop_assert!(nominal / 2 <= wait && wait <= nominal);
+                let wait = backoff.clone().failed(other);
+                let again = backoff.failed(jitter);
+                prop_assert!(nominal / 2 <= again && again < nominal);
+                prop_assert!(wait == again || (wait < again) == (other < jitter));
+                failures += 1;
+                prop_assert_eq!(backoff.failures(), failures);
                 nominal = (nominal * 2).min(MAX_DELAY);
+            }
+        }
+
+        /// A caller that fails in every attempt stops before its deadline, and not while a wait
+        /// still fits.
+        #[test]
+        fn attempts_never_begin_after_the_deadline(
+            deadline in 0..100_000_u64, tries in proptest::collection::vec((any::<u32>(), 0..5000_u64), 200),
+        ) {
+            let deadline = Duration::from_millis(deadline);
+            let (mut backoff, mut now, mut stopped) = (Backoff::new(), Duration::ZERO, false);
+            for (jitter, lasts) in tries {
+                now += Duration::from_millis(lasts);
+                let left = deadline.saturating_sub(now);
+                match backoff.clone().failed_within(jitter, left) {
+                    Some(wait) => {
+                        now += wait;
+                        prop_assert!(now < deadline);
+                    }
+                    None => {
+                        prop_assert!(now + backoff.failed(jitter) >= deadline);
+                        stopped = true;
+                        break;
+                    }
+                }
+                backoff.failed(jitter);
+            }
+            prop_assert!(stopped);
+        }
+
+        #[test]
+        fn attempts_are_as_many_as_allowed_since_the_last_progress(
+            allowed in 0..5_u32, events in proptest::collection::vec(prop::bool::weighted(0.8), 0..60),
+        ) {
+            let (mut attempts, mut in_a_row) = (Attempts::new(allowed), 0);
+            for fails in events {
+                if fails {
+                    in_a_row += 1;
+                    prop_assert_eq!(attempts.failed(), in_a_row <= allowed);
+                } else {
+                    attempts.progressed();
+                    in_a_row = 0;
+                }
             }
         }
     }

@@ -398,8 +398,17 @@ static SHARED: LazyLock<(Runtime, Store)> = LazyLock::new(|| {
     (runtime, store)
 });
 
+/// So many cases, and as many times more as `PROPTEST_CASES` is more than the ten thousand of
+/// lighter properties.
+fn cases(usual: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = usual.saturating_mul((default.cases / 10_000).max(1));
+    println!("{cases} cases"); // `cargo xtask soak` reads it
+    ProptestConfig { cases, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(1_000))]
 
     #[test]
     fn listing_agrees_with_a_simple_model(

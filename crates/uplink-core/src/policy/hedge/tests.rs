@@ -64,16 +64,56 @@ fn a_standing_head_opens_another_piece_from_what_is_settled() {
 }
 
 #[test]
-fn a_creeping_head_opens_another_piece() {
-    let length = 100 * MIN_LEAD;
-    let (mut hedge, _) = Hedge::start(2, 0, 0..3, length, millis(0));
-    hedge.on(progress(0, MIN_LEAD + 1), millis(10));
-    for tenth in 1..10 {
-        hedge.on(progress(1, tenth), millis(tenth * 100));
-        assert_eq!(hedge.on(HedgeEvent::Tick, millis(tenth * 100)), []);
+fn a_head_that_moves_in_drops_counts_as_standing() {
+    let (mut hedge, _) = Hedge::start(2, 0, 0..3, 100 * STEP, millis(0));
+    for tenth in 1..=10 {
+        hedge.on(progress(0, tenth * STEP / 20), millis(tenth * 100));
+        hedge.on(progress(1, tenth * STEP / 20), millis(tenth * 100));
     }
     let another = HedgeAction::Open { piece: 2, from: 0 };
-    assert_eq!(hedge.on(HedgeEvent::Tick, millis(1100)), [another]);
+    assert_eq!(hedge.next_tick(), Some(millis(100 + 200)));
+    assert_eq!(hedge.on(HedgeEvent::Tick, millis(1000)), [another]);
+}
+
+#[test]
+fn a_creeping_head_opens_another_piece_while_fast_transfers_wait() {
+    let (mut hedge, _) = Hedge::start(2, 0, 0..4, 100 * STRETCH, millis(0));
+    // The fast node takes 300 ms for a stretch, so the head may take 600 ms.
+    hedge.on(progress(0, STRETCH), millis(300));
+    hedge.on(progress(0, 2 * STRETCH), millis(310));
+    for step in 1..=6 {
+        hedge.on(progress(1, step * STEP), millis(299 + step * 100));
+    }
+    assert_eq!(hedge.next_tick(), Some(millis(300 + 600)));
+    assert_eq!(hedge.on(HedgeEvent::Tick, millis(899)), []);
+    let another = HedgeAction::Open { piece: 2, from: 0 };
+    assert_eq!(hedge.on(HedgeEvent::Tick, millis(900)), [another]);
+    // The other one catches up, and nobody waits any more.
+    hedge.on(progress(2, 6 * STEP + STRETCH), millis(1400));
+    assert_eq!(hedge.on(HedgeEvent::Tick, millis(1600)), []);
+}
+
+#[test]
+fn a_head_that_needs_no_more_than_twice_the_time_of_the_fastest_is_let_go_on() {
+    let (mut hedge, _) = Hedge::start(2, 0, 0..3, 100 * STRETCH, millis(0));
+    hedge.on(progress(0, 2 * STRETCH), millis(300));
+    for step in 1..=64 {
+        let now = millis(300 + step * 37);
+        hedge.on(progress(0, step * STEP + 2 * STRETCH), now);
+        hedge.on(progress(1, step * STEP), now);
+        assert_eq!(hedge.on(HedgeEvent::Tick, now), []);
+    }
+}
+
+#[test]
+fn the_slow_end_of_a_range_opens_another_piece() {
+    let (mut hedge, _) = Hedge::start(2, 0, 0..3, 3 * STEP, millis(0));
+    hedge.on(progress(0, 3 * STEP), millis(50));
+    hedge.on(progress(1, STEP), millis(60));
+    hedge.on(progress(1, 2 * STEP), millis(240));
+    let another = HedgeAction::Open { piece: 2, from: 0 };
+    assert_eq!(hedge.on(HedgeEvent::Tick, millis(249)), []);
+    assert_eq!(hedge.on(HedgeEvent::Tick, millis(250)), [another]);
 }
 
 #[test]
@@ -157,92 +197,185 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(crate::cases(10_000))]
 
-    /// Whatever happens: no piece is opened twice, every transfer starts where settled bytes end,
-    /// the head is what the required number of transfers that are not wrong has reached and goes
-    /// back for no other reason, the satellite is asked once, and while the download is not over
-    /// either enough transfers run or an answer is awaited.
+    /// Whatever happens:
+    ///
+    /// - no piece is opened twice, and every transfer starts where settled bytes end;
+    /// - the head is what the required number of transfers that are not wrong has reached, and goes
+    ///   back for no other reason;
+    /// - beyond the number at the start and replacements of failed and wrong pieces, each time the
+    ///   head was held up for the shortest patience opens one piece more at most;
+    /// - the satellite is asked once;
+    /// - while the download is not over, enough transfers run or an answer is awaited, and as long
+    ///   as there is anything left to do the next tick does it;
+    /// - who gives up tells exactly the pieces that run, have delivered or could be opened.
     #[test]
-    fn downloads_never_hang_and_never_open_twice(
+    fn downloads_open_no_piece_twice_and_few_in_vain_and_go_on_or_give_up_with_true_counts(
         required in 1..6_u16, extra in 0..4_u16, offered in 0..10_u16, steps in steps(),
     ) {
-        let mut now = millis(0);
-        let (mut hedge, mut actions) = Hedge::start(required, extra, 0..offered, LENGTH, now);
-        let mut positions: BTreeMap<u16, u64> = BTreeMap::new();
-        let (mut opened, mut failed) = (BTreeSet::new(), BTreeSet::new());
-        let (mut asked, mut answered, mut head) = (false, false, 0);
-        let (mut corrupt, mut settled) = (false, 0);
-        let mut steps = steps.into_iter();
-        loop {
-            for action in actions.drain(..) {
-                match action {
-                    HedgeAction::Open { piece, from } => {
-                        prop_assert_eq!(from, settled);
-                        prop_assert!(opened.insert(piece));
-                        positions.insert(piece, from);
-                    }
-                    HedgeAction::AskForAll => prop_assert!(!std::mem::replace(&mut asked, true)),
-                    HedgeAction::GiveUp { found, needed } => {
-                        prop_assert!(found < needed && answered && hedge.is_over());
-                        prop_assert!(usize::from(found) >= positions.len() - failed.len());
-                    }
-                }
-            }
-            let mut reached: Vec<u64> = positions.values().copied().collect();
-            reached.sort_unstable_by(|a, b| b.cmp(a));
-            let expected = reached.get(usize::from(required) - 1).copied().unwrap_or(0);
-            prop_assert_eq!(hedge.head(), expected.max(settled));
-            prop_assert!(hedge.head() >= head);
-            head = hedge.head();
-            if hedge.is_over() {
+        let (hedge, actions) = Hedge::start(required, extra, 0..offered, LENGTH, millis(0));
+        let mut model = Model::new(hedge, required, extra, offered);
+        model.check(actions)?;
+        for step in steps {
+            if model.hedge.is_over() {
                 break;
             }
-            prop_assert!(head < LENGTH || corrupt);
-            let running = positions.len() - failed.len();
-            prop_assert!(running >= usize::from(required) || (asked && !answered));
-            let Some(step) = steps.next() else { break };
-            let open: Vec<u16> =
-                positions.keys().copied().filter(|piece| !failed.contains(piece)).collect();
-            let event = match step {
-                Step::Advance { pick, by } if !open.is_empty() => {
-                    let piece = *pick.get(&open);
-                    let position = positions.get_mut(&piece).unwrap();
-                    *position = (*position + by).min(LENGTH);
-                    progress(piece, *position)
-                }
-                Step::Fail(pick) if !open.is_empty() => {
-                    let piece = *pick.get(&open);
-                    if positions[&piece] < LENGTH {
-                        failed.insert(piece);
-                    }
-                    HedgeEvent::Failed(piece)
-                }
-                Step::Answer(pieces) if asked && !answered => {
-                    answered = true;
-                    HedgeEvent::Offered(pieces)
-                }
-                Step::Corrupt => {
-                    corrupt = true;
-                    HedgeEvent::Corrupt
-                }
-                Step::Settle(position) => {
-                    settled = position.min(head).max(settled);
-                    HedgeEvent::Settled(position)
-                }
-                Step::Wait(time) => {
-                    now += millis(time);
-                    HedgeEvent::Tick
-                }
-                Step::Wrong(pick) if !positions.is_empty() => {
-                    let pieces: Vec<u16> = positions.keys().copied().collect();
-                    let piece = *pick.get(&pieces);
-                    positions.remove(&piece);
-                    failed.remove(&piece);
-                    head = 0;
-                    HedgeEvent::Wrong(piece)
-                }
-                _ => continue,
-            };
-            actions = hedge.on(event, now);
+            let Some(event) = model.event(step) else { continue };
+            let actions = model.hedge.on(event, model.now);
+            model.check(actions)?;
         }
+    }
+}
+
+/// What a caller knows about a download.
+struct Model {
+    hedge: Hedge,
+    required: u16,
+    /// Pieces that may be opened without any hedging.
+    allowed: usize,
+    now: Duration,
+    unopened: BTreeSet<u16>,
+    opened: BTreeSet<u16>,
+    /// Of all pieces opened that are not wrong.
+    positions: BTreeMap<u16, u64>,
+    failed: BTreeSet<u16>,
+    asked: bool,
+    answered: bool,
+    head: u64,
+    settled: u64,
+    corrupt: bool,
+    last_hedge: Option<Duration>,
+}
+
+impl Model {
+    fn new(hedge: Hedge, required: u16, extra: u16, offered: u16) -> Self {
+        Self {
+            hedge,
+            required,
+            allowed: usize::from(required + extra),
+            now: millis(0),
+            unopened: (0..offered).collect(),
+            opened: BTreeSet::new(),
+            positions: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            asked: false,
+            answered: false,
+            head: 0,
+            settled: 0,
+            corrupt: false,
+            last_hedge: None,
+        }
+    }
+
+    /// What a step means now; none if it cannot happen.
+    fn event(&mut self, step: Step) -> Option<HedgeEvent> {
+        let running = self.positions.keys().filter(|piece| !self.failed.contains(piece));
+        let running: Vec<u16> = running.copied().collect();
+        let picked = |pick: prop::sample::Index| (!running.is_empty()).then(|| *pick.get(&running));
+        Some(match step {
+            Step::Advance { pick, by } => {
+                let piece = picked(pick)?;
+                let position = self.positions.get_mut(&piece)?;
+                *position = (*position + by).min(LENGTH);
+                progress(piece, *position)
+            }
+            Step::Fail(pick) => {
+                let piece = picked(pick)?;
+                if self.positions[&piece] < LENGTH {
+                    self.failed.insert(piece);
+                }
+                HedgeEvent::Failed(piece)
+            }
+            Step::Answer(pieces) if self.asked && !self.answered => {
+                self.answered = true;
+                let new = pieces.iter().filter(|piece| !self.opened.contains(piece));
+                self.unopened.extend(new);
+                HedgeEvent::Offered(pieces)
+            }
+            Step::Answer(_) => return None,
+            Step::Corrupt => {
+                self.corrupt = true;
+                HedgeEvent::Corrupt
+            }
+            Step::Settle(position) => {
+                self.settled = position.min(self.head).max(self.settled);
+                HedgeEvent::Settled(position)
+            }
+            Step::Wait(time) => {
+                self.now += millis(time);
+                HedgeEvent::Tick
+            }
+            Step::Wrong(pick) => {
+                let pieces: Vec<u16> = self.positions.keys().copied().collect();
+                let piece = *pick.get(if pieces.is_empty() { return None } else { &pieces });
+                self.positions.remove(&piece);
+                self.failed.remove(&piece);
+                self.head = self.settled;
+                HedgeEvent::Wrong(piece)
+            }
+        })
+    }
+
+    fn check(&mut self, actions: Vec<HedgeAction>) -> Result<(), TestCaseError> {
+        for action in actions {
+            match action {
+                HedgeAction::Open { piece, from } => {
+                    prop_assert_eq!(from, self.settled);
+                    prop_assert!(self.opened.insert(piece));
+                    self.positions.insert(piece, from);
+                    prop_assert!(self.unopened.remove(&piece));
+                    self.check_number()?;
+                }
+                HedgeAction::AskForAll => {
+                    prop_assert!(!std::mem::replace(&mut self.asked, true));
+                }
+                HedgeAction::GiveUp { found, needed } => {
+                    prop_assert!(found < needed && self.answered && self.hedge.is_over());
+                    prop_assert_eq!(usize::from(found), self.running() + self.unopened.len());
+                }
+            }
+        }
+        let mut reached: Vec<u64> = self.positions.values().copied().collect();
+        reached.sort_unstable_by(|a, b| b.cmp(a));
+        let head = reached.get(usize::from(self.required) - 1).copied().unwrap_or(0);
+        let head = head.max(self.settled);
+        prop_assert_eq!(self.hedge.head(), head);
+        prop_assert!(head >= std::mem::replace(&mut self.head, head));
+        if !self.hedge.is_over() {
+            self.check_going_on()?;
+        }
+        Ok(())
+    }
+
+    /// A piece more than needed is a hedge, and hedges are a patience apart.
+    fn check_number(&mut self) -> Result<(), TestCaseError> {
+        let allowed = self.allowed + self.failed.len();
+        if self.positions.len() > allowed && !self.corrupt {
+            self.allowed += 1;
+            let last = self.last_hedge.replace(self.now);
+            prop_assert!(self.now >= last.unwrap_or_default() + MIN_PATIENCE);
+        }
+        Ok(())
+    }
+
+    fn check_going_on(&self) -> Result<(), TestCaseError> {
+        prop_assert!(self.head < LENGTH || self.corrupt);
+        let awaits = self.asked && !self.answered;
+        prop_assert!(self.running() >= usize::from(self.required) || awaits);
+        let left = !self.unopened.is_empty() || !self.asked;
+        prop_assert_eq!(self.hedge.next_tick().is_some(), left);
+        if let Some(tick) = self.hedge.next_tick() {
+            let mut later = self.hedge.clone();
+            prop_assert!(
+                later.on(HedgeEvent::Tick, tick - millis(1).min(tick)).is_empty()
+                    || tick <= self.now
+            );
+            prop_assert!(!later.on(HedgeEvent::Tick, tick).is_empty());
+        }
+        Ok(())
+    }
+
+    /// Transfers that have not failed.
+    fn running(&self) -> usize {
+        self.positions.len() - self.failed.len()
     }
 }

@@ -76,67 +76,128 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(crate::cases(10_000))]
 
-    /// Whatever happens: a piece is with one worker at most, a commit holds exactly the stored
-    /// pieces and enough of them, an exchange names exactly the failed ones, and while the upload
-    /// is not over there is always somebody left to bring it on.
+    /// Whatever happens:
+    ///
+    /// - each order limit is used once: a piece is handed out again only after its limit was
+    ///   exchanged, so that no failed node is asked again and no piece number has two live limits;
+    /// - the commit comes with the optimal piece, not before and not after, and holds exactly the
+    ///   stored ones;
+    /// - an exchange names exactly the failed pieces, one is made at a time, and they are bounded;
+    /// - a failure tells the true counts, and comes only when there is no exchange left;
+    /// - the end comes once and for all: whatever is being sent then is cancelled by it;
+    /// - until then somebody is left to bring the upload on.
     #[test]
-    fn pieces_are_sent_once_and_somebody_always_moves(
+    fn limits_are_used_once_and_uploads_go_on_to_one_end(
         total in 1..12_u16, reserve in 0..4_u16, steps in steps(),
     ) {
         let optimal = total.saturating_sub(reserve).max(1);
-        let mut pieces = Pieces::new(total, LongTail::new(optimal));
-        let (mut sending, mut stored) = (BTreeSet::new(), BTreeSet::new());
-        let (mut failed, mut asked) = (BTreeSet::new(), BTreeSet::new());
-        let mut exchanges = 0;
+        let mut model = Model::new(total, optimal);
         for step in steps {
-            let decision = match step {
-                Step::Take => {
-                    if let Some(piece) = pieces.next_piece() {
-                        prop_assert!(piece < total && sending.insert(piece));
-                        prop_assert!(!stored.contains(&piece) && !asked.contains(&piece));
-                        failed.remove(&piece);
-                    }
-                    None
-                }
-                Step::Report { pick, stored: good } => {
-                    let Some(&piece) = sending.iter().nth(pick.index(sending.len().max(1))) else {
-                        continue;
-                    };
-                    sending.remove(&piece);
-                    if good { &mut stored } else { &mut failed }.insert(piece);
-                    let event = if good { PieceEvent::Stored } else { PieceEvent::Failed };
-                    pieces.on(event(piece))
-                }
-                Step::Answer(given) => {
-                    if given {
-                        asked.clear();
-                    } else {
-                        failed.append(&mut asked);
-                    }
-                    pieces.on(if given { PieceEvent::Exchanged } else { PieceEvent::NotExchanged })
-                }
-            };
-            match decision {
-                Some(PieceDecision::Commit(numbers)) => {
-                    prop_assert!(numbers.len() >= usize::from(optimal));
-                    prop_assert!(numbers.iter().eq(&stored));
-                    break;
-                }
-                Some(PieceDecision::Exchange(numbers)) => {
-                    prop_assert!(asked.is_empty() && numbers.iter().eq(&failed));
-                    asked.append(&mut failed);
-                    exchanges += 1;
-                    prop_assert!(exchanges <= MAX_EXCHANGES);
-                }
-                Some(PieceDecision::Fail { stored: count, needed }) => {
-                    prop_assert!(count < needed && usize::from(count) == stored.len());
-                    break;
-                }
-                None => {}
-            }
-            let waiting = usize::from(total) - sending.len() - stored.len() - failed.len() - asked.len();
-            prop_assert!(!pieces.is_over());
-            prop_assert!(waiting + sending.len() + asked.len() > 0, "nobody moves");
+            let Some(event) = model.event(step)? else { continue };
+            let decision = model.pieces.on(event);
+            model.check(decision)?;
         }
+    }
+}
+
+/// What a caller knows about an upload.
+struct Model {
+    pieces: Pieces,
+    total: u16,
+    optimal: u16,
+    /// The number of each piece's limit, and all limits that were ever used.
+    limits: Vec<u32>,
+    used: BTreeSet<u32>,
+    sending: BTreeSet<u16>,
+    stored: BTreeSet<u16>,
+    failed: BTreeSet<u16>,
+    asked: BTreeSet<u16>,
+    exchanges: u32,
+    refused: bool,
+    ended: bool,
+}
+
+impl Model {
+    fn new(total: u16, optimal: u16) -> Self {
+        Self {
+            pieces: Pieces::new(total, LongTail::new(optimal)),
+            total,
+            optimal,
+            limits: (0..u32::from(total)).collect(),
+            used: BTreeSet::new(),
+            sending: BTreeSet::new(),
+            stored: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            exchanges: 0,
+            refused: false,
+            ended: false,
+        }
+    }
+
+    /// What a step means now; none if it is no event or cannot happen.
+    fn event(&mut self, step: Step) -> Result<Option<PieceEvent>, TestCaseError> {
+        Ok(match step {
+            Step::Take => {
+                if let Some(piece) = self.pieces.next_piece() {
+                    prop_assert!(!self.ended && piece < self.total && self.sending.insert(piece));
+                    prop_assert!(self.used.insert(self.limits[usize::from(piece)]));
+                }
+                None
+            }
+            Step::Report { pick, stored } => {
+                let place = pick.index(self.sending.len().max(1));
+                let Some(&piece) = self.sending.iter().nth(place) else { return Ok(None) };
+                self.sending.remove(&piece);
+                if stored { &mut self.stored } else { &mut self.failed }.insert(piece);
+                Some(if stored { PieceEvent::Stored(piece) } else { PieceEvent::Failed(piece) })
+            }
+            Step::Answer(given) => {
+                // An answer that nobody waits for must change nothing.
+                self.refused |= !given && !self.asked.is_empty();
+                for piece in std::mem::take(&mut self.asked) {
+                    if given {
+                        self.limits[usize::from(piece)] += u32::from(self.total);
+                    } else {
+                        self.failed.insert(piece);
+                    }
+                }
+                Some(if given { PieceEvent::Exchanged } else { PieceEvent::NotExchanged })
+            }
+        })
+    }
+
+    fn check(&mut self, decision: Option<PieceDecision>) -> Result<(), TestCaseError> {
+        if self.ended {
+            prop_assert!(decision.is_none() && self.pieces.is_over());
+            return Ok(());
+        }
+        let enough = self.stored.len() >= usize::from(self.optimal);
+        prop_assert_eq!(enough, matches!(decision, Some(PieceDecision::Commit(_))));
+        match decision {
+            Some(PieceDecision::Commit(numbers)) => {
+                prop_assert_eq!(numbers.len(), usize::from(self.optimal));
+                prop_assert!(numbers.iter().eq(&self.stored));
+                self.ended = true;
+            }
+            Some(PieceDecision::Exchange(numbers)) => {
+                prop_assert!(self.asked.is_empty() && numbers.iter().eq(&self.failed));
+                self.asked.append(&mut self.failed);
+                self.exchanges += 1;
+                prop_assert!(self.exchanges <= MAX_EXCHANGES);
+            }
+            Some(PieceDecision::Fail { stored, needed }) => {
+                prop_assert_eq!((usize::from(stored), needed), (self.stored.len(), self.optimal));
+                prop_assert!(self.refused || self.exchanges == MAX_EXCHANGES);
+                let best = usize::from(self.total) - self.failed.len();
+                prop_assert!(best < usize::from(needed));
+                self.ended = true;
+            }
+            None => {}
+        }
+        prop_assert_eq!(self.pieces.is_over(), self.ended);
+        let resting = self.stored.len() + self.failed.len();
+        prop_assert!(self.ended || resting < usize::from(self.total), "nobody moves");
+        Ok(())
     }
 }

@@ -1,0 +1,47 @@
+use uplink_core::erasure::{Code, Decoder, Encoder, Scheme};
+
+use super::input::Input;
+
+/// A code, piece numbers, and shares; and the same bytes as a scheme's text.
+pub fn erasure_decode(data: &[u8]) {
+    assert_scheme(&String::from_utf8_lossy(data));
+    let mut input = Input::new(data);
+    let (required, more) = (u16::from(input.byte()), u16::from(input.byte()));
+    let share_size = usize::from(input.byte());
+    let Ok(code) = Code::new(required, required + more) else {
+        assert!(required == 0 || required + more > 256);
+        return;
+    };
+    let numbers: Vec<u16> = input.bytes(required.into()).iter().copied().map(u16::from).collect();
+    let Ok(mut decoder) = Decoder::with_code(code, share_size.max(1), &numbers) else {
+        let fits = numbers.len() == usize::from(required);
+        let known = numbers.iter().all(|number| *number < code.total());
+        let mut once = numbers.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert!(!fits || !known || once.len() < numbers.len());
+        return;
+    };
+    let shares = input.rest();
+    let run = shares.len() / numbers.len();
+    let shares: Vec<&[u8]> = shares.chunks_exact(run.max(1)).take(numbers.len()).collect();
+    let mut stripes = vec![0; run * numbers.len()];
+    if decoder.decode(&shares, &mut stripes).is_err() {
+        assert!(shares.len() < numbers.len() || !run.is_multiple_of(share_size.max(1)));
+        return;
+    }
+    // Any k shares are those of some stripe: coding it again gives them back.
+    let mut encoder = Encoder::with_code(code, share_size.max(1));
+    for (number, share) in numbers.iter().zip(shares) {
+        let mut again = vec![0; run];
+        encoder.encode_piece(&stripes, *number, &mut again).expect("a piece of the code");
+        assert_eq!(again, share);
+    }
+}
+
+fn assert_scheme(text: &str) {
+    if let Ok(scheme) = text.parse::<Scheme>() {
+        assert_eq!(scheme.to_string().parse(), Ok(scheme));
+        assert!(scheme.required() <= scheme.optimal() && scheme.optimal() <= scheme.total());
+    }
+}

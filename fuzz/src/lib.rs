@@ -1,0 +1,46 @@
+//! What is fuzzed: one function per format that foreign bytes come in.
+//!
+//! Each takes any bytes and panics when a promise is broken: what parses must come out again as it
+//! went in, what does not must be an error, and nothing else may happen. The programs of
+//! `fuzz_targets/` hand them the fuzzer's inputs; `tests/fuzz_corpus.rs` of the main workspace hands
+//! them the committed ones.
+
+#![forbid(unsafe_code)]
+
+mod base58;
+mod content_block;
+mod erasure_decode;
+mod grant;
+mod input;
+mod layout_ranges;
+mod macaroon;
+mod metadata_envelope;
+mod node_url;
+mod path_decrypt;
+mod peer_identity;
+mod signed_message;
+
+pub use self::{
+    base58::base58, content_block::content_block, erasure_decode::erasure_decode, grant::grant,
+    layout_ranges::layout_ranges, macaroon::macaroon, metadata_envelope::metadata_envelope,
+    node_url::node_url, path_decrypt::path_decrypt, peer_identity::peer_identity,
+    signed_message::signed_message,
+};
+
+/// What is done with the bytes of an input.
+pub type Target = fn(&[u8]);
+
+/// All targets by name.
+pub const TARGETS: [(&str, Target); 11] = [
+    ("base58", base58),
+    ("content_block", content_block),
+    ("erasure_decode", erasure_decode),
+    ("grant", grant),
+    ("layout_ranges", layout_ranges),
+    ("macaroon", macaroon),
+    ("metadata_envelope", metadata_envelope),
+    ("node_url", node_url),
+    ("path_decrypt", path_decrypt),
+    ("peer_identity", peer_identity),
+    ("signed_message", signed_message),
+];

@@ -1,0 +1,167 @@
+//! Property tests with very many cases, each timed and its cases counted.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::{Failure, pool, root, steps};
+
+/// Runs the properties whose place or name contains `filter`, in release builds.
+///
+/// Prints for each the cases it says it ran. Fails when one failed, after all have run.
+pub(crate) fn run(cases: u32, filter: &str) -> Result<(), Failure> {
+    let mut chosen = properties()?;
+    chosen.retain(|property| property.place.contains(filter));
+    if chosen.is_empty() {
+        return Err(format!("no property is called {filter:?}").into());
+    }
+    let tests = tests(&chosen)?;
+    let outcomes = pool::each(tests, |test| test.run(cases));
+    report(outcomes, cases)
+}
+
+/// A property test as it stands in the source.
+struct Property {
+    package: String,
+    name: String,
+    /// File and name, written like a path of Rust.
+    place: String,
+}
+
+fn properties() -> Result<Vec<Property>, Failure> {
+    let mut packages = vec![("uplink".to_owned(), root())];
+    for entry in fs::read_dir(root().join("crates"))? {
+        let entry = entry?;
+        packages.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    let mut properties = Vec::new();
+    for (package, folder) in packages {
+        for file in ["src", "tests"].iter().flat_map(|part| files(&folder.join(part))) {
+            let source = fs::read_to_string(&file)?;
+            let path = file.with_extension("");
+            let path = path.strip_prefix(root())?.to_string_lossy().replace('/', "::");
+            properties.extend(names(&source).into_iter().map(|name| Property {
+                package: package.clone(),
+                place: format!("{path}::{name}"),
+                name,
+            }));
+        }
+    }
+    Ok(properties)
+}
+
+/// All Rust files below a folder, if there is one.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let paths = entries.map(|entry| entry.path());
+    let inside = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    paths.flat_map(inside).filter(|path| path.extension().is_some_and(|e| e == "rs")).collect()
+}
+
+/// Names of the functions in the `proptest!` blocks of a formatted source.
+fn names(source: &str) -> Vec<String> {
+    let (mut names, mut block_end) = (Vec::new(), None);
+    for line in source.lines() {
+        if let Some(indent) = line.strip_suffix("proptest! {") {
+            block_end = Some(format!("{indent}}}"));
+        } else if block_end.as_deref() == Some(line) {
+            block_end = None;
+        } else if block_end.is_some() {
+            let name = line.trim_start().strip_prefix("fn ").and_then(|rest| rest.split_once('('));
+            names.extend(name.map(|(name, _)| name.to_owned()));
+        }
+    }
+    names
+}
+
+/// A property test as it can be run.
+struct Test {
+    program: PathBuf,
+    folder: PathBuf,
+    name: String,
+}
+
+/// Builds the packages of the properties and finds their tests.
+fn tests(properties: &[Property]) -> Result<Vec<Test>, Failure> {
+    let packages: BTreeSet<&str> = properties.iter().map(|each| each.package.as_str()).collect();
+    let mut arguments = vec!["test", "--release", "--lib", "--tests", "--no-run"];
+    arguments.push("--message-format=json-render-diagnostics");
+    packages.iter().for_each(|package| arguments.extend(["--package", package]));
+    let output = steps::cargo_command(&arguments).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err("the property tests do not build".into());
+    }
+    let mut tests = Vec::new();
+    for message in String::from_utf8(output.stdout)?.lines() {
+        let message: Value = serde_json::from_str(message)?;
+        let Some(program) = message["executable"].as_str() else { continue };
+        let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
+        let folder = manifest.parent().unwrap_or(manifest).to_path_buf();
+        let listed = Command::new(program).args(["--list", "--format=terse"]).output()?;
+        for name in String::from_utf8(listed.stdout)?.lines() {
+            let Some(name) = name.strip_suffix(": test") else { continue };
+            let last = name.rsplit("::").next();
+            if properties.iter().any(|property| last == Some(&property.name)) {
+                let (program, name) = (program.into(), name.to_owned());
+                tests.push(Test { program, folder: folder.clone(), name });
+            }
+        }
+    }
+    Ok(tests)
+}
+
+struct Outcome {
+    name: String,
+    passed: bool,
+    time: Duration,
+    output: String,
+}
+
+impl Test {
+    fn run(self, cases: u32) -> Outcome {
+        println!("── {}", self.name);
+        let begun = Instant::now();
+        let output = Command::new(&self.program)
+            .args(["--exact", &self.name, "--show-output", "--include-ignored"])
+            .env("PROPTEST_CASES", cases.to_string())
+            .current_dir(&self.folder)
+            .output();
+        let (passed, output) = match output {
+            Ok(output) => (output.status.success(), [output.stdout, output.stderr].concat()),
+            Err(error) => (false, error.to_string().into_bytes()),
+        };
+        let output = String::from_utf8_lossy(&output).into_owned();
+        Outcome { name: self.name, passed, time: begun.elapsed(), output }
+    }
+}
+
+impl Outcome {
+    /// What a test prints that does not leave the number of its cases to `PROPTEST_CASES`.
+    fn cases(&self) -> Option<u32> {
+        self.output.lines().find_map(|line| line.strip_suffix(" cases")?.parse().ok())
+    }
+}
+
+fn report(mut outcomes: Vec<Outcome>, cases: u32) -> Result<(), Failure> {
+    outcomes.sort_by(|a, b| a.name.cmp(&b.name));
+    println!("\n       cases  seconds  property");
+    let mut all = 0;
+    for outcome in &outcomes {
+        let cases = outcome.cases().unwrap_or(cases);
+        all += u64::from(cases);
+        let failed = if outcome.passed { "" } else { "  FAILED" };
+        let seconds = outcome.time.as_secs_f64();
+        println!("  {cases:>10}  {seconds:7.1}  {}{failed}", outcome.name);
+    }
+    println!("  {all:>10}           {} properties", outcomes.len());
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.passed).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let outputs: Vec<&str> = failed.iter().map(|outcome| outcome.output.as_str()).collect();
+    Err(format!("{}\n{} properties failed", outputs.join("\n"), failed.len()).into())
+}
