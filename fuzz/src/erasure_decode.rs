@@ -13,7 +13,7 @@ pub fn erasure_decode(data: &[u8]) {
         return;
     };
     let numbers: Vec<u16> = input.bytes(required.into()).iter().copied().map(u16::from).collect();
-    let Ok(mut decoder) = Decoder::with_code(code, share_size.max(1), &numbers) else {
+    let Ok(decoder) = Decoder::with_code(code, share_size.max(1), &numbers) else {
         let fits = numbers.len() == usize::from(required);
         let known = numbers.iter().all(|number| *number < code.total());
         let mut once = numbers.clone();
@@ -31,7 +31,7 @@ pub fn erasure_decode(data: &[u8]) {
         return;
     }
     // Any k shares are those of some stripe: coding it again gives them back.
-    let mut encoder = Encoder::with_code(code, share_size.max(1));
+    let encoder = Encoder::with_code(code, share_size.max(1));
     for (number, share) in numbers.iter().zip(shares) {
         let mut again = vec![0; run];
         encoder.encode_piece(&stripes, *number, &mut again).expect("a piece of the code");

@@ -9,6 +9,7 @@
 
 mod base58;
 mod content_block;
+mod erasure_correct;
 mod erasure_decode;
 mod grant;
 mod input;
@@ -21,19 +22,20 @@ mod peer_identity;
 mod signed_message;
 
 pub use self::{
-    base58::base58, content_block::content_block, erasure_decode::erasure_decode, grant::grant,
-    layout_ranges::layout_ranges, macaroon::macaroon, metadata_envelope::metadata_envelope,
-    node_url::node_url, path_decrypt::path_decrypt, peer_identity::peer_identity,
-    signed_message::signed_message,
+    base58::base58, content_block::content_block, erasure_correct::erasure_correct,
+    erasure_decode::erasure_decode, grant::grant, layout_ranges::layout_ranges, macaroon::macaroon,
+    metadata_envelope::metadata_envelope, node_url::node_url, path_decrypt::path_decrypt,
+    peer_identity::peer_identity, signed_message::signed_message,
 };
 
 /// What is done with the bytes of an input.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("base58", base58),
     ("content_block", content_block),
+    ("erasure_correct", erasure_correct),
     ("erasure_decode", erasure_decode),
     ("grant", grant),
     ("layout_ranges", layout_ranges),

@@ -112,6 +112,17 @@ fn arithmetic(erasure: &Value) -> Vec<Seed> {
     for scheme in ["4/6/8/10-256", "29/35/80/110-256", "1/0/0/1-1", "2/1/0/3"] {
         seeds.push(("erasure_decode", scheme.as_bytes().to_vec()));
     }
+    // Required less one, more pieces, bytes of a share less one, which are given; a stripe; changes.
+    for (code, changes) in [
+        ([3, 6, 7], &[5, 2, 0x55, 9, 2, 0xaa][..]),
+        ([3, 6, 7], &[0, 0, 1, 1, 1, 2, 2, 2, 3]),
+        ([1, 2, 0], &[1, 0, 9]),
+        ([20, 23, 3], &[]),
+    ] {
+        let stripe = vec![0x5a; usize::from(code[0] + 1) * usize::from(code[2] + 1)];
+        let seed = [&code[..], &[0xff; 6], &stripe, changes].concat();
+        seeds.push(("erasure_correct", seed));
+    }
     let counts = [[29, 35, 80, 110], [4, 6, 8, 10], [1, 1, 1, 1]];
     for (counts, numbers) in counts.into_iter().zip([
         [256, 7424, 64 << 20, 64 << 20, 10_000, 20_000, 0x1d0002],
