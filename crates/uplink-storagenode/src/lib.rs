@@ -116,6 +116,7 @@ impl StorageNode {
             settlement: Arc::new(Settlement::new(&config.data)),
             uploads: Semaphore::new(config.max_uploads),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+            received: AtomicU64::new(0),
             served: AtomicU64::new(0),
             idle: config.idle_limit,
         });
@@ -154,6 +155,12 @@ impl StorageNode {
     /// When the file system does not tell its free space.
     pub fn usage(&self) -> Result<Usage, StoreError> {
         self.shared.store.usage()
+    }
+
+    /// Bytes of pieces taken from uploads since the start, whatever became of them.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.shared.received.load(Ordering::Relaxed)
     }
 
     /// Bytes of pieces handed to downloads since the start.

@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub settlement: Arc<Settlement>,
     pub uploads: Semaphore,
     pub downloads: Arc<Semaphore>,
+    /// Bytes of pieces taken from uploads since the start.
+    pub received: AtomicU64,
     /// Bytes of pieces handed to downloads since the start.
     pub served: AtomicU64,
     /// How long a client may neither send nor receive anything.

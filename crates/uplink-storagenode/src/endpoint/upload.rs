@@ -11,7 +11,7 @@
 //! Chunks are gathered into batches; while one batch is hashed and written, the next arrives.
 //! Dropping the future at any point removes the temporary file and keeps the order.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -112,6 +112,7 @@ impl Incoming {
             return Err(invalid(format!("{end} bytes sent, {} ordered", self.orders.granted())));
         }
         self.received = end;
+        self.shared.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
         self.batch.push(chunk.data);
         if self.batch.bytes >= BATCH_SIZE {
             let batch = std::mem::take(&mut self.batch);
