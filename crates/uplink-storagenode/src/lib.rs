@@ -39,11 +39,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tonic::service::Routes;
 use uplink_core::id::NodeId;
 use uplink_rpc::{
-    client::MESSAGE_LIMIT,
     dial::Dialer,
-    r#gen::{
-        contact::contact_server::ContactServer, piecestore::piecestore_server::PiecestoreServer,
-    },
+    r#gen::contact::contact_server::ContactServer,
+    piece::serve::PieceServer,
     pool::Pool,
     server::{ListenError, Listener, Running},
     tls::{Identity, IdentityError},
@@ -197,10 +195,7 @@ impl StorageNode {
 
 fn routes(shared: &Arc<Shared>) -> Routes {
     let endpoint = Endpoint(Arc::clone(shared));
-    let pieces = PiecestoreServer::new(endpoint.clone())
-        .max_decoding_message_size(MESSAGE_LIMIT)
-        .max_encoding_message_size(MESSAGE_LIMIT);
-    Routes::new(pieces).add_service(ContactServer::new(endpoint))
+    Routes::new(PieceServer::new(endpoint.clone())).add_service(ContactServer::new(endpoint))
 }
 
 fn take_directory(data: &Path) -> Result<DirectoryLock, StartError> {
