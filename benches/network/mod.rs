@@ -22,6 +22,8 @@ const SCHEME: &str = "UPLINK_BENCH_SCHEME";
 const SATELLITE: &str = "UPLINK_BENCH_SATELLITE";
 const MEMORY: &str = "/dev/shm";
 const CAPACITY: u64 = 1 << 40;
+/// Less than the satellite of a development network waits before a node counts as offline.
+const CHECK_IN_INTERVAL: Duration = Duration::from_secs(10);
 const ONLINE_DEADLINE: Duration = Duration::from_secs(30);
 const READY: &str = "ready";
 
@@ -151,6 +153,7 @@ async fn nodes(scheme: Scheme, folder: &Path, satellite: &str) {
         let trusted = vec![satellite.parse().expect("a satellite")];
         let mut config = uplink_storagenode::Config::new(data, CAPACITY, trusted);
         config.listen = ([127, 0, 0, 1], 0).into();
+        config.check_in_interval = CHECK_IN_INTERVAL;
         let identity = Identity::generate().expect("an identity");
         nodes.push(StorageNode::start(config, identity).await.expect("a storage node"));
     }

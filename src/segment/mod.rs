@@ -24,11 +24,11 @@ const PIECE_WINDOW: u64 = CHUNK_SIZE as u64;
 /// Most bytes of stripes in a window, so that a window stays in a core's cache.
 const STRIPES_WINDOW: u64 = 512 << 10;
 
-/// Stripes that are coded in one pass.
+/// Stripes that are coded in one pass: a power of two, as the hash of a piece likes it.
 pub(crate) fn window_stripes(scheme: &Scheme) -> u64 {
     let by_piece = PIECE_WINDOW / u64::from(scheme.share_size());
     let by_stripes = STRIPES_WINDOW / u64::from(scheme.stripe_size());
-    by_piece.min(by_stripes).max(1)
+    1 << by_piece.min(by_stripes).max(1).ilog2()
 }
 
 /// Bytes of one piece in a window.

@@ -24,9 +24,9 @@ use crate::runtime;
 
 /// Coded windows kept.
 const WINDOWS: usize = 4;
-/// Products of bytes that a task computes without leaving its thread: well below a millisecond
-/// even without vector instructions.
-const INLINE_WORK: usize = 2 << 20;
+/// Products of bytes that a task computes without leaving its thread: below a millisecond even
+/// without vector instructions.
+const INLINE_WORK: usize = 4 << 20;
 
 /// The coded windows of one segment.
 #[derive(Debug)]

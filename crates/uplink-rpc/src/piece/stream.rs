@@ -284,3 +284,125 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use futures_util::stream::iter;
+
+    use super::*;
+    use crate::r#gen::piecestore::{
+        PieceDownloadResponse, PieceUploadRequest, piece_download_response, piece_upload_request,
+    };
+    use crate::piece::wire;
+
+    /// A body of given frames.
+    struct Frames(VecDeque<Frame<Bytes>>);
+
+    impl http_body::Body for Frames {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Ready(self.0.pop_front().map(Ok))
+        }
+    }
+
+    fn body(parts: impl IntoIterator<Item = Bytes>) -> Body {
+        Body::new(Frames(parts.into_iter().map(Frame::data).collect()))
+    }
+
+    fn chunk(offset: i64, size: usize) -> PieceUploadRequest {
+        let data = (0..size).map(|i| (i * 7) as u8).collect();
+        let chunk = Some(piece_upload_request::Chunk { offset, data });
+        PieceUploadRequest { chunk, hash_algorithm: 1, ..PieceUploadRequest::default() }
+    }
+
+    async fn read<M: Message + Default>(mut messages: Messages<M>) -> Result<Vec<M>, Status> {
+        let mut read = Vec::new();
+        while let Some(message) = messages.next().await? {
+            read.push(message);
+        }
+        Ok(read)
+    }
+
+    #[tokio::test]
+    async fn messages_cut_anywhere_are_read_whole() {
+        let sent = vec![chunk(0, 40), PieceUploadRequest::default(), chunk(40, 1500)];
+        let wire: Bytes =
+            sent.iter().flat_map(|it| wire::upload_request(it.clone())).flatten().collect();
+        for cut in 0..=wire.len() {
+            let parts = [wire.slice(..cut), Bytes::new(), wire.slice(cut..)];
+            assert!(
+                read(Messages::<PieceUploadRequest>::of_request(body(parts))).await.unwrap()
+                    == sent,
+                "cut at {cut}"
+            );
+        }
+        for size in 1..20 {
+            let parts = wire.chunks(size).map(Bytes::copy_from_slice);
+            assert!(
+                read(Messages::<PieceUploadRequest>::of_request(body(parts))).await.unwrap()
+                    == sent,
+                "by {size}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn payload_that_came_in_one_frame_is_not_copied() {
+        let parts = wire::upload_request(chunk(0, 65_280));
+        let payload = parts[1].clone();
+        let mut messages = Messages::<PieceUploadRequest>::of_request(body(parts));
+        let message = messages.next().await.unwrap().unwrap();
+        assert_eq!(message.chunk.unwrap().data.as_ptr(), payload.as_ptr());
+
+        let whole: Bytes = wire::upload_request(chunk(0, 65_280)).concat().into();
+        let mut messages = Messages::<PieceUploadRequest>::of_request(body([whole.clone()]));
+        let data = messages.next().await.unwrap().unwrap().chunk.unwrap().data;
+        assert!(whole.as_ptr_range().contains(&data.as_ptr()));
+    }
+
+    #[tokio::test]
+    async fn unreadable_streams_end_with_an_error_that_has_no_source() {
+        let wire = Bytes::from(wire::upload_request(chunk(0, 10)).concat());
+        let mut too_long = vec![0];
+        too_long.extend_from_slice(&u32::MAX.to_be_bytes());
+        let flagged = [&[1], &wire[1..]].concat();
+        let malformed = vec![0, 0, 0, 0, 1, 0xff];
+        for (bytes, code) in [
+            (too_long, Code::OutOfRange),
+            (flagged, Code::Internal),
+            (malformed, Code::Internal),
+            (wire[..3].to_vec(), Code::Internal),
+            (wire[..PREFIX].to_vec(), Code::Internal),
+            (wire[..wire.len() - 1].to_vec(), Code::Internal),
+        ] {
+            let mut messages = Messages::<PieceUploadRequest>::of_request(body([bytes.into()]));
+            let status = messages.next().await.unwrap_err();
+            assert_eq!(status.code(), code, "{status}");
+            assert!(std::error::Error::source(&status).is_none());
+            assert!(messages.next().await.unwrap().is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn answer_ends_with_the_status_of_its_trailers() {
+        let data = Bytes::from(vec![5; 3000]);
+        let chunk = Some(piece_download_response::Chunk { offset: 3, data });
+        let reply = PieceDownloadResponse { chunk, ..PieceDownloadResponse::default() };
+        let good = || Ok(wire::download_response(reply.clone()));
+        let answer = |parts: Vec<Result<Parts, Status>>| {
+            let body = Outgoing::response(iter(parts));
+            read(Messages::<PieceDownloadResponse>::of_response(http::Response::new(body)))
+        };
+        assert_eq!(answer(vec![good(), good()]).await.unwrap(), [reply.clone(), reply.clone()]);
+        let failure = Status::not_found("gone");
+        let status = answer(vec![good(), Err(failure)]).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::NotFound, "gone"));
+    }
+}

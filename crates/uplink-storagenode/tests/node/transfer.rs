@@ -97,14 +97,14 @@ async fn messages_are_as_large_as_the_client_asks_within_the_rule() {
     let world = World::start().await;
     let (piece, data) = world.stored(600_000).await;
     for (asked, most) in [
-        (0, 255 << 10),
-        (-1, 255 << 10),
-        (1024, 255 << 10),
+        (0, 256 << 10),
+        (-1, 256 << 10),
+        (1024, 256 << 10),
         (1025, 1025),
         (16_384, 16_384),
-        ((1 << 20) - 1, 255 << 10),
-        (1 << 20, 255 << 10),
-        (i32::MAX, 255 << 10),
+        ((1 << 20) - 1, 256 << 10),
+        (1 << 20, 256 << 10),
+        (i32::MAX, 256 << 10),
     ] {
         let get = world.limit_for(&piece, PieceAction::Get, 600_000);
         let mut first = get.range(0, 600_000, Some(600_000));
