@@ -236,7 +236,7 @@ enum Step {
 }
 
 impl Reader {
-    fn poll_step(&self, context: &mut Context<'_>) -> Poll<Step> {
+    fn poll_step(&self, context: &Context<'_>) -> Poll<Step> {
         let mut state = self.ring.lock();
         let Some(place) = self.window.checked_sub(state.oldest) else {
             return Poll::Ready(Step::CodeOwn);

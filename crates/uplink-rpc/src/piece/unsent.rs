@@ -39,7 +39,7 @@ impl Unsent {
     }
 
     /// Waits until more may be handed to the connection.
-    pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
         if !self.full.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
@@ -88,7 +88,7 @@ mod tests {
     fn nothing_is_added_from_the_limit_on_until_half_of_it_has_left() {
         let (unsent, woken) = (Arc::<Unsent>::default(), Arc::<Woken>::default());
         let waker = waker(Arc::clone(&woken));
-        let context = &mut Context::from_waker(&waker);
+        let context = &Context::from_waker(&waker);
         let mut sent: Vec<Bytes> = Vec::new();
         while unsent.poll_room(context).is_ready() {
             sent.push(unsent.track(Bytes::from(vec![0; CHUNK_SIZE])));
@@ -97,7 +97,7 @@ mod tests {
         let copy = sent[0].slice(5..);
         drop(sent.drain(..2));
         assert!(!woken.0.load(Ordering::Relaxed), "half of one is still in use");
-        assert!(unsent.poll_room(&mut Context::from_waker(noop_waker_ref())).is_pending());
+        assert!(unsent.poll_room(&Context::from_waker(noop_waker_ref())).is_pending());
         assert!(unsent.poll_room(context).is_pending());
         drop(copy);
         assert!(woken.0.load(Ordering::Relaxed));
