@@ -1,80 +1,149 @@
 //! Upload and download over a whole network on loopback, beside the ceiling that the client's own
-//! stages set, with peak memory: `cargo xtask bench transfer [-- MIB …]`.
+//! stages set, with peak memory: `cargo xtask bench transfer [-- MIB … SCHEME …]`.
 //!
-//! Satellite and nodes run in a child process, so that the client's CPU time and memory are its own.
-//! The ceiling is what one core could do if nothing but the unavoidable stages cost anything:
-//! sealing, coding, hashing and sending the bytes of every piece through TLS; receiving, decoding
-//! and opening. Every stage is measured in the same run. One JSON line a case goes to standard
-//! output; the hashes of what went up and what came down are compared in every case.
+//! Satellite and nodes run in child processes, so that CPU time and memory of each are its own. The
+//! ceiling is what one core could do if nothing but the unavoidable stages cost anything: sealing,
+//! coding, hashing the bytes of every piece that was sent and sending them through TLS; receiving,
+//! decoding and opening. Every stage is measured in the same run. One JSON line a case goes to
+//! standard output; the hashes of what went up and what came down are compared in every case.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use uplink::{Access, Config, DownloadOptions, Project, UploadOptions};
+use network::{Moved, Network};
+use stages::Costs;
+use uplink::{DownloadOptions, Project, UploadOptions};
+use uplink_core::erasure::Scheme;
 
+mod network;
 mod stages;
 
 /// Object sizes in MiB unless others are given.
 const SIZES: [u64; 3] = [64, 256, 1024];
+/// Scheme unless others are given.
 const SCHEME: &str = "4/6/8/10-256";
 const MIB: u64 = 1 << 20;
-/// Tells a copy of this program to be the network.
-const NETWORK: &str = "UPLINK_BENCH_NETWORK";
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    if std::env::var_os(NETWORK).is_some() {
-        return runtime.block_on(serve());
+    if network::serve_if_asked(&runtime) {
+        return;
     }
-    let sizes: Vec<u64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    let sizes = if sizes.is_empty() { SIZES.to_vec() } else { sizes };
-    let costs = runtime.block_on(stages::measure());
-    println!("{}", costs.json());
-    let mut network = NetworkProcess::start();
-    runtime.block_on(async {
-        let project = network.project().await;
-        project.ensure_bucket("bench").await.expect("a bucket");
+    let given = |argument: String| argument.parse().ok();
+    let mut sizes: Vec<u64> = std::env::args().filter_map(given).collect();
+    if sizes.is_empty() {
+        sizes.extend(SIZES);
+    }
+    let mut schemes: Vec<Scheme> =
+        std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    if schemes.is_empty() {
+        schemes.push(SCHEME.parse().expect("a scheme"));
+    }
+    for scheme in schemes {
+        let costs = runtime.block_on(stages::measure(&scheme));
+        println!("{}", costs.json());
         let idle = status("VmRSS:");
-        for size in sizes {
-            transfer(&project, size, &costs, idle).await;
+        for mib in &sizes {
+            let bench = Bench { network: Network::start(&scheme), scheme, mib: *mib, idle };
+            runtime.block_on(bench.transfer(&costs));
         }
-    });
-    network.stop();
-}
-
-async fn transfer(project: &Project, mib: u64, costs: &stages::Costs, idle: u64) {
-    let (pattern, key) = (pattern(), format!("{mib} MiB"));
-    let mut hash_up = blake3::Hasher::new();
-    (0..mib).for_each(|_| {
-        hash_up.update(&pattern);
-    });
-
-    let meter = Meter::start(idle);
-    let mut upload = project.upload_object("bench", &key, UploadOptions::new()).expect("an upload");
-    for _ in 0..mib {
-        upload.write(&pattern).await.expect("written");
     }
-    upload.commit().await.expect("committed");
-    meter.stop(mib).report("upload", mib, costs.upload());
-
-    let meter = Meter::start(idle);
-    let received = read(project, &key, |_| ()).await;
-    meter.stop(mib).report("download", mib, costs.download());
-    assert_eq!(received, mib * MIB);
-
-    let mut hash_down = blake3::Hasher::new();
-    read(project, &key, |bytes| {
-        hash_down.update(bytes);
-    })
-    .await;
-    assert_eq!(hash_up.finalize(), hash_down.finalize(), "the object came back changed");
-    project.delete_object("bench", &key).await.expect("deleted");
 }
 
-async fn read(project: &Project, key: &str, mut take: impl FnMut(&[u8])) -> u64 {
+/// One object up and down over a network of its own.
+struct Bench {
+    network: Network,
+    scheme: Scheme,
+    mib: u64,
+    /// Resident memory of the idle process, in KiB.
+    idle: u64,
+}
+
+impl Bench {
+    async fn transfer(mut self, costs: &Costs) {
+        let project = self.network.project().await;
+        project.ensure_bucket("bench").await.expect("a bucket");
+        let pattern = pattern();
+        let mut hash_up = blake3::Hasher::new();
+        (0..self.mib).for_each(|_| {
+            hash_up.update(&pattern);
+        });
+
+        let meter = self.meter();
+        let mut upload =
+            project.upload_object("bench", "key", UploadOptions::new()).expect("an upload");
+        for _ in 0..self.mib {
+            upload.write(&pattern).await.expect("written");
+        }
+        upload.commit().await.expect("committed");
+        let measured = self.measured(&meter);
+        let sent = measured.moved.received as f64 / self.bytes() as f64;
+        self.report("upload", &measured, sent, costs.upload(sent));
+
+        let meter = self.meter();
+        assert_eq!(read(&project, |_| ()).await, self.bytes());
+        let measured = self.measured(&meter);
+        let served = measured.moved.served as f64 / self.bytes() as f64;
+        self.report("download", &measured, served, costs.download());
+
+        let mut hash_down = blake3::Hasher::new();
+        read(&project, |bytes| {
+            hash_down.update(bytes);
+        })
+        .await;
+        assert_eq!(hash_up.finalize(), hash_down.finalize(), "the object came back changed");
+    }
+
+    fn bytes(&self) -> u64 {
+        self.mib * MIB
+    }
+
+    fn meter(&mut self) -> Meter {
+        // Resets the peak; where the kernel does not allow it the figure is an upper bound.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        Meter { wall: Instant::now(), cpu: self.cpu(), moved: self.network.moved() }
+    }
+
+    fn measured(&mut self, since: &Meter) -> Measured {
+        let (wall, cpu, moved) = (since.wall.elapsed(), self.cpu(), self.network.moved());
+        let gb = self.bytes() as f64 / 1e9;
+        let spent = |place: usize| (cpu[place].saturating_sub(since.cpu[place])).as_secs_f64();
+        Measured {
+            wall: wall.as_secs_f64(),
+            cpu_per_gb: [spent(0) / gb, spent(1) / gb, spent(2) / gb],
+            moved: Moved {
+                received: moved.received - since.moved.received,
+                served: moved.served - since.moved.served,
+            },
+            peak_mib: status("VmHWM:").saturating_sub(self.idle) as f64 / 1024.0,
+        }
+    }
+
+    /// CPU time of client, nodes and satellite.
+    fn cpu(&self) -> [Duration; 3] {
+        let [nodes, satellite] = [self.network.nodes.id(), self.network.satellite.id()];
+        [cpu_time("self"), cpu_time(&nodes.to_string()), cpu_time(&satellite.to_string())]
+    }
+
+    fn report(&self, name: &str, measured: &Measured, moved: f64, ceiling: f64) {
+        let (bytes, scheme, wall) = (self.bytes(), self.scheme, measured.wall);
+        let [client, nodes, satellite] = measured.cpu_per_gb;
+        println!(
+            "{{\"name\":\"transfer\",\"case\":\"{name} {scheme}\",\"bytes\":{bytes},\
+             \"wall_s\":{wall:.3},\"mb_per_s\":{:.1},\"cpu_s_per_gb\":{client:.3},\
+             \"nodes_cpu_s_per_gb\":{nodes:.3},\"satellite_cpu_s_per_gb\":{satellite:.3},\
+             \"piece_bytes_per_byte\":{moved:.3},\"gb_per_core_s\":{:.3},\
+             \"ceiling\":{ceiling:.3},\"of_ceiling\":{:.3},\"peak_mib\":{:.1}}}",
+            bytes as f64 / 1e6 / wall,
+            1.0 / client,
+            1.0 / client / ceiling,
+            measured.peak_mib,
+        );
+    }
+}
+
+async fn read(project: &Project, mut take: impl FnMut(&[u8])) -> u64 {
     let mut download =
-        project.download_object("bench", key, DownloadOptions::new()).await.expect("a download");
+        project.download_object("bench", "key", DownloadOptions::new()).await.expect("a download");
     let mut received = 0;
     while let Some(bytes) = download.next().await.expect("bytes") {
         received += bytes.len() as u64;
@@ -90,51 +159,19 @@ fn pattern() -> Vec<u8> {
     bytes
 }
 
-/// Wall time, this process's CPU time and its peak memory above that of the idle process.
 struct Meter {
     wall: Instant,
-    cpu: Duration,
-    idle: u64,
+    cpu: [Duration; 3],
+    moved: Moved,
 }
 
 struct Measured {
     wall: f64,
-    cpu_per_gb: f64,
+    /// Of client, nodes and satellite.
+    cpu_per_gb: [f64; 3],
+    moved: Moved,
+    /// Above the idle process.
     peak_mib: f64,
-}
-
-impl Meter {
-    fn start(idle: u64) -> Self {
-        // Resets the peak; where the kernel does not allow it the figure is an upper bound.
-        let _ = std::fs::write("/proc/self/clear_refs", "5");
-        Self { wall: Instant::now(), cpu: cpu_time(), idle }
-    }
-
-    fn stop(self, mib: u64) -> Measured {
-        let cpu = cpu_time().saturating_sub(self.cpu).as_secs_f64();
-        Measured {
-            wall: self.wall.elapsed().as_secs_f64(),
-            cpu_per_gb: cpu / ((mib * MIB) as f64 / 1e9),
-            peak_mib: status("VmHWM:").saturating_sub(self.idle) as f64 / 1024.0,
-        }
-    }
-}
-
-impl Measured {
-    fn report(&self, name: &str, mib: u64, ceiling: f64) {
-        let bytes = mib * MIB;
-        println!(
-            "{{\"name\":\"transfer\",\"case\":\"{name} {SCHEME}\",\"bytes\":{bytes},\
-             \"wall_s\":{:.3},\"mb_per_s\":{:.1},\"cpu_s_per_gb\":{:.3},\"gb_per_core_s\":{:.3},\
-             \"ceiling\":{ceiling:.3},\"of_ceiling\":{:.3},\"peak_mib\":{:.1}}}",
-            self.wall,
-            bytes as f64 / 1e6 / self.wall,
-            self.cpu_per_gb,
-            1.0 / self.cpu_per_gb,
-            1.0 / self.cpu_per_gb / ceiling,
-            self.peak_mib,
-        );
-    }
 }
 
 /// A figure of this process's status, in KiB.
@@ -144,60 +181,12 @@ fn status(name: &str) -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-/// User and system time of this process, in the kernel's ticks of 10 ms.
-fn cpu_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// User and system time of a process, in the kernel's ticks of 10 ms.
+fn cpu_time(process: &str) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = text.rsplit(") ").next().unwrap_or_default();
     // The first field here is the state; user and system time are the 12th and 13th.
     let times = after_name.split(' ').skip(11).take(2);
     let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
-}
-
-/// Satellite and nodes in a process of their own.
-struct NetworkProcess {
-    child: Child,
-    satellite: String,
-    api_key: String,
-}
-
-impl NetworkProcess {
-    fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .env(NETWORK, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the network starts");
-        let mut line = String::new();
-        let output = child.stdout.take().expect("its output");
-        BufReader::new(output).read_line(&mut line).expect("a line");
-        let (satellite, api_key) = line.trim().split_once(' ').expect("address and key");
-        let (satellite, api_key) = (satellite.to_owned(), api_key.to_owned());
-        Self { child, satellite, api_key }
-    }
-
-    async fn project(&self) -> Project {
-        let (satellite, key) = (&self.satellite, &self.api_key);
-        let config = Config::new();
-        let access = Access::request_with_passphrase(satellite, key, "bench", &config).await;
-        Project::open(&access.expect("an access grant")).expect("a project")
-    }
-
-    fn stop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
-/// The child: serves until its standard input ends.
-async fn serve() {
-    let options = uplink_testnet::Options::new().scheme(SCHEME.parse().expect("a scheme"));
-    let network = uplink_testnet::Network::start(options).await.expect("the network starts");
-    let project = network.project("bench").await.expect("a project");
-    println!("{} {}", network.satellite_url(), project.api_key);
-    std::io::stdout().flush().expect("flushed");
-    let ended = || std::io::stdin().read_line(&mut String::new());
-    tokio::task::spawn_blocking(ended).await.expect("waits").expect("reads");
-    network.stop().await;
 }

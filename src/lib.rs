@@ -39,6 +39,7 @@
 mod access;
 mod bucket;
 mod budget;
+mod buffers;
 mod config;
 mod download;
 mod error;

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::PollSender;
 
+use crate::buffers::Buffers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Object, check_custom};
 use crate::project::{Location, Project};
@@ -62,6 +63,7 @@ impl UploadOptions {
 #[derive(Debug)]
 pub struct Upload {
     input: PollSender<Bytes>,
+    parts: Buffers,
     finish: Option<oneshot::Sender<Finish>>,
     pipeline: Pipeline,
     custom: BTreeMap<String, String>,
@@ -116,6 +118,7 @@ impl Upload {
         let run = pipeline::run(project, location, options, bytes, finished, begun);
         Self {
             input: PollSender::new(input),
+            parts: Buffers::new(WRITE_SIZE, WRITE_AHEAD + 2),
             finish: Some(finish),
             pipeline: Pipeline(tokio::spawn(run)),
             custom: BTreeMap::new(),
@@ -132,7 +135,7 @@ impl Upload {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         for part in bytes.chunks(WRITE_SIZE) {
             let reserved = std::future::poll_fn(|context| self.input.poll_reserve(context)).await;
-            if reserved.is_err() || self.input.send_item(Bytes::copy_from_slice(part)).is_err() {
+            if reserved.is_err() || self.input.send_item(copy(&self.parts, part)).is_err() {
                 return Err(self.failure().await);
             }
         }
@@ -199,6 +202,16 @@ impl Upload {
     }
 }
 
+/// Written bytes that the pipeline may keep; few of them in memory of their own size.
+fn copy(parts: &Buffers, part: &[u8]) -> Bytes {
+    let mut buffer = parts.take();
+    match buffer.as_mut().get_mut(..part.len()).filter(|_| part.len() > WRITE_SIZE / 8) {
+        Some(place) => place.copy_from_slice(part),
+        None => return Bytes::copy_from_slice(part),
+    }
+    buffer.freeze(part.len())
+}
+
 /// Parts of written bytes that may wait for the pipeline.
 const WRITE_AHEAD: usize = 4;
 /// Most bytes of such a part.
@@ -212,7 +225,8 @@ impl AsyncWrite for Upload {
     ) -> Poll<io::Result<usize>> {
         let part = bytes.get(..WRITE_SIZE).unwrap_or(bytes);
         let reserved = ready!(self.input.poll_reserve(context));
-        if reserved.is_ok() && self.input.send_item(Bytes::copy_from_slice(part)).is_ok() {
+        let copied = copy(&self.parts, part);
+        if reserved.is_ok() && self.input.send_item(copied).is_ok() {
             return Poll::Ready(Ok(part.len()));
         }
         if self.failed {

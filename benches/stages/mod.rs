@@ -25,14 +25,12 @@ pub(crate) struct Costs {
     hash: f64,
     send: f64,
     receive: f64,
-    /// Bytes on the wire per plain byte, when the optimal number of pieces is sent.
-    expansion: f64,
 }
 
 impl Costs {
-    /// GB per second and core of the client, uploading.
-    pub(crate) fn upload(&self) -> f64 {
-        1.0 / (self.seal + self.encode + self.expansion * (self.hash + self.send))
+    /// GB per second and core of the client, uploading `sent` bytes of pieces for a plain byte.
+    pub(crate) fn upload(&self, sent: f64) -> f64 {
+        1.0 / (self.seal + self.encode + sent * (self.hash + self.send))
     }
 
     /// GB per second and core of the client, downloading with the expected share of data pieces.
@@ -44,7 +42,7 @@ impl Costs {
         format!(
             "{{\"name\":\"stages\",\"case\":\"seconds per GB, one core\",\"seal\":{:.3},\"open\":{:.3},\
              \"encode\":{:.3},\"decode\":{:.3},\"hash\":{:.3},\"send\":{:.3},\"receive\":{:.3},\
-             \"expansion\":{:.3},\"upload_ceiling\":{:.3},\"download_ceiling\":{:.3}}}",
+             \"download_ceiling\":{:.3}}}",
             self.seal,
             self.open,
             self.encode,
@@ -52,25 +50,21 @@ impl Costs {
             self.hash,
             self.send,
             self.receive,
-            self.expansion,
-            self.upload(),
             self.download()
         )
     }
 }
 
-pub(crate) async fn measure() -> Costs {
-    let scheme: Scheme = super::SCHEME.parse().expect("a scheme");
+pub(crate) async fn measure(scheme: &Scheme) -> Costs {
     let (seal, open) = cipher();
-    let (encode, decode) = code(&scheme);
+    let (encode, decode) = code(scheme);
     let bytes = vec![7; 64 << 10];
     let mut hasher = blake3::Hasher::new();
     let hash = fastest(bytes.len(), || {
         hasher.update(&bytes);
     });
     let (send, receive) = tls().await;
-    let ratio = f64::from(scheme.optimal()) / f64::from(scheme.required());
-    Costs { seal, open, encode, decode, hash, send, receive, expansion: ratio * 7424.0 / 7408.0 }
+    Costs { seal, open, encode, decode, hash, send, receive }
 }
 
 /// Seconds of CPU time per GB in the fastest round.

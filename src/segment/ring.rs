@@ -1,149 +1,205 @@
 //! A few coded windows of a segment, from which the transfers of its pieces read.
 //!
 //! Coding all wanted pieces of a window in one pass is many times faster than piece by piece, so
-//! the transfer that first needs a window codes it for all. The ring goes on when as many transfers
-//! as the upload still needs have taken its oldest window. Those left behind, and replacements that
-//! start later, code their own row from the held segment.
+//! one [`Coder`] does it for all transfers. The ring goes on when as many transfers as the upload
+//! still needs have taken its oldest window. Those left behind, and replacements that start later,
+//! code their own row from the held segment.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use futures_core::Stream;
 use tokio::sync::Notify;
 use uplink_core::erasure::{EncodeError, Encoder, Scheme};
+use uplink_rpc::piece::PieceError;
 
-use super::split::{Held, Window};
+use super::piece_window;
+use super::split::{Grown, Held};
+use crate::buffers::{Buffer, Buffers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime;
 
 /// Coded windows kept.
 const WINDOWS: usize = 4;
+/// Products of bytes that a task computes without leaving its thread, in less than a millisecond,
+/// with and without vector instructions.
+const INLINE_WORK: usize = 64 << 20;
+const INLINE_WORK_PORTABLE: usize = 4 << 20;
 
 /// The coded windows of one segment.
 #[derive(Debug)]
 pub(crate) struct Ring {
     held: Arc<Held>,
-    encoder: Encoder,
     scheme: Scheme,
     /// Transfers that must have taken a window before it is let go.
     needed: usize,
+    encoder: Encoder,
+    buffers: Buffers,
     state: Mutex<State>,
-    changed: Notify,
+    /// Wakes the coder when a window is let go.
+    room: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Number of the oldest window kept.
     oldest: usize,
-    /// One buffer per piece, for each window kept.
-    windows: VecDeque<Arc<Vec<Bytes>>>,
-    /// Whether a transfer is coding the next window.
-    coding: bool,
-    /// The next window of each transfer that is running or has ended well.
-    next: HashMap<u16, usize>,
+    windows: VecDeque<Coded>,
+    /// Whether the next window is still being written.
+    growing: bool,
+    /// Whether all windows are coded, or why no more will be.
+    end: Option<Result<(), String>>,
+    /// Those that are running or have ended well, in the order they came. A failed one may go after
+    /// its replacement has come.
+    transfers: BTreeMap<usize, Transfer>,
+    /// Transfers so far.
+    count: usize,
 }
 
-/// What a transfer does to get its next window.
-enum Step {
-    Take(Bytes),
-    CodeForAll(Bytes),
-    CodeOwn(Bytes),
-    End,
-    Wait,
+#[derive(Debug)]
+struct Transfer {
+    piece: u16,
+    /// Wakes it, if it waits for its next window.
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Coded {
+    shares: BTreeMap<u16, Bytes>,
+    /// Transfers that have this window behind them.
+    taken: usize,
 }
 
 impl Ring {
     pub(crate) fn new(held: Arc<Held>, scheme: Scheme, needed: u16) -> Arc<Self> {
+        let total = usize::from(scheme.total());
         Arc::new(Self {
             held,
-            encoder: Encoder::new(&scheme),
             scheme,
             needed: needed.into(),
+            encoder: Encoder::new(&scheme),
+            buffers: Buffers::new(piece_window(&scheme), 2 * WINDOWS * total),
             state: Mutex::default(),
-            changed: Notify::new(),
+            room: Notify::new(),
         })
     }
 
     /// Begins reading a piece from its first byte.
     pub(crate) fn reader(self: &Arc<Self>, piece: u16) -> Reader {
-        self.lock().next.insert(piece, 0);
-        Reader { ring: Arc::clone(self), piece, window: 0, ended: false }
+        let mut state = self.lock();
+        let number = state.count;
+        state.count += 1;
+        state.transfers.insert(number, Transfer { piece, waker: None });
+        Reader { ring: Arc::clone(self), piece, number, window: 0, ended: false }
+    }
+
+    /// Codes the segment, window by window, as it grows and as the transfers go on. Readers wait for
+    /// ever unless this runs; dropping it makes them fail.
+    pub(crate) fn code(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
+        // Made here, so that it is dropped even with a future that was never polled.
+        let end = EndOnDrop(self);
+        async move {
+            if let Err(error) = end.0.code_all().await {
+                end.0.end(Err(error.to_string()));
+            }
+        }
+    }
+
+    async fn code_all(&self) -> Result<()> {
+        for number in 0.. {
+            self.lock().growing = true;
+            let Some(stripes) = self.held.grown(number).await else { break };
+            self.lock().growing = false;
+            while self.lock().windows.len() >= WINDOWS {
+                self.room.notified().await;
+            }
+            let wanted: BTreeSet<u16> =
+                self.lock().transfers.values().map(|transfer| transfer.piece).collect();
+            let wanted = Vec::from_iter(wanted);
+            let shares = self.code_for_all(stripes, &wanted).await?;
+            self.push(wanted.into_iter().zip(shares).collect());
+        }
+        self.end(Ok(()));
+        Ok(())
+    }
+
+    /// Whether half of the transfers needed, `stored` ones included, wait for the others: they could
+    /// go on, and nobody but slower transfers keeps them from it.
+    pub(crate) fn held_up(&self, stored: usize) -> bool {
+        let state = self.lock();
+        let waiting = state.transfers.values().filter(|transfer| transfer.waker.is_some()).count();
+        !state.growing && waiting + stored >= self.needed.div_ceil(2)
+    }
+
+    async fn code_for_all(&self, stripes: Bytes, wanted: &[u16]) -> Result<Vec<Bytes>> {
+        let buffers = wanted.iter().map(|_| self.buffers.take()).collect();
+        let required = self.scheme.required();
+        let portable = self.encoder.kernel().is_portable();
+        let inline = if portable { INLINE_WORK_PORTABLE } else { INLINE_WORK };
+        if stripes.len() * wanted.len() <= inline {
+            return encode(&self.encoder, required, &stripes, wanted, buffers);
+        }
+        let (encoder, wanted) = (self.encoder.clone(), wanted.to_vec());
+        runtime::compute(move || encode(&encoder, required, &stripes, &wanted, buffers)).await?
+    }
+
+    fn push(&self, shares: BTreeMap<u16, Bytes>) {
+        let mut state = self.lock();
+        state.windows.push_back(Coded { shares, taken: 0 });
+        state.wake();
+    }
+
+    fn end(&self, end: Result<(), String>) {
+        let mut state = self.lock();
+        state.end.get_or_insert(end);
+        state.growing = false;
+        state.wake();
+    }
+
+    /// Notes that a transfer has a window behind it.
+    fn taken(&self, state: &mut State, number: usize) {
+        let Some(place) = number.checked_sub(state.oldest) else { return };
+        if let Some(window) = state.windows.get_mut(place) {
+            window.taken += 1;
+        }
+        while state.windows.front().is_some_and(|oldest| oldest.taken >= self.needed) {
+            state.windows.pop_front();
+            state.oldest += 1;
+            self.room.notify_one();
+        }
+    }
+
+    /// Codes one window of one piece.
+    fn code_own(&self, piece: u16, number: usize) -> Result<Bytes> {
+        let Grown::Stripes(stripes) = self.held.window(number) else {
+            return Err(Error::new(ErrorKind::Internal, "a window was lost"));
+        };
+        let (required, buffer) = (self.scheme.required(), self.buffers.take());
+        let shares = encode(&self.encoder, required, &stripes, &[piece], vec![buffer])?.pop();
+        Ok(shares.unwrap_or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Decides how `piece` gets window `number`, without waiting.
-    fn step(&self, piece: u16, number: usize) -> Step {
-        let mut state = self.lock();
-        if let Some(place) = number.checked_sub(state.oldest)
-            && let Some(window) = state.windows.get(place)
-        {
-            let shares = window.get(usize::from(piece)).cloned().unwrap_or_default();
-            return Step::Take(shares);
-        }
-        let stripes = match self.held.window(number) {
-            Window::Beyond => return Step::End,
-            Window::NotYet => return Step::Wait,
-            Window::Stripes(stripes) => stripes,
-        };
-        if number < state.oldest {
-            return Step::CodeOwn(stripes);
-        }
-        let next = state.oldest + state.windows.len();
-        if number == next && state.windows.len() < WINDOWS && !state.coding {
-            state.coding = true;
-            return Step::CodeForAll(stripes);
-        }
-        Step::Wait
-    }
-
-    /// Notes that `piece` has taken everything before window `next`.
-    fn taken(&self, piece: u16, next: usize) {
-        let mut state = self.lock();
-        if let Some(noted) = state.next.get_mut(&piece) {
-            *noted = next;
-        }
-        self.advance(&mut state);
-    }
-
-    fn advance(&self, state: &mut State) {
-        while !state.windows.is_empty() {
-            let oldest = state.oldest;
-            if state.next.values().filter(|next| **next > oldest).count() < self.needed {
-                break;
-            }
-            state.windows.pop_front();
-            state.oldest += 1;
-        }
-        self.changed.notify_waiters();
-    }
-
-    async fn code_for_all(self: &Arc<Self>, stripes: Bytes) -> Result<()> {
-        let coding = Coding(self);
-        let (encoder, scheme) = (self.encoder.clone(), self.scheme);
-        let coded = runtime::compute(move || code(encoder, &scheme, &stripes, None)).await?;
-        let coded = coded.map_err(broken)?;
-        self.lock().windows.push_back(Arc::new(coded));
-        drop(coding);
-        Ok(())
-    }
-
-    async fn code_own(&self, piece: u16, stripes: Bytes) -> Result<Bytes> {
-        let (encoder, scheme) = (self.encoder.clone(), self.scheme);
-        let coded = runtime::compute(move || code(encoder, &scheme, &stripes, Some(piece))).await?;
-        Ok(coded.map_err(broken)?.pop().unwrap_or_default())
+impl State {
+    fn wake(&mut self) {
+        let waiting = self.transfers.values_mut().filter_map(|transfer| transfer.waker.take());
+        waiting.for_each(Waker::wake);
     }
 }
 
-/// Ends the turn of the transfer that codes, also when it is cancelled meanwhile.
-struct Coding<'a>(&'a Ring);
+/// Tells the transfers when coding stops before the end.
+struct EndOnDrop(Arc<Ring>);
 
-impl Drop for Coding<'_> {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.lock().coding = false;
-        self.0.changed.notify_waiters();
+        self.0.end(Err("coding was stopped".to_owned()));
     }
 }
 
@@ -152,66 +208,101 @@ impl Drop for Coding<'_> {
 pub(crate) struct Reader {
     ring: Arc<Ring>,
     piece: u16,
+    /// Which of the ring's transfers it is.
+    number: usize,
+    /// Number of the next window.
     window: usize,
     ended: bool,
 }
 
+/// How a transfer gets its next window.
+enum Step {
+    CodeOwn,
+    End,
+    Fail(String),
+    Take(Bytes),
+}
+
 impl Reader {
-    /// Returns the next shares of the piece, or `None` after the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
-        let ring = Arc::clone(&self.ring);
-        loop {
-            let (mut grown, mut moved) =
-                (std::pin::pin!(ring.held.changed()), std::pin::pin!(ring.changed.notified()));
-            grown.as_mut().enable();
-            moved.as_mut().enable();
-            let shares = match ring.step(self.piece, self.window) {
-                Step::Take(shares) => shares,
-                Step::CodeOwn(stripes) => ring.code_own(self.piece, stripes).await?,
-                Step::CodeForAll(stripes) => {
-                    ring.code_for_all(stripes).await?;
-                    continue;
-                }
-                Step::End => {
-                    self.ended = true;
-                    return Ok(None);
-                }
-                Step::Wait => {
-                    tokio::select! {
-                        () = grown => {}
-                        () = moved => {}
-                    }
-                    continue;
-                }
+    fn poll_step(&self, context: &Context<'_>) -> Poll<Step> {
+        let mut state = self.ring.lock();
+        let Some(place) = self.window.checked_sub(state.oldest) else {
+            return Poll::Ready(Step::CodeOwn);
+        };
+        if let Some(window) = state.windows.get(place) {
+            let Some(shares) = window.shares.get(&self.piece).cloned() else {
+                return Poll::Ready(Step::CodeOwn);
             };
-            self.window += 1;
-            ring.taken(self.piece, self.window);
-            return Ok(Some(shares));
+            self.ring.taken(&mut state, self.window);
+            return Poll::Ready(Step::Take(shares));
         }
+        match &state.end {
+            Some(Ok(())) => return Poll::Ready(Step::End),
+            Some(Err(reason)) => return Poll::Ready(Step::Fail(reason.clone())),
+            None => {}
+        }
+        if let Some(transfer) = state.transfers.get_mut(&self.number) {
+            transfer.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn code_own(&self) -> Result<Bytes, PieceError> {
+        let shares = self.ring.code_own(self.piece, self.window);
+        let shares = shares.map_err(|error| PieceError::Source(error.to_string()))?;
+        self.ring.taken(&mut self.ring.lock(), self.window);
+        Ok(shares)
+    }
+}
+
+impl Stream for Reader {
+    type Item = Result<Bytes, PieceError>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, PieceError>>> {
+        let shares = match ready!(self.poll_step(context)) {
+            Step::Take(shares) => Ok(shares),
+            Step::CodeOwn => self.code_own(),
+            Step::Fail(reason) => Err(PieceError::Source(reason)),
+            Step::End => {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
+        };
+        self.window += usize::from(shares.is_ok());
+        Poll::Ready(Some(shares))
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if !self.ended {
-            self.ring.lock().next.remove(&self.piece);
-            self.ring.changed.notify_waiters();
+        if self.ended {
+            return;
+        }
+        let mut state = self.ring.lock();
+        state.transfers.remove(&self.number);
+        let behind = self.window.saturating_sub(state.oldest);
+        for window in state.windows.iter_mut().take(behind) {
+            window.taken -= 1;
         }
     }
 }
 
-/// Codes a window for one piece or for all.
-fn code(
-    encoder: Encoder,
-    scheme: &Scheme,
+/// Codes a window of the `wanted` pieces.
+fn encode(
+    encoder: &Encoder,
+    required: u16,
     stripes: &[u8],
-    piece: Option<u16>,
-) -> Result<Vec<Bytes>, EncodeError> {
-    let run = stripes.len() / usize::from(scheme.required());
-    let wanted: Vec<u16> = piece.map_or_else(|| (0..scheme.total()).collect(), |piece| vec![piece]);
-    let mut coded: Vec<Vec<u8>> = wanted.iter().map(|_| vec![0; run]).collect();
-    encoder.encode(stripes, &wanted, &mut coded)?;
-    Ok(coded.into_iter().map(Bytes::from).collect())
+    wanted: &[u16],
+    mut buffers: Vec<Buffer>,
+) -> Result<Vec<Bytes>> {
+    let run = stripes.len() / usize::from(required);
+    let outputs = buffers.iter_mut().map(|buffer| buffer.as_mut().get_mut(..run));
+    let mut outputs: Vec<&mut [u8]> = outputs.map(Option::unwrap_or_default).collect();
+    encoder.encode(stripes, wanted, &mut outputs).map_err(broken)?;
+    Ok(buffers.into_iter().map(|buffer| buffer.freeze(run)).collect())
 }
 
 fn broken(error: EncodeError) -> Error {

@@ -6,62 +6,74 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::Notify;
 use uplink_core::encryption::content::{ContentCipher, append_padding};
 use uplink_core::encryption::nonce::segment_start_nonce;
 use uplink_core::encryption::{EncryptionParameters, Key, Nonce};
 use uplink_core::erasure::Scheme;
 use uplink_core::id::SegmentPosition;
+use uplink_core::layout;
 
-use super::window_stripes;
-use crate::error::{Error, Result};
+use super::stripes_window;
+use crate::buffers::{Buffer, Buffers};
+use crate::error::Result;
+
+/// Memory for the windows of segments, of which one whole segment is kept for the next.
+pub(crate) fn windows(scheme: &Scheme) -> Buffers {
+    let size = stripes_window(scheme);
+    let most = usize::try_from(layout::SEGMENT_SIZE).unwrap_or(usize::MAX) / size.max(1);
+    Buffers::new(size, most + 1)
+}
 
 /// Seals one remote segment into a [`Held`].
 #[derive(Debug)]
 pub(crate) struct Sealer<'a> {
     cipher: ContentCipher,
     start: Nonce,
-    block_size: usize,
     plain_block: usize,
     stripe_size: u64,
-    window_size: usize,
     /// Plain bytes that do not fill a block yet.
     partial: Vec<u8>,
-    /// Sealed bytes that do not fill a window yet.
-    window: BytesMut,
+    /// Takes a sealed block that goes beyond the window.
+    block: Vec<u8>,
+    window: Window<'a>,
     blocks: u64,
     plain_size: u64,
+}
+
+/// Sealed bytes on their way into the held segment.
+#[derive(Debug)]
+struct Window<'a> {
+    buffer: Buffer,
+    filled: usize,
+    buffers: &'a Buffers,
     held: &'a Held,
 }
 
 impl<'a> Sealer<'a> {
+    /// Seals into windows taken from `buffers`, which must be [`windows`] of the same scheme.
     pub(crate) fn new(
         parameters: EncryptionParameters,
         key: &Key,
         position: SegmentPosition,
         scheme: &Scheme,
+        buffers: &'a Buffers,
         held: &'a Held,
     ) -> Result<Self> {
         let cipher = ContentCipher::new(parameters.suite, key)?;
         let block_size = parameters.block_size as usize;
         let plain_block = cipher.plain_block_size(block_size)?;
-        let stripe_size = u64::from(scheme.stripe_size());
-        let window_size = window_stripes(scheme) * stripe_size;
-        let window_size = usize::try_from(window_size)
-            .map_err(|_| Error::protocol("a stripe is larger than memory"))?;
         Ok(Self {
             cipher,
             start: segment_start_nonce(position),
-            block_size,
             plain_block,
-            stripe_size,
-            window_size,
+            stripe_size: u64::from(scheme.stripe_size()),
             partial: Vec::with_capacity(plain_block),
-            window: BytesMut::new(),
+            block: vec![0; block_size],
+            window: Window { buffer: buffers.take(), filled: 0, buffers, held },
             blocks: 0,
             plain_size: 0,
-            held,
         })
     }
 
@@ -93,41 +105,68 @@ impl<'a> Sealer<'a> {
         let mut last = std::mem::take(&mut self.partial);
         append_padding(&mut last, self.plain_size, self.plain_block as u64)?;
         self.seal(&last)?;
-        let encrypted_size = self.blocks * self.block_size as u64;
-        let mut tail = self.window.to_vec();
-        append_padding(&mut tail, encrypted_size, self.stripe_size)?;
-        self.window = BytesMut::from(tail.as_slice());
-        self.hand_over(true);
-        self.held.complete();
+        let encrypted_size = self.blocks * self.block.len() as u64;
+        let mut padding = Vec::new();
+        append_padding(&mut padding, encrypted_size, self.stripe_size)?;
+        self.window.append(&padding);
+        self.window.finish();
         Ok((self.plain_size, encrypted_size))
     }
 
     /// Seals whole blocks to the end of the window.
     fn seal(&mut self, plain: &[u8]) -> Result<()> {
-        for block in plain.chunks_exact(self.plain_block) {
-            if self.window.capacity() == 0 {
-                self.window.reserve(self.window_size + self.block_size);
+        for plain in plain.chunks_exact(self.plain_block) {
+            let (start, index, size) = (&self.start, self.blocks, self.block.len());
+            if let Some(place) = self.window.place(size) {
+                self.cipher.seal_block(start, index, plain, place)?;
+                self.window.advance(size);
+            } else {
+                self.cipher.seal_block(start, index, plain, &mut self.block)?;
+                self.window.append(&self.block);
             }
-            let begin = self.window.len();
-            self.window.resize(begin + self.block_size, 0);
-            let out = self.window.get_mut(begin..).unwrap_or_default();
-            self.cipher.seal_block(&self.start, self.blocks, block, out)?;
             self.blocks += 1;
-            self.hand_over(false);
         }
         Ok(())
     }
+}
 
-    /// Moves full windows, and at the end what is left, to the held segment.
-    fn hand_over(&mut self, all: bool) {
-        while self.window.len() >= self.window_size || (all && !self.window.is_empty()) {
-            let size = self.window_size.min(self.window.len());
-            let rest = self.window.split_off(size);
-            let full = std::mem::replace(&mut self.window, BytesMut::new());
-            self.window.reserve(self.window_size + self.block_size);
-            self.window.extend_from_slice(&rest);
-            self.held.push(full.freeze());
+impl Window<'_> {
+    /// The next `size` bytes, if that many are left in this window.
+    fn place(&mut self, size: usize) -> Option<&mut [u8]> {
+        self.buffer.as_mut().get_mut(self.filled..)?.get_mut(..size)
+    }
+
+    /// Takes the next `size` bytes as written.
+    fn advance(&mut self, size: usize) {
+        self.filled += size;
+        if self.filled == self.buffer.as_ref().len() {
+            self.hand_over();
         }
+    }
+
+    /// Copies bytes into this window and the following ones.
+    fn append(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let left = self.buffer.as_ref().len() - self.filled;
+            let (head, rest) = bytes.split_at(left.min(bytes.len()));
+            if let Some(place) = self.place(head.len()) {
+                place.copy_from_slice(head);
+            }
+            self.advance(head.len());
+            bytes = rest;
+        }
+    }
+
+    fn finish(mut self) {
+        if self.filled > 0 {
+            self.hand_over();
+        }
+        self.held.complete();
+    }
+
+    fn hand_over(&mut self) {
+        let full = std::mem::replace(&mut self.buffer, self.buffers.take());
+        self.held.push(full.freeze(std::mem::take(&mut self.filled)));
     }
 }
 
@@ -146,7 +185,7 @@ struct HeldState {
 
 /// What is known of one window of a growing segment.
 #[derive(Clone, Debug)]
-pub(crate) enum Window {
+pub(crate) enum Grown {
     /// The segment ends before it.
     Beyond,
     /// It is not sealed yet.
@@ -157,28 +196,34 @@ pub(crate) enum Window {
 
 impl Held {
     /// Returns a window, by number.
-    pub(crate) fn window(&self, number: usize) -> Window {
+    pub(crate) fn window(&self, number: usize) -> Grown {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.windows.get(number) {
-            Some(stripes) => Window::Stripes(stripes.clone()),
-            None if state.complete => Window::Beyond,
-            None => Window::NotYet,
+            Some(stripes) => Grown::Stripes(stripes.clone()),
+            None if state.complete => Grown::Beyond,
+            None => Grown::NotYet,
         }
     }
 
-    /// Wakes whoever waits for the segment to grow. Create the future before asking for a window.
-    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
-        self.changed.notified()
+    /// Waits for a window, by number; `None` when the segment ends before it. One task may wait.
+    pub(crate) async fn grown(&self, number: usize) -> Option<Bytes> {
+        loop {
+            match self.window(number) {
+                Grown::Stripes(stripes) => return Some(stripes),
+                Grown::Beyond => return None,
+                Grown::NotYet => self.changed.notified().await,
+            }
+        }
     }
 
     fn push(&self, window: Bytes) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).windows.push(window);
-        self.changed.notify_waiters();
+        self.changed.notify_one();
     }
 
     fn complete(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).complete = true;
-        self.changed.notify_waiters();
+        self.changed.notify_one();
     }
 }
 

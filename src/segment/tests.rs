@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use proptest::prelude::*;
 use uplink_core::encryption::content::ContentCipher;
 use uplink_core::encryption::nonce::segment_start_nonce;
@@ -12,7 +13,7 @@ use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
 
 use super::ring::Ring;
-use super::split::{Held, Sealer, Window};
+use super::split::{Grown, Held, Sealer, windows};
 
 pub(super) const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
 pub(super) const POSITION: SegmentPosition = SegmentPosition { part: 0, index: 3 };
@@ -28,7 +29,8 @@ pub(super) fn key() -> Key {
 /// Seals in parts of the sizes given, over and over.
 pub(super) fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<Held> {
     let held = Arc::new(Held::default());
-    let mut sealer = Sealer::new(PARAMETERS, &key(), POSITION, scheme, &held).unwrap();
+    let windows = windows(scheme);
+    let mut sealer = Sealer::new(PARAMETERS, &key(), POSITION, scheme, &windows, &held).unwrap();
     let (mut rest, mut parts) = (plain, parts.iter().cycle());
     while !rest.is_empty() {
         let (part, further) = rest.split_at((*parts.next().unwrap()).min(rest.len()));
@@ -45,9 +47,9 @@ pub(super) fn stripes(held: &Held) -> Vec<u8> {
     let mut stripes = Vec::new();
     for number in 0.. {
         match held.window(number) {
-            Window::Stripes(window) => stripes.extend_from_slice(&window),
-            Window::Beyond => break,
-            Window::NotYet => panic!("the segment is complete"),
+            Grown::Stripes(window) => stripes.extend_from_slice(&window),
+            Grown::Beyond => break,
+            Grown::NotYet => panic!("the segment is complete"),
         }
     }
     stripes
@@ -96,8 +98,8 @@ proptest! {
 
 async fn read(ring: &Arc<Ring>, number: u16) -> Vec<u8> {
     let (mut reader, mut piece) = (ring.reader(number), Vec::new());
-    while let Some(shares) = reader.next().await.unwrap() {
-        piece.extend_from_slice(&shares);
+    while let Some(shares) = reader.next().await {
+        piece.extend_from_slice(&shares.unwrap());
     }
     piece
 }
@@ -107,10 +109,24 @@ async fn transfers_in_step_and_replacements_that_start_later_read_the_same_piece
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
     let held = seal(&plain(2_000_000), &[50_000], &scheme);
     let ring = Ring::new(Arc::clone(&held), scheme, 3);
+    let coder = tokio::spawn(Arc::clone(&ring).code());
     let (a, b, c) = tokio::join!(read(&ring, 0), read(&ring, 3), read(&ring, 4));
     for (number, read) in [(0, a), (3, b), (4, c), (1, read(&ring, 1).await)] {
         assert!(read == piece(&held, &scheme, number), "piece {number}");
     }
+    coder.await.unwrap();
+}
+
+#[tokio::test]
+async fn transfer_fails_when_coding_stops_before_the_end() {
+    let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
+    let ring = Ring::new(Arc::new(Held::default()), scheme, 3);
+    let mut reader = ring.reader(1);
+    let coder = tokio::spawn(Arc::clone(&ring).code());
+    let waiting = tokio::spawn(async move { reader.next().await });
+    coder.abort();
+    let next = tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it is told");
+    assert!(matches!(next.unwrap(), Some(Err(_))));
 }
 
 #[tokio::test]
@@ -119,18 +135,18 @@ async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
     let held = seal(&plain(4_000_000), &[50_000], &scheme);
     let ring = Ring::new(Arc::clone(&held), scheme, 3);
     // Three are needed and one of them stands still: the other two get only what the ring holds.
+    tokio::spawn(Arc::clone(&ring).code());
     let stalled = ring.reader(2);
     let (mut first, mut second) = (ring.reader(0), ring.reader(1));
     for _ in 0..4 {
-        assert!(first.next().await.unwrap().is_some(), "the segment is longer than the ring");
-        assert!(second.next().await.unwrap().is_some(), "the segment is longer than the ring");
+        assert!(first.next().await.is_some(), "the segment is longer than the ring");
+        assert!(second.next().await.is_some(), "the segment is longer than the ring");
     }
     let further = tokio::time::timeout(Duration::from_millis(300), first.next()).await;
     assert!(further.is_err(), "the ring ran ahead of a transfer that is needed");
     // Two others reach the number needed: nobody waits for the one that stands still.
-    let rest = |mut reader: super::ring::Reader| async move {
-        while reader.next().await.unwrap().is_some() {}
-    };
+    let rest =
+        |mut reader: super::ring::Reader| async move { while reader.next().await.is_some() {} };
     let whole = async { tokio::join!(rest(first), rest(second), read(&ring, 3), read(&ring, 4)) };
     tokio::time::timeout(Duration::from_secs(30), whole).await.expect("the ring goes on");
     drop(stalled);

@@ -5,14 +5,16 @@
 //! go in and actions come out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 use uplink_core::id::NodeId;
 use uplink_core::order::PieceHashAlgorithm;
 use uplink_core::policy::long_tail::LongTail;
 use uplink_core::policy::pieces::{PieceDecision, PieceEvent, Pieces};
+use uplink_core::policy::spare::Spares;
 use uplink_rpc::r#gen::metainfo::SegmentPieceUploadResult;
 use uplink_rpc::piece::upload::{StoredPiece, upload as upload_piece};
 use uplink_rpc::piece::{PieceError, Target};
@@ -43,14 +45,23 @@ pub(crate) async fn upload(
     begun: BegunSegment,
     held: Arc<Held>,
 ) -> Result<StoredSegment> {
-    let ring = Ring::new(held, begun.scheme, begun.needed);
-    let pieces = Pieces::new(begun.scheme.total(), LongTail::new(begun.needed));
-    let mut run =
-        Run { project, begun, ring, pieces, transfers: JoinSet::new(), stored: Vec::new() };
+    let (total, needed) = (begun.scheme.total(), begun.needed);
+    let ring = Ring::new(held, begun.scheme, needed);
+    let pieces = Pieces::new(total, LongTail::new(needed));
+    let mut run = Run {
+        project,
+        begun,
+        ring,
+        spares: Spares::new(needed, total),
+        pieces,
+        coder: JoinSet::new(),
+        transfers: JoinSet::new(),
+        stored: Vec::new(),
+    };
     let mut last_failure = None;
     loop {
         run.start_waiting()?;
-        let Some(ended) = run.transfers.join_next().await else {
+        let Some(ended) = run.ended().await else {
             return Err(shortage(run.stored.len(), run.begun.needed, last_failure));
         };
         let event = match ended {
@@ -83,24 +94,52 @@ pub(crate) async fn upload(
     }
 }
 
+/// A piece, and what became of it.
+type Ended = (u16, Result<StoredPiece, PieceError>);
+
+/// How often it is looked whether the transfers hold each other up.
+const TICK: Duration = Duration::from_millis(25);
+
 struct Run {
     project: Project,
     begun: BegunSegment,
     ring: Arc<Ring>,
     pieces: Pieces,
-    transfers: JoinSet<(u16, Result<StoredPiece, PieceError>)>,
+    spares: Spares,
+    /// One task, which ends with this.
+    coder: JoinSet<()>,
+    transfers: JoinSet<Ended>,
     stored: Vec<(u16, StoredPiece)>,
 }
 
 impl Run {
+    /// The next transfer to end. Meanwhile spare pieces are started when the others hold them up.
+    async fn ended(&mut self) -> Option<Result<Ended, JoinError>> {
+        while self.spares.more() {
+            if let Ok(ended) = timeout(TICK, self.transfers.join_next()).await {
+                return ended;
+            }
+            self.spares.passed(TICK, self.ring.held_up(self.stored.len()));
+            if let Err(error) = self.start_waiting() {
+                tracing::debug!(%error, "a spare piece was not started");
+            }
+        }
+        self.transfers.join_next().await
+    }
+
     fn start_waiting(&mut self) -> Result<()> {
-        while let Some(piece) = self.pieces.next_piece() {
+        while self.transfers.len() + self.stored.len() < self.spares.at_once().into() {
+            let Some(piece) = self.pieces.next_piece() else { break };
             let offer = self.begun.offers.get(usize::from(piece)).cloned();
             let offer = offer.ok_or_else(|| Error::protocol("a piece has no order limit"))?;
             let (project, reader) = (self.project.clone(), self.ring.reader(piece));
             let key = self.begun.piece_key.clone();
             self.transfers
                 .spawn(async move { (piece, transfer(&project, offer, key, reader).await) });
+        }
+        if self.coder.is_empty() {
+            // After the first readers are there, so that it codes for them.
+            self.coder.spawn(Arc::clone(&self.ring).code());
         }
         Ok(())
     }
@@ -152,7 +191,7 @@ impl Run {
     }
 }
 
-/// Sends one piece. A reader that fails ends the piece like a node that fails.
+/// Sends one piece.
 async fn transfer(
     project: &Project,
     offer: Offer,
@@ -164,16 +203,7 @@ async fn transfer(
     let connection = project.satellite().pool().peer(offer.node, &offer.address);
     let deadline = project.config().progress_deadline;
     let target = Target::new(connection, offer.limit, key, deadline)?;
-    let shares = stream::unfold(reader, |mut reader| async move {
-        match reader.next().await {
-            Ok(shares) => shares.map(|shares| (shares, reader)),
-            Err(error) => {
-                tracing::error!(%error, "a piece was cut short");
-                None
-            }
-        }
-    });
-    upload_piece(&target, PieceHashAlgorithm::Blake3, shares).await
+    upload_piece(target, PieceHashAlgorithm::Blake3, reader).await
 }
 
 fn shortage(have: usize, needed: u16, cause: Option<PieceError>) -> Error {

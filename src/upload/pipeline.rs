@@ -9,6 +9,7 @@ use uplink_core::encryption::metadata::{
     CustomMetadata, MetadataKeys, SealedMetadata, StreamInfo, object_seal,
 };
 use uplink_core::encryption::{EncryptionParameters, Key, key};
+use uplink_core::erasure::Scheme;
 use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
 use uplink_rpc::r#gen::encryption as wire_encryption;
@@ -18,12 +19,13 @@ use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 use uplink_rpc::time::timestamp;
 
 use super::{Begun, Finish, Placement, UploadOptions, Uploaded};
+use crate::buffers::Buffers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::project::{Location, Project};
 use crate::runtime;
 use crate::satellite::convert::{self, BegunSegment};
 use crate::satellite::{other_reply, position};
-use crate::segment::split::{Held, Sealer, seal_inline};
+use crate::segment::split::{Held, Sealer, seal_inline, windows};
 use crate::segment::upload::{StoredSegment, upload};
 
 /// What every object of this client is encrypted with.
@@ -42,6 +44,7 @@ pub(super) async fn run(
         segments: Vec::new(),
         uploads: JoinSet::new(),
         pending: Vec::new(),
+        windows: None,
         project,
         location,
         options,
@@ -67,6 +70,8 @@ struct Pipeline {
     uploads: JoinSet<Result<Finished>>,
     /// Calls that wait for the next batch.
     pending: Vec<Request>,
+    /// Memory of the segments' windows, and the scheme it is for.
+    windows: Option<(Scheme, Buffers)>,
     begun: Begun,
 }
 
@@ -133,7 +138,8 @@ impl Pipeline {
         let placement = Placement { size: 0, holders: Vec::new() };
         self.segments.push(Segment { key: segment_key.clone(), plain_size: 0, placement });
 
-        let mut sealer = Sealer::new(PARAMETERS, &segment_key, at, &begun.scheme, &held)?;
+        let windows = self.windows(&begun.scheme);
+        let mut sealer = Sealer::new(PARAMETERS, &segment_key, at, &begun.scheme, &windows, &held)?;
         let (sizes, sized) = oneshot::channel();
         let transfers = upload(self.project.clone(), begun.clone(), Arc::clone(&held));
         self.uploads.spawn(async move {
@@ -159,6 +165,17 @@ impl Pipeline {
         }
         let _ = sizes.send((plain_size, encrypted_size, memory));
         Ok(())
+    }
+
+    fn windows(&mut self, scheme: &Scheme) -> Buffers {
+        match &self.windows {
+            Some((made_for, buffers)) if made_for == scheme => buffers.clone(),
+            _ => {
+                let made = windows(scheme);
+                self.windows = Some((*scheme, made.clone()));
+                made
+            }
+        }
     }
 
     /// The next input of a segment; fails as soon as an upload of a segment has failed.

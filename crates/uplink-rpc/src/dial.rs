@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -22,6 +22,14 @@ use crate::tls::{Identity, IdentityError, client_config, peer_of};
 
 /// What every connection to a peer of the network begins with.
 pub(crate) const PREAMBLE: &[u8; 8] = b"DRPC!!!1";
+
+/// A socket as TLS reads it: the library asks for 4 KiB at a time, this asks the system for more.
+pub type Socket = BufReader<TcpStream>;
+
+/// Bytes asked of the system at once.
+const READ_SIZE: usize = 64 << 10;
+/// Sealed bytes that may wait for the system, so that a frame with its head leaves in one call.
+pub(crate) const WRITE_LIMIT: usize = 128 << 10;
 
 /// Time for name look-up, connecting and the handshake together.
 pub const DIAL_DEADLINE: Duration = Duration::from_secs(10);
@@ -77,6 +85,10 @@ fn seconds(time: &Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
+pub(crate) fn buffered(socket: TcpStream) -> Socket {
+    BufReader::with_capacity(READ_SIZE, socket)
+}
+
 impl Dialer {
     /// Prepares to dial in the name of `identity`.
     ///
@@ -101,7 +113,7 @@ impl Dialer {
         &self,
         node: Option<NodeId>,
         address: &str,
-    ) -> Result<(TlsStream<TcpStream>, Arc<PeerIdentity>), DialError> {
+    ) -> Result<(TlsStream<Socket>, Arc<PeerIdentity>), DialError> {
         let connected = timeout(self.deadline, self.connect(address)).await;
         let (stream, peer) = connected.map_err(|_| DialError::Deadline {
             address: address.to_owned(),
@@ -120,7 +132,7 @@ impl Dialer {
     async fn connect(
         &self,
         address: &str,
-    ) -> Result<(TlsStream<TcpStream>, Arc<PeerIdentity>), DialError> {
+    ) -> Result<(TlsStream<Socket>, Arc<PeerIdentity>), DialError> {
         let connect_error = |error: std::io::Error| DialError::Connect {
             address: address.to_owned(),
             reason: error.to_string(),
@@ -132,10 +144,11 @@ impl Dialer {
             |reason: String| DialError::Handshake { address: address.to_owned(), reason };
         // Peers check no names; the library wants one all the same.
         let name = ServerName::try_from("node").map_err(|e| handshake_error(e.to_string()))?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls))
-            .connect(name, socket)
+        let mut stream = TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, buffered(socket))
             .await
             .map_err(|error| handshake_error(error.to_string()))?;
+        stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
         let peer = peer_of(stream.get_ref().1.peer_certificates())
             .ok_or_else(|| handshake_error("the peer shows no certificate chain".to_owned()))?;
         Ok((stream, peer))

@@ -12,13 +12,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use uplink_core::id::NodeId;
 use uplink_core::identity::PeerIdentity;
 
-use crate::dial::{DialError, Dialer};
+use crate::dial::{DialError, Dialer, Socket};
 
 /// Most connections kept; the longest unused goes first.
 pub const CAPACITY: usize = 128;
@@ -148,7 +147,7 @@ struct Connector {
 }
 
 impl tower::Service<Uri> for Connector {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Response = TokioIo<TlsStream<Socket>>;
     type Error = DialError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
 

@@ -26,7 +26,7 @@ use tonic::service::Routes;
 use tonic::transport::server::Connected;
 use uplink_core::identity::PeerIdentity;
 
-use crate::dial::PREAMBLE;
+use crate::dial::{self, PREAMBLE, WRITE_LIMIT, buffered};
 use crate::tls::{Identity, IdentityError, peer_of, server_config};
 
 /// Time for the first bytes and the handshake of an accepted connection.
@@ -219,7 +219,7 @@ async fn accept(
     }
 }
 
-async fn handshake(mut stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(mut stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<dial::Socket>> {
     stream.set_nodelay(true)?;
     let mut first = [0];
     stream.peek(&mut first).await?;
@@ -230,18 +230,20 @@ async fn handshake(mut stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStr
             return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown protocol"));
         }
     }
-    tls.accept(stream).await
+    let mut stream = tls.accept(buffered(stream)).await?;
+    stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
+    Ok(stream)
 }
 
 /// An authenticated connection that dies when the process is told to let go of it.
 struct Socket {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<dial::Socket>,
     peer: Peer,
     killed: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Socket {
-    fn new(stream: TlsStream<TcpStream>, remote: SocketAddr, kill: CancellationToken) -> Self {
+    fn new(stream: TlsStream<dial::Socket>, remote: SocketAddr, kill: CancellationToken) -> Self {
         let identity = peer_of(stream.get_ref().1.peer_certificates());
         Self { stream, peer: Peer { remote, identity }, killed: Box::pin(kill.cancelled_owned()) }
     }

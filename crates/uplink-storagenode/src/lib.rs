@@ -39,11 +39,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tonic::service::Routes;
 use uplink_core::id::NodeId;
 use uplink_rpc::{
-    client::MESSAGE_LIMIT,
     dial::Dialer,
-    r#gen::{
-        contact::contact_server::ContactServer, piecestore::piecestore_server::PiecestoreServer,
-    },
+    r#gen::contact::contact_server::ContactServer,
+    piece::serve::PieceServer,
     pool::Pool,
     server::{ListenError, Listener, Running},
     tls::{Identity, IdentityError},
@@ -116,6 +114,7 @@ impl StorageNode {
             settlement: Arc::new(Settlement::new(&config.data)),
             uploads: Semaphore::new(config.max_uploads),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+            received: AtomicU64::new(0),
             served: AtomicU64::new(0),
             idle: config.idle_limit,
         });
@@ -156,6 +155,12 @@ impl StorageNode {
         self.shared.store.usage()
     }
 
+    /// Bytes of pieces taken from uploads since the start, whatever became of them.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.shared.received.load(Ordering::Relaxed)
+    }
+
     /// Bytes of pieces handed to downloads since the start.
     #[must_use]
     pub fn served(&self) -> u64 {
@@ -190,10 +195,7 @@ impl StorageNode {
 
 fn routes(shared: &Arc<Shared>) -> Routes {
     let endpoint = Endpoint(Arc::clone(shared));
-    let pieces = PiecestoreServer::new(endpoint.clone())
-        .max_decoding_message_size(MESSAGE_LIMIT)
-        .max_encoding_message_size(MESSAGE_LIMIT);
-    Routes::new(pieces).add_service(ContactServer::new(endpoint))
+    Routes::new(PieceServer::new(endpoint.clone())).add_service(ContactServer::new(endpoint))
 }
 
 fn take_directory(data: &Path) -> Result<DirectoryLock, StartError> {

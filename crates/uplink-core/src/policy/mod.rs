@@ -12,6 +12,7 @@
 //! | [`order_step`] | how many bytes the next order grants |
 //! | [`pieces`] | which piece an upload sends next, and when it asks for other nodes |
 //! | [`retry`] | how long to wait before the next attempt, and when to stop |
+//! | [`spare`] | when an upload sends spare pieces |
 //!
 //! Times are durations since one origin of the caller's choice that never runs backwards.
 
@@ -21,3 +22,4 @@ pub mod long_tail;
 pub mod order_step;
 pub mod pieces;
 pub mod retry;
+pub mod spare;

@@ -11,18 +11,16 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 use uplink_core::policy::order_step::DownloadOrders;
 
-use super::{PieceError, Target};
-use crate::client;
+use super::stream::{Messages, Outgoing, call};
+use super::{CHUNK_SIZE, DOWNLOAD, PieceError, Target, wire};
 use crate::r#gen::piecestore::{
     PieceDownloadRequest, PieceDownloadResponse, piece_download_request,
 };
 
-/// Bytes per message that the node is asked for.
-const MAXIMUM_CHUNK: i32 = 64 << 10;
 /// Orders made ahead of the connection.
 const SEND_AHEAD: usize = 4;
 
@@ -34,7 +32,7 @@ const MESSAGES_WITHOUT_BYTES: usize = 4;
 pub struct PieceDownload {
     target: Target,
     orders: mpsc::Sender<PieceDownloadRequest>,
-    messages: Streaming<PieceDownloadResponse>,
+    messages: Messages<PieceDownloadResponse>,
     /// Where the next byte belongs, and where the range ends.
     offset: u64,
     end: u64,
@@ -65,14 +63,15 @@ impl PieceDownload {
                 offset: signed(offset),
                 chunk_size: signed(length),
             }),
-            maximum_chunk_size: MAXIMUM_CHUNK,
+            maximum_chunk_size: CHUNK_SIZE as i32,
         };
         let (orders, requests) = mpsc::channel(SEND_AHEAD);
         let _ = target.hand_over(&orders, first).await?;
-        let mut client = client::piecestore(target.connection.channel());
-        let call = client.download(ReceiverStream::new(requests));
+        let requests = ReceiverStream::new(requests);
+        let body = Outgoing::request(requests.map(|request| Ok(wire::small(&request))));
+        let call = call(&target.connection, DOWNLOAD, body);
         let answer = timeout(target.deadline, call).await.map_err(|_| target.stalled())?;
-        let messages = answer.map_err(|status| target.failed(status))?.into_inner();
+        let messages = answer.map_err(|status| target.failed(status))?;
         Ok(Self { target, orders, messages, offset, end, amounts })
     }
 
@@ -87,7 +86,7 @@ impl PieceDownload {
         for _ in 0..MESSAGES_WITHOUT_BYTES {
             self.grant().await?;
             let target = &self.target;
-            let message = timeout(target.deadline, self.messages.message()).await;
+            let message = timeout(target.deadline, self.messages.next()).await;
             let message = message.map_err(|_| target.stalled())?;
             let message = message.map_err(|status| target.failed(status))?;
             let message = message.ok_or_else(|| target.misbehaved("ended before the range did"))?;

@@ -30,7 +30,19 @@ use crate::raw;
 use crate::status::{Code, Failure};
 
 pub mod download;
+mod progress;
+pub mod serve;
+pub mod stream;
+mod unsent;
 pub mod upload;
+mod wire;
+
+/// Most bytes of a piece in one message: what fits a frame, and whole batches of the piece hash,
+/// which is a third slower over parts of other sizes than powers of two.
+pub const CHUNK_SIZE: usize = 64 << 10;
+
+const UPLOAD: &str = "/piecestore.Piecestore/Upload";
+const DOWNLOAD: &str = "/piecestore.Piecestore/Download";
 
 /// Time without any progress after which a transfer counts as failed.
 pub const PROGRESS_DEADLINE: Duration = Duration::from_secs(30);
@@ -148,6 +160,9 @@ pub enum PieceError {
     /// The order limit or piece key received from the satellite cannot be used.
     #[error("order limit: {0}")]
     OrderLimit(String),
+    /// The bytes to send could not be made.
+    #[error("the piece cannot be made: {0}")]
+    Source(String),
     /// Nothing moved for too long.
     #[error("storage node {node} made no progress for {} s", .after.as_secs())]
     Stalled {

@@ -9,30 +9,31 @@
 //! ```
 //!
 //! An order grants bytes in advance and grows, so that a node is never owed much and never paid for
-//! bytes it did not receive.
+//! bytes it did not receive. The connection's task makes the messages as it can send them: a part of
+//! the piece is hashed, framed and sent without a copy and without another task.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::StreamExt;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
 use uplink_core::identity::{PeerIdentity, split_chain, verify_chain};
 use uplink_core::order::{PieceHash, PieceHashAlgorithm};
 use uplink_core::policy::order_step::UploadOrders;
 
-use super::{PieceError, Target};
-use crate::client;
+use super::progress::Progress;
+use super::stream::{Messages, Outgoing, call};
+use super::unsent::Unsent;
+use super::wire::{self, Parts};
+use super::{CHUNK_SIZE, PieceError, Target, UPLOAD};
 use crate::r#gen::piecestore::{PieceUploadRequest, PieceUploadResponse, piece_upload_request};
 use crate::raw;
 use crate::time::{system_time, timestamp};
 
-/// Most bytes of one message; larger pieces of input are cut.
-const CHUNK_SIZE: usize = 64 << 10;
-/// Messages made ahead of the connection.
-const SEND_AHEAD: usize = 2;
 /// How far a node's clock may be from ours in its signed hash.
 const HASH_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -47,85 +48,156 @@ pub struct StoredPiece {
 
 /// Sends a piece and waits until the node has stored it durably and signed its hash.
 ///
-/// `bytes` yields the piece from its beginning in parts of any size. Every wait for the node is
-/// bounded by `target.deadline`; waiting for `bytes` is not. Dropping the future resets the stream,
-/// and the node discards what it received.
+/// `bytes` yields the piece from its beginning in parts of any size, best of [`CHUNK_SIZE`]; it is
+/// polled by the connection whenever that can send more, and its parts are not copied. Every wait
+/// for the node is bounded by `target.deadline`; waiting for `bytes` is not. Dropping the future
+/// resets the stream, and the node discards what it received.
 ///
 /// # Errors
 /// The node cannot be reached, refuses, stalls, or returns anything but a valid signature over the
-/// same piece id, hash, size and algorithm.
+/// same piece id, hash, size and algorithm; or `bytes` fails.
 pub async fn upload(
-    target: &Target,
+    target: Target,
     algorithm: PieceHashAlgorithm,
-    bytes: impl Stream<Item = Bytes> + Send,
+    bytes: impl Stream<Item = Result<Bytes, PieceError>> + Send + Unpin + 'static,
 ) -> Result<StoredPiece, PieceError> {
-    let (sender, requests) = mpsc::channel(SEND_AHEAD);
-    let mut client = client::piecestore(target.connection.channel());
-    let mut call = std::pin::pin!(client.upload(ReceiverStream::new(requests)));
-    let mut sending = std::pin::pin!(send(target, algorithm, bytes, sender));
-    let sent = tokio::select! {
-        // An answer before everything was sent is a refusal.
-        early = &mut call => {
-            return Err(match early {
-                Err(status) => target.failed(status),
-                Ok(_) => target.misbehaved("answered before the piece was complete"),
-            });
-        }
-        sent = &mut sending => sent?,
+    let progress = Arc::new(Progress::default());
+    let dropped = CancellationToken::new();
+    let sending = Sending {
+        hasher: Some(Hasher::new(algorithm)),
+        orders: UploadOrders::new(target.amount),
+        target: target.clone(),
+        algorithm,
+        bytes,
+        rest: Bytes::new(),
+        offset: 0,
+        unsent: Arc::default(),
+        progress: Arc::clone(&progress),
+        dropped: Box::pin(dropped.clone().cancelled_owned()),
     };
-    let answer = timeout(target.deadline, call).await.map_err(|_| target.stalled())?;
-    let reply = answer.map_err(|status| target.failed(status))?.into_inner();
-    let sent = sent.ok_or_else(|| target.misbehaved("answered before the piece was complete"))?;
-    check(target, &sent, reply)
-}
-
-/// Sends all messages of the piece and returns our own hash of it; `None` when the call ended first.
-async fn send(
-    target: &Target,
-    algorithm: PieceHashAlgorithm,
-    bytes: impl Stream<Item = Bytes> + Send,
-    sender: mpsc::Sender<PieceUploadRequest>,
-) -> Result<Option<PieceHash>, PieceError> {
-    let mut bytes = std::pin::pin!(bytes);
-    let mut hasher = Hasher::new(algorithm);
-    let mut orders = UploadOrders::new(target.amount);
-    let mut offset = 0_u64;
-    while let Some(mut rest) = bytes.next().await {
-        while !rest.is_empty() {
-            let data = rest.split_to(rest.len().min(CHUNK_SIZE));
-            hasher.update(&data);
-            let mut message = PieceUploadRequest::default();
-            if offset == 0 {
-                message.limit = Some(target.limit.clone());
-                message.hash_algorithm = algorithm.into();
-            }
-            let length = data.len() as u64;
-            let due = orders.send(length).map_err(|e| PieceError::OrderLimit(e.to_string()))?;
-            message.order = due.map(|amount| target.order(amount)).transpose()?;
-            message.chunk = Some(chunk(offset, data));
-            offset = offset.saturating_add(length);
-            if target.hand_over(&sender, message).await?.is_break() {
-                return Ok(None);
-            }
-        }
+    let _end_with_us = dropped.drop_guard();
+    let call = answer(&target, Outgoing::request(sending));
+    let answer = progress.watch(target.deadline, call).await;
+    let sent = progress.outcome();
+    match (answer, sent) {
+        (_, Some(Err(error))) => Err(error),
+        (None, _) => Err(target.stalled()),
+        (Some(Err(status)), _) => Err(target.failed(status)),
+        (Some(Ok(_)), None) => Err(target.misbehaved("answered before the piece was complete")),
+        (Some(Ok(reply)), Some(Ok(sent))) => check(&target, &sent, reply),
     }
-    let mut mine = PieceHash {
-        piece_id: target.piece_id.as_bytes().to_vec(),
-        hash: hasher.finish(),
-        piece_size: i64::try_from(offset).unwrap_or(i64::MAX),
-        timestamp: target.order_creation,
-        hash_algorithm: algorithm.into(),
-        ..PieceHash::default()
-    };
-    mine.sign_as_uplink(&target.piece_key)?;
-    let done = Some(mine.clone().into());
-    let done = PieceUploadRequest { done, ..PieceUploadRequest::default() };
-    let handed = target.hand_over(&sender, done).await?;
-    Ok(handed.is_continue().then_some(mine))
 }
 
-fn chunk(offset: u64, data: Bytes) -> piece_upload_request::Chunk {
-    piece_upload_request::Chunk { offset: i64::try_from(offset).unwrap_or(i64::MAX), data }
+/// The one message that answers an upload.
+async fn answer(target: &Target, body: tonic::body::Body) -> Result<PieceUploadResponse, Status> {
+    let mut messages: Messages<PieceUploadResponse> =
+        call(&target.connection, UPLOAD, body).await?;
+    let reply = messages.next().await?;
+    let reply = reply.ok_or_else(|| Status::internal("no answer to the upload"))?;
+    // The status of the call comes behind its message.
+    while messages.next().await?.is_some() {}
+    Ok(reply)
+}
+
+/// The messages of one upload.
+struct Sending<S> {
+    target: Target,
+    algorithm: PieceHashAlgorithm,
+    /// Taken for the last message.
+    hasher: Option<Hasher>,
+    orders: UploadOrders,
+    bytes: S,
+    /// What is left of the part being sent.
+    rest: Bytes,
+    offset: u64,
+    unsent: Arc<Unsent>,
+    progress: Arc<Progress<PieceHash>>,
+    dropped: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S> Stream for Sending<S>
+where
+    S: Stream<Item = Result<Bytes, PieceError>> + Unpin,
+{
+    type Item = Result<Parts, Status>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Parts, Status>>> {
+        if self.dropped.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Some(Err(Status::cancelled("the upload was given up"))));
+        }
+        if self.hasher.is_none() {
+            return Poll::Ready(None);
+        }
+        let message = ready!(self.poll_message(context));
+        Poll::Ready(Some(message.map(wire::upload_request).map_err(|error| {
+            let status = Status::cancelled(error.to_string());
+            self.hasher = None;
+            self.progress.finish(Err(error));
+            status
+        })))
+    }
+}
+
+impl<S> Sending<S>
+where
+    S: Stream<Item = Result<Bytes, PieceError>> + Unpin,
+{
+    fn poll_message(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<PieceUploadRequest, PieceError>> {
+        ready!(self.unsent.poll_room(context));
+        while self.rest.is_empty() {
+            let Poll::Ready(bytes) = Pin::new(&mut self.bytes).poll_next(context) else {
+                self.progress.waits();
+                return Poll::Pending;
+            };
+            match bytes.transpose()? {
+                Some(bytes) => self.rest = bytes,
+                None => return Poll::Ready(self.last()),
+            }
+        }
+        self.progress.moves();
+        Poll::Ready(self.chunk())
+    }
+
+    fn chunk(&mut self) -> Result<PieceUploadRequest, PieceError> {
+        let data = self.rest.split_to(self.rest.len().min(CHUNK_SIZE));
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&data);
+        }
+        let mut message = PieceUploadRequest::default();
+        if self.offset == 0 {
+            message.limit = Some(self.target.limit.clone());
+            message.hash_algorithm = self.algorithm.into();
+        }
+        let length = data.len() as u64;
+        let due = self.orders.send(length).map_err(|e| PieceError::OrderLimit(e.to_string()))?;
+        message.order = due.map(|amount| self.target.order(amount)).transpose()?;
+        let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
+        let data = self.unsent.track(data);
+        message.chunk = Some(piece_upload_request::Chunk { offset, data });
+        self.offset = self.offset.saturating_add(length);
+        Ok(message)
+    }
+
+    /// The message that ends the piece, with our hash of it.
+    fn last(&mut self) -> Result<PieceUploadRequest, PieceError> {
+        let mut mine = PieceHash {
+            piece_id: self.target.piece_id.as_bytes().to_vec(),
+            hash: self.hasher.take().map(Hasher::finish).unwrap_or_default(),
+            piece_size: i64::try_from(self.offset).unwrap_or(i64::MAX),
+            timestamp: self.target.order_creation,
+            hash_algorithm: self.algorithm.into(),
+            ..PieceHash::default()
+        };
+        mine.sign_as_uplink(&self.target.piece_key)?;
+        self.progress.finish(Ok(mine.clone()));
+        Ok(PieceUploadRequest { done: Some(mine.into()), ..PieceUploadRequest::default() })
+    }
 }
 
 /// Accepts the node's reply only when it signs exactly the piece that was sent.

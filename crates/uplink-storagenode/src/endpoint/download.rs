@@ -24,13 +24,14 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tonic::{Status, Streaming};
+use tonic::Status;
 use uplink_core::order::{PieceAction, PieceHash};
 use uplink_rpc::{
     r#gen::piecestore::{
         PieceDownloadRequest, PieceDownloadResponse, piece_download_request,
         piece_download_response::Chunk,
     },
+    piece::{CHUNK_SIZE, stream::Messages},
     raw,
     status::{Code, Failure},
 };
@@ -44,7 +45,7 @@ use crate::{
 /// Checks a request and returns the stream of its replies. Dropping the stream ends the download.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
-    mut messages: Streaming<PieceDownloadRequest>,
+    mut messages: Messages<PieceDownloadRequest>,
 ) -> Result<Replies, Failure> {
     let Ok(permit) = Arc::clone(&shared.downloads).try_acquire_owned() else {
         return Err(Failure::new(Code::UNAVAILABLE, "too many downloads at once"));
@@ -110,7 +111,7 @@ struct Outgoing {
     shared: Arc<Shared>,
     orders: Orders,
     /// Ends when the client closes its side.
-    messages: Option<Streaming<PieceDownloadRequest>>,
+    messages: Option<Messages<PieceDownloadRequest>>,
     replies: mpsc::Sender<Result<PieceDownloadResponse, Status>>,
     offset: u64,
     sent: u64,
@@ -200,7 +201,7 @@ impl Outgoing {
     }
 
     async fn receive_from(
-        messages: &mut Option<Streaming<PieceDownloadRequest>>,
+        messages: &mut Option<Messages<PieceDownloadRequest>>,
         shared: &Shared,
     ) -> Result<Option<PieceDownloadRequest>, Failure> {
         match messages {
@@ -211,7 +212,7 @@ impl Outgoing {
 
     fn accept(
         orders: &mut Orders,
-        messages: &mut Option<Streaming<PieceDownloadRequest>>,
+        messages: &mut Option<Messages<PieceDownloadRequest>>,
         received: Option<PieceDownloadRequest>,
     ) -> Result<(), Failure> {
         let Some(message) = received else {
@@ -313,8 +314,8 @@ impl Drop for Replies {
 const CLOSE_WAIT: Duration = Duration::from_secs(30);
 const DOWNLOADS: [PieceAction; 3] =
     [PieceAction::Get, PieceAction::GetAudit, PieceAction::GetRepair];
-/// Bytes of one read.
-const WINDOW: usize = 256 << 10;
+/// Bytes of one read: whole messages of the size that clients ask for.
+const WINDOW: usize = 4 * CHUNK_SIZE;
 /// Messages made ahead of the connection.
 const SEND_AHEAD: usize = 2;
 /// A client may ask for messages of at least this many bytes …

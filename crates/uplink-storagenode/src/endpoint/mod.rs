@@ -5,25 +5,25 @@ mod upload;
 
 use std::{
     error::Error,
-    pin::Pin,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use futures_util::Stream;
+use prost::Message;
 use tokio::{
     sync::Semaphore,
     task::JoinError,
     time::{error::Elapsed, timeout},
 };
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status};
 use uplink_rpc::{
     r#gen::{
         contact::{ContactPingRequest, ContactPingResponse, contact_server::Contact},
-        piecestore::{
-            PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
-            piecestore_server::Piecestore,
-        },
+        piecestore::{PieceDownloadRequest, PieceUploadRequest, PieceUploadResponse},
+    },
+    piece::{
+        serve::{Pieces, Replies},
+        stream::Messages,
     },
     status::{Code, Failure},
     tls::Identity,
@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub settlement: Arc<Settlement>,
     pub uploads: Semaphore,
     pub downloads: Arc<Semaphore>,
+    /// Bytes of pieces taken from uploads since the start.
+    pub received: AtomicU64,
     /// Bytes of pieces handed to downloads since the start.
     pub served: AtomicU64,
     /// How long a client may neither send nor receive anything.
@@ -57,25 +59,19 @@ pub(crate) struct Shared {
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint(pub Arc<Shared>);
 
-type Replies = Pin<Box<dyn Stream<Item = Result<PieceDownloadResponse, Status>> + Send>>;
-
-#[tonic::async_trait]
-impl Piecestore for Endpoint {
+impl Pieces for Endpoint {
     async fn upload(
         &self,
-        request: Request<Streaming<PieceUploadRequest>>,
-    ) -> Result<Response<PieceUploadResponse>, Status> {
-        let reply = timeout(TOTAL, upload::serve(&self.0, request.into_inner())).await;
-        let reply = reply.map_err(|Elapsed { .. }| too_slow("the upload took too long"))??;
-        Ok(Response::new(reply))
+        requests: Messages<PieceUploadRequest>,
+    ) -> Result<PieceUploadResponse, Status> {
+        let reply = timeout(TOTAL, upload::serve(&self.0, requests)).await;
+        let reply = reply.map_err(|Elapsed { .. }| too_slow("the upload took too long"))?;
+        Ok(reply?)
     }
 
-    async fn download(
-        &self,
-        request: Request<Streaming<PieceDownloadRequest>>,
-    ) -> Result<Response<Replies>, Status> {
-        let replies = download::serve(&self.0, request.into_inner()).await?;
-        Ok(Response::new(Box::pin(replies)))
+    async fn download(&self, requests: Messages<PieceDownloadRequest>) -> Result<Replies, Status> {
+        let replies = download::serve(&self.0, requests).await?;
+        Ok(Box::pin(replies))
     }
 }
 
@@ -90,8 +86,11 @@ impl Contact for Endpoint {
 }
 
 /// The next message of a client: `None` when it has closed its side.
-async fn next<T>(messages: &mut Streaming<T>, idle: Duration) -> Result<Option<T>, Failure> {
-    match timeout(idle, messages.message()).await {
+async fn next<T: Message + Default>(
+    messages: &mut Messages<T>,
+    idle: Duration,
+) -> Result<Option<T>, Failure> {
+    match timeout(idle, messages.next()).await {
         Ok(Ok(message)) => Ok(message),
         Ok(Err(status)) => Err(broken_off(&status)),
         Err(Elapsed { .. }) => Err(too_slow("the client is too slow")),

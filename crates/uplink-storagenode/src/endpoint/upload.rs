@@ -11,14 +11,14 @@
 //! Chunks are gathered into batches; while one batch is hashed and written, the next arrives.
 //! Dropping the future at any point removes the temporary file and keeps the order.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
-use tonic::Streaming;
 use uplink_core::order::{PieceAction, PieceHash, PieceHashAlgorithm};
 use uplink_rpc::{
     r#gen::piecestore::{PieceUploadRequest, PieceUploadResponse, piece_upload_request::Chunk},
+    piece::stream::Messages,
     raw,
     status::{Code, Failure},
     time::{system_time, timestamp},
@@ -34,7 +34,7 @@ use crate::{
 /// Receives a piece and returns the node's signed hash of it, once it is durable.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
-    mut messages: Streaming<PieceUploadRequest>,
+    mut messages: Messages<PieceUploadRequest>,
 ) -> Result<PieceUploadResponse, Failure> {
     let Ok(_permit) = shared.uploads.try_acquire() else {
         return Err(Failure::new(Code::UNAVAILABLE, "too many uploads at once"));
@@ -112,6 +112,7 @@ impl Incoming {
             return Err(invalid(format!("{end} bytes sent, {} ordered", self.orders.granted())));
         }
         self.received = end;
+        self.shared.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
         self.batch.push(chunk.data);
         if self.batch.bytes >= BATCH_SIZE {
             let batch = std::mem::take(&mut self.batch);
