@@ -99,24 +99,26 @@ impl Decoder {
             return Err(DecodeError::OutputLength { length: stripes.len(), expected });
         }
         let stripe_size = usize::from(self.code.required()) * self.share_size;
-        for (&piece, share) in self.pieces.iter().zip(shares) {
-            if piece < self.code.required() {
-                self.copy_share(share.as_ref(), piece.into(), stripes, stripe_size);
-            }
-        }
+        self.copy_present(shares, stripes, stripe_size);
         let window = Window { share_size: self.share_size, stripes: run_size / self.share_size };
         let mut sink = Sink::Stripes { stripes, stripe_size, numbers: &self.missing };
         self.matrix.multiply(window, &Source::pieces(shares, window), &mut sink);
         Ok(())
     }
 
-    /// Spreads a data share over the stripes.
-    fn copy_share(&self, share: &[u8], number: usize, stripes: &mut [u8], stripe_size: usize) {
-        let to = number * self.share_size..(number + 1) * self.share_size;
-        for (stripe, share) in
-            stripes.chunks_exact_mut(stripe_size).zip(share.chunks_exact(self.share_size))
-        {
-            stripe[to.clone()].copy_from_slice(share);
+    /// Copies the data shares that are among the pieces, stripe by stripe: writing in order is
+    /// quicker than reading in order.
+    fn copy_present<S: AsRef<[u8]>>(&self, shares: &[S], stripes: &mut [u8], stripe_size: usize) {
+        let size = self.share_size;
+        let given = self.pieces.iter().map(|&piece| usize::from(piece)).zip(shares);
+        let present: Vec<(usize, &[u8])> = given
+            .filter(|(piece, _)| *piece < usize::from(self.code.required()))
+            .map(|(piece, share)| (piece * size, share.as_ref()))
+            .collect();
+        for (number, stripe) in stripes.chunks_exact_mut(stripe_size).enumerate() {
+            for (to, share) in &present {
+                stripe[*to..to + size].copy_from_slice(&share[number * size..][..size]);
+            }
         }
     }
 
