@@ -53,6 +53,13 @@ fn main() {
     table.print();
 }
 
+/// Windows of pieces, not a power of two apart, or all would share a few cache lines.
+fn empty(pieces: usize) -> Vec<Vec<u8>> {
+    let mut windows: Vec<Vec<u8>> = (0..pieces).map(|_| Vec::with_capacity(RUN + 64)).collect();
+    windows.iter_mut().for_each(|window| window.resize(RUN, 0));
+    windows
+}
+
 struct Bench {
     code: Code,
     /// Whole stripes.
@@ -66,10 +73,7 @@ impl Bench {
         let code = Code::new(required, total).expect("a code");
         let stripes = bytes(usize::from(required) * RUN);
         let wanted: Vec<u16> = (0..total).collect();
-        // Windows of pieces are not a power of two apart, or all would share a few cache lines.
-        let mut pieces: Vec<Vec<u8>> =
-            wanted.iter().map(|_| Vec::with_capacity(RUN + 64)).collect();
-        pieces.iter_mut().for_each(|piece| piece.resize(RUN, 0));
+        let mut pieces = empty(wanted.len());
         Encoder::with_code(code, SHARE).encode(&stripes, &wanted, &mut pieces).expect("encoded");
         Self { code, stripes, pieces }
     }
@@ -93,10 +97,8 @@ impl Bench {
         let (k, parity) = (self.required(), self.parity());
         let wanted: Vec<u16> = (self.code.required()..self.code.total()).collect();
         let expected = &self.pieces[k..];
-        let mut buffers = Vec::new();
-        for _ in 0..Kernel::available().len() + 3 {
-            buffers.push(expected.to_vec());
-        }
+        let candidates = Kernel::available().len() + 3;
+        let mut buffers: Vec<_> = (0..candidates).map(|_| empty(parity)).collect();
         let mut buffers_left = buffers.iter_mut();
         let mut buffer = || buffers_left.next().expect("a buffer for each candidate");
         let mut candidates = Vec::new();
@@ -108,11 +110,11 @@ impl Bench {
             }));
         }
         if let Some(isa_l) = isa_l {
-            let (tables, out) = (self.parity_tables(isa_l), buffer());
+            let (mut tables, out) = (self.parity_tables(isa_l), buffer());
             candidates.push(Candidate::new("ISA-L", move || {
                 for (at, stripe) in self.stripes.chunks_exact(k * SHARE).enumerate() {
                     let shares = out.iter_mut().map(|piece| &mut piece[at * SHARE..][..SHARE]);
-                    isa_l.multiply(&tables, SHARE, stripe.chunks_exact(SHARE), shares);
+                    isa_l.multiply(&mut tables, SHARE, stripe.chunks_exact(SHARE), shares);
                 }
             }));
         }
@@ -164,7 +166,7 @@ impl Bench {
             }));
         }
         if let Some(isa_l) = isa_l {
-            let tables = (missing > 0).then(|| self.missing_tables(isa_l, missing));
+            let mut tables = (missing > 0).then(|| self.missing_tables(isa_l, missing));
             let (shares, out) = (&shares, buffers_left.next().expect("a buffer"));
             candidates.push(Candidate::new("ISA-L", move || {
                 for (at, stripe) in out.chunks_exact_mut(self.required() * SHARE).enumerate() {
@@ -172,7 +174,7 @@ impl Bench {
                     for (to, run) in present.chunks_exact_mut(SHARE).zip(shares) {
                         to.copy_from_slice(&run[at * SHARE..][..SHARE]);
                     }
-                    if let Some(tables) = &tables {
+                    if let Some(tables) = &mut tables {
                         let inputs = shares.iter().map(|run| &run[at * SHARE..][..SHARE]);
                         isa_l.multiply(tables, SHARE, inputs, lost.chunks_exact_mut(SHARE));
                     }

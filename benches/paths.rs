@@ -39,14 +39,14 @@ fn main() {
                 drop(std::hint::black_box(below.decrypt_relative(&name)));
             }),
         ]);
-        report("paths", &suite.to_string(), KEY.len(), &figures);
+        report("paths", &suite.to_string(), 0, &figures);
         for figure in figures {
             let time = format!("{:.2}", figure.best * 1e6);
             table.row(vec![figure.name, suite.to_string(), time]);
         }
     }
     for figure in grants() {
-        report("paths", "grant", 1, std::slice::from_ref(&figure));
+        report("paths", "grant", 0, std::slice::from_ref(&figure));
         table.row(vec![figure.name, "–".to_owned(), format!("{:.2}", figure.best * 1e6)]);
     }
     table.print();

@@ -5,7 +5,7 @@
 //! of those is dropped, wherever that is.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 
@@ -24,7 +24,8 @@ struct Shelf {
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    home: Arc<Shelf>,
+    /// Where it goes when it is dropped, if anybody may still want it then.
+    home: Weak<Shelf>,
 }
 
 impl Buffers {
@@ -36,7 +37,7 @@ impl Buffers {
     pub(crate) fn take(&self) -> Buffer {
         let kept = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let bytes = kept.unwrap_or_else(|| vec![0; self.0.size]);
-        Buffer { bytes, home: Arc::clone(&self.0) }
+        Buffer { bytes, home: Arc::downgrade(&self.0) }
     }
 }
 
@@ -63,8 +64,9 @@ impl AsMut<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < self.home.most {
+        let Some(home) = self.home.upgrade() else { return };
+        let mut free = home.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < home.most {
             free.push(std::mem::take(&mut self.bytes));
         }
     }

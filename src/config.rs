@@ -55,7 +55,9 @@ impl Config {
 
     /// Bounds the pieces moving at once for all uploads and downloads of a project together.
     ///
-    /// Default 300.
+    /// Default 300. It must not be below what one segment needs: as many pieces as restore it, or
+    /// as an upload has to store. A download that is open keeps its pieces while nobody reads it, so
+    /// a program that opens many at once and reads them in turn needs as many for each.
     pub fn transfers(mut self, count: usize) -> Self {
         self.transfers = count.max(1);
         self

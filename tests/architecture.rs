@@ -60,6 +60,11 @@ fn no_shipped_program_can_make_storage_nodes_lie() {
             let features = dependency["features"].as_array().expect("features");
             features.iter().any(|feature| feature == "faults")
         });
+        for (feature, parts) in package["features"].as_object().expect("features") {
+            let turns_on = |part: &Value| text(part).rsplit('/').next() == Some("faults");
+            let any = parts.as_array().expect("a list").iter().any(turns_on);
+            assert!(!any, "feature {feature} of {} turns on faults", package["name"]);
+        }
         for dependency in faults {
             assert_eq!(dependency["kind"], "dev", "{} turns on faults", package["name"]);
         }
@@ -104,7 +109,14 @@ fn source_files_are_short_and_free_of_unsafe_and_unfinished_marks() {
         assert!(lines <= FILE_LINES, "{} has {lines} lines", file.display());
         // This file names the words.
         if !file.ends_with("tests/architecture.rs") {
-            let unsafe_words = ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code)"];
+            let unsafe_words = [
+                "unsafe {",
+                "unsafe fn",
+                "unsafe impl",
+                "unsafe extern",
+                "allow(unsafe", "expect(unsafe",
+                "#[unsafe(",
+            ];
             let allowed = UNSAFE_FILES.iter().any(|allowed| file.ends_with(allowed));
             let words = unsafe_words.iter().filter(|_| !allowed);
             for word in words.chain(&["todo!(", "unimplemented!("]) {

@@ -32,6 +32,9 @@ pub(crate) struct Tables {
     rows: usize,
     columns: usize,
     bytes: Vec<u8>,
+    /// Where inputs and outputs of a call are; kept, because a call is short.
+    from: Vec<*const u8>,
+    to: Vec<*mut u8>,
 }
 
 impl IsaL {
@@ -70,36 +73,37 @@ impl IsaL {
                 bytes.as_mut_ptr(),
             );
         }
-        Tables { rows, columns, bytes }
+        Tables { rows, columns, bytes, from: Vec::new(), to: Vec::new() }
     }
 
     /// Sets every output to its row's product with the inputs, all of `length` bytes.
     pub(crate) fn multiply<'a>(
         &self,
-        tables: &Tables,
+        tables: &mut Tables,
         length: usize,
         inputs: impl Iterator<Item = &'a [u8]>,
         outputs: impl Iterator<Item = &'a mut [u8]>,
     ) {
-        let (mut from, mut to) = ([std::ptr::null(); MOST], [std::ptr::null_mut(); MOST]);
-        let (mut columns, mut rows) = (0, 0);
-        for (place, input) in from.iter_mut().zip(inputs) {
+        let Tables { rows, columns, bytes, from, to } = tables;
+        from.clear();
+        from.extend(inputs.map(|input| {
             assert!(input.len() == length);
-            (*place, columns) = (input.as_ptr(), columns + 1);
-        }
-        for (place, output) in to.iter_mut().zip(outputs) {
+            input.as_ptr()
+        }));
+        to.clear();
+        to.extend(outputs.map(|output| {
             assert!(output.len() == length);
-            (*place, rows) = (output.as_mut_ptr(), rows + 1);
-        }
-        assert!(columns == tables.columns && rows == tables.rows);
+            output.as_mut_ptr()
+        }));
+        assert!(from.len() == *columns && to.len() == *rows);
         // SAFETY: so many pointers to `length` bytes each were just written; the outputs are
         // distinct, being mutable references.
         unsafe {
             (self.encode_data)(
                 length as c_int,
-                columns as c_int,
-                rows as c_int,
-                tables.bytes.as_ptr(),
+                *columns as c_int,
+                *rows as c_int,
+                bytes.as_ptr(),
                 from.as_ptr(),
                 to.as_ptr(),
             );

@@ -69,7 +69,7 @@ pub(crate) fn measure(mut candidates: Vec<Candidate<'_>>) -> Vec<Figure> {
     candidates.into_iter().map(figure).collect()
 }
 
-/// Prints one JSON line for each figure. `bytes` is what one call works on.
+/// Prints one JSON line for each figure. `bytes` is what one call works on, 0 where no rate is meant.
 pub(crate) fn report(name: &str, case: &str, bytes: usize, figures: &[Figure]) {
     for figure in figures {
         println!(

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -93,7 +93,7 @@ impl Ring {
         let number = state.count;
         state.count += 1;
         state.transfers.insert(number, Transfer { piece, waker: None });
-        Reader { ring: Arc::clone(self), piece, number, window: 0, ended: false }
+        Reader { ring: Arc::downgrade(self), piece, number, window: 0, ended: false, failed: false }
     }
 
     /// Codes the segment, window by window, as it grows and as the transfers go on. Readers wait for
@@ -204,15 +204,19 @@ impl Drop for EndOnDrop {
 }
 
 /// One piece, window by window. Dropping it before the end tells the ring not to wait for it.
+///
+/// It does not keep the ring: a connection may keep a reader for as long as its node likes, and
+/// the segment must not stay in memory with it.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    ring: Arc<Ring>,
+    ring: Weak<Ring>,
     piece: u16,
     /// Which of the ring's transfers it is.
     number: usize,
     /// Number of the next window.
     window: usize,
     ended: bool,
+    failed: bool,
 }
 
 /// How a transfer gets its next window.
@@ -224,8 +228,8 @@ enum Step {
 }
 
 impl Reader {
-    fn poll_step(&self, context: &Context<'_>) -> Poll<Step> {
-        let mut state = self.ring.lock();
+    fn poll_step(&self, ring: &Ring, context: &Context<'_>) -> Poll<Step> {
+        let mut state = ring.lock();
         let Some(place) = self.window.checked_sub(state.oldest) else {
             return Poll::Ready(Step::CodeOwn);
         };
@@ -233,7 +237,7 @@ impl Reader {
             let Some(shares) = window.shares.get(&self.piece).cloned() else {
                 return Poll::Ready(Step::CodeOwn);
             };
-            self.ring.taken(&mut state, self.window);
+            ring.taken(&mut state, self.window);
             return Poll::Ready(Step::Take(shares));
         }
         match &state.end {
@@ -247,10 +251,10 @@ impl Reader {
         Poll::Pending
     }
 
-    fn code_own(&self) -> Result<Bytes, PieceError> {
-        let shares = self.ring.code_own(self.piece, self.window);
+    fn code_own(&self, ring: &Ring) -> Result<Bytes, PieceError> {
+        let shares = ring.code_own(self.piece, self.window);
         let shares = shares.map_err(|error| PieceError::Source(error.to_string()))?;
-        self.ring.taken(&mut self.ring.lock(), self.window);
+        ring.taken(&mut ring.lock(), self.window);
         Ok(shares)
     }
 }
@@ -262,9 +266,17 @@ impl Stream for Reader {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, PieceError>>> {
-        let shares = match ready!(self.poll_step(context)) {
+        if self.failed {
+            return Poll::Ready(None);
+        }
+        let Some(ring) = self.ring.upgrade() else {
+            self.failed = true;
+            let over = PieceError::Source("the upload of the segment is over".to_owned());
+            return Poll::Ready(Some(Err(over)));
+        };
+        let shares = match ready!(self.poll_step(&ring, context)) {
             Step::Take(shares) => Ok(shares),
-            Step::CodeOwn => self.code_own(),
+            Step::CodeOwn => self.code_own(&ring),
             Step::Fail(reason) => Err(PieceError::Source(reason)),
             Step::End => {
                 self.ended = true;
@@ -272,16 +284,15 @@ impl Stream for Reader {
             }
         };
         self.window += usize::from(shares.is_ok());
+        self.failed = shares.is_err();
         Poll::Ready(Some(shares))
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let mut state = self.ring.lock();
+        let Some(ring) = self.ring.upgrade().filter(|_| !self.ended) else { return };
+        let mut state = ring.lock();
         state.transfers.remove(&self.number);
         let behind = self.window.saturating_sub(state.oldest);
         for window in state.windows.iter_mut().take(behind) {

@@ -64,7 +64,7 @@ pub(super) fn piece(held: &Held, scheme: &Scheme, number: u16) -> Vec<u8> {
 
 /// So many cases, and as many times more as `PROPTEST_CASES` is more than the ten thousand of
 /// lighter properties.
-fn cases(usual: u32) -> ProptestConfig {
+pub(super) fn cases(usual: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = usual.saturating_mul((default.cases / 10_000).max(1));
     println!("{cases} cases"); // `cargo xtask soak` reads it
@@ -145,8 +145,11 @@ async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
     let further = tokio::time::timeout(Duration::from_millis(300), first.next()).await;
     assert!(further.is_err(), "the ring ran ahead of a transfer that is needed");
     // Two others reach the number needed: nobody waits for the one that stands still.
-    let rest =
-        |mut reader: super::ring::Reader| async move { while reader.next().await.is_some() {} };
+    let rest = |mut reader: super::ring::Reader| async move {
+        while let Some(shares) = reader.next().await {
+            shares.expect("shares");
+        }
+    };
     let whole = async { tokio::join!(rest(first), rest(second), read(&ring, 3), read(&ring, 4)) };
     tokio::time::timeout(Duration::from_secs(30), whole).await.expect("the ring goes on");
     drop(stalled);

@@ -14,7 +14,8 @@
 //! When a block does not open, some node has lied. The same line then goes back to where bytes are
 //! settled and takes the shares of more pieces, as many as `policy::correction` says: more than k
 //! pieces show which of them are wrong. Once the bytes in doubt are settled, those pieces are
-//! dropped and k pieces do again.
+//! dropped and k pieces do again; the transfers of the others go on to the end of the segment, so
+//! that a second liar costs no further round trip.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -219,6 +220,8 @@ impl<'a> Run<'a> {
             piece,
             position: from,
             range: self.shares.clone(),
+            // Decoding needs a whole share of every piece.
+            ahead: shares::AHEAD.max(2 * u64::from(self.scheme.share_size())),
             deliver: self.deliver.clone(),
             decoded: self.decoded.subscribe(),
         };

@@ -14,7 +14,7 @@ use crate::project::Project;
 use crate::satellite::convert::Offer;
 
 /// Bytes of one piece that may be ahead of decoding.
-const AHEAD: u64 = 512 << 10;
+pub(super) const AHEAD: u64 = 512 << 10;
 
 /// What a piece's task reports.
 pub(super) enum Delivery {
@@ -110,6 +110,8 @@ pub(super) struct PieceReader {
     pub(super) position: u64,
     /// Bytes of the piece that are wanted.
     pub(super) range: Range<u64>,
+    /// How far it may get ahead of decoding.
+    pub(super) ahead: u64,
     pub(super) deliver: mpsc::Sender<Delivery>,
     /// How far decoding has come, within the wanted range.
     pub(super) decoded: watch::Receiver<u64>,
@@ -131,8 +133,9 @@ impl PieceReader {
         let begin = self.range.start + self.position;
         let mut piece = PieceDownload::open(target, begin, self.range.end - begin).await?;
         while let Some(shares) = piece.next().await? {
+            // What has come is delivered whatever its size, or decoding could wait for it for ever.
+            let ahead = self.position.saturating_sub(self.ahead);
             self.position += shares.len() as u64;
-            let ahead = self.position.saturating_sub(AHEAD);
             // Both fail only when nobody wants the piece any more.
             if self.decoded.wait_for(|decoded| *decoded >= ahead).await.is_err()
                 || self.deliver.send(Delivery::Shares(self.piece, shares)).await.is_err()

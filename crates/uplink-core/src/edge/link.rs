@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use super::{AccessKeyId, CredentialError};
+use crate::secret::Secret;
 
 /// Makes the link to a registered grant, or to a bucket, prefix or object in it.
 ///
@@ -66,8 +67,8 @@ pub enum JoinError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedLink {
-    /// An access key id, or the text of a whole access grant.
-    pub access: String,
+    /// An access key id, or the text of a whole access grant: whoever has it can read.
+    pub access: Secret<String>,
     /// Name of the bucket.
     pub bucket: String,
     /// Key of the object, or a prefix; empty for the bucket.
@@ -102,7 +103,7 @@ impl SharedLink {
             return Err(LinkError::Bucket);
         }
         Ok(Self {
-            access: text(access)?,
+            access: Secret::new(text(access)?),
             bucket: text(bucket)?,
             key: key.to_vec(),
             raw,
@@ -116,13 +117,13 @@ impl SharedLink {
     /// Returns the access key id, or the error with which the link's first part is none: then it may
     /// be a whole grant, which [`AccessGrant::parse`](crate::access_grant::AccessGrant::parse) reads.
     pub fn access_key_id(&self) -> Result<AccessKeyId, CredentialError> {
-        AccessKeyId::parse(&self.access)
+        AccessKeyId::parse(self.access.expose())
     }
 
     /// Writes the path of the link, escaped, beginning with `/`.
     #[must_use]
     pub fn path(&self) -> String {
-        let path = path(self.access.as_bytes(), &self.bucket, &self.key, self.raw);
+        let path = path(self.access.expose().as_bytes(), &self.bucket, &self.key, self.raw);
         format!("/{}", escape(&path))
     }
 }

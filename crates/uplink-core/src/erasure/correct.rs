@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Where more than e differ, the base itself is wrong: [`Locator`] solves that one column, and the
-//! pieces it finds leave the base for good. Bytes that do not fit nearly always come from a few
+//! pieces it finds leave the base for the rest of the window. Bytes that do not fit nearly always come from a few
 //! bad pieces, so one or two columns are solved and the others only compared.
 
 mod locate;

@@ -135,7 +135,7 @@ impl Decoder {
                 return Err(DecodeError::ShareLength { piece, length, expected });
             }
         }
-        if !expected.is_multiple_of(self.share_size) {
+        if self.share_size == 0 || !expected.is_multiple_of(self.share_size) {
             return Err(DecodeError::PartialShare {
                 length: expected,
                 share_size: self.share_size,

@@ -11,8 +11,8 @@ use super::{
 
 /// Makes pieces of windows of stripes.
 ///
-/// Build one per segment: preparing takes some ten microseconds. Clones share what was prepared,
-/// and encoding needs no memory of its own.
+/// Build one per segment: preparing takes some ten microseconds. Clones share what was prepared.
+/// Encoding needs no memory for data of its own, only some kilobytes to note what goes where.
 ///
 /// ```
 /// use uplink_core::erasure::Encoder;
@@ -130,14 +130,13 @@ impl Encoder {
     }
 
     fn window(&self, stripes: &[u8]) -> Result<Window, EncodeError> {
-        let chunks = stripes.chunks_exact(self.stripe_size());
-        if chunks.remainder().is_empty() {
-            Ok(Window { share_size: self.share_size, stripes: chunks.len() })
-        } else {
-            Err(EncodeError::PartialStripe {
-                length: stripes.len(),
-                stripe_size: self.stripe_size(),
-            })
+        let (length, stripe_size) = (stripes.len(), self.stripe_size());
+        // Shares without bytes have no stripes either.
+        match length.checked_div(stripe_size) {
+            Some(stripes) if stripes * stripe_size == length => {
+                Ok(Window { share_size: self.share_size, stripes })
+            }
+            _ => Err(EncodeError::PartialStripe { length, stripe_size }),
         }
     }
 
@@ -153,7 +152,7 @@ impl Encoder {
     }
 
     fn stripe_size(&self) -> usize {
-        usize::from(self.code.required()) * self.share_size
+        usize::from(self.code.required()).saturating_mul(self.share_size)
     }
 }
 

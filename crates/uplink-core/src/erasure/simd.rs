@@ -1,4 +1,4 @@
-//! The code's arithmetic on vector instructions: the only file with unsafe code.
+//! The code's arithmetic on vector instructions: the product's only file with unsafe code.
 //!
 //! One generic body serves three sets of instructions. [`multiply`] is safe to call: it checks that
 //! every pointer it makes stays inside a slice, and [`detected`] alone says which instructions
@@ -53,7 +53,12 @@ pub(super) fn multiply(
     }
     let mut job = Job::new(table, columns * words, window, source, sink);
     let stacks = stacks.filter(|stacks| stacks.instructions == instructions);
-    // SAFETY: `Job::new` checked the pointers; instructions exist only if the processor has them.
+    if let Some(form) = stacks {
+        assert!(form.scale.len() == (columns - 1) * words, "a form of another code");
+        assert!(form.ends.len() == 2 * words * job.rows.len(), "a form of another code");
+    }
+    // SAFETY: `Job::new` checked the pointers, and these lines that the form has the factors of as
+    // many columns and rows; instructions exist only if the processor has them.
     unsafe {
         match instructions {
             Instructions::Portable => 0,

@@ -72,11 +72,6 @@ impl Correction {
         self.failed = None;
     }
 
-    /// Whether some pieces are in doubt.
-    pub const fn is_in_doubt(&self) -> bool {
-        self.failed.is_some()
-    }
-
     /// Decides what follows when `have` pieces have come; `more` says that others may.
     ///
     /// May be asked again at any time.
@@ -116,7 +111,7 @@ mod tests {
         assert_eq!(correction.decide(3, true, NOW), Verdict::Wait);
         assert_eq!(correction.decide(3, false, NOW), Verdict::Wait);
         assert_eq!(correction.decide(9, true, NOW), Verdict::Decode(4));
-        assert!(correction.failed(4, NOW) && correction.is_in_doubt());
+        assert!(correction.failed(4, NOW));
         assert_eq!(correction.decide(5, true, NOW), Verdict::Wait);
         assert_eq!(correction.decide(6, true, NOW), Verdict::Decode(6));
         correction.settled();

@@ -39,7 +39,7 @@ fn the_access_key_of_a_link_is_found() {
     });
     let link = "https://link.storjshare.io/raw/abc123/mybucket/myfiles/test.jpg";
     let link = SharedLink::parse(link).unwrap();
-    assert_eq!((&link.access[..], &link.bucket[..]), ("abc123", "mybucket"));
+    assert_eq!((&link.access.expose()[..], &link.bucket[..]), ("abc123", "mybucket"));
     assert_eq!((link.raw, &link.key[..]), (true, &b"myfiles/test.jpg"[..]));
 }
 

@@ -1,7 +1,7 @@
 //! One piece up, one piece down: the client side of a storage node's piece store.
 //!
-//! The client of the network, and audit and repair in the satellite, move pieces through these two
-//! files alone. Segment policy (which node, when to give up) is the caller's.
+//! The client of the network, and audit and repair in the satellite, move pieces through this
+//! module alone. Segment policy (which node, when to give up) is the caller's.
 
 #![cfg_attr(
     not(test),

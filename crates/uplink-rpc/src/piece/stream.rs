@@ -143,15 +143,16 @@ impl<M: Message + Default> Messages<M> {
     /// Notes the end of the stream, and finds out whether it is a good one.
     fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Status> {
         self.over = true;
-        if let Some(status) = trailers.as_ref().and_then(Status::from_header_map) {
-            return if status.code() == Code::Ok { Ok(()) } else { Err(status) };
+        let status = trailers.as_ref().and_then(Status::from_header_map);
+        if let Some(failure) = status.as_ref().filter(|status| status.code() != Code::Ok) {
+            return Err(failure.clone());
         }
         if self.length.is_some() || self.received.length > 0 {
             return Err(Status::internal("the stream ended within a message"));
         }
         match self.answer {
-            Some(status) if status != http::StatusCode::OK => {
-                Err(Status::unknown(format!("HTTP status {status}")))
+            Some(answer) if status.is_none() => {
+                Err(Status::unknown(format!("HTTP status {answer} and no status of the call")))
             }
             _ => Ok(()),
         }
@@ -404,5 +405,20 @@ mod tests {
         let failure = Status::not_found("gone");
         let status = answer(vec![good(), Err(failure)]).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::NotFound, "gone"));
+    }
+
+    #[tokio::test]
+    async fn answer_that_is_cut_or_has_no_status_is_an_error() {
+        let mut trailers = HeaderMap::new();
+        Status::ok("").add_header(&mut trailers).unwrap();
+        let whole = Bytes::from(wire::upload_request(chunk(0, 10)).concat());
+        for (data, trailers, code) in
+            [(whole.slice(..9), Some(trailers), Code::Internal), (whole, None, Code::Unknown)]
+        {
+            let frames = [Some(Frame::data(data)), trailers.map(Frame::trailers)];
+            let body = Body::new(Frames(frames.into_iter().flatten().collect()));
+            let answer = Messages::<PieceUploadRequest>::of_response(http::Response::new(body));
+            assert_eq!(read(answer).await.unwrap_err().code(), code);
+        }
     }
 }

@@ -64,7 +64,8 @@ impl Drop for Tracked {
     fn drop(&mut self) {
         let before = self.unsent.bytes.fetch_sub(self.bytes.len(), Ordering::AcqRel);
         let left = before.saturating_sub(self.bytes.len());
-        if left <= LIMIT / 2 && self.unsent.full.load(Ordering::Acquire) {
+        // Also where nobody waits: looking first could miss a sender that is just about to.
+        if left <= LIMIT / 2 {
             self.unsent.sender.wake();
         }
     }

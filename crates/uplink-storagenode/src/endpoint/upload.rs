@@ -113,7 +113,10 @@ impl Incoming {
         }
         self.received = end;
         self.shared.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
-        self.batch.push(chunk.data);
+        // A small part would keep all of the frame that it came in.
+        let small = chunk.data.len() < SMALL;
+        let data = if small { Bytes::copy_from_slice(&chunk.data) } else { chunk.data };
+        self.batch.push(data);
         if self.batch.bytes >= BATCH_SIZE {
             let batch = std::mem::take(&mut self.batch);
             self.sink.write(&self.shared.io, batch).await?;
@@ -253,5 +256,7 @@ impl Sink {
 const UPLOADS: [PieceAction; 2] = [PieceAction::Put, PieceAction::PutRepair];
 /// Bytes gathered before a write: few enough to hold, enough to be worth a trip to another thread.
 const BATCH_SIZE: usize = 256 << 10;
+/// Parts below this many bytes are copied into the batch.
+const SMALL: usize = 16 << 10;
 /// A piece hash may be this far from the node's clock.
 const HASH_AGE_SECONDS: u64 = 24 * 60 * 60;

@@ -10,13 +10,13 @@ use uplink_core::erasure::{Encoder, Scheme};
 
 use super::{Coder, Opener};
 use crate::error::ErrorKind;
-use crate::segment::tests::{PARAMETERS, POSITION, key, piece, plain, seal, stripes};
+use crate::segment::tests::{PARAMETERS, POSITION, cases, key, piece, plain, seal, stripes};
 
 /// Stripes that divide a block, that do not, and that are larger than one.
 const SCHEMES: [&str; 3] = ["4/6/8/10-256", "3/4/5/7-100", "2/3/4/6-8192"];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     /// Whatever the windows are: a wrong byte is noticed before it is handed out, and reading goes
     /// on with two pieces more from where bytes are settled.
