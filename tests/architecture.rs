@@ -114,7 +114,8 @@ fn source_files_are_short_and_free_of_unsafe_and_unfinished_marks() {
                 "unsafe fn",
                 "unsafe impl",
                 "unsafe extern",
-                "allow(unsafe", "expect(unsafe",
+                "allow(unsafe",
+                "expect(unsafe",
                 "#[unsafe(",
             ];
             let allowed = UNSAFE_FILES.iter().any(|allowed| file.ends_with(allowed));
