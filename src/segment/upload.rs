@@ -69,6 +69,10 @@ pub(crate) async fn upload(
                 run.stored.push((piece, stored));
                 PieceEvent::Stored(piece)
             }
+            // Not the node's fault: another one would get no further.
+            Ok((_, Err(PieceError::Source(reason)))) => {
+                return Err(Error::new(ErrorKind::Internal, reason));
+            }
             Ok((piece, Err(error))) => {
                 tracing::debug!(piece, %error, "a piece was not stored");
                 last_failure = Some(error);
