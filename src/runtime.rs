@@ -31,6 +31,17 @@ pub(crate) fn jitter() -> Result<u32> {
     random().map(u32::from_be_bytes)
 }
 
+/// Runs arithmetic on this thread if it is `quick`, less than a millisecond, else as [`compute`].
+///
+/// # Errors
+/// The runtime is shutting down.
+pub(crate) async fn compute_unless<T: Send + 'static>(
+    quick: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    if quick { Ok(work()) } else { compute(work).await }
+}
+
 /// Runs arithmetic that would hold up other tasks on a thread of its own.
 ///
 /// # Errors

@@ -139,11 +139,10 @@ impl Ring {
         let required = self.scheme.required();
         let portable = self.encoder.kernel().is_portable();
         let inline = if portable { INLINE_WORK_PORTABLE } else { INLINE_WORK };
-        if stripes.len() * wanted.len() <= inline {
-            return encode(&self.encoder, required, &stripes, wanted, buffers);
-        }
+        let quick = stripes.len() * wanted.len() <= inline;
         let (encoder, wanted) = (self.encoder.clone(), wanted.to_vec());
-        runtime::compute(move || encode(&encoder, required, &stripes, &wanted, buffers)).await?
+        let coding = move || encode(&encoder, required, &stripes, &wanted, buffers);
+        runtime::compute_unless(quick, coding).await?
     }
 
     fn push(&self, shares: BTreeMap<u16, Bytes>) {

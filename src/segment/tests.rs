@@ -129,6 +129,19 @@ async fn transfer_fails_when_coding_stops_before_the_end() {
     assert!(matches!(next.unwrap(), Some(Err(_))));
 }
 
+/// A connection may keep a reader for as long as its node likes.
+#[tokio::test]
+async fn reader_that_outlives_its_ring_fails_and_keeps_nothing_of_the_segment() {
+    let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
+    let held = seal(&plain(4_000_000), &[50_000], &scheme);
+    let (ring, segment) = (Ring::new(Arc::clone(&held), scheme, 3), Arc::downgrade(&held));
+    let mut reader = ring.reader(1);
+    drop((ring, held));
+    assert!(segment.upgrade().is_none());
+    assert!(matches!(reader.next().await, Some(Err(_))));
+    assert!(reader.next().await.is_none());
+}
+
 #[tokio::test]
 async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();

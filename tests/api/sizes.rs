@@ -1,6 +1,7 @@
 //! Objects of every size that matters come back equal, whole and in ranges, with holders missing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use uplink::{Config, DownloadOptions, ErrorKind, UploadOptions};
 use uplink_testnet::Options;
@@ -93,6 +94,17 @@ async fn exactly_as_many_holders_as_needed_suffice_and_one_fewer_names_both_numb
     let error = world.get("key").await.expect_err("three are too few");
     assert_eq!(error.kind(), ErrorKind::NotEnoughNodes);
     assert!(error.to_string().contains("found 3, need 4"), "{error}");
+}
+
+/// Decoding needs a whole share of every piece, however far readers may get ahead of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_larger_than_a_reader_gets_ahead_read_back_equal() {
+    let scheme = "2/2/3/4-655360".parse().expect("a scheme");
+    let world = World::start_with(Options::new().scheme(scheme), &Config::new()).await;
+    let plain = bytes(9, 3_000_001);
+    world.put("key", &plain).await;
+    let read = tokio::time::timeout(Duration::from_secs(60), world.get("key")).await;
+    assert!(read.expect("it ends").expect("read") == plain);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

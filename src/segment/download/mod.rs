@@ -308,16 +308,11 @@ impl<'a> Run<'a> {
         let used = shares.len();
         let coder = self.coder.take();
         let mut coder = coder.ok_or_else(|| Error::new(ErrorKind::Internal, "decoding ended"))?;
-        let (coder, opened) = if coder.is_quick(&shares) {
+        let decoding = runtime::compute_unless(coder.is_quick(&shares), move || {
             let opened = coder.decode(&pieces, &shares);
             (coder, opened)
-        } else {
-            let decoding = runtime::compute(move || {
-                let opened = coder.decode(&pieces, &shares);
-                (coder, opened)
-            });
-            decoding.await?
-        };
+        });
+        let (coder, opened) = decoding.await?;
         self.coder = Some(coder);
         let end = self.done + size as u64;
         let plain = match opened {

@@ -26,7 +26,7 @@ use self::locate::Locator;
 use super::{
     decode::{DecodeError, Decoder},
     field::Interpolation,
-    kernel,
+    kernel::{Kernel, Matrix},
     scheme::{Code, Scheme},
 };
 
@@ -57,8 +57,8 @@ struct Base {
     decoder: Decoder,
     /// Where the pieces of the decoder are among all given ones.
     places: Vec<usize>,
-    /// Places of all other pieces, each with the factors of the base.
-    others: Vec<(usize, Vec<u8>)>,
+    /// Places of all other pieces, each with a row of the factors of the base.
+    others: Vec<(usize, Matrix)>,
 }
 
 impl Corrector {
@@ -165,7 +165,7 @@ impl Corrector {
         let base: Vec<&[u8]> = base.map(|share| &share[columns.clone()]).collect();
         let mut first_differences = Vec::new();
         for (place, row) in &self.base.others {
-            kernel::combine(row, base.iter().copied(), &mut self.said);
+            row.combine(&base, &mut self.said);
             let given = &shares[*place][columns.clone()];
             if self.said == given {
                 continue;
@@ -194,7 +194,7 @@ impl Corrector {
         }
         let base: Vec<u8> = self.base.places.iter().map(|&place| shares[place][column]).collect();
         let differences = self.base.others.iter().map(|(place, row)| {
-            let said = locate::sum_of_products(row, &base);
+            let said = locate::sum_of_products(row.row(0).unwrap_or_default(), &base);
             (*place, said ^ shares[*place][column])
         });
         self.locator.locate(differences).ok_or_else(|| self.too_many())
@@ -236,7 +236,8 @@ impl Base {
         let others = places.split_off(required);
         let numbers: Vec<u16> = places.iter().map(|&place| pieces[place]).collect();
         let rows = Interpolation::new(numbers.iter().copied());
-        let others = others.into_iter().map(|place| (place, rows.row(pieces[place]))).collect();
+        let row = |place: usize| Matrix::new(Kernel::fastest(), required, rows.row(pieces[place]));
+        let others = others.into_iter().map(|place| (place, row(place))).collect();
         let decoder = Decoder::with_code(code, share_size, &numbers)?;
         Ok(Self { decoder, places, others })
     }

@@ -136,6 +136,13 @@ impl Matrix {
         }
     }
 
+    /// Sets `out` to the product of the only row with `runs`, each as long as `out`.
+    pub(super) fn combine(&self, runs: &[&[u8]], out: &mut [u8]) {
+        let window = Window { share_size: out.len(), stripes: 1 };
+        let mut sink = Sink::Pieces(vec![Some(out)]);
+        self.multiply(window, &Source::pieces(runs, window), &mut sink);
+    }
+
     /// The portable kernel, for what is left of each share from byte `from` on.
     fn multiply_rest(&self, window: Window, from: usize, source: &Source<'_>, sink: &mut Sink<'_>) {
         for (row, factors) in self.factors.chunks_exact(self.columns).enumerate() {
@@ -209,21 +216,4 @@ impl Sink<'_> {
             }
         })
     }
-}
-
-/// Sets `out` to the sum of `factors[j] · runs[j]`, byte by byte.
-///
-/// Every run is as long as `out`; there is at least one.
-pub(super) fn combine<'a>(
-    factors: &[u8],
-    runs: impl IntoIterator<Item = &'a [u8]>,
-    out: &mut [u8],
-) {
-    let window = Window { share_size: out.len(), stripes: 1 };
-    let runs: Vec<&[u8]> = runs.into_iter().collect();
-    Matrix::new(Kernel::fastest(), runs.len(), factors.to_vec()).multiply(
-        window,
-        &Source::pieces(&runs, window),
-        &mut Sink::Pieces(vec![Some(out)]),
-    );
 }

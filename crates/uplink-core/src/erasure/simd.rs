@@ -38,7 +38,8 @@ pub(super) fn detected() -> impl Iterator<Item = Instructions> {
 /// Sets every wanted row of `sink` to its product with `source`, for the leading bytes of each
 /// share that fill whole vectors. Returns how many bytes of each share that is.
 ///
-/// `table` holds the rows as [`table()`] makes them for the same instructions.
+/// `table` and `stacks` hold the rows as [`table()`] and [`Stacks::new`] make them for the same
+/// instructions.
 pub(super) fn multiply(
     instructions: Instructions,
     table: &[u64],
@@ -52,7 +53,6 @@ pub(super) fn multiply(
         return 0;
     }
     let mut job = Job::new(table, columns * words, window, source, sink);
-    let stacks = stacks.filter(|stacks| stacks.instructions == instructions);
     if let Some(form) = stacks {
         assert!(form.scale.len() == (columns - 1) * words, "a form of another code");
         assert!(form.ends.len() == 2 * words * job.rows.len(), "a form of another code");
@@ -118,7 +118,6 @@ static NIBBLES: LazyLock<[[u64; Avx2::WORDS]; 256]> = LazyLock::new(|| {
 
 /// A Toeplitz form prepared for multiplication.
 pub(super) struct Stacks {
-    instructions: Instructions,
     side: usize,
     scale: Vec<u64>,
     /// In the order in which they are multiplied: some rows together, column by column.
@@ -143,7 +142,6 @@ impl Stacks {
             table(instructions, &by_column.collect::<Vec<u8>>())
         };
         Self {
-            instructions,
             side,
             scale: table(instructions, &form.scale),
             stacks: form.stacks.iter().map(|stack| stack.each_ref().map(product)).collect(),
@@ -244,7 +242,7 @@ trait Isa {
     const BYTES: usize;
     /// Words of a prepared factor.
     const WORDS: usize;
-    /// Rows and vectors that fill the registers in the plain form, and rows in the Toeplitz form.
+    /// Rows that fill the registers, at two vectors each, in the plain and in the Toeplitz form.
     const ROWS: usize;
     const STACK_ROWS: usize;
 
@@ -298,6 +296,28 @@ impl Isa for Avx512Gfni {
     }
 }
 
+/// What both sets of instructions on vectors of 256 bits have in common.
+macro_rules! vectors_of_256_bits {
+    () => {
+        #[inline(always)]
+        unsafe fn zero() -> __m256i {
+            _mm256_setzero_si256()
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const u8) -> __m256i {
+            _mm256_loadu_si256(from.cast())
+        }
+        #[inline(always)]
+        unsafe fn store(to: *mut u8, vector: __m256i) {
+            _mm256_storeu_si256(to.cast(), vector);
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
+            _mm256_xor_si256(a, b)
+        }
+    };
+}
+
 struct Avx2Gfni;
 
 impl Isa for Avx2Gfni {
@@ -309,22 +329,8 @@ impl Isa for Avx2Gfni {
     const ROWS: usize = 6;
     const STACK_ROWS: usize = 6;
 
-    #[inline(always)]
-    unsafe fn zero() -> __m256i {
-        _mm256_setzero_si256()
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const u8) -> __m256i {
-        _mm256_loadu_si256(from.cast())
-    }
-    #[inline(always)]
-    unsafe fn store(to: *mut u8, vector: __m256i) {
-        _mm256_storeu_si256(to.cast(), vector);
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
-        _mm256_xor_si256(a, b)
-    }
+    vectors_of_256_bits!();
+
     #[inline(always)]
     unsafe fn data(vector: __m256i) -> __m256i {
         vector
@@ -352,22 +358,8 @@ impl Isa for Avx2 {
     const ROWS: usize = 4;
     const STACK_ROWS: usize = 4;
 
-    #[inline(always)]
-    unsafe fn zero() -> __m256i {
-        _mm256_setzero_si256()
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const u8) -> __m256i {
-        _mm256_loadu_si256(from.cast())
-    }
-    #[inline(always)]
-    unsafe fn store(to: *mut u8, vector: __m256i) {
-        _mm256_storeu_si256(to.cast(), vector);
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
-        _mm256_xor_si256(a, b)
-    }
+    vectors_of_256_bits!();
+
     #[inline(always)]
     unsafe fn data(vector: __m256i) -> (__m256i, __m256i) {
         let mask = _mm256_set1_epi8(0x0f);
@@ -391,22 +383,22 @@ impl Isa for Avx2 {
 
 #[target_feature(enable = "avx2")]
 unsafe fn with_avx2(job: &mut Job, stacks: Option<&Stacks>) -> usize {
-    run::<Avx2, 2>(job, stacks)
+    run::<Avx2>(job, stacks)
 }
 
 #[target_feature(enable = "avx2,gfni")]
 unsafe fn with_avx2_gfni(job: &mut Job, stacks: Option<&Stacks>) -> usize {
-    run::<Avx2Gfni, 2>(job, stacks)
+    run::<Avx2Gfni>(job, stacks)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
 unsafe fn with_avx512_gfni(job: &mut Job, stacks: Option<&Stacks>) -> usize {
-    run::<Avx512Gfni, 2>(job, stacks)
+    run::<Avx512Gfni>(job, stacks)
 }
 
 /// Computes all rows, the stacks that pay first. Returns the bytes of each share that are done.
 #[inline(always)]
-unsafe fn run<I: Isa, const V: usize>(job: &mut Job, stacks: Option<&Stacks>) -> usize {
+unsafe fn run<I: Isa>(job: &mut Job, stacks: Option<&Stacks>) -> usize {
     let mut taken = Vec::new();
     if let Some(form) = stacks {
         let size = BLOCKS * form.side;
@@ -421,24 +413,25 @@ unsafe fn run<I: Isa, const V: usize>(job: &mut Job, stacks: Option<&Stacks>) ->
         }
     }
     let rows: Vec<Row> = job.rows.iter().flatten().copied().collect();
-    plain::<I, V>(job, &rows);
+    plain::<I>(job, &rows);
     job.share_size - job.share_size % I::BYTES
 }
 
 /// The plain form: every row is a sum over all columns.
 #[inline(always)]
-unsafe fn plain<I: Isa, const V: usize>(job: &Job, rows: &[Row]) {
-    let count = rows.len().div_ceil(I::ROWS).max(1);
-    let groups: Vec<Group<'_>> = rows
-        .chunks(rows.len().div_ceil(count).max(1))
-        .map(|rows| Group::new::<I>(rows, job))
-        .collect();
+unsafe fn plain<I: Isa>(job: &Job, rows: &[Row]) {
+    if rows.is_empty() {
+        return;
+    }
+    // As few groups as can be, of like size.
+    let size = rows.len().div_ceil(rows.len().div_ceil(I::ROWS));
+    let groups: Vec<Group<'_>> = rows.chunks(size).map(|rows| Group::new::<I>(rows, job)).collect();
     for stripe in 0..job.stripes {
         let (input, output) = (stripe * job.input_step, stripe * job.output_step);
         let mut at = 0;
-        while at + V * I::BYTES <= job.share_size {
-            all::<I, V>(&job.inputs, input + at, &groups, output + at);
-            at += V * I::BYTES;
+        while at + 2 * I::BYTES <= job.share_size {
+            all::<I, 2>(&job.inputs, input + at, &groups, output + at);
+            at += 2 * I::BYTES;
         }
         while at + I::BYTES <= job.share_size {
             all::<I, 1>(&job.inputs, input + at, &groups, output + at);
