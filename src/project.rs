@@ -14,6 +14,7 @@ use uplink_rpc::tls::Identity;
 use crate::access::Access;
 use crate::bucket::{Bucket, BucketList};
 use crate::budget::Budget;
+use crate::buffers::Shelves;
 use crate::config::Config;
 use crate::download::{Download, DownloadOptions};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +38,7 @@ struct Inner {
     config: Config,
     satellite: Satellite,
     budget: Budget,
+    buffers: Shelves,
     liars: Liars,
 }
 
@@ -58,8 +60,8 @@ impl Project {
         let satellite = Satellite::new(access.satellite(), access.api_key(), config, dialler)?;
         let budget = Budget::new(config.memory, config.transfers);
         let (access, config) = (access.clone(), config.clone());
-        let liars = Liars::default();
-        Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget, liars }) })
+        let (buffers, liars) = (Shelves::default(), Liars::default());
+        Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget, buffers, liars }) })
     }
 
     // ---- buckets ---------------------------------------------------------------------------
@@ -237,6 +239,10 @@ impl Project {
 
     pub(crate) fn budget(&self) -> &Budget {
         &self.inner.budget
+    }
+
+    pub(crate) fn buffers(&self) -> &Shelves {
+        &self.inner.buffers
     }
 
     pub(crate) fn liars(&self) -> &Liars {
