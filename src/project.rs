@@ -344,7 +344,7 @@ impl Location {
 pub(crate) fn dialler(config: &Config) -> Result<Dialer> {
     let dialler = Identity::generate().and_then(|identity| Dialer::new(&identity));
     let dialler = dialler.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-    Ok(dialler.with_deadline(config.dial_deadline))
+    Ok(dialler.with_deadline(config.dial_deadline).with_transport(config.transport))
 }
 
 fn check_bucket(name: &str) -> Result<()> {

@@ -2,8 +2,8 @@
 //!
 //! One dial serves both transports: the eight bytes `DRPC!!!1`, then TLS offering `h2` and `storj`.
 //! A peer of this project selects `h2` and the connection speaks gRPC; a peer of the public network
-//! selects nothing and speaks DRPC. A dialler that offers nothing gets DRPC from both. The peer's node id is compared before any byte that carries
-//! authority leaves.
+//! selects nothing and speaks DRPC. A dialler that offers nothing gets DRPC from both. The peer's
+//! node id is compared before any byte that carries authority leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
