@@ -22,6 +22,7 @@
 
 pub mod client;
 pub mod dial;
+pub mod drpc;
 #[path = "gen/mod.rs"]
 pub mod r#gen;
 pub mod piece;

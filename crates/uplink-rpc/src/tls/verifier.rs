@@ -14,8 +14,11 @@ use uplink_core::identity::{self, PeerIdentity};
 
 use super::{Identity, IdentityError};
 
-/// Protocols offered by a dialler: gRPC, and the name under which the public network serves its own.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"storj"];
+/// The protocol name of gRPC.
+pub(crate) const GRPC: &[u8] = b"h2";
+/// Protocols offered by a dialler and known to a server: gRPC, and the name under which the public
+/// network serves its own.
+const PROTOCOLS: [&[u8]; 2] = [GRPC, b"storj"];
 
 /// Client side: any server with a valid chain; the dialler compares the node id afterwards, because
 /// only it knows which one it wants.
@@ -41,7 +44,7 @@ pub(crate) fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Id
         .with_client_cert_verifier(Arc::new(ChainVerifier { provider }))
         .with_single_cert(identity.chain().to_vec(), identity.private_key())?;
     config.send_tls13_tickets = 0;
-    config.alpn_protocols = vec![PROTOCOLS[0].to_vec()];
+    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
