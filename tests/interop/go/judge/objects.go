@@ -52,15 +52,13 @@ func orZero(at *time.Time) time.Time {
 // versioned is an object with what only the tools' interface of the client shows.
 type versioned struct {
 	*objectAnswer
-	ETag    []byte `json:"etag"`
-	Version []byte `json:"version"`
+	ETag []byte `json:"etag"`
 }
 
 func describeVersioned(described *object.VersionedObject) versioned {
 	return versioned{
 		objectAnswer: describeObject(&described.Object),
 		ETag:         described.ETag,
-		Version:      described.Version,
 	}
 }
 

@@ -51,7 +51,8 @@ async fn ours(project: &Project, options: ListOptions) -> Vec<(Vec<u8>, bool)> {
 
 /// What a listing has to show.
 fn expected(prefix: &[u8], recursive: bool) -> Names {
-    let below = KEYS.iter().filter(|key| key.len() > prefix.len() && key.starts_with(prefix));
+    // A key that is the prefix itself counts: its last component, which is empty, is below.
+    let below = KEYS.iter().filter(|key| key.starts_with(prefix));
     let shown = below.map(|key| {
         let slash = key[prefix.len()..].iter().position(|byte| *byte == b'/');
         match slash.filter(|_| !recursive) {
