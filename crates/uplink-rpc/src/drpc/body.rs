@@ -130,7 +130,7 @@ impl Message {
 }
 
 /// How a stream of received messages ends: with the trailers of an answer, or without any.
-type End = Result<Option<HeaderMap>, BoxError>;
+pub(super) type End = Result<Option<HeaderMap>, BoxError>;
 
 /// Makes a gRPC stream out of received messages.
 pub(super) fn channel() -> (Feed, Fed) {

@@ -13,8 +13,11 @@ const ENTRY: u8 = 0x0a;
 const KEY: u8 = 0x0a;
 const VALUE: u8 = 0x12;
 
+/// A key and its value.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// Writes pairs in the order given.
-pub fn write<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Bytes {
+pub fn write<'a>(pairs: impl IntoIterator<Item = Pair<'a>>) -> Bytes {
     let mut written = BytesMut::new();
     for (key, value) in pairs {
         let mut entry = Vec::new();
@@ -34,7 +37,7 @@ pub fn write<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Bytes
 ///
 /// # Errors
 /// The bytes are not what [`write`] makes: the connection is over.
-pub fn read(mut bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, ProtocolError> {
+pub fn read(mut bytes: &[u8]) -> Result<Vec<Pair<'_>>, ProtocolError> {
     let mut pairs = Vec::new();
     while !bytes.is_empty() {
         let mut entry = field(ENTRY, &mut bytes)?;
@@ -65,7 +68,7 @@ pub(super) fn of_headers(headers: &HeaderMap) -> Bytes {
 }
 
 /// Metadata as headers. What cannot be a header is left out, and so is what belongs to gRPC itself.
-pub(super) fn to_headers(pairs: &[(&[u8], &[u8])]) -> HeaderMap {
+pub(super) fn to_headers(pairs: &[Pair<'_>]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (key, value) in pairs {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(key), HeaderValue::from_bytes(value))

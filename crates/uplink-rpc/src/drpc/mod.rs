@@ -27,7 +27,7 @@
 use std::fmt;
 
 pub(crate) mod body;
-// CLIENT
+pub(crate) mod client;
 pub mod frame;
 pub mod metadata;
 pub mod packet;

@@ -77,7 +77,7 @@ impl Packets {
     ///
     /// # Errors
     /// The peer breaks the protocol. What comes next is then not defined: the connection is over.
-    pub fn next(&mut self) -> Result<Option<Packet>, ProtocolError> {
+    pub fn take(&mut self) -> Result<Option<Packet>, ProtocolError> {
         loop {
             let Some(frame) = &mut self.frame else {
                 let Some((head, size)) = Head::read(&self.buffer)? else { return Ok(None) };

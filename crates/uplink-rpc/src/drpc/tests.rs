@@ -54,7 +54,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Plain>, Result<(
     for piece in pieces {
         packets.buffer().extend_from_slice(piece);
         loop {
-            match packets.next() {
+            match packets.take() {
                 Ok(Some(packet)) => {
                     let Packet { id, kind, control, data } = packet;
                     read.push((id, kind, control, data.into_bytes()));
@@ -210,7 +210,7 @@ fn data_of_a_frame_that_arrived_whole_is_one_part() {
     let mut packets = Packets::default();
     for piece in parts.into_bytes().chunks(1000) {
         packets.buffer().extend_from_slice(piece);
-        if let Some(mut packet) = packets.next().unwrap() {
+        if let Some(mut packet) = packets.take().unwrap() {
             assert_eq!(packet.data.pop().unwrap().len(), 65_000);
             return;
         }

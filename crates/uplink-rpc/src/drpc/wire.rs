@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Packet>, ConnectionError>> {
         loop {
-            if let Some(packet) = self.packets.next()? {
+            if let Some(packet) = self.packets.take()? {
                 return Poll::Ready(Ok(Some(packet)));
             }
             if self.ended {
