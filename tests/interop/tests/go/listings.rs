@@ -89,7 +89,10 @@ async fn both_clients_list_every_prefix_alike() {
                 let shown = String::from_utf8_lossy(prefix);
                 let expected = expected(prefix, recursive);
                 assert_eq!(ours.iter().cloned().collect::<Names>(), expected, "{shown:?} in ours");
-                for limit in [0, 1, 3] {
+                // Where the first name of a page is empty, the reference client would ask for that
+                // page again and again if it held nothing else.
+                let empty = plain && KEYS.contains(&prefix);
+                for limit in [0, 1, 3].into_iter().filter(|limit| *limit != 1 || !empty) {
                     let list = json!({
                         "prefix": b64(prefix), "recursive": recursive, "list_limit": limit,
                     });
