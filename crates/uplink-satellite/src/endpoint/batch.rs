@@ -8,6 +8,7 @@ use bytes::Bytes;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
+use uplink_rpc::server::Peer;
 use uplink_rpc::status::{Code, Failure};
 
 use super::{Answer, State};
@@ -26,9 +27,14 @@ struct CarryOver {
 impl State {
     pub(super) async fn batch(
         &self,
-        caller: &Caller,
+        peer: Option<&Peer>,
         request: messages::BatchRequest,
     ) -> Answer<messages::BatchResponse> {
+        // Nothing to do needs no right to do it.
+        if request.requests.is_empty() {
+            return Ok(messages::BatchResponse::default());
+        }
+        let caller = &self.caller(request.header.as_ref(), peer).await?;
         if request.requests.len() > MAX_ITEMS {
             let text = format!("a batch must not hold more than {MAX_ITEMS} requests");
             return Err(Failure::new(Code::INVALID_ARGUMENT, text));
@@ -86,6 +92,33 @@ impl State {
             SegmentMakeInline => make_inline_segment;
             SegmentList => list_segments;
             SegmentDownload => download_segment;
+            ObjectListPendingStreams => list_pending_object_streams;
+            ObjectGetPendingMetadata => get_pending_object_metadata;
+            PartDelete => delete_part;
+            ObjectsDelete => delete_objects;
+            ObjectBeginCopy => begin_copy_object;
+            ObjectFinishCopy => finish_copy_object;
+            ObjectBeginMove => begin_move_object;
+            ObjectFinishMove => finish_move_object;
+            ObjectUpdateMetadata => update_object_metadata;
+            ObjectGetIps => get_object_i_ps;
+            RevokeApiKey => revoke_api_key;
+            BucketGetLocation => get_bucket_location;
+            BucketGetVersioning => get_bucket_versioning;
+            BucketSetVersioning => set_bucket_versioning;
+            BucketGetTagging => get_bucket_tagging;
+            BucketSetTagging => set_bucket_tagging;
+            BucketGetObjectLockConfiguration => get_bucket_object_lock_configuration;
+            BucketSetObjectLockConfiguration => set_bucket_object_lock_configuration;
+            BucketGetNotificationConfiguration => get_bucket_notification_configuration;
+            BucketSetNotificationConfiguration => set_bucket_notification_configuration;
+            ObjectGetRetention => get_object_retention;
+            ObjectSetRetention => set_object_retention;
+            ObjectGetLegalHold => get_object_legal_hold;
+            ObjectSetLegalHold => set_object_legal_hold;
+            ObjectFinishDelete => finish_delete_object;
+            SegmentBeginDelete => begin_delete_segment;
+            SegmentFinishDelete => finish_delete_segment;
         }
     }
 }
@@ -98,6 +131,9 @@ impl CarryOver {
             Request::SegmentMakeInline(request) => (&mut request.stream_id, &self.stream_id),
             Request::SegmentList(request) => (&mut request.stream_id, &self.stream_id),
             Request::SegmentDownload(request) => (&mut request.stream_id, &self.stream_id),
+            Request::ObjectFinishDelete(request) => (&mut request.stream_id, &self.stream_id),
+            Request::SegmentBeginDelete(request) => (&mut request.stream_id, &self.stream_id),
+            Request::SegmentFinishDelete(request) => (&mut request.segment_id, &self.segment_id),
             Request::SegmentCommit(request) => (&mut request.segment_id, &self.segment_id),
             Request::SegmentBeginRetryPieces(request) => {
                 (&mut request.segment_id, &self.segment_id)
