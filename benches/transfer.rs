@@ -63,7 +63,8 @@ struct Bench {
 
 impl Bench {
     async fn transfer(mut self, costs: &Costs) {
-        let project = self.network.project().await;
+        let access = self.network.access().await;
+        let project = Project::open(&access).expect("a project");
         project.ensure_bucket("bench").await.expect("a bucket");
         let pattern = pattern();
         let mut hash_up = blake3::Hasher::new();
