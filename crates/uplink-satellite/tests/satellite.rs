@@ -8,6 +8,8 @@ mod batch;
 mod calls;
 #[path = "satellite/commit_segment.rs"]
 mod commit_segment;
+#[path = "satellite/compressed.rs"]
+mod compressed;
 #[path = "satellite/contact.rs"]
 mod contact;
 #[path = "satellite/kill.rs"]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
+use uplink_rpc::server::Peer;
 use uplink_rpc::status::{Code, Failure};
 
 use super::{Answer, State};
@@ -26,9 +27,14 @@ struct CarryOver {
 impl State {
     pub(super) async fn batch(
         &self,
-        caller: &Caller,
+        peer: Option<&Peer>,
         request: messages::BatchRequest,
     ) -> Answer<messages::BatchResponse> {
+        // Nothing to do needs no right to do it.
+        if request.requests.is_empty() {
+            return Ok(messages::BatchResponse::default());
+        }
+        let caller = &self.caller(request.header.as_ref(), peer).await?;
         if request.requests.len() > MAX_ITEMS {
             let text = format!("a batch must not hold more than {MAX_ITEMS} requests");
             return Err(Failure::new(Code::INVALID_ARGUMENT, text));

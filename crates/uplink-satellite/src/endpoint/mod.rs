@@ -29,6 +29,7 @@ use crate::token::TokenKey;
 mod batch;
 mod buckets;
 mod check;
+mod compressed;
 mod contact;
 mod convert;
 mod download;
@@ -114,7 +115,8 @@ pub(crate) fn routes(state: &Arc<State>) -> Routes {
 
 struct MetainfoService(Arc<State>);
 
-/// Makes the service: each call identifies its caller by the header of the request.
+/// Makes the service: each call identifies its caller by the header of the request, batches by
+/// the one inside.
 macro_rules! metainfo_service {
     ($($call:ident: $request:ident => $response:ident;)*) => {
         #[tonic::async_trait]
@@ -128,6 +130,23 @@ macro_rules! metainfo_service {
                 let caller = self.0.caller(request.header.as_ref(), peer.as_ref()).await?;
                 Ok(Response::new(self.0.$call(&caller, request).await?))
             })*
+
+            async fn batch(
+                &self,
+                request: Request<messages::BatchRequest>,
+            ) -> Result<Response<messages::BatchResponse>, Status> {
+                let peer = request.extensions().get::<Peer>().cloned();
+                Ok(Response::new(self.0.batch(peer.as_ref(), request.into_inner()).await?))
+            }
+
+            async fn compressed_batch(
+                &self,
+                request: Request<messages::CompressedBatchRequest>,
+            ) -> Result<Response<messages::CompressedBatchResponse>, Status> {
+                let peer = request.extensions().get::<Peer>().cloned();
+                let answer = self.0.compressed_batch(peer.as_ref(), request.into_inner()).await?;
+                Ok(Response::new(answer))
+            }
         }
     };
 }
@@ -150,5 +169,4 @@ metainfo_service! {
     list_segments: ListSegmentsRequest => ListSegmentsResponse;
     download_object: DownloadObjectRequest => DownloadObjectResponse;
     download_segment: DownloadSegmentRequest => DownloadSegmentResponse;
-    batch: BatchRequest => BatchResponse;
 }

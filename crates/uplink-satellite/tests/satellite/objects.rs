@@ -535,15 +535,3 @@ async fn listing_collapses_at_the_delimiter_and_goes_on_behind_its_cursor() {
     assert_eq!(Failure::from(missing), Failure::new(Code::NOT_FOUND, text));
     network.stop().await;
 }
-
-#[tokio::test]
-async fn calls_of_later_versions_are_unimplemented() {
-    let network = network().await;
-    let copied = network.client().begin_copy_object(BeginCopyObjectRequest::default()).await;
-    let batched = network.client().compressed_batch(CompressedBatchRequest::default()).await;
-    let revoked = network.client().revoke_api_key(RevokeApiKeyRequest::default()).await;
-    for status in [copied.unwrap_err(), batched.unwrap_err(), revoked.unwrap_err()] {
-        assert_eq!(Failure::from(status).code, Code::UNIMPLEMENTED);
-    }
-    network.stop().await;
-}
