@@ -5,15 +5,17 @@
 //! is about to do, on a bucket and path that come from the request, or from a verified token.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use uplink_core::macaroon::{Action, AllowedBuckets, ApiKey, ApiKeyVersion, Operation, Timestamp};
+use uplink_core::macaroon::{
+    Action, AllowedBuckets, ApiKey, ApiKeyVersion, Operation, RevocationError, Timestamp,
+};
 use uplink_rpc::r#gen::metainfo::RequestHeader;
 use uplink_rpc::server::Peer;
 use uplink_rpc::status::{Code, Failure};
 
-use crate::failure::database;
+use crate::failure::{database, invalid};
 use crate::metabase::{KeyRow, Metabase, Project};
 use crate::time::Time;
 
@@ -33,7 +35,14 @@ pub(crate) struct Caller {
 pub(crate) struct Authority {
     metabase: Metabase,
     remember: Duration,
-    cache: Mutex<HashMap<[u8; 32], Remembered>>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    found: HashMap<[u8; 32], Remembered>,
+    /// Revocations so far: what was looked up before the last one is not remembered after it.
+    revocations: u64,
 }
 
 /// What was found for one macaroon.
@@ -74,7 +83,29 @@ impl Authority {
         })
     }
 
+    /// Revokes a key that was narrowed from the caller's; it is refused once this returns.
+    pub(crate) async fn revoke(&self, caller: &Caller, target: &ApiKey) -> Result<(), Failure> {
+        let tail = caller.api_key.revoke(caller.stored.secret.expose(), target);
+        let tail = tail.map_err(|error| match error {
+            RevocationError::NotAnAncestor => {
+                let text = "Unauthorized attempt to revoke macaroon";
+                Failure::new(Code::PERMISSION_DENIED, text)
+            }
+            error => invalid(error.to_string()),
+        })?;
+        self.metabase.revoke(&tail, target.head(), caller.now).await.map_err(database)?;
+        let mut cache = self.cache();
+        cache.revocations = cache.revocations.wrapping_add(1);
+        cache.found.clear();
+        Ok(())
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn look_up(&self, api_key: &ApiKey, now: Time) -> Result<Remembered, Failure> {
+        let revocations = self.cache().revocations;
         let stored = self.metabase.key(api_key.head()).await.map_err(database)?;
         let stored = stored.ok_or_else(unauthorized)?;
         let secret = stored.secret.expose();
@@ -90,11 +121,13 @@ impl Authority {
         let until = now.plus(self.remember);
         let found = Remembered { until, project: Arc::new(project), stored: Arc::new(stored) };
         if !self.remember.is_zero() {
-            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            if cache.len() >= REMEMBERED {
-                cache.clear();
+            let mut cache = self.cache();
+            if cache.found.len() >= REMEMBERED {
+                cache.found.clear();
             }
-            cache.insert(*api_key.tail(), found.clone());
+            if cache.revocations == revocations {
+                cache.found.insert(*api_key.tail(), found.clone());
+            }
         }
         Ok(found)
     }
@@ -103,8 +136,8 @@ impl Authority {
         if self.remember.is_zero() {
             return None;
         }
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = cache.get(api_key.tail()).filter(|found| found.until > now)?.clone();
+        let cache = self.cache();
+        let found = cache.found.get(api_key.tail()).filter(|found| found.until > now)?.clone();
         drop(cache);
         // The tail alone could be joined to other caveats: the chain is what proves the rest.
         api_key.is_authentic(found.stored.secret.expose()).then_some(found)

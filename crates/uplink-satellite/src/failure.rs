@@ -8,6 +8,8 @@ use crate::metabase::MetabaseError;
 pub(crate) fn database(error: MetabaseError) -> Failure {
     let code = match &error {
         MetabaseError::AlreadyExists { .. } => Code::ALREADY_EXISTS,
+        MetabaseError::Incomplete => Code::NOT_FOUND,
+        MetabaseError::Invalid { .. } => Code::INVALID_ARGUMENT,
         MetabaseError::LimitReached { .. } => Code::RESOURCE_EXHAUSTED,
         MetabaseError::NotFound { .. } => Code::NOT_FOUND,
         MetabaseError::Overwrite => Code::PERMISSION_DENIED,

@@ -42,6 +42,20 @@ fn format(value: u128, units: &[(&str, u128)]) -> String {
     format!("{}{name}", value / factor)
 }
 
+/// Writes a size for people as the public network does: one digit behind the point from 1 KiB on.
+pub(crate) fn readable_size(bytes: i64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if size.abs() < 1024.0 {
+            break;
+        }
+        (size, unit) = (size / 1024.0, next);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
+}
+
 pub(crate) mod duration {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -110,6 +124,20 @@ mod tests {
         assert_eq!(parse(" 64 MiB ", &SIZES), Ok(64 << 20));
         assert_eq!(format(64 << 20, &SIZES), "64MiB");
         assert_eq!(format(1_000_000_000, &SIZES), "1GB");
+    }
+
+    #[test]
+    fn sizes_read_as_on_the_public_network() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1.0 KiB"),
+            (5 << 20, "5.0 MiB"),
+            (4_150, "4.1 KiB"),
+            (i64::MAX, "8.0 EiB"),
+        ] {
+            assert_eq!(readable_size(bytes), text);
+        }
     }
 
     #[test]

@@ -77,6 +77,9 @@ pub(crate) struct SegmentId {
     /// Most bytes of one piece.
     #[prost(int64, tag = "12")]
     pub(crate) limit: i64,
+    /// When the newest segment of an earlier upload of the part was made.
+    #[prost(sint64, optional, tag = "13")]
+    pub(crate) replaces: Option<i64>,
 }
 
 /// A segment id in the terms of the rest of the program.
@@ -91,6 +94,9 @@ pub(crate) struct BegunSegment {
     pub(crate) serial: SerialNumber,
     pub(crate) piece_key: [u8; 32],
     pub(crate) limit: i64,
+    /// The first segment of a part that is uploaded once more: what the part had until this time
+    /// goes when the segment comes.
+    pub(crate) replaces: Option<Time>,
 }
 
 /// Bytes of the code at the end of a token.
@@ -125,6 +131,7 @@ impl TokenKey {
             serial: segment.serial.as_bytes().to_vec(),
             piece_key: segment.piece_key.to_vec(),
             limit: segment.limit,
+            replaces: segment.replaces.map(|time| time.0),
         };
         self.seal(project, Kind::Segment, &facts)
     }
@@ -212,6 +219,7 @@ impl BegunSegment {
             serial: SerialNumber::from_slice(&facts.serial).ok()?,
             piece_key: facts.piece_key.as_slice().try_into().ok()?,
             limit: facts.limit,
+            replaces: facts.replaces.map(Time),
         })
     }
 
@@ -255,6 +263,7 @@ mod tests {
             serial: SerialNumber::new([9; 16]),
             piece_key: [10; 32],
             limit: 11,
+            replaces: Some(Time(-12)),
         }
     }
 

@@ -22,6 +22,8 @@ const ITEM_BYTES: usize = 32;
 const DELETE_ROUNDS: usize = 1_000_000;
 /// Most bytes kept of the program that made a bucket.
 const MAX_USER_AGENT: usize = 500;
+/// Products of a user agent that say nothing of the program.
+const LIBRARIES: [&[u8]; 3] = [b"common", b"drpc", b"uplink"];
 
 impl State {
     pub(super) async fn project_info(
@@ -57,11 +59,10 @@ impl State {
             return Err(Failure::new(code, "Object Lock is not enabled for this project"));
         }
         let user_agent = request.header.map(|header| header.user_agent).unwrap_or_default();
-        let user_agent = user_agent.get(..MAX_USER_AGENT.min(user_agent.len()));
         let bucket = Bucket {
             name: request.name.to_vec(),
             created: caller.now,
-            user_agent: user_agent.filter(|agent| !agent.is_empty()).map(<[u8]>::to_vec),
+            user_agent: attribution(&user_agent),
         };
         let limit = caller.project.bucket_limit;
         let limit = limit.unwrap_or_else(|| i64::from(self.config.buckets_per_project));
@@ -189,6 +190,20 @@ impl State {
     }
 }
 
+/// The program that made a bucket: its user agent without the libraries below it.
+fn attribution(user_agent: &[u8]) -> Option<Vec<u8>> {
+    let is_library = |product: &&[u8]| {
+        let name = product.split(|byte| *byte == b'/').next().unwrap_or_default();
+        LIBRARIES.contains(&name)
+    };
+    let products = user_agent.split(|byte| *byte == b' ');
+    let kept: Vec<&[u8]> =
+        products.filter(|product| !product.is_empty() && !is_library(product)).collect();
+    let mut agent = kept.join(&b' ');
+    agent.truncate(MAX_USER_AGENT);
+    (!agent.is_empty()).then_some(agent)
+}
+
 fn bound(cursor: &[u8], inclusive: bool) -> Bound<&[u8]> {
     if inclusive { Bound::Included(cursor) } else { Bound::Excluded(cursor) }
 }
@@ -211,5 +226,23 @@ fn page_limit(limit: i32) -> Answer<usize> {
         Ok(0) => Ok(MAX_PAGE),
         Ok(limit) => Ok(limit.min(MAX_PAGE)),
         Err(_) => Err(invalid("limit is negative")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_attributed_to_programs_not_libraries() {
+        for (agent, kept) in [
+            (&b"program/1.0 uplink/v1.2"[..], Some(&b"program/1.0"[..])),
+            (b"uplink/v1.2", None),
+            (b"uplinker/1  other", Some(b"uplinker/1 other")),
+            (b"", None),
+        ] {
+            assert_eq!(attribution(agent).as_deref(), kept);
+        }
+        assert_eq!(attribution(&[b'a'; 600]).unwrap().len(), MAX_USER_AGENT);
     }
 }

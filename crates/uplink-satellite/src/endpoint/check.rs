@@ -7,6 +7,7 @@ use uplink_rpc::status::{Code, Failure};
 use super::Answer;
 use crate::failure::invalid;
 use crate::metabase::Metadata;
+use crate::text::readable_size;
 
 /// Longest encrypted object key.
 pub(super) const MAX_KEY: usize = 4_000;
@@ -118,23 +119,40 @@ pub(super) fn metadata(
     nonce: &[u8],
     etag: &[u8],
 ) -> Answer<Option<Metadata>> {
+    let size = data.len().saturating_add(etag.len());
+    if size > MAX_METADATA {
+        return Err(too_large(size));
+    }
+    if size == 0 {
+        lengths(key, nonce)?;
+        return Ok(None);
+    }
+    let Some((key, nonce)) = metadata_key(key, nonce)? else {
+        return Err(invalid("encrypted metadata without the key and nonce that open it"));
+    };
+    Ok(Some(Metadata { data: set(data), nonce: Some(nonce), key: Some(key), etag: set(etag) }))
+}
+
+/// The wrapped key of metadata and its nonce: both or none. A nonce of zeros is how some clients
+/// write that there is none.
+pub(super) fn metadata_key(key: &[u8], nonce: &[u8]) -> Answer<Option<(Vec<u8>, Vec<u8>)>> {
+    lengths(key, nonce)?;
+    let no_nonce = nonce.iter().all(|byte| *byte == 0);
+    match (key.is_empty(), no_nonce) {
+        (true, true) => Ok(None),
+        (false, false) => Ok(Some((key.to_vec(), nonce.to_vec()))),
+        _ => Err(invalid("the key of encrypted metadata and its nonce belong together")),
+    }
+}
+
+fn lengths(key: &[u8], nonce: &[u8]) -> Answer<()> {
     if !matches!(key.len(), 0 | WRAPPED_KEY) {
         return Err(invalid("encrypted key of metadata must have 48 bytes"));
     }
     if !matches!(nonce.len(), 0 | NONCE) {
         return Err(invalid("nonce of the metadata's key must have 24 bytes"));
     }
-    let size = data.len().saturating_add(etag.len());
-    if size > MAX_METADATA {
-        return Err(too_large(size));
-    }
-    if size == 0 {
-        return Ok(None);
-    }
-    if key.is_empty() || nonce.is_empty() {
-        return Err(invalid("encrypted metadata without the key and nonce that open it"));
-    }
-    Ok(Some(Metadata { data: set(data), nonce: set(nonce), key: set(key), etag: set(etag) }))
+    Ok(())
 }
 
 /// Checksums under encryption are not kept here; dropping them silently would deceive their owner.
@@ -150,10 +168,11 @@ fn set(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn too_large(size: usize) -> Failure {
+    let readable = |size| readable_size(i64::try_from(size).unwrap_or(i64::MAX));
     invalid(format!(
-        "Encrypted metadata is too large, got {:.1} KiB, maximum allowed is {:.1} KiB",
-        size as f64 / 1024.0,
-        MAX_METADATA as f64 / 1024.0
+        "Encrypted metadata is too large, got {}, maximum allowed is {}",
+        readable(size),
+        readable(MAX_METADATA)
     ))
 }
 
@@ -188,6 +207,8 @@ mod tests {
         assert!(metadata(&[0; 2_048], &key, &nonce, b"e").is_err());
         assert!(metadata(b"data", b"", &nonce, b"").is_err());
         assert!(metadata(b"data", &key, b"", b"").is_err());
+        assert!(metadata(b"data", &key, &[0; 24], b"").is_err());
+        assert_eq!(metadata(b"", b"", &[0; 24], b""), Ok(None));
         assert!(metadata(b"", &key[1..], b"", b"").is_err());
         assert!(metadata(b"", b"", &nonce[1..], b"").is_err());
     }

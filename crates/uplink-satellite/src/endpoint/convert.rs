@@ -64,12 +64,10 @@ pub(super) fn object(object: Object, stream_id: Bytes) -> messages::Object {
     let stream_meta = StreamMetaFields { number: true, wrapped_key: true };
     messages::Object {
         status: status(object.status).into(),
-        version: 1,
         stream_id,
         created_at: Some(object.created.to_wire()),
         expires_at: object.expires.map(Time::to_wire),
         encrypted_metadata: stream_meta.fill(&object).into(),
-        fixed_segment_size: object.fixed_segment_size,
         encryption_parameters: Some(encryption(object.encryption)),
         total_size: object.encrypted_size,
         plain_size: object.plain_size,
@@ -103,7 +101,7 @@ impl StreamMetaFields {
         if self.number {
             meta.number_of_segments = object.segment_count;
         }
-        if self.wrapped_key && (key.is_some() || nonce.is_some()) {
+        if self.wrapped_key {
             meta.last_segment_meta = Some(SegmentMeta {
                 encrypted_key: key.clone().unwrap_or_default(),
                 key_nonce: nonce.clone().unwrap_or_default(),

@@ -51,10 +51,14 @@ impl State {
             }
             _ => self.segment_page(&object, page).await?,
         };
+        // The object says it.
+        let segment_list =
+            messages::ListSegmentsResponse { encryption_parameters: None, ..segment_list };
         let mut segment_download = Vec::new();
         if let Some(first) = segment_list.items.first() {
             let position = check::position(first.position.as_ref())?;
             let segment = self.metabase.segment(&object.stream_id, Some(position)).await;
+            let range = Some(range.unwrap_or(0..object.plain_size));
             let wanted = Wanted { range, desired: request.desired_nodes };
             let segment = segment.map_err(database)?;
             segment_download.push(self.hand_out(caller, &object, segment, wanted).await?);

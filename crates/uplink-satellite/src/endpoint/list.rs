@@ -19,7 +19,7 @@ const MAX_DELIMITER: usize = 64;
 
 /// What the items of a listing hold.
 #[derive(Clone, Copy)]
-struct Includes {
+pub(super) struct Includes {
     system: bool,
     custom: bool,
     etag: bool,
@@ -84,30 +84,42 @@ impl State {
                 ..messages::ObjectListItem::default()
             },
             ListedEntry::Object(key, object) => {
-                let mut item = includes.item(key, &object);
-                if pending {
-                    let facts = StreamId::of(&object);
-                    item.stream_id = self.tokens.stream_id(&caller.project.id, &facts);
-                }
-                if pending || versions {
-                    item.object_version = object.object_version().to_vec().into();
-                }
-                item
+                self.object_item(caller, (key, &object), includes, (status, versions))
             }
         }
+    }
+
+    pub(super) fn object_item(
+        &self,
+        caller: &Caller,
+        (key, object): (Vec<u8>, &Object),
+        includes: Includes,
+        (status, versions): (ListStatus, bool),
+    ) -> messages::ObjectListItem {
+        let pending = status == ListStatus::Pending;
+        let mut item = includes.item(key, object);
+        if pending {
+            item.created_at = Some(object.created.to_wire());
+            let facts = StreamId::of(object);
+            item.stream_id = self.tokens.stream_id(&caller.project.id, &facts);
+        }
+        if pending || versions {
+            item.object_version = object.object_version().to_vec().into();
+        }
+        item
     }
 }
 
 impl Includes {
+    /// What clients get that do not say what they want.
+    const ALL: Self = Self { explicit: false, ..Self::PENDING };
+    /// What the uploads to one key are listed with.
+    pub(super) const PENDING: Self =
+        Self { system: true, custom: true, etag: true, etag_or_custom: false, explicit: true };
+
     fn of(request: &messages::ListObjectsRequest) -> Answer<Self> {
         if !request.use_object_includes {
-            return Ok(Self {
-                system: true,
-                custom: true,
-                etag: true,
-                etag_or_custom: false,
-                explicit: false,
-            });
+            return Ok(Self::ALL);
         }
         let wanted = request.object_includes.as_ref();
         let wanted = wanted.ok_or_else(|| invalid("object includes missing"))?;
@@ -126,7 +138,6 @@ impl Includes {
         let custom = self.custom || self.etag_or_custom && metadata.etag.is_none();
         let mut item = messages::ObjectListItem {
             encrypted_object_key: key.into(),
-            version: 1,
             status: convert::status(object.status).into(),
             ..messages::ObjectListItem::default()
         };
@@ -145,8 +156,8 @@ impl Includes {
         let fields = StreamMetaFields { number: self.system, wrapped_key: !self.explicit };
         if custom {
             item.encrypted_metadata = fields.fill(object).into();
-        } else if self.system {
-            // The layout without the content: clients compute sizes from it.
+        } else if etag {
+            // The envelope without the content: it says how the ETag is sealed.
             let mut bare = object.clone();
             bare.metadata.data = None;
             item.encrypted_metadata = fields.fill(&bare).into();
@@ -177,7 +188,7 @@ fn delimiter(request: &messages::ListObjectsRequest) -> Answer<&[u8]> {
     }
 }
 
-fn page_limit(limit: i32) -> Answer<usize> {
+pub(super) fn page_limit(limit: i32) -> Answer<usize> {
     match usize::try_from(limit) {
         Ok(0) => Ok(MAX_PAGE),
         Ok(limit) => Ok(limit.min(MAX_PAGE)),

@@ -32,9 +32,16 @@ mod check;
 mod compressed;
 mod contact;
 mod convert;
+mod copy;
+mod delete_objects;
 mod download;
+mod features;
 mod list;
+mod metadata;
+mod object_ips;
 mod objects;
+mod pending;
+mod revoke;
 mod segment_list;
 mod segments;
 
@@ -169,4 +176,38 @@ metainfo_service! {
     list_segments: ListSegmentsRequest => ListSegmentsResponse;
     download_object: DownloadObjectRequest => DownloadObjectResponse;
     download_segment: DownloadSegmentRequest => DownloadSegmentResponse;
+    list_pending_object_streams:
+        ListPendingObjectStreamsRequest => ListPendingObjectStreamsResponse;
+    get_pending_object_metadata:
+        GetPendingObjectMetadataRequest => GetPendingObjectMetadataResponse;
+    delete_part: DeletePartRequest => DeletePartResponse;
+    delete_objects: DeleteObjectsRequest => DeleteObjectsResponse;
+    begin_copy_object: BeginCopyObjectRequest => BeginCopyObjectResponse;
+    finish_copy_object: FinishCopyObjectRequest => FinishCopyObjectResponse;
+    begin_move_object: BeginMoveObjectRequest => BeginMoveObjectResponse;
+    finish_move_object: FinishMoveObjectRequest => FinishMoveObjectResponse;
+    update_object_metadata: UpdateObjectMetadataRequest => UpdateObjectMetadataResponse;
+    get_object_i_ps: GetObjectIPsRequest => GetObjectIPsResponse;
+    revoke_api_key: RevokeApiKeyRequest => RevokeApiKeyResponse;
+    get_bucket_location: GetBucketLocationRequest => GetBucketLocationResponse;
+    get_bucket_versioning: GetBucketVersioningRequest => GetBucketVersioningResponse;
+    set_bucket_versioning: SetBucketVersioningRequest => SetBucketVersioningResponse;
+    get_bucket_tagging: GetBucketTaggingRequest => GetBucketTaggingResponse;
+    set_bucket_tagging: SetBucketTaggingRequest => SetBucketTaggingResponse;
+    get_bucket_object_lock_configuration:
+        GetBucketObjectLockConfigurationRequest => GetBucketObjectLockConfigurationResponse;
+    set_bucket_object_lock_configuration:
+        SetBucketObjectLockConfigurationRequest => SetBucketObjectLockConfigurationResponse;
+    get_bucket_notification_configuration:
+        GetBucketNotificationConfigurationRequest => GetBucketNotificationConfigurationResponse;
+    set_bucket_notification_configuration:
+        SetBucketNotificationConfigurationRequest => SetBucketNotificationConfigurationResponse;
+    get_object_retention: GetObjectRetentionRequest => GetObjectRetentionResponse;
+    set_object_retention: SetObjectRetentionRequest => SetObjectRetentionResponse;
+    get_object_legal_hold: GetObjectLegalHoldRequest => GetObjectLegalHoldResponse;
+    set_object_legal_hold: SetObjectLegalHoldRequest => SetObjectLegalHoldResponse;
+    account_licenses: AccountLicensesRequest => AccountLicensesResponse;
+    finish_delete_object: FinishDeleteObjectRequest => FinishDeleteObjectResponse;
+    begin_delete_segment: BeginDeleteSegmentRequest => BeginDeleteSegmentResponse;
+    finish_delete_segment: FinishDeleteSegmentRequest => FinishDeleteSegmentResponse;
 }

@@ -4,6 +4,7 @@ use uplink_core::macaroon::Operation;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::status::{Code, Failure};
 
+use super::features::no_lock;
 use super::{Answer, State, check, convert};
 use crate::auth::Caller;
 use crate::failure::{database, invalid};
@@ -44,7 +45,8 @@ impl State {
             &request.encrypted_metadata_nonce,
             &request.encrypted_etag,
         )?;
-        self.check_lock(caller, &request, expires).await?;
+        let lock = LockSettings::new(request.retention.as_ref(), request.legal_hold);
+        self.check_lock(caller, lock, (bucket, key), expires.is_some()).await?;
         let new = NewObject {
             project: &caller.project.id,
             bucket,
@@ -94,7 +96,10 @@ impl State {
             project: &caller.project.id,
             stream_id: stream.stream(),
             metadata: metadata.filter(|_| !request.skip_override_encrypted_metadata),
-            precondition: precondition(caller, &request, &stream)?,
+            precondition: precondition(
+                &request.if_none_match,
+                caller.may(Operation::Delete, &stream.bucket, &stream.key),
+            )?,
             min_part_size: i64::try_from(self.config.min_part_size).unwrap_or(i64::MAX),
             now: caller.now,
         };
@@ -166,10 +171,8 @@ impl State {
         request: &messages::BeginDeleteObjectRequest,
     ) -> Answer<Object> {
         let id = &caller.project.id;
-        let stream = self.tokens.open_stream_id(id, &request.stream_id)?;
-        if stream.bucket != request.bucket || stream.key != request.encrypted_object_key {
-            return Err(invalid("stream id belongs to another object"));
-        }
+        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
+        let stream = self.own_stream(caller, &request.stream_id, place)?;
         self.metabase.abort_object(id, &stream.stream()).await.map_err(database)
     }
 
@@ -184,29 +187,40 @@ impl State {
     }
 
     /// Refuses lock settings as a bucket without object lock does, which all buckets here are.
-    async fn check_lock(
+    pub(super) async fn check_lock(
         &self,
         caller: &Caller,
-        request: &messages::BeginObjectRequest,
-        expires: Option<Time>,
+        lock: LockSettings,
+        (bucket, key): (&[u8], &[u8]),
+        expires: bool,
     ) -> Answer<()> {
-        let (bucket, key) = (&request.bucket, &request.encrypted_object_key);
-        let retention = request.retention.as_ref().is_some_and(|retention| retention.mode != 0);
-        if retention {
+        if lock.retention {
             caller.require(Operation::PutRetention, bucket, key)?;
         }
-        if request.legal_hold {
+        if lock.legal_hold {
             caller.require(Operation::PutLegalHold, bucket, key)?;
         }
-        if !retention && !request.legal_hold {
+        if !lock.retention && !lock.legal_hold {
             return Ok(());
         }
-        if expires.is_some() {
+        if expires {
             return Err(invalid("Object Lock settings must not be used with an expiration time"));
         }
         self.metabase.bucket(&caller.project.id, bucket).await.map_err(database)?;
-        let code = Code::OBJECT_LOCK_BUCKET_CONFIGURATION_MISSING;
-        Err(Failure::new(code, "Object Lock is not enabled for this bucket"))
+        Err(no_lock())
+    }
+}
+
+/// Whether a request asks for an object to be locked, and how.
+#[derive(Clone, Copy)]
+pub(super) struct LockSettings {
+    retention: bool,
+    legal_hold: bool,
+}
+
+impl LockSettings {
+    pub(super) fn new(retention: Option<&messages::Retention>, legal_hold: bool) -> Self {
+        Self { retention: retention.is_some_and(|retention| retention.mode != 0), legal_hold }
     }
 }
 
@@ -229,13 +243,10 @@ fn expiry(caller: &Caller, request: &messages::BeginObjectRequest) -> Answer<Opt
     }
 }
 
-fn precondition(
-    caller: &Caller,
-    request: &messages::CommitObjectRequest,
-    stream: &StreamId,
-) -> Answer<Precondition> {
-    match request.if_none_match.as_slice() {
-        [] if caller.may(Operation::Delete, &stream.bucket, &stream.key) => Ok(Precondition::None),
+/// What a request demands of an object that has the name already.
+pub(super) fn precondition(if_none_match: &[String], may_replace: bool) -> Answer<Precondition> {
+    match if_none_match {
+        [] if may_replace => Ok(Precondition::None),
         [] => Ok(Precondition::MayNotReplace),
         [any] if any == "*" => Ok(Precondition::MustNotExist),
         _ => Err(Failure::new(
@@ -246,7 +257,7 @@ fn precondition(
 }
 
 /// A random id in the form of a version 4 UUID.
-fn stream_id() -> [u8; 16] {
+pub(super) fn stream_id() -> [u8; 16] {
     let random = u128::from_be_bytes(random::bytes());
     let version = random & !(0xf << 76) | 4 << 76;
     (version & !(0b11 << 62) | 0b10 << 62).to_be_bytes()

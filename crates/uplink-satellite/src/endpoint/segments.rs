@@ -18,7 +18,9 @@ use uplink_rpc::status::{Code, Failure};
 use super::{Answer, State, check, convert};
 use crate::auth::Caller;
 use crate::failure::{database, invalid};
-use crate::metabase::{NodeRow, Piece, Pieces, Remote, Segment, Status, pending_missing};
+use crate::metabase::{
+    NodeRow, Piece, Pieces, PutSegment, Remote, Segment, Status, pending_missing,
+};
 use crate::order::PieceAt;
 use crate::random;
 use crate::random::Numbers;
@@ -51,6 +53,12 @@ impl State {
         let max_size = max_size.filter(|size| (1..=MAX_ENCRYPTED_SIZE).contains(size));
         let max_size = max_size.ok_or_else(|| invalid("max order limit is out of bounds"))?;
         self.require_pending(caller, &stream.stream()).await?;
+        let replaces = if stream.multipart && position.index == 0 {
+            let newest = self.metabase.newest_of_part(&stream.stream(), position.part).await;
+            newest.map_err(database)?
+        } else {
+            None
+        };
 
         let (nodes, rules) = self.nodes(caller.now).await?;
         self.note_rule(rules.distinct(&nodes, &self.config.scheme));
@@ -67,6 +75,7 @@ impl State {
             serial: self.issuer.serial(caller.now),
             piece_key: *piece_key.public().as_bytes(),
             limit: piece_size(max_size, &scheme)?,
+            replaces,
             stream,
         };
         Ok(messages::BeginSegmentResponse {
@@ -141,7 +150,7 @@ impl State {
                 pieces,
             }),
         };
-        self.put_segment(caller, &begun.stream.stream(), &segment).await?;
+        self.put_segment(caller, &begun.stream.stream(), &segment, begun.replaces).await?;
         let successful_pieces = i32::try_from(successful).unwrap_or(i32::MAX);
         Ok(messages::CommitSegmentResponse { successful_pieces })
     }
@@ -179,7 +188,10 @@ impl State {
             inline_data: Some(request.encrypted_inline_data.to_vec()),
             remote: None,
         };
-        self.put_segment(caller, &stream.stream(), &segment).await?;
+        // Only the last segment of a part is inline: as the first one it is all of the part.
+        let whole_part = stream.multipart && position.index == 0;
+        let replaces = whole_part.then_some(Time(i64::MAX));
+        self.put_segment(caller, &stream.stream(), &segment, replaces).await?;
         Ok(messages::MakeInlineSegmentResponse {})
     }
 
@@ -188,10 +200,12 @@ impl State {
         caller: &Caller,
         stream: &[u8; 16],
         segment: &Segment,
+        replaces: Option<Time>,
     ) -> Answer<()> {
         let drop_pending = caller.now.plus(self.config.pending_lifetime);
-        let stored = self.metabase.put_segment(&caller.project.id, stream, segment, drop_pending);
-        stored.await.map_err(database)
+        let put =
+            PutSegment { project: &caller.project.id, stream, segment, drop_pending, replaces };
+        self.metabase.put_segment(&put).await.map_err(database)
     }
 
     /// Opens a segment id that is young enough, for a caller who may write its object.

@@ -29,7 +29,7 @@ impl Metabase {
         self.write(|| async {
             let mut tx = self.begin().await?;
             if find(&mut tx, project, &bucket.name).await?.is_some() {
-                return Err(exists(&bucket.name));
+                return Err(exists());
             }
             let row = sqlx::query("SELECT COUNT(*) FROM buckets WHERE project = $1")
                 .bind(&project[..])
@@ -50,7 +50,7 @@ impl Metabase {
             .bind(bucket.created.0)
             .execute(&mut *tx)
             .await
-            .map_err(|e| if is_duplicate(&e) { exists(&bucket.name) } else { e.into() })?;
+            .map_err(|e| if is_duplicate(&e) { exists() } else { e.into() })?;
             Ok(tx.commit().await?)
         })
         .await
@@ -98,8 +98,7 @@ impl Metabase {
                     .fetch_optional(&mut *tx)
                     .await?;
             if held.is_some() {
-                let name = String::from_utf8_lossy(name);
-                let reason = format!("bucket {name:?} is not empty");
+                let reason = "bucket not empty".to_owned();
                 return Err(MetabaseError::Precondition { reason });
             }
             sqlx::query("DELETE FROM buckets WHERE project = $1 AND name = $2")
@@ -161,8 +160,8 @@ pub(super) fn missing(name: &[u8]) -> MetabaseError {
     MetabaseError::NotFound { what: format!("bucket not found: {}", String::from_utf8_lossy(name)) }
 }
 
-fn exists(name: &[u8]) -> MetabaseError {
-    MetabaseError::AlreadyExists { what: format!("bucket {:?}", String::from_utf8_lossy(name)) }
+fn exists() -> MetabaseError {
+    MetabaseError::AlreadyExists { what: "bucket".to_owned() }
 }
 
 fn bucket_of(row: &DatabaseRow) -> Result<Bucket> {

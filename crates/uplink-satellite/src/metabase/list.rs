@@ -5,7 +5,7 @@
 //! first key behind it (the prefix with its last byte + 1); the rows below are never read, however
 //! many they are.
 
-use super::objects::{Object, object_of, select_object, version_number};
+use super::objects::{ENTRY_BYTES, Object, object_of, select_object, version_number};
 use super::{Metabase, Result, Transaction, buckets};
 use crate::time::Time;
 
@@ -187,7 +187,7 @@ impl<'a> Scan<'a> {
             return true;
         }
         self.place = Place { key: object.key.clone(), version: object.version };
-        self.bytes = self.bytes.saturating_add(encoded_size(&object));
+        self.bytes = self.bytes.saturating_add(object.encoded_size());
         self.entries.push(ListedEntry::Object(key, Box::new(object)));
         false
     }
@@ -228,17 +228,6 @@ fn start(query: &ListQuery<'_>) -> Place {
     }
     let key = [query.prefix, query.cursor].concat();
     Place { key, version: query.version_cursor.map_or(i64::MAX, version_number) }
-}
-
-/// Bytes of an entry besides key and metadata, generously.
-const ENTRY_BYTES: usize = 128;
-
-fn encoded_size(object: &Object) -> usize {
-    let metadata = &object.metadata;
-    let parts = [&metadata.data, &metadata.nonce, &metadata.key, &metadata.etag];
-    let metadata: usize = parts.into_iter().flatten().map(Vec::len).sum();
-    // Stream ids of pending objects hold the key again.
-    object.key.len() * 2 + object.bucket.len() + metadata + ENTRY_BYTES
 }
 
 /// The first key behind all keys that begin with `prefix`; `None` when there is no such key.

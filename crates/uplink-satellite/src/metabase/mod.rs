@@ -18,22 +18,27 @@ use sqlx::{Row, Sqlite};
 use crate::time::Time;
 
 mod buckets;
+mod copy;
 mod list;
 mod migrate;
 mod nodes;
 mod objects;
+mod pending;
 mod projects;
 mod segments;
+mod update;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::buckets::Bucket;
+pub(crate) use self::copy::{NewMetadata, SegmentKey, Transfer};
 pub(crate) use self::list::{ListQuery, ListStatus, ListedEntry, MAX_PAGE};
 pub(crate) use self::nodes::{CheckIn, NodeRow, NodeState};
 pub(crate) use self::objects::{Commit, Metadata, NewObject, Object, Precondition, Status};
 pub(crate) use self::projects::{KeyRow, Project};
-pub(crate) use self::segments::{Piece, Pieces, Remote, Segment, pending_missing};
+pub(crate) use self::segments::{Piece, Pieces, PutSegment, Remote, Segment, pending_missing};
+pub(crate) use self::update::{Includes, MetadataUpdate};
 
 /// The database engine in use.
 type Engine = Sqlite;
@@ -101,6 +106,15 @@ pub enum MetabaseError {
     NotFound {
         /// What is missing.
         what: String,
+    },
+    /// An update would leave metadata behind that its new key does not open.
+    #[error("object not found: it has metadata that the update leaves out")]
+    Incomplete,
+    /// The request does not fit what it is about.
+    #[error("{reason}")]
+    Invalid {
+        /// What does not fit.
+        reason: String,
     },
     /// The caller lacks the right to replace an object.
     #[error("no right to replace an existing object")]

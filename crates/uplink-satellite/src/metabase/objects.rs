@@ -3,6 +3,7 @@
 use sqlx::Row;
 
 use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, buckets, exact, segments};
+use crate::text::readable_size;
 use crate::time::Time;
 
 /// What an object is at the moment; the numbers are those of the network's messages.
@@ -77,6 +78,18 @@ pub(crate) struct Commit<'a> {
     pub(crate) now: Time,
 }
 
+/// A name that an object is about to take.
+#[derive(Debug)]
+pub(super) struct Replace<'a> {
+    pub(super) project: &'a [u8; 16],
+    pub(super) bucket: &'a [u8],
+    pub(super) key: &'a [u8],
+    /// The object that takes the name, if it may have it already.
+    pub(super) except: Option<&'a [u8; 16]>,
+    pub(super) precondition: Precondition,
+    pub(super) now: Time,
+}
+
 /// What a commit demands of an object that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Precondition {
@@ -123,7 +136,7 @@ impl Metabase {
             if buckets::find(&mut tx, new.project, new.bucket).await?.is_none() {
                 return Err(buckets::missing(new.bucket));
             }
-            let version = next_version(&mut tx, new).await?;
+            let version = next_version(&mut tx, (new.project, new.bucket, new.key)).await?;
             insert_pending(&mut tx, new, version).await?;
             tx.commit().await?;
             Ok(version)
@@ -139,7 +152,15 @@ impl Metabase {
             let mut object = found
                 .filter(|object| object.status == Status::Pending)
                 .ok_or_else(pending_object_missing)?;
-            replace_existing(&mut tx, commit, &object).await?;
+            let replace = Replace {
+                project: commit.project,
+                bucket: &object.bucket,
+                key: &object.key,
+                except: None,
+                precondition: commit.precondition,
+                now: commit.now,
+            };
+            make_room(&mut tx, &replace).await?;
             settle(&mut tx, commit, &mut object).await?;
             tx.commit().await?;
             Ok(object)
@@ -252,7 +273,7 @@ pub(super) async fn delete_stream(tx: &mut Connection, stream_id: &[u8]) -> Resu
     Ok(())
 }
 
-async fn committed(
+pub(super) async fn committed(
     connection: &mut Connection,
     project: &[u8; 16],
     bucket: &[u8],
@@ -269,14 +290,17 @@ async fn committed(
     Ok(object.filter(|object| version.is_none_or(|version| object.object_version() == version)))
 }
 
-async fn next_version(tx: &mut Connection, new: &NewObject<'_>) -> Result<i64> {
+pub(super) async fn next_version(
+    tx: &mut Connection,
+    (project, bucket, key): (&[u8; 16], &[u8], &[u8]),
+) -> Result<i64> {
     let row = sqlx::query(
         "SELECT COALESCE(MAX(version), 0) FROM objects
          WHERE project = $1 AND bucket = $2 AND object_key = $3",
     )
-    .bind(&new.project[..])
-    .bind(new.bucket)
-    .bind(new.key)
+    .bind(&project[..])
+    .bind(bucket)
+    .bind(key)
     .fetch_one(tx)
     .await?;
     Ok(row.try_get::<i64, _>(0)?.saturating_add(1))
@@ -310,21 +334,59 @@ async fn insert_pending(tx: &mut Connection, new: &NewObject<'_>, version: i64) 
     Ok(())
 }
 
-/// Makes room for the object: deletes a committed one with its name, if the commit allows that.
-/// An expired one is none.
-async fn replace_existing(tx: &mut Connection, commit: &Commit<'_>, object: &Object) -> Result<()> {
+/// Inserts an object that is committed from its first moment.
+pub(super) async fn insert_committed(
+    tx: &mut Connection,
+    project: &[u8; 16],
+    object: &Object,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO objects (
+             project, bucket, object_key, version, stream_id, status, multipart, created_at,
+             expires_at, encryption, encrypted_metadata, metadata_nonce, metadata_key,
+             encrypted_etag, segment_count, plain_size, encrypted_size, fixed_segment_size
+         ) VALUES ($1, $2, $3, $4, $5, 3, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+    )
+    .bind(&project[..])
+    .bind(&object.bucket)
+    .bind(&object.key)
+    .bind(object.version)
+    .bind(&object.stream_id[..])
+    .bind(i64::from(object.multipart))
+    .bind(object.created.0)
+    .bind(object.expires.map(|time| time.0))
+    .bind(object.encryption)
+    .bind(&object.metadata.data)
+    .bind(&object.metadata.nonce)
+    .bind(&object.metadata.key)
+    .bind(&object.metadata.etag)
+    .bind(object.segment_count)
+    .bind(object.plain_size)
+    .bind(object.encrypted_size)
+    .bind(object.fixed_segment_size)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes a committed object that has the name already, if that is allowed. An expired one is none.
+pub(super) async fn make_room(tx: &mut Connection, replace: &Replace<'_>) -> Result<()> {
     let rows = sqlx::query(
         "SELECT stream_id, COALESCE(expires_at > $4, 1) FROM objects
          WHERE project = $1 AND bucket = $2 AND object_key = $3 AND status IN (3, 4)",
     )
-    .bind(&commit.project[..])
-    .bind(&object.bucket)
-    .bind(&object.key)
-    .bind(commit.now.0)
+    .bind(&replace.project[..])
+    .bind(replace.bucket)
+    .bind(replace.key)
+    .bind(replace.now.0)
     .fetch_all(&mut *tx)
     .await?;
     for row in &rows {
-        match commit.precondition {
+        let stream_id: &[u8] = row.try_get(0)?;
+        if replace.except.is_some_and(|except| except == stream_id) {
+            continue;
+        }
+        match replace.precondition {
             Precondition::None => {}
             _ if row.try_get::<i64, _>(1)? == 0 => {}
             Precondition::MayNotReplace => return Err(MetabaseError::Overwrite),
@@ -333,7 +395,7 @@ async fn replace_existing(tx: &mut Connection, commit: &Commit<'_>, object: &Obj
                 return Err(MetabaseError::Precondition { reason });
             }
         }
-        delete_stream(tx, row.try_get(0)?).await?;
+        delete_stream(tx, stream_id).await?;
     }
     Ok(())
 }
@@ -390,8 +452,10 @@ fn check_parts(sizes: &[segments::Size], min_part_size: i64) -> Result<()> {
         None => Ok(()),
         Some((part, size)) => Err(MetabaseError::Precondition {
             reason: format!(
-                "size of part number {part} is below minimum threshold, got: {size} B, \
-                 min: {min_part_size} B"
+                "metabase: failed precondition: size of part number {part} is below minimum \
+                 threshold, got: {}, min: {}",
+                readable_size(*size),
+                readable_size(min_part_size)
             ),
         }),
     }
@@ -404,7 +468,19 @@ fn fixed_size(sizes: &[segments::Size]) -> i64 {
     if same && sizes.iter().all(|size| size.position.part == 0) { first.plain } else { -1 }
 }
 
+/// Bytes of a listed object besides its key and metadata, generously.
+pub(super) const ENTRY_BYTES: usize = 128;
+
 impl Object {
+    /// About as many bytes as it takes in a listing.
+    pub(crate) fn encoded_size(&self) -> usize {
+        let metadata = &self.metadata;
+        let parts = [&metadata.data, &metadata.nonce, &metadata.key, &metadata.etag];
+        let metadata: usize = parts.into_iter().flatten().map(Vec::len).sum();
+        // Stream ids of pending objects hold the key again.
+        self.key.len() * 2 + self.bucket.len() + metadata + ENTRY_BYTES
+    }
+
     /// The version as clients see it: the number and the end of the stream id.
     pub(crate) fn object_version(&self) -> [u8; 16] {
         let mut version = self.stream_id;
@@ -431,11 +507,11 @@ impl Status {
     }
 }
 
-fn object_missing() -> MetabaseError {
+pub(super) fn object_missing() -> MetabaseError {
     MetabaseError::NotFound { what: "object not found: no object of that name".to_owned() }
 }
 
-fn pending_object_missing() -> MetabaseError {
+pub(super) fn pending_object_missing() -> MetabaseError {
     MetabaseError::NotFound {
         what: "object not found: no pending object of that stream id".to_owned(),
     }

@@ -147,6 +147,24 @@ impl Metabase {
         .await
     }
 
+    /// Remembers that every key with this tail among its own is revoked.
+    pub(crate) async fn revoke(&self, tail: &[u8; 32], head: &[u8], now: Time) -> Result<()> {
+        self.write(|| async {
+            let mut tx = self.begin().await?;
+            sqlx::query(
+                "INSERT INTO revocations (tail, head, revoked_at) VALUES ($1, $2, $3)
+                 ON CONFLICT (tail) DO NOTHING",
+            )
+            .bind(&tail[..])
+            .bind(head)
+            .bind(now.0)
+            .execute(&mut *tx)
+            .await?;
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
     /// Whether one of the tails was revoked.
     pub(crate) async fn any_revoked(&self, tails: &[[u8; 32]]) -> Result<bool> {
         let mut connection = self.readers.acquire().await?;

@@ -5,7 +5,7 @@ use uplink_core::erasure::Scheme;
 use uplink_core::id::{NodeId, PieceId, SegmentPosition};
 
 use super::objects::{self, Status};
-use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, exact};
+use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, exact, pending};
 use crate::time::Time;
 
 /// A segment as stored.
@@ -25,6 +25,19 @@ pub(crate) struct Segment {
     pub(crate) inline_data: Option<Vec<u8>>,
     /// The pieces of a remote one.
     pub(crate) remote: Option<Remote>,
+}
+
+/// A segment to store.
+#[derive(Debug)]
+pub(crate) struct PutSegment<'a> {
+    pub(crate) project: &'a [u8; 16],
+    /// The pending object.
+    pub(crate) stream: &'a [u8; 16],
+    pub(crate) segment: &'a Segment,
+    pub(crate) drop_pending: Time,
+    /// Later segments of the part that were made until this time go: they are of an earlier upload
+    /// of the part, which may have been longer.
+    pub(crate) replaces: Option<Time>,
 }
 
 /// How a segment lies on storage nodes.
@@ -71,6 +84,8 @@ macro_rules! select_segment {
 
 const AT_POSITION: &str = select_segment!("WHERE stream_id = $1 AND position = $2");
 const LAST: &str = select_segment!("WHERE stream_id = $1 ORDER BY position DESC LIMIT 1");
+const AFTER: &str =
+    select_segment!("WHERE stream_id = $1 AND position > $2 ORDER BY position LIMIT $3");
 /// Everything about a segment except where its bytes are.
 const LISTED: &str = "SELECT position, NULL, encrypted_key_nonce, encrypted_key, encrypted_size,
          plain_size, plain_offset, NULL, NULL, NULL, encrypted_etag, created_at, expires_at
@@ -86,23 +101,21 @@ const LISTED_ALL: &str = "SELECT position, NULL, encrypted_key_nonce, encrypted_
 impl Metabase {
     /// Stores a segment of a pending object, in place of any at its position, and puts off the
     /// day on which the upload is given up.
-    pub(crate) async fn put_segment(
-        &self,
-        project: &[u8; 16],
-        stream_id: &[u8; 16],
-        segment: &Segment,
-        drop_pending: Time,
-    ) -> Result<()> {
+    pub(crate) async fn put_segment(&self, put: &PutSegment<'_>) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;
-            objects::by_stream(&mut tx, project, stream_id)
+            objects::by_stream(&mut tx, put.project, put.stream)
                 .await?
                 .filter(|object| object.status == Status::Pending)
                 .ok_or_else(pending_missing)?;
-            upsert(&mut tx, stream_id, segment).await?;
+            upsert(&mut tx, put.stream, put.segment).await?;
+            if let Some(until) = put.replaces {
+                pending::delete_rest_of_part(&mut tx, put.stream, put.segment.position, until)
+                    .await?;
+            }
             sqlx::query("UPDATE objects SET drop_pending_at = $2 WHERE stream_id = $1")
-                .bind(&stream_id[..])
-                .bind(drop_pending.0)
+                .bind(&put.stream[..])
+                .bind(put.drop_pending.0)
                 .execute(&mut *tx)
                 .await?;
             Ok(tx.commit().await?)
@@ -124,6 +137,17 @@ impl Metabase {
         row.as_ref().map(segment_of).transpose()?.ok_or_else(|| MetabaseError::NotFound {
             what: "segment not found: no segment at that position".to_owned(),
         })
+    }
+
+    /// Whole segments after `cursor`, in order.
+    pub(crate) async fn segments_after(
+        &self,
+        stream_id: &[u8; 16],
+        cursor: Option<SegmentPosition>,
+        limit: i64,
+    ) -> Result<Vec<Segment>> {
+        let query = sqlx::query(AFTER).bind(&stream_id[..]).bind(cursor.map_or(-1, packed));
+        query.bind(limit).fetch_all(&self.readers).await?.iter().map(segment_of).collect()
     }
 
     /// Segments after `cursor`, in order, without their data and pieces; only those that overlap
@@ -252,11 +276,11 @@ fn remote_of(row: &DatabaseRow, scheme: i64) -> Result<Remote> {
 
 /// Positions pack to numbers that fit the engine's signed ones, because part and index are at most
 /// 2³¹ − 1.
-fn packed(position: SegmentPosition) -> i64 {
+pub(super) fn packed(position: SegmentPosition) -> i64 {
     i64::try_from(position.to_u64()).unwrap_or(i64::MAX)
 }
 
-fn unpacked(number: i64) -> SegmentPosition {
+pub(super) fn unpacked(number: i64) -> SegmentPosition {
     SegmentPosition::from_u64(u64::try_from(number).unwrap_or_default())
 }
 

@@ -43,6 +43,16 @@ impl Store {
     }
 
     async fn put(&self, stream: &[u8; 16], part: u32, index: u32, plain_size: i64) -> Result<()> {
+        self.put_at(stream, (part, index), plain_size, (NOW, None)).await
+    }
+
+    async fn put_at(
+        &self,
+        stream: &[u8; 16],
+        (part, index): (u32, u32),
+        plain_size: i64,
+        (created, replaces): (Time, Option<Time>),
+    ) -> Result<()> {
         let segment = Segment {
             position: uplink_core::id::SegmentPosition { part, index },
             encrypted_key_nonce: vec![1; 24],
@@ -51,12 +61,19 @@ impl Store {
             plain_size,
             plain_offset: 0,
             encrypted_etag: None,
-            created: NOW,
+            created,
             expires: None,
             inline_data: Some(vec![3; 16]),
             remote: None,
         };
-        self.metabase.put_segment(&PROJECT, stream, &segment, Time(3_000_000)).await
+        let put = PutSegment {
+            project: &PROJECT,
+            stream,
+            segment: &segment,
+            drop_pending: Time(3_000_000),
+            replaces,
+        };
+        self.metabase.put_segment(&put).await
     }
 
     async fn commit(&self, stream: [u8; 16], precondition: Precondition) -> Result<Object> {
@@ -280,10 +297,40 @@ async fn small_parts_are_refused_unless_they_are_last() {
     let refused = store.commit_with_parts(stream, Precondition::None, 100).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "size of part number 2 is below minimum threshold, got: 99 B, min: 100 B"
+        "metabase: failed precondition: size of part number 2 is below minimum threshold, \
+         got: 99 B, min: 100 B"
     );
     store.put(&stream, 2, 0, 100).await.unwrap();
     store.commit_with_parts(stream, Precondition::None, 100).await.unwrap();
+}
+
+#[tokio::test]
+async fn part_uploaded_again_loses_what_the_first_upload_had_more() {
+    let store = Store::open().await;
+    let stream = store.begin(b"key", None).await;
+    let sizes = async || {
+        let listed = store.metabase.list_segments(&stream, None, None, 10).await.unwrap();
+        listed.iter().map(|segment| segment.plain_size).collect::<Vec<_>>()
+    };
+    let put = async |position, size, created, replaces: Option<i64>| {
+        let times = (Time(created), replaces.map(Time));
+        store.put_at(&stream, position, size, times).await.unwrap();
+    };
+    for (index, size) in [(0, 10), (1, 11), (2, 12)] {
+        put((1, index), size, 5 + i64::from(index), None).await;
+    }
+    put((2, 1), 99, 5, None).await;
+    let newest = async |part| store.metabase.newest_of_part(&stream, part).await.unwrap();
+    assert_eq!(
+        (newest(1).await, newest(2).await, newest(3).await),
+        (Some(Time(7)), Some(Time(5)), None)
+    );
+    // The second segment of the new upload comes before its first and stays.
+    put((1, 1), 21, 8, None).await;
+    put((1, 0), 20, 9, Some(7)).await;
+    assert_eq!(sizes().await, [20, 21, 99]);
+    put((1, 0), 30, 10, Some(i64::MAX)).await;
+    assert_eq!(sizes().await, [30, 99]);
 }
 
 #[tokio::test]

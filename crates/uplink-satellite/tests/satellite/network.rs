@@ -137,8 +137,12 @@ impl Network {
     }
 
     pub(crate) fn client(&self) -> MetainfoClient<Channel> {
+        client::metainfo(self.channel())
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
         let id = self.satellite.node_url().id.unwrap();
-        client::metainfo(self.pool.peer(id, &self.satellite.address().to_string()).channel())
+        self.pool.peer(id, &self.satellite.address().to_string()).channel()
     }
 
     pub(crate) fn header(&self) -> Option<RequestHeader> {

@@ -275,9 +275,13 @@ async fn check_listed_metadata(network: &Network) {
     assert!(item.created_at.is_none() && item.encrypted_metadata.is_empty());
     assert!(item.encrypted_metadata_encrypted_key.is_empty() && item.plain_size == 0);
     let item = list(ObjectListItemIncludes::default()).await;
+    assert!(item.encrypted_metadata.is_empty());
+    assert_eq!(item.plain_size, 4);
+    let etag = ObjectListItemIncludes { include_etag: true, ..Default::default() };
+    let item = list(etag).await;
     let meta = StreamMeta::decode(&item.encrypted_metadata).unwrap();
     assert_eq!((meta.encrypted_stream_info.len(), meta.number_of_segments), (0, 1));
-    assert_eq!(item.plain_size, 4);
+    assert_eq!((meta.encryption_type, item.encrypted_etag.len()), (2, 20));
     let custom = ObjectListItemIncludes {
         metadata: true,
         exclude_system_metadata: true,
@@ -294,7 +298,9 @@ async fn check_listed_metadata(network: &Network) {
         ..Default::default()
     };
     let item = list(either).await;
-    assert!(item.encrypted_metadata.is_empty() && item.encrypted_etag.len() == 20);
+    let meta = StreamMeta::decode(&item.encrypted_metadata).unwrap();
+    assert_eq!((meta.encrypted_stream_info.len(), meta.number_of_segments), (0, 0));
+    assert_eq!((meta.encryption_type, item.encrypted_etag.len()), (2, 20));
 }
 
 #[tokio::test]

@@ -1,0 +1,63 @@
+//! Where an object's pieces are.
+
+use std::collections::{BTreeSet, HashMap};
+
+use uplink_core::macaroon::Operation;
+use uplink_rpc::r#gen::metainfo as messages;
+
+use super::{Answer, State, check};
+use crate::auth::Caller;
+use crate::failure::database;
+use crate::metabase::NodeState;
+
+/// Segments read at once.
+const READ: i64 = 250;
+
+impl State {
+    /// Lists the addresses of all nodes that hold pieces of an object and are online.
+    pub(super) async fn get_object_i_ps(
+        &self,
+        caller: &Caller,
+        request: messages::GetObjectIPsRequest,
+    ) -> Answer<messages::GetObjectIPsResponse> {
+        let (bucket, key) = (&request.bucket, &request.encrypted_object_key);
+        check::bucket(bucket)?;
+        let version = check::version(&request.object_version)?;
+        if !caller.may(Operation::List, bucket, key) {
+            caller.require(Operation::Read, bucket, key)?;
+        }
+        check::key(key)?;
+        let id = &caller.project.id;
+        let found = self.metabase.object(id, bucket, key, version, caller.now).await;
+        let object = found.map_err(database)?;
+        let (nodes, rules) = self.nodes(caller.now).await?;
+        let online =
+            nodes.iter().filter(|node| node.state == NodeState::Normal && rules.is_online(node));
+        let online: HashMap<_, _> = online.map(|node| (node.id, &node.last_address)).collect();
+        let mut response = messages::GetObjectIPsResponse {
+            segment_count: object.segment_count,
+            ..messages::GetObjectIPsResponse::default()
+        };
+        let mut addresses = BTreeSet::new();
+        let mut cursor = None;
+        loop {
+            let page = self.metabase.segments_after(&object.stream_id, cursor, READ).await;
+            let page = page.map_err(database)?;
+            let Some(last) = page.last() else { break };
+            cursor = Some(last.position);
+            for piece in page
+                .iter()
+                .filter_map(|segment| segment.remote.as_ref())
+                .flat_map(|remote| &remote.pieces.0)
+            {
+                response.piece_count = response.piece_count.saturating_add(1);
+                if let Some(address) = online.get(&piece.node) {
+                    response.reliable_piece_count = response.reliable_piece_count.saturating_add(1);
+                    addresses.insert(*address);
+                }
+            }
+        }
+        response.ips = addresses.into_iter().map(|address| address.clone().into()).collect();
+        Ok(response)
+    }
+}
