@@ -14,6 +14,8 @@ mod compressed;
 mod contact;
 #[path = "satellite/copy.rs"]
 mod copy;
+#[path = "satellite/features.rs"]
+mod features;
 #[path = "satellite/kill.rs"]
 mod kill;
 #[path = "satellite/network.rs"]
@@ -26,5 +28,7 @@ mod pending;
 mod plain_client;
 #[path = "satellite/program.rs"]
 mod program;
+#[path = "satellite/rates.rs"]
+mod rates;
 #[path = "satellite/updates.rs"]
 mod updates;

@@ -45,6 +45,9 @@ async fn begin_copy(network: &Network, key: &'static str) -> BeginCopyObjectResp
     network.client().begin_copy_object(request).await.unwrap().into_inner()
 }
 
+/// Changes one thing about a request.
+type Spoil = fn(&mut FinishCopyObjectRequest);
+
 /// Keys wrapped anew.
 fn rewrapped(keys: &[EncryptedKeyAndNonce]) -> Vec<EncryptedKeyAndNonce> {
     let anew = |key: &EncryptedKeyAndNonce| EncryptedKeyAndNonce {
@@ -158,7 +161,7 @@ async fn copy_onto_its_own_name_replaces_the_source() {
 async fn copies_with_wrong_keys_names_or_conditions_are_refused_and_change_nothing() {
     let network = network().await;
     let begun = begin_copy(&network, "key").await;
-    let spoiled: [(Code, fn(&mut FinishCopyObjectRequest)); 9] = [
+    let spoiled: [(Code, Spoil); 9] = [
         (Code::INVALID_ARGUMENT, |r| drop(r.new_segment_keys.pop())),
         (Code::INVALID_ARGUMENT, |r| {
             r.new_segment_keys[1].position = Some(SegmentPosition { part_number: 1, index: 1 })

@@ -1,4 +1,4 @@
-//! Metadata that changes, objects deleted by the dozen, keys revoked, features that are not there.
+//! Metadata that changes, objects deleted by the dozen, keys revoked.
 
 use std::time::Duration;
 
@@ -95,6 +95,9 @@ async fn metadata_of_another_upload_or_object_is_not_touched() {
     network.stop().await;
 }
 
+/// Changes one thing about a request.
+type Spoil = fn(&mut DeleteObjectsRequest);
+
 fn deletion(keys: &[&'static [u8]]) -> DeleteObjectsRequest {
     let item = |key: &&'static [u8]| DeleteObjectsRequestItem {
         encrypted_object_key: Bytes::from_static(key),
@@ -140,7 +143,7 @@ async fn many_objects_are_deleted_at_once_and_each_is_accounted_for() {
 #[tokio::test]
 async fn deletions_of_many_have_codes_of_their_own() {
     let network = network().await;
-    let cases: [(u64, fn(&mut DeleteObjectsRequest)); 9] = [
+    let cases: [(u64, Spoil); 9] = [
         (10_014, |r| r.bucket = Bytes::new()),
         (10_015, |r| r.bucket = "b".into()),
         (10_019, |r| r.bucket = "missing".into()),
@@ -211,100 +214,6 @@ async fn revoked_key_and_its_descendants_are_refused_at_once_though_keys_are_rem
     assert_eq!(
         revoke(&network, &child, grandchild.to_bytes()).await.unwrap_err().code,
         Code::PERMISSION_DENIED
-    );
-    network.stop().await;
-}
-
-/// Makes a call and says with which code it ends.
-macro_rules! code {
-    ($network:expr, $key:expr, $call:ident, $request:ident { $($field:ident: $value:expr),* }) => {{
-        let request =
-            $request { $($field: $value,)* header: header($key), ..Default::default() };
-        let answer = $network.client().$call(request).await.map_err(Failure::from);
-        answer.err().map_or(Code::OK, |failure| failure.code).0
-    }};
-}
-
-#[tokio::test]
-async fn features_that_are_not_offered_are_refused_as_the_network_does() {
-    let network = network().await;
-    let key = &network.api_key;
-    let bucket = || Bytes::from("bucket");
-    let codes = [
-        code!(network, key, get_bucket_location, GetBucketLocationRequest { name: bucket() }),
-        code!(network, key, get_bucket_versioning, GetBucketVersioningRequest { name: bucket() }),
-        code!(
-            network,
-            key,
-            set_bucket_versioning,
-            SetBucketVersioningRequest { name: bucket(), versioning: true }
-        ),
-        code!(network, key, get_bucket_tagging, GetBucketTaggingRequest { name: bucket() }),
-        code!(network, key, set_bucket_tagging, SetBucketTaggingRequest { name: bucket() }),
-        code!(
-            network,
-            key,
-            get_bucket_object_lock_configuration,
-            GetBucketObjectLockConfigurationRequest { name: bucket() }
-        ),
-        code!(
-            network,
-            key,
-            set_bucket_object_lock_configuration,
-            SetBucketObjectLockConfigurationRequest { name: bucket() }
-        ),
-        code!(
-            network,
-            key,
-            get_bucket_notification_configuration,
-            GetBucketNotificationConfigurationRequest { name: bucket() }
-        ),
-        code!(
-            network,
-            key,
-            set_bucket_notification_configuration,
-            SetBucketNotificationConfigurationRequest { name: bucket() }
-        ),
-        code!(
-            network,
-            key,
-            set_bucket_notification_configuration,
-            SetBucketNotificationConfigurationRequest {
-                name: bucket(),
-                configuration: Some(NotificationConfiguration::default())
-            }
-        ),
-        code!(network, key, get_object_retention, GetObjectRetentionRequest { bucket: bucket() }),
-        code!(network, key, set_object_retention, SetObjectRetentionRequest { bucket: bucket() }),
-        code!(network, key, get_object_legal_hold, GetObjectLegalHoldRequest { bucket: bucket() }),
-        code!(network, key, set_object_legal_hold, SetObjectLegalHoldRequest { bucket: bucket() }),
-        code!(network, key, finish_delete_object, FinishDeleteObjectRequest {}),
-        code!(network, key, begin_delete_segment, BeginDeleteSegmentRequest {}),
-        code!(network, key, finish_delete_segment, FinishDeleteSegmentRequest {}),
-        code!(network, key, account_licenses, AccountLicensesRequest {}),
-    ];
-    assert_eq!(
-        codes,
-        [1, 1, 9, 12, 12, 10_003, 10_002, 1, 1, 12, 10_003, 10_003, 10_003, 10_003, 12, 12, 12, 1]
-    );
-    let missing = || Bytes::from("missing");
-    assert_eq!(
-        code!(network, key, get_bucket_location, GetBucketLocationRequest { name: missing() }),
-        5
-    );
-    assert_eq!(
-        code!(network, key, get_object_retention, GetObjectRetentionRequest { bucket: missing() }),
-        5
-    );
-    let blind = &without(&network, Operation::GetLegalHold);
-    assert_eq!(
-        code!(
-            network,
-            blind,
-            get_object_legal_hold,
-            GetObjectLegalHoldRequest { bucket: bucket() }
-        ),
-        7
     );
     network.stop().await;
 }
