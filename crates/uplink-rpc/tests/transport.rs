@@ -72,7 +72,7 @@ impl Depot {
         self.0.connections.lock().unwrap().len()
     }
 
-    async fn until(&self, what: &str, reached: impl Fn(&Seen) -> bool) {
+    async fn until(&self, what: &str, reached: impl Fn(&Seen) -> bool + Send + Sync) {
         let waiting = async {
             while !reached(&self.0) {
                 sleep(Duration::from_millis(2)).await;
