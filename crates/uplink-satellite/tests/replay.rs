@@ -22,6 +22,10 @@ mod wire;
 use std::collections::BTreeSet;
 
 use session::Session;
+use uplink_rpc::dial::Transport;
+
+/// What the recording was made over.
+const TRANSPORT: Transport = Transport::Drpc;
 
 /// What a set of scenarios came to.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,10 @@
-//! Tests against running satellites, over their real ports.
+//! Tests against running satellites, over their real ports. Those of calls run over DRPC, too, in
+//! `satellite_drpc.rs`.
+
+use uplink_rpc::dial::Transport;
+
+/// What clients speak: gRPC, because satellites of ours do.
+const TRANSPORT: Transport = Transport::Negotiated;
 
 #[path = "satellite/authority.rs"]
 mod authority;

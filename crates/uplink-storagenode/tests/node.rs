@@ -1,6 +1,12 @@
 //! A storage node over real ports and disks.
 //!
 //! A satellite appears here only as an identity that signs order limits and a port that shows it.
+//! The tests of transfers run over DRPC, too, in `node_drpc.rs`.
+
+use uplink_rpc::dial::Transport;
+
+/// What clients speak: gRPC, because storage nodes of ours do.
+const TRANSPORT: Transport = Transport::Negotiated;
 
 #[path = "node/files.rs"]
 mod files;

@@ -117,8 +117,9 @@ impl Network {
         let admin = satellite.admin();
         let project = admin.create_project("project").await.unwrap();
         let api_key = admin.create_api_key(&project, "key").await.unwrap();
+        let dialer = Dialer::new(&Identity::generate().unwrap()).unwrap();
         let mut network = Self {
-            pool: Pool::new(Dialer::new(&Identity::generate().unwrap()).unwrap()),
+            pool: Pool::new(dialer.with_transport(crate::TRANSPORT)),
             nodes: Vec::new(),
             satellite,
             admin,

@@ -245,7 +245,8 @@ impl Link {
 
 /// A client's pool with a throw-away identity.
 pub(crate) fn pool() -> Pool {
-    Pool::new(Dialer::new(&Identity::generate().unwrap()).unwrap())
+    let dialer = Dialer::new(&Identity::generate().unwrap()).unwrap();
+    Pool::new(dialer.with_transport(crate::TRANSPORT))
 }
 
 /// A satellite's port.
