@@ -193,6 +193,12 @@ pub(crate) fn digest(seed: u8, size: u64) -> String {
     hex::encode(hash.finalize())
 }
 
+/// SHA-256 of some bytes.
+#[allow(dead_code, reason = "not all tests that share this need it")]
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
 pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
     BASE64_STANDARD.encode(bytes)
 }
