@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub mod go;
 mod judge;
 mod python;
+mod storj;
 
 pub use judge::{Judge, JudgeError, Refusal};
 
