@@ -9,6 +9,8 @@
 
 mod base58;
 mod content_block;
+mod drpc_frames;
+mod drpc_stream;
 mod erasure_correct;
 mod erasure_decode;
 mod grant;
@@ -22,8 +24,9 @@ mod peer_identity;
 mod signed_message;
 
 pub use self::{
-    base58::base58, content_block::content_block, erasure_correct::erasure_correct,
-    erasure_decode::erasure_decode, grant::grant, layout_ranges::layout_ranges, macaroon::macaroon,
+    base58::base58, content_block::content_block, drpc_frames::drpc_frames,
+    drpc_stream::drpc_stream, erasure_correct::erasure_correct, erasure_decode::erasure_decode,
+    grant::grant, layout_ranges::layout_ranges, macaroon::macaroon,
     metadata_envelope::metadata_envelope, node_url::node_url, path_decrypt::path_decrypt,
     peer_identity::peer_identity, signed_message::signed_message,
 };
@@ -32,9 +35,11 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("base58", base58),
     ("content_block", content_block),
+    ("drpc_frames", drpc_frames),
+    ("drpc_stream", drpc_stream),
     ("erasure_correct", erasure_correct),
     ("erasure_decode", erasure_decode),
     ("grant", grant),

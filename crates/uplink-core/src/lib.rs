@@ -32,7 +32,8 @@
 //! | `transport.json` | `identity`, `orders`, order amounts of `piecestore` | `tests/transport_vectors.rs` |
 //! | | `identity.node_urls` | `tests/access_vectors/transport.rs` |
 //! | | `identity.revocation` | none: an extension of certificates in Go's own encoding, which no client looks at |
-//! | | `orders.retain_bloom_filter`, messages of `piecestore`, `drpc`, `noise` | later: garbage collection, the public network's transports |
+//! | | `drpc` | `crates/uplink-rpc/src/drpc/tests.rs` |
+//! | | `orders.retain_bloom_filter`, messages of `piecestore`, `noise` | later: garbage collection, the public network's transports |
 //! | `rpc-transcripts.json` | messages, signatures, names, metadata, content | `crates/uplink-rpc/tests/transcripts.rs` |
 
 pub mod access_grant;

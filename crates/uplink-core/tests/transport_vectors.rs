@@ -16,7 +16,8 @@
 //! | `orders.satellite`, `orders.storage_node` | the keys used by the tests above |
 //! | `orders.retain_bloom_filter` | left out: garbage collection does not exist yet |
 //! | `piecestore`, order amounts | `order_amounts_grow_as_the_reference` |
-//! | `piecestore`, the rest; `drpc`, `noise` | left out: they belong to the transports |
+//! | `drpc` | left out: the crate of the transports has its tests |
+//! | `piecestore`, the rest; `noise` | left out: they belong to the transports |
 
 use prost::Message;
 use serde_json::Value;

@@ -265,3 +265,6 @@ impl tower::Service<Uri> for Connector {
         redial.boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,9 @@ type Answering = <Routes as Service<http::Request<Body>>>::Future;
 
 /// Serves `routes` on a connection until the client closes it, or between calls after `stop`.
 ///
-/// Every request carries `peer` in its extensions. Dropping the future drops the request in
+/// Every request carries `peer` in its extensions. A service that does not take what the client
+/// sends keeps the connection from reading on, and then learns late that the client has gone:
+/// services bound their waits. Dropping the future drops the request in
 /// progress, its body, and the connection.
 ///
 /// # Errors

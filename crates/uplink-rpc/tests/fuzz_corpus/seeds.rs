@@ -21,6 +21,7 @@ pub(crate) fn all() -> Vec<Seed> {
     seeds.extend(arithmetic(&vectors("erasure")));
     seeds.extend(metadata());
     seeds.extend(signed(&transport));
+    seeds.extend(drpc(&transport["drpc"]));
     seeds
 }
 
@@ -188,6 +189,30 @@ fn vectors(name: &str) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
     let text = fs::read_to_string(folder.join(format!("{name}.json"))).expect("vectors");
     serde_json::from_str(&text).expect("JSON")
+}
+
+/// What was received, and for the life of a call also what is sent meanwhile.
+fn drpc(vectors: &Value) -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for group in ["varints", "frames", "reader", "metadata_single_pair"] {
+        for case in list(&vectors[group]) {
+            seeds.push(("drpc_frames", hex(&case["bytes"])));
+        }
+    }
+    let sends = [5, 2, 2, 6, 4, 3];
+    for (side, field) in [(0, "server_bytes"), (1, "client_bytes")] {
+        for case in list(&vectors["conversations"]) {
+            if case[field].is_string() {
+                let bytes = hex(&case[field]);
+                seeds.push(("drpc_stream", [&[side], &sends[..], &bytes].concat()));
+                seeds.push(("drpc_frames", bytes));
+            }
+        }
+        for case in list(&vectors["reader"]) {
+            seeds.push(("drpc_stream", [&[side, 0][..], &hex(&case["bytes"])].concat()));
+        }
+    }
+    seeds
 }
 
 fn cases<'a>(
