@@ -49,6 +49,12 @@ pub struct Config {
     pub api_key_cache: Duration,
     /// Most buckets of one project.
     pub buckets_per_project: u32,
+    /// Most requests of one project in a second, and at once; 0 for any number.
+    pub requests_per_second: u32,
+    /// Most uploads to one object key in a second, three of them at once; 0 for any number.
+    pub uploads_per_key_and_second: u32,
+    /// Most requests in one batch.
+    pub requests_per_batch: u32,
     /// An upload without any progress is given up after this time.
     #[serde(with = "text::duration")]
     pub pending_lifetime: Duration,
@@ -142,6 +148,9 @@ impl Default for Config {
             min_part_size: 5 << 20,
             api_key_cache: Duration::from_secs(30),
             buckets_per_project: 10_000,
+            requests_per_second: 0,
+            uploads_per_key_and_second: 0,
+            requests_per_batch: 1_000,
             pending_lifetime: Duration::from_secs(24 * 3600),
             segment_lifetime: Duration::from_secs(48 * 3600),
             order_lifetime: Duration::from_secs(24 * 3600),
@@ -288,6 +297,17 @@ const KEYS: &[(&str, &str)] = &[
         "How long a looked-up API key is remembered; a deleted key works so much longer.",
     ),
     ("buckets_per_project", "Most buckets of one project."),
+    (
+        "requests_per_second",
+        "Most requests of one project in a second, those in batches counted one by one; 0: any
+         number. The public network allows 100.",
+    ),
+    (
+        "uploads_per_key_and_second",
+        "Most uploads to one object key in a second, three at once; 0: any number. The public
+         network allows 1.",
+    ),
+    ("requests_per_batch", "Most requests in one batch."),
     ("pending_lifetime", "Uploads without progress are given up after this time."),
     (
         "segment_lifetime",
@@ -295,6 +315,14 @@ const KEYS: &[(&str, &str)] = &[
          storage nodes keep pieces that they were not told to keep.",
     ),
     ("order_lifetime", "Life of an order limit."),
+];
+
+/// Keys whose values are plain numbers.
+const NUMBERS: [&str; 4] = [
+    "buckets_per_project",
+    "requests_per_batch",
+    "requests_per_second",
+    "uploads_per_key_and_second",
 ];
 
 fn small_scheme() -> Scheme {
@@ -321,7 +349,7 @@ fn malformed(place: &str, error: &toml::de::Error) -> ConfigError {
 /// Sets a key from a text: a number where one is wanted, else a string.
 fn set(table: &mut toml::Table, key: &str, value: &str, place: &str) -> Result<(), ConfigError> {
     known(key, place)?;
-    let number = value.parse().ok().filter(|_| key == "buckets_per_project");
+    let number = value.parse().ok().filter(|_| NUMBERS.contains(&key));
     let value = number.map_or_else(|| value.into(), toml::Value::Integer);
     table.insert(key.to_owned(), value);
     Ok(())

@@ -20,6 +20,7 @@ mod failure;
 mod metabase;
 mod order;
 mod random;
+mod rate;
 mod registry;
 mod satellite;
 mod selection;

@@ -12,13 +12,23 @@ mod commit_segment;
 mod compressed;
 #[path = "satellite/contact.rs"]
 mod contact;
+#[path = "satellite/copy.rs"]
+mod copy;
+#[path = "satellite/features.rs"]
+mod features;
 #[path = "satellite/kill.rs"]
 mod kill;
 #[path = "satellite/network.rs"]
 mod network;
 #[path = "satellite/objects.rs"]
 mod objects;
+#[path = "satellite/pending.rs"]
+mod pending;
 #[path = "satellite/plain_client.rs"]
 mod plain_client;
 #[path = "satellite/program.rs"]
 mod program;
+#[path = "satellite/rates.rs"]
+mod rates;
+#[path = "satellite/updates.rs"]
+mod updates;

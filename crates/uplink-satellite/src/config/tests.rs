@@ -49,6 +49,16 @@ fn later_sources_win() {
 }
 
 #[test]
+fn numbers_are_read_from_the_environment() {
+    for key in NUMBERS {
+        let variable = format!("{ENVIRONMENT_PREFIX}{}", key.to_uppercase());
+        let config = load_with("", &[(&variable, "7")], &[]).unwrap();
+        assert_eq!(table_of(&config)[key], toml::Value::Integer(7));
+        assert!(load_with("", &[(&variable, "-7")], &[]).is_err());
+    }
+}
+
+#[test]
 fn unknown_keys_are_refused_naming_the_nearest() {
     let error = load("min_fre_space = \"1GB\"").unwrap_err().to_string();
     assert!(error.contains("min_fre_space") && error.contains("min_free_space"), "{error}");

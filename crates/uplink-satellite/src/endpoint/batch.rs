@@ -14,9 +14,6 @@ use uplink_rpc::status::{Code, Failure};
 use super::{Answer, State};
 use crate::auth::Caller;
 
-/// Most calls in one batch.
-const MAX_ITEMS: usize = 1_000;
-
 /// What successful items leave behind for later ones that leave the field empty.
 #[derive(Default)]
 struct CarryOver {
@@ -35,8 +32,9 @@ impl State {
             return Ok(messages::BatchResponse::default());
         }
         let caller = &self.caller(request.header.as_ref(), peer).await?;
-        if request.requests.len() > MAX_ITEMS {
-            let text = format!("a batch must not hold more than {MAX_ITEMS} requests");
+        let most = self.config.requests_per_batch;
+        if request.requests.len() > usize::try_from(most).unwrap_or(usize::MAX) {
+            let text = format!("a batch must not hold more than {most} requests");
             return Err(Failure::new(Code::INVALID_ARGUMENT, text));
         }
         let header = request.header;
@@ -45,6 +43,10 @@ impl State {
         let mut items = request.requests.into_iter().map(|item| item.request).peekable();
         while let Some(item) = items.next() {
             let mut item = item.ok_or_else(unsupported)?;
+            // The first one was counted when its caller was identified.
+            if !responses.is_empty() {
+                self.rates.request(&caller.project.id, caller.now)?;
+            }
             carried.fill_into(&mut item);
             let response = match item {
                 Request::ObjectBegin(begin) => {

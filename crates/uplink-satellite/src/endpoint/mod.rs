@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::failure::database;
 use crate::metabase::{Metabase, NodeRow};
 use crate::order::Issuer;
+use crate::rate::Rates;
 use crate::registry::Registry;
 use crate::selection::Rules;
 use crate::time::{Clock, Time};
@@ -59,6 +60,7 @@ pub(crate) struct State {
     pub(crate) tokens: TokenKey,
     pub(crate) issuer: Issuer,
     pub(crate) dialer: Dialer,
+    rates: Rates,
     /// Whether pieces had to lie in distinct networks when a segment was last begun.
     distinct: Mutex<Option<bool>>,
 }
@@ -76,6 +78,7 @@ impl State {
             registry: Registry::new(metabase.clone()),
             tokens: TokenKey::of(identity),
             issuer: Issuer::new(Arc::clone(identity), config.order_lifetime),
+            rates: Rates::new(config.requests_per_second, config.uploads_per_key_and_second),
             config,
             clock,
             metabase,
@@ -94,7 +97,9 @@ impl State {
     }
 
     async fn caller(&self, header: Option<&RequestHeader>, peer: Option<&Peer>) -> Answer<Caller> {
-        self.authority.caller(header, peer, self.clock.now()).await
+        let caller = self.authority.caller(header, peer, self.clock.now()).await?;
+        self.rates.request(&caller.project.id, caller.now)?;
+        Ok(caller)
     }
 
     /// The storage nodes and the rules by which they are chosen at this moment.

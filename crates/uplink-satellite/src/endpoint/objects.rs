@@ -47,6 +47,7 @@ impl State {
         )?;
         let lock = LockSettings::new(request.retention.as_ref(), request.legal_hold);
         self.check_lock(caller, lock, (bucket, key), expires.is_some()).await?;
+        self.rates.upload((&caller.project.id, bucket, key), caller.now)?;
         let new = NewObject {
             project: &caller.project.id,
             bucket,

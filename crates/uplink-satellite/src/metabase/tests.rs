@@ -169,6 +169,54 @@ async fn schema_is_made_once_and_newer_ones_are_refused_with_both_numbers() {
 }
 
 #[tokio::test]
+async fn revocations_outlive_the_process() {
+    let store = Store::open().await;
+    let file = store.folder.path().join("test.db");
+    store.metabase.revoke(&[7; 32], b"head", NOW).await.unwrap();
+    store.metabase.revoke(&[7; 32], b"head", Time(5)).await.unwrap();
+    store.metabase.close().await;
+    let again = Metabase::open(&file, false, NOW).await.unwrap();
+    assert!(again.any_revoked(&[[6; 32], [7; 32]]).await.unwrap());
+    assert!(!again.any_revoked(&[[6; 32], [8; 32]]).await.unwrap());
+}
+
+#[tokio::test]
+async fn copies_and_moves_leave_no_row_behind() {
+    let store = Store::open().await;
+    let source = store.begin(b"key", None).await;
+    store.put(&source, 0, 0, 10).await.unwrap();
+    store.put(&source, 0, 1, 11).await.unwrap();
+    store.commit(source, Precondition::None).await.unwrap();
+    let place = (&PROJECT, &b"bucket"[..], &b"key"[..]);
+    let found = store.metabase.transferable(place, None, b"bucket", NOW).await.unwrap();
+    let transfer = |key| Transfer {
+        project: &PROJECT,
+        source,
+        bucket: b"bucket",
+        key,
+        metadata: NewMetadata::Rewrapped { nonce: None, key: None },
+        segment_keys: found.1.clone(),
+        precondition: Precondition::None,
+        now: NOW,
+    };
+    // Twice onto the same name, then onto its own.
+    for (stream, key) in [([1; 16], &b"copy"[..]), ([2; 16], b"copy")] {
+        let copied = store.metabase.copy_object(&transfer(key), stream).await.unwrap();
+        assert_eq!((copied.segment_count, copied.plain_size), (2, 21));
+        assert_eq!((store.count("objects").await, store.count("segments").await), (2, 4));
+    }
+    store.metabase.move_object(&transfer(b"copy")).await.unwrap();
+    assert_eq!((store.count("objects").await, store.count("segments").await), (1, 2));
+    assert_eq!(store.object(b"copy").await.unwrap().stream_id, source);
+    store.metabase.move_object(&transfer(b"copy")).await.unwrap();
+    assert_eq!((store.count("objects").await, store.count("segments").await), (1, 2));
+    let gone = store.metabase.transferable(place, None, b"bucket", NOW).await.unwrap_err();
+    assert!(gone.to_string().starts_with("object not found: "), "{gone}");
+    let missing = store.metabase.transferable(place, None, b"none", NOW).await.unwrap_err();
+    assert_eq!(missing.to_string(), "bucket not found: none");
+}
+
+#[tokio::test]
 async fn failed_migration_leaves_nothing_behind() {
     let store = Store::open().await;
     let steps = ["CREATE TABLE one (a BIGINT)", "CREATE TABLE two (a BIGINT); NOT SQL"];

@@ -47,6 +47,7 @@ impl Fixture {
     /// not from the code.
     fn calls(&self, network: &Network) -> Vec<Call> {
         let mut calls = self.reads();
+        calls.extend(self.looks());
         calls.extend(self.writes(network));
         calls
     }
@@ -99,6 +100,61 @@ impl Fixture {
             ok([(3, "bucket", "")], Request::ObjectList(list(""))),
             ok([(3, "bucket", "pre")], Request::ObjectList(list("pre"))),
             ok([(3, "bucket", "prefix")], Request::ObjectList(list("prefix"))),
+        ]
+    }
+
+    /// Calls that leave the fixture as it is.
+    fn looks(&self) -> Vec<Call> {
+        let (read, list) = ((1, "bucket", "pre/obj"), (3, "bucket", "pre/obj"));
+        let item = DeleteObjectsRequestItem {
+            encrypted_object_key: "none".into(),
+            ..DeleteObjectsRequestItem::default()
+        };
+        vec![
+            ok(
+                [(1, "bucket", "")],
+                Request::BucketGetLocation(GetBucketLocationRequest {
+                    name: "bucket".into(),
+                    ..Default::default()
+                }),
+            ),
+            ok(
+                [list],
+                Request::ObjectListPendingStreams(ListPendingObjectStreamsRequest {
+                    bucket: "bucket".into(),
+                    encrypted_object_key: "pre/obj".into(),
+                    ..Default::default()
+                }),
+            ),
+            ok(
+                [read, list],
+                Request::ObjectGetIps(GetObjectIPsRequest {
+                    bucket: "bucket".into(),
+                    encrypted_object_key: "pre/obj".into(),
+                    ..Default::default()
+                }),
+            ),
+            // What may be deleted is said item by item.
+            ok(
+                [(1, "bucket", "")],
+                Request::ObjectsDelete(DeleteObjectsRequest {
+                    bucket: "bucket".into(),
+                    items: vec![item],
+                    ..Default::default()
+                }),
+            ),
+            ok(
+                [(2, "bucket", "pre/obj")],
+                Request::ObjectUpdateMetadata(UpdateObjectMetadataRequest {
+                    bucket: "bucket".into(),
+                    encrypted_object_key: "pre/obj".into(),
+                    stream_id: self.committed.stream_id.clone(),
+                    encrypted_metadata: vec![0x0a, 1, 7].into(),
+                    encrypted_metadata_encrypted_key: vec![3; 48].into(),
+                    encrypted_metadata_nonce: vec![4; 24].into(),
+                    ..Default::default()
+                }),
+            ),
         ]
     }
 
@@ -189,6 +245,11 @@ async fn direct(
     let answered = dispatch! {
         BucketCreate => create_bucket;
         BucketGet => get_bucket;
+        BucketGetLocation => get_bucket_location;
+        ObjectGetIps => get_object_i_ps;
+        ObjectListPendingStreams => list_pending_object_streams;
+        ObjectUpdateMetadata => update_object_metadata;
+        ObjectsDelete => delete_objects;
         BucketDelete => delete_bucket;
         BucketList => list_buckets;
         ObjectBegin => begin_object;
@@ -284,7 +345,7 @@ async fn every_call_obeys_every_caveat_of_the_vectors() {
         }
         network.stop().await;
     }
-    assert_eq!((checked, calls), (cases.len(), cases.len() * 21));
+    assert_eq!((checked, calls), (cases.len(), cases.len() * 26));
 }
 
 async fn network_at(nodes: usize) -> Network {
