@@ -64,9 +64,11 @@ pub(crate) fn check() -> Result<(), Failure> {
     let deny = [("RUSTDOCFLAGS", "-D warnings")];
     steps.cargo(&["fmt", "--all", "--check"], &[])?;
     codegen::run(true)?;
-    // The fuzz targets are a workspace of their own: nothing else notices when its lock file is old.
-    let fuzz = ["tree", "--manifest-path", "fuzz/Cargo.toml", "--locked", "--depth", "0"];
-    steps.cargo(&fuzz, &[])?;
+    // Workspaces of their own: nothing else notices when their lock files are old.
+    for manifest in ["fuzz/Cargo.toml", "tests/interop/storj/Cargo.toml"] {
+        let locked = ["tree", "--manifest-path", manifest, "--locked", "--depth", "0"];
+        steps.cargo(&locked, &[])?;
+    }
     let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     steps.cargo(&lints, &[])?;
     steps.cargo(&["doc", "--workspace", "--no-deps"], &deny)?;

@@ -17,7 +17,7 @@ use crate::judge::JudgeError;
 /// modules that `go.sum` names.
 pub fn program(name: &str) -> Result<PathBuf, JudgeError> {
     static BUILT: OnceLock<Result<PathBuf, JudgeError>> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| built(&target()?)).clone()?;
+    let folder = BUILT.get_or_init(|| built(&crate::target()?)).clone()?;
     Ok(folder.join(name))
 }
 
@@ -47,16 +47,6 @@ fn build(mut command: Command, folder: &Path) -> Result<(), JudgeError> {
         }),
         Err(error) => Err(JudgeError::io(Path::new(PROGRAM), &error)),
     }
-}
-
-/// The folder of build output that the running program comes from.
-fn target() -> Result<PathBuf, JudgeError> {
-    let program = std::env::current_exe();
-    let program = program.map_err(|error| JudgeError::io(Path::new("/proc/self/exe"), &error))?;
-    // Cargo puts tests into `deps` of the profile's folder.
-    let deps = program.ancestors().find(|path| path.ends_with("deps"));
-    let folder = deps.unwrap_or(&program).parent();
-    Ok(folder.unwrap_or_else(|| Path::new(".")).to_owned())
 }
 
 #[cfg(test)]

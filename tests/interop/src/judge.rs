@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::go;
+use crate::{go, python, storj};
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +42,26 @@ impl Judge {
         let mut command = Command::new(go::program("judge")?);
         command.envs(environment.iter().copied());
         Self::start(command)
+    }
+
+    /// Starts the judge that uses the wheel `storj-uplink`, installing that first if need be.
+    ///
+    /// It knows fewer operations than the one in Go, and only keys that are text.
+    ///
+    /// # Errors
+    /// There is no Python or no pip, the wheel cannot be had, or the program does not start.
+    pub fn python() -> Result<Self, JudgeError> {
+        Self::start(python::judge()?.into())
+    }
+
+    /// Starts the judge that uses the crate `storj`, building it first if need be.
+    ///
+    /// It knows fewer operations than the one in Go, and only keys that are text.
+    ///
+    /// # Errors
+    /// It does not build or does not start.
+    pub fn storj() -> Result<Self, JudgeError> {
+        Self::start(Command::new(storj::judge()?))
     }
 
     /// Starts a program that answers commands as a judge does.

@@ -8,7 +8,21 @@
 //! that need one carry `#[ignore = "slow: …"]`; where the language is missing they fail and say what
 //! to install.
 
+use std::path::{Path, PathBuf};
+
 pub mod go;
 mod judge;
+mod python;
+mod storj;
 
 pub use judge::{Judge, JudgeError, Refusal};
+
+/// The folder of build output that the running program comes from.
+fn target() -> Result<PathBuf, JudgeError> {
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| JudgeError::io(Path::new("/proc/self/exe"), &error))?;
+    // Cargo puts tests into `deps` of the profile's folder.
+    let deps = program.ancestors().find(|path| path.ends_with("deps"));
+    let folder = deps.unwrap_or(&program).parent();
+    Ok(folder.unwrap_or_else(|| Path::new(".")).to_owned())
+}

@@ -5,6 +5,7 @@
 
 mod go {
     mod batches;
+    mod bench;
     mod buckets;
     mod contents;
     mod copies;

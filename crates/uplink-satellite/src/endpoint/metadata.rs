@@ -56,8 +56,6 @@ fn includes(request: &messages::UpdateObjectMetadataRequest) -> Answer<Includes>
     if !includes.custom && !includes.etag && !includes.checksum {
         return Err(Failure::new(Code(10_033), "the update includes nothing"));
     }
-    if includes.checksum {
-        return Err(Failure::new(Code(10_027), "checksums are not supported"));
-    }
+    // A client may say that it brings the checksum and have none: there is none to be lost either.
     Ok(Includes { custom: includes.custom, etag: includes.etag })
 }
