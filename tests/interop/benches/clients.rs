@@ -74,7 +74,10 @@ fn clients() -> Vec<Client> {
         Ok(program) => clients.push(Client::Go(program)),
         Err(reason) => println!("no rows of the reference client: {reason}"),
     }
-    clients.push(Client::Storj);
+    match uplink_interop::storj::bench() {
+        Ok(program) => clients.push(Client::Storj(program)),
+        Err(reason) => println!("no rows of the crate storj: {reason}"),
+    }
     clients
 }
 

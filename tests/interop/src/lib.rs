@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub mod go;
 mod judge;
 mod python;
-mod storj;
+pub mod storj;
 
 pub use judge::{Judge, JudgeError, Refusal};
 

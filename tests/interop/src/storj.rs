@@ -17,13 +17,23 @@ const PROGRAM: &str = "cargo";
 /// It does not build. The first use needs the network, to fetch the crates of its `Cargo.lock`.
 pub(crate) fn judge() -> Result<PathBuf, JudgeError> {
     static BUILT: OnceLock<Result<PathBuf, JudgeError>> = OnceLock::new();
-    BUILT.get_or_init(built).clone()
+    BUILT.get_or_init(|| built("dev", "debug")).clone()
 }
 
-fn built() -> Result<PathBuf, JudgeError> {
+/// Builds the program with all optimisations, to be measured, and returns its path. It is told what
+/// to move by the variables of `benches/jobs/moving.rs`.
+///
+/// # Errors
+/// As the judge's: it does not build.
+pub fn bench() -> Result<PathBuf, JudgeError> {
+    built("release", "release")
+}
+
+fn built(profile: &str, folder: &str) -> Result<PathBuf, JudgeError> {
     let target = crate::target()?.join("interop").join("storj");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| PROGRAM.into()));
     command.args(["build", "--quiet", "--locked", "--manifest-path", MANIFEST]);
+    command.args(["--profile", profile]);
     command.arg("--target-dir").arg(&target);
     // Set for this process by cargo; inherited, they would rebuild what reads them.
     for (variable, _) in std::env::vars_os() {
@@ -33,7 +43,7 @@ fn built() -> Result<PathBuf, JudgeError> {
         }
     }
     match command.output() {
-        Ok(output) if output.status.success() => Ok(target.join("debug").join("judge-storj")),
+        Ok(output) if output.status.success() => Ok(target.join(folder).join("judge-storj")),
         Ok(output) => {
             let output = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
             Err(JudgeError::Build { program: PROGRAM, output })

@@ -17,8 +17,16 @@ use storj::types::{
 use storj::{Access, Project};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
+#[path = "../../benches/jobs/moving.rs"]
+#[allow(dead_code, reason = "here a job is only done, not given")]
+mod moving;
+
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
+    if let Some(job) = moving::Job::of_process() {
+        move_objects(&job).await;
+        return Ok(());
+    }
     let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
     let (mut judge, mut output) = (Judge::default(), tokio::io::stdout());
     while let Some(line) = lines.next_line().await? {
@@ -30,6 +38,30 @@ async fn main() -> std::io::Result<()> {
         output.flush().await?;
     }
     Ok(())
+}
+
+/// Does a job of the bench that compares clients.
+async fn move_objects(job: &moving::Job) {
+    let access = Access::parse(&job.access).expect("a grant");
+    let project = Project::open(&access).await.expect("a project");
+    if job.is_upload() {
+        project.ensure_bucket(moving::BUCKET).await.expect("a bucket");
+    }
+    let meter = moving::Meter::start();
+    let mut first = Duration::ZERO;
+    for number in 0..job.count {
+        let key = job.key_of(number);
+        if job.is_upload() {
+            let upload = project.upload_object(moving::BUCKET, &key, Default::default()).await;
+            let mut upload = upload.expect("an upload");
+            moving::write(&mut upload, job.size).await;
+            upload.commit().await.expect("committed");
+        } else {
+            let download = project.download_object(moving::BUCKET, &key, Default::default()).await;
+            first = moving::read(download.expect("a download"), job.size, meter.begun).await;
+        }
+    }
+    meter.report(first);
 }
 
 /// Keeps projects open, so that a second command finds the connections of the first.

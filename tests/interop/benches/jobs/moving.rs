@@ -1,0 +1,142 @@
+//! One job of a client, as it is told to a process of its own, and what it costs there. Part of this
+//! bench and of the program that uses the crate `storj`.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+pub(crate) const BUCKET: &str = "bench";
+pub(crate) const MIB: usize = 1 << 20;
+
+const ACCESS: &str = "UPLINK_BENCH_ACCESS";
+const WHAT: &str = "UPLINK_BENCH_WHAT";
+const KEY: &str = "UPLINK_BENCH_KEY";
+const SIZE: &str = "UPLINK_BENCH_SIZE";
+const COUNT: &str = "UPLINK_BENCH_COUNT";
+
+/// What a client is to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) access: String,
+    /// `upload` or `download`.
+    pub(crate) what: String,
+    pub(crate) key: String,
+    /// Bytes of each object.
+    pub(crate) size: u64,
+    /// Objects, one after the other.
+    pub(crate) count: u64,
+}
+
+impl Job {
+    /// What this process was started to do, if anything.
+    pub(crate) fn of_process() -> Option<Self> {
+        let variable = |name| std::env::var(name).expect("given by the parent");
+        let number = |name| variable(name).parse().expect("a number");
+        Some(Self {
+            access: std::env::var(ACCESS).ok()?,
+            what: variable(WHAT),
+            key: variable(KEY),
+            size: number(SIZE),
+            count: number(COUNT),
+        })
+    }
+
+    /// How a process is told.
+    pub(crate) fn variables(&self) -> [(&'static str, String); 5] {
+        [
+            (ACCESS, self.access.clone()),
+            (WHAT, self.what.clone()),
+            (KEY, self.key.clone()),
+            (SIZE, self.size.to_string()),
+            (COUNT, self.count.to_string()),
+        ]
+    }
+
+    pub(crate) fn is_upload(&self) -> bool {
+        self.what == "upload"
+    }
+
+    pub(crate) fn key_of(&self, number: u64) -> String {
+        if self.count == 1 { self.key.clone() } else { format!("{}/{number}", self.key) }
+    }
+}
+
+/// Writes the bytes that the program in Go writes.
+pub(crate) async fn write(to: &mut (impl AsyncWrite + Unpin), size: u64) {
+    for (number, part) in parts(size) {
+        let content = numbered(number, part);
+        to.write_all(&content).await.expect("written");
+    }
+}
+
+/// Reads them back and compares; how long after `begun` the first one came.
+pub(crate) async fn read(mut from: impl AsyncRead + Unpin, size: u64, begun: Instant) -> Duration {
+    let mut one = [0];
+    from.read_exact(&mut one).await.expect("the first byte");
+    let first = begun.elapsed();
+    let mut got = vec![0; MIB];
+    let mut known = 1;
+    got[0] = one[0];
+    for (number, part) in parts(size) {
+        from.read_exact(&mut got[known..part]).await.expect("bytes");
+        assert!(got[..part] == numbered(number, part), "MiB {number} came back changed");
+        known = 0;
+    }
+    assert_eq!(from.read(&mut one).await.expect("the end"), 0);
+    first
+}
+
+/// The MiB of an object, by number, with the size of each.
+fn parts(size: u64) -> impl Iterator<Item = (u64, usize)> {
+    let mib = MIB as u64;
+    (0..size.div_ceil(mib)).map(move |number| (number, (size - number * mib).min(mib) as usize))
+}
+
+/// A MiB in which no two neighbourhoods are equal; its first bytes are its number.
+fn numbered(number: u64, size: usize) -> Vec<u8> {
+    static PATTERN: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+        (0..MIB).map(|i| (i * 131 + (i >> 8) * 17 + (i >> 16) * 7) as u8).collect()
+    });
+    let mut content = PATTERN[..size].to_vec();
+    content[..8].copy_from_slice(&number.to_be_bytes());
+    content
+}
+
+pub(crate) struct Meter {
+    pub(crate) begun: Instant,
+    cpu: Duration,
+    idle_kib: u64,
+}
+
+impl Meter {
+    pub(crate) fn start() -> Self {
+        Self { begun: Instant::now(), cpu: cpu_time(), idle_kib: resident("VmRSS:") }
+    }
+
+    /// Prints what was spent. `first` is when the first byte came, of a single object.
+    pub(crate) fn report(&self, first: Duration) {
+        let (seconds, cpu) = (self.begun.elapsed(), cpu_time().saturating_sub(self.cpu));
+        let (seconds, cpu, first) = (seconds.as_secs_f64(), cpu.as_secs_f64(), first.as_secs_f64());
+        let (idle, peak) = (self.idle_kib, resident("VmHWM:"));
+        println!(
+            "{{\"seconds\":{seconds},\"cpu_seconds\":{cpu},\"first_byte_seconds\":{first},\
+             \"idle_kib\":{idle},\"peak_kib\":{peak}}}"
+        );
+    }
+}
+
+/// A figure of this process's memory, in KiB.
+fn resident(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// User and system time of this process, in the kernel's ticks of 10 ms.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = text.rsplit(") ").next().unwrap_or_default();
+    let times = after_name.split(' ').skip(11).take(2);
+    let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
