@@ -36,7 +36,7 @@ pub fn write<'a>(pairs: impl IntoIterator<Item = Pair<'a>>) -> Bytes {
 /// Reads pairs in the order they came in.
 ///
 /// # Errors
-/// The bytes are not what [`write`] makes: the connection is over.
+/// The bytes are not what [`write()`] makes: the connection is over.
 pub fn read(mut bytes: &[u8]) -> Result<Vec<Pair<'_>>, ProtocolError> {
     let mut pairs = Vec::new();
     while !bytes.is_empty() {
