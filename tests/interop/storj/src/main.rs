@@ -48,7 +48,7 @@ async fn move_objects(job: &moving::Job) {
         project.ensure_bucket(moving::BUCKET).await.expect("a bucket");
     }
     let meter = moving::Meter::start();
-    let mut first = Duration::ZERO;
+    let mut first = std::time::Duration::ZERO;
     for number in 0..job.count {
         let key = job.key_of(number);
         if job.is_upload() {

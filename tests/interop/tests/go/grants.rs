@@ -65,10 +65,11 @@ async fn grants_survive_parsing_and_writing_by_the_other_client() {
     let mut world = World::start().await;
     let shared = share(&world.grant, &Permission::read_only(), &["docs/", "pictures/"]);
     for grant in [world.grant.clone(), shared] {
+        let again = |text: &str| Access::parse(text).expect("a grant").serialize().expect("a text");
+        assert_eq!(again(&grant), grant);
         let parsed = world.ask("parse_access", json!({"access": grant})).await;
-        assert_eq!(text(&parsed["access"]), grant);
-        let ours = Access::parse(&grant).expect("a grant").serialize().expect("a text");
-        assert_eq!(ours, grant);
+        // The reference client writes several prefixes in any order, ours in that of their names.
+        assert_eq!(again(&text(&parsed["access"])), grant);
     }
 }
 
