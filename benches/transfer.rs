@@ -19,6 +19,9 @@ mod stages;
 
 /// Object sizes in MiB unless others are given.
 const SIZES: [u64; 3] = [64, 256, 1024];
+/// Objects of one size are moved one after the other until this much is: a program that moves small
+/// ones moves many.
+const MOVED_MIB: u64 = 1024;
 /// Scheme unless others are given.
 const SCHEME: &str = "4/6/8/10-256";
 const MIB: u64 = 1 << 20;
@@ -49,7 +52,7 @@ fn main() {
     }
 }
 
-/// One object up and down over a network of its own.
+/// Objects up and down over a network of their own.
 struct Bench {
     network: Network,
     scheme: Scheme,
@@ -60,7 +63,8 @@ struct Bench {
 
 impl Bench {
     async fn transfer(mut self, costs: &Costs) {
-        let project = self.network.project().await;
+        let access = self.network.access().await;
+        let project = Project::open(&access).expect("a project");
         project.ensure_bucket("bench").await.expect("a bucket");
         let pattern = pattern();
         let mut hash_up = blake3::Hasher::new();
@@ -69,32 +73,41 @@ impl Bench {
         });
 
         let meter = self.meter();
-        let mut upload =
-            project.upload_object("bench", "key", UploadOptions::new()).expect("an upload");
-        for _ in 0..self.mib {
-            upload.write(&pattern).await.expect("written");
+        for number in 0..self.objects() {
+            let options = UploadOptions::new();
+            let upload = project.upload_object("bench", key(number), options);
+            let mut upload = upload.expect("an upload");
+            for _ in 0..self.mib {
+                upload.write(&pattern).await.expect("written");
+            }
+            upload.commit().await.expect("committed");
         }
-        upload.commit().await.expect("committed");
         let measured = self.measured(&meter);
         let sent = measured.moved.received as f64 / self.bytes() as f64;
         self.report("upload", &measured, sent, costs.upload(sent));
 
         let meter = self.meter();
-        assert_eq!(read(&project, |_| ()).await, self.bytes());
+        for number in 0..self.objects() {
+            assert_eq!(read(&project, number, |_| ()).await, self.mib * MIB);
+        }
         let measured = self.measured(&meter);
         let served = measured.moved.served as f64 / self.bytes() as f64;
         self.report("download", &measured, served, costs.download());
 
         let mut hash_down = blake3::Hasher::new();
-        read(&project, |bytes| {
+        read(&project, self.objects() - 1, |bytes| {
             hash_down.update(bytes);
         })
         .await;
         assert_eq!(hash_up.finalize(), hash_down.finalize(), "the object came back changed");
     }
 
+    fn objects(&self) -> u64 {
+        MOVED_MIB.div_ceil(self.mib)
+    }
+
     fn bytes(&self) -> u64 {
-        self.mib * MIB
+        self.objects() * self.mib * MIB
     }
 
     fn meter(&mut self) -> Meter {
@@ -126,9 +139,10 @@ impl Bench {
 
     fn report(&self, name: &str, measured: &Measured, moved: f64, ceiling: f64) {
         let (bytes, scheme, wall) = (self.bytes(), self.scheme, measured.wall);
+        let (objects, mib) = (self.objects(), self.mib);
         let [client, nodes, satellite] = measured.cpu_per_gb;
         println!(
-            "{{\"name\":\"transfer\",\"case\":\"{name} {scheme}\",\"bytes\":{bytes},\
+            "{{\"name\":\"transfer\",\"case\":\"{name} {scheme}, {objects} × {mib} MiB\",\"bytes\":{bytes},\
              \"wall_s\":{wall:.3},\"mb_per_s\":{:.1},\"cpu_s_per_gb\":{client:.3},\
              \"nodes_cpu_s_per_gb\":{nodes:.3},\"satellite_cpu_s_per_gb\":{satellite:.3},\
              \"piece_bytes_per_byte\":{moved:.3},\"gb_per_core_s\":{:.3},\
@@ -141,9 +155,13 @@ impl Bench {
     }
 }
 
-async fn read(project: &Project, mut take: impl FnMut(&[u8])) -> u64 {
-    let mut download =
-        project.download_object("bench", "key", DownloadOptions::new()).await.expect("a download");
+fn key(number: u64) -> String {
+    format!("object {number}")
+}
+
+async fn read(project: &Project, number: u64, mut take: impl FnMut(&[u8])) -> u64 {
+    let download = project.download_object("bench", key(number), DownloadOptions::new()).await;
+    let mut download = download.expect("a download");
     let mut received = 0;
     while let Some(bytes) = download.next().await.expect("bytes") {
         received += bytes.len() as u64;

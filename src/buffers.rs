@@ -4,10 +4,29 @@
 //! page that it gives. A buffer becomes [`Bytes`] without a copy and comes back when the last part
 //! of those is dropped, wherever that is.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// Unused buffers of a project are given back to the system when nothing has wanted them for about
+/// this long.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// All buffers of a project, for its uploads one after the other and beside each other.
+#[derive(Debug, Default)]
+pub(crate) struct Shelves(Arc<Mutex<Kinds>>);
+
+#[derive(Debug, Default)]
+struct Kinds {
+    /// By size and most.
+    shelves: BTreeMap<(usize, usize), Buffers>,
+    sweeper: Option<JoinHandle<()>>,
+}
 
 /// Buffers of one size. Clones share them.
 #[derive(Clone, Debug)]
@@ -15,9 +34,15 @@ pub(crate) struct Buffers(Arc<Shelf>);
 
 struct Shelf {
     size: usize,
-    /// Buffers kept at most while nobody uses them.
+    /// Buffers in use and kept together, beyond which none is kept.
     most: usize,
-    free: Mutex<Vec<Vec<u8>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    used: usize,
+    free: Vec<Vec<u8>>,
 }
 
 /// A buffer in use. What was in it before is unspecified.
@@ -28,16 +53,60 @@ pub(crate) struct Buffer {
     home: Weak<Shelf>,
 }
 
+impl Shelves {
+    /// Buffers of `size` bytes, the same for all who name the same figures. Must be called inside a
+    /// tokio runtime.
+    pub(crate) fn of(&self, size: usize, most: usize) -> Buffers {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kinds.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
+            kinds.sweeper = Some(tokio::spawn(sweep(Arc::downgrade(&self.0))));
+        }
+        let shelf = kinds.shelves.entry((size, most));
+        shelf.or_insert_with(|| Buffers::new(size, most)).clone()
+    }
+}
+
+/// Lets go of buffers that nobody holds a shelf for, until there are none.
+async fn sweep(kinds: Weak<Mutex<Kinds>>) {
+    loop {
+        sleep(IDLE).await;
+        let Some(kinds) = kinds.upgrade() else { return };
+        let mut kinds = kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.let_go();
+        if kinds.shelves.is_empty() {
+            kinds.sweeper = None;
+            return;
+        }
+    }
+}
+
+impl Kinds {
+    fn let_go(&mut self) {
+        self.shelves.retain(|_, buffers| Arc::strong_count(&buffers.0) > 1);
+    }
+}
+
 impl Buffers {
-    /// Buffers of `size` bytes, of which `most` are kept for the next user.
+    /// Buffers of `size` bytes. One that comes back is kept for the next user unless `most` are in
+    /// use or kept then.
     pub(crate) fn new(size: usize, most: usize) -> Self {
-        Self(Arc::new(Shelf { size, most, free: Mutex::default() }))
+        Self(Arc::new(Shelf { size, most, state: Mutex::default() }))
     }
 
     pub(crate) fn take(&self) -> Buffer {
-        let kept = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = {
+            let mut state = self.0.lock();
+            state.used += 1;
+            state.free.pop()
+        };
         let bytes = kept.unwrap_or_else(|| vec![0; self.0.size]);
         Buffer { bytes, home: Arc::downgrade(&self.0) }
+    }
+}
+
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,9 +134,10 @@ impl AsMut<[u8]> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(home) = self.home.upgrade() else { return };
-        let mut free = home.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < home.most {
-            free.push(std::mem::take(&mut self.bytes));
+        let mut state = home.lock();
+        state.used = state.used.saturating_sub(1);
+        if state.used + state.free.len() < home.most {
+            state.free.push(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -82,22 +152,49 @@ impl fmt::Debug for Shelf {
 mod tests {
     use super::*;
 
+    fn kept(buffers: &Buffers) -> usize {
+        buffers.0.lock().free.len()
+    }
+
     #[test]
-    fn buffer_comes_back_when_the_last_part_of_it_is_dropped_and_no_more_are_kept_than_wanted() {
+    fn buffer_comes_back_when_the_last_part_of_it_is_dropped() {
         let buffers = Buffers::new(8, 1);
-        let kept = || buffers.0.free.lock().unwrap().len();
-        let (mut first, second) = (buffers.take(), buffers.take());
+        let mut first = buffers.take();
         first.as_mut().copy_from_slice(b"used now");
         let whole = first.freeze(6);
         let part = whole.slice(2..4);
         assert_eq!(whole, &b"used n"[..]);
         drop(whole);
-        assert_eq!((kept(), &part[..]), (0, &b"ed"[..]));
+        assert_eq!((kept(&buffers), &part[..]), (0, &b"ed"[..]));
         drop(part);
-        assert_eq!(kept(), 1);
-        drop(second);
-        assert_eq!(kept(), 1);
+        assert_eq!(kept(&buffers), 1);
         assert_eq!(buffers.take().as_ref().len(), 8);
-        assert_eq!(kept(), 1);
+        assert_eq!(kept(&buffers), 1);
+    }
+
+    #[test]
+    fn no_more_buffers_are_in_use_and_kept_together_than_wanted() {
+        let buffers = Buffers::new(8, 2);
+        let mut used: Vec<Buffer> = (0..4).map(|_| buffers.take()).collect();
+        for expected in [0, 0, 0, 1] {
+            assert_eq!(kept(&buffers), expected);
+            drop(used.pop());
+        }
+        assert_eq!(kept(&buffers), 2);
+    }
+
+    #[tokio::test]
+    async fn buffers_of_a_project_are_shared_and_given_back_when_nobody_wants_them_any_more() {
+        let shelves = Shelves::default();
+        let (upload, next) = (shelves.of(8, 2), shelves.of(8, 2));
+        drop(upload.take());
+        assert_eq!((kept(&next), kept(&shelves.of(9, 2))), (1, 0));
+        let weak = Arc::downgrade(&upload.0);
+        drop(upload);
+        shelves.0.lock().unwrap().let_go();
+        assert_eq!(kept(&next), 1);
+        drop(next);
+        shelves.0.lock().unwrap().let_go();
+        assert!(weak.upgrade().is_none());
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use uplink_core::layout;
+use uplink_rpc::dial::Transport;
 
 /// Settings of a [`Project`](crate::Project). The defaults suit a program that moves a few objects at
 /// a time.
@@ -11,6 +12,7 @@ use uplink_core::layout;
 pub struct Config {
     pub(crate) user_agent: String,
     pub(crate) dial_deadline: Duration,
+    pub(crate) transport: Transport,
     pub(crate) progress_deadline: Duration,
     pub(crate) memory: u64,
     pub(crate) transfers: usize,
@@ -33,6 +35,12 @@ impl Config {
     /// Bounds looking up a name, connecting and the handshake together. Default 10 s.
     pub fn dial_deadline(mut self, deadline: Duration) -> Self {
         self.dial_deadline = deadline;
+        self
+    }
+
+    /// Lets peers speak only this. Default [`Transport::Negotiated`], which every peer understands.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
         self
     }
 
@@ -86,6 +94,7 @@ impl Default for Config {
         Self {
             user_agent: concat!("uplink-rs/", env!("CARGO_PKG_VERSION")).to_owned(),
             dial_deadline: uplink_rpc::dial::DIAL_DEADLINE,
+            transport: Transport::default(),
             progress_deadline: uplink_rpc::piece::PROGRESS_DEADLINE,
             memory: 136 << 20,
             transfers: 300,

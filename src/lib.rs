@@ -57,6 +57,7 @@ pub use download::{Download, DownloadOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use object::{ListItem, ListOptions, Object, ObjectList};
 pub use project::Project;
+pub use uplink_rpc::dial::Transport;
 pub use upload::{Placement, Upload, UploadOptions, Uploaded};
 
 /// The README's code compiles as it stands.

@@ -159,6 +159,8 @@ impl ObjectList {
             Some(last) if last.encrypted_object_key.as_ref() > self.cursor.as_slice() => {
                 self.cursor = last.encrypted_object_key.to_vec();
             }
+            // With unencrypted names an object that is called like the prefix has no name below it.
+            Some(last) if last.encrypted_object_key.is_empty() && !page.more => {}
             None if !page.more => {}
             _ => return Err(Error::protocol("a listing does not advance")),
         }

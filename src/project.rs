@@ -14,6 +14,7 @@ use uplink_rpc::tls::Identity;
 use crate::access::Access;
 use crate::bucket::{Bucket, BucketList};
 use crate::budget::Budget;
+use crate::buffers::Shelves;
 use crate::config::Config;
 use crate::download::{Download, DownloadOptions};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +38,7 @@ struct Inner {
     config: Config,
     satellite: Satellite,
     budget: Budget,
+    buffers: Shelves,
     liars: Liars,
 }
 
@@ -58,8 +60,8 @@ impl Project {
         let satellite = Satellite::new(access.satellite(), access.api_key(), config, dialler)?;
         let budget = Budget::new(config.memory, config.transfers);
         let (access, config) = (access.clone(), config.clone());
-        let liars = Liars::default();
-        Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget, liars }) })
+        let (buffers, liars) = (Shelves::default(), Liars::default());
+        Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget, buffers, liars }) })
     }
 
     // ---- buckets ---------------------------------------------------------------------------
@@ -239,6 +241,10 @@ impl Project {
         &self.inner.budget
     }
 
+    pub(crate) fn buffers(&self) -> &Shelves {
+        &self.inner.buffers
+    }
+
     pub(crate) fn liars(&self) -> &Liars {
         &self.inner.liars
     }
@@ -338,7 +344,7 @@ impl Location {
 pub(crate) fn dialler(config: &Config) -> Result<Dialer> {
     let dialler = Identity::generate().and_then(|identity| Dialer::new(&identity));
     let dialler = dialler.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-    Ok(dialler.with_deadline(config.dial_deadline))
+    Ok(dialler.with_deadline(config.dial_deadline).with_transport(config.transport))
 }
 
 fn check_bucket(name: &str) -> Result<()> {

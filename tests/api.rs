@@ -1,4 +1,10 @@
 //! The client against a whole network in this process: satellite, storage nodes, sockets and disks.
+//! The same tests run over DRPC in `api_drpc.rs`.
+
+use uplink::Transport;
+
+/// What our peers speak: gRPC, because they are ours.
+const TRANSPORT: Transport = Transport::Negotiated;
 
 mod api {
     mod buckets;

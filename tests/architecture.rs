@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Who may depend on whom, apart from tests. Arrows of `docs/ARCHITECTURE.md`.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("uplink-core", &[]),
     ("uplink-rpc", &["uplink-core"]),
     ("uplink", &["uplink-core", "uplink-rpc"]),
@@ -15,6 +15,7 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("uplink-storagenode", &["uplink-core", "uplink-rpc"]),
     ("uplink-testnet", &["uplink-core", "uplink-rpc", "uplink-satellite", "uplink-storagenode"]),
     ("uplink-cli", &["uplink", "uplink-core", "uplink-testnet"]),
+    ("uplink-interop", &[]),
     ("xtask", &[]),
 ];
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crash::journal::Journal;
 use crash::processes::Processes;
 use crash::writer;
+use uplink::Transport;
 
 /// Clients that write at the same time, each to its own keys.
 const WRITERS: usize = 4;
@@ -41,7 +42,10 @@ async fn kill_under_load(rounds: u64, seed: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut processes = Processes::start(folder.path()).await;
     let access = processes.access().await;
-    writer::open(&access).create_bucket(writer::BUCKET).await.expect("a bucket");
+    writer::open(&access, Transport::Negotiated)
+        .create_bucket(writer::BUCKET)
+        .await
+        .expect("a bucket");
     let paths: Vec<_> = (0..WRITERS).map(|i| folder.path().join(format!("journal-{i}"))).collect();
     let (mut random, mut acknowledged) = (Random(seed), 0);
     for round in 0..rounds {

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use uplink::{Access, Config, Project};
+use uplink::{Access, Config};
 use uplink_core::erasure::Scheme;
 use uplink_rpc::tls::Identity;
 use uplink_satellite::Satellite;
@@ -54,11 +54,11 @@ impl Network {
         Self { satellite, nodes, url, api_key }
     }
 
-    pub(crate) async fn project(&self) -> Project {
+    pub(crate) async fn access(&self) -> Access {
         let (satellite, key) = (&self.url, &self.api_key);
         let config = Config::new();
         let access = Access::request_with_passphrase(satellite, key, "bench", &config).await;
-        Project::open(&access.expect("an access grant")).expect("a project")
+        access.expect("an access grant")
     }
 
     pub(crate) fn moved(&mut self) -> Moved {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::timeout;
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 use uplink_core::id::{NodeId, SegmentPosition};
 use uplink_core::macaroon::ApiKey;
 use uplink_core::node_url::NodeUrl;
 use uplink_core::policy::retry::Backoff;
 use uplink_core::signature::VerifyingKey;
+use uplink_rpc::channel::Channel;
 use uplink_rpc::client;
 use uplink_rpc::dial::Dialer;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;

@@ -18,12 +18,14 @@ use uplink_rpc::piece::PieceError;
 
 use super::piece_window;
 use super::split::{Grown, Held};
-use crate::buffers::{Buffer, Buffers};
+use crate::buffers::{Buffer, Buffers, Shelves};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime;
 
 /// Coded windows kept.
 const WINDOWS: usize = 4;
+/// Rings of a project whose buffers are kept for the next ones.
+const KEPT: usize = 4;
 /// Products of bytes that a task computes without leaving its thread, in less than a millisecond,
 /// with and without vector instructions.
 const INLINE_WORK: usize = 64 << 20;
@@ -74,14 +76,20 @@ struct Coded {
 }
 
 impl Ring {
-    pub(crate) fn new(held: Arc<Held>, scheme: Scheme, needed: u16) -> Arc<Self> {
-        let total = usize::from(scheme.total());
+    /// Codes into buffers of `shelves`. Must be called inside a tokio runtime.
+    pub(crate) fn new(
+        shelves: &Shelves,
+        held: Arc<Held>,
+        scheme: Scheme,
+        needed: u16,
+    ) -> Arc<Self> {
+        let kept = KEPT * WINDOWS * usize::from(scheme.total());
         Arc::new(Self {
             held,
             scheme,
             needed: needed.into(),
             encoder: Encoder::new(&scheme),
-            buffers: Buffers::new(piece_window(&scheme), 2 * WINDOWS * total),
+            buffers: shelves.of(piece_window(&scheme), kept),
             state: Mutex::default(),
             room: Notify::new(),
         })

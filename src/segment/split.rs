@@ -18,12 +18,15 @@ use uplink_core::layout;
 use super::stripes_window;
 use crate::buffers::{Buffer, Buffers};
 use crate::error::Result;
+use crate::project::Project;
 
-/// Memory for the windows of segments, of which one whole segment is kept for the next.
-pub(crate) fn windows(scheme: &Scheme) -> Buffers {
+/// Buffers for the windows of all held segments of a project: in use and kept for the next ones they
+/// are what the project may use.
+pub(crate) fn windows(project: &Project, scheme: &Scheme) -> Buffers {
     let size = stripes_window(scheme);
-    let most = usize::try_from(layout::SEGMENT_SIZE).unwrap_or(usize::MAX) / size.max(1);
-    Buffers::new(size, most + 1)
+    let memory = project.config().memory.max(layout::SEGMENT_SIZE);
+    let most = usize::try_from(memory).unwrap_or(usize::MAX) / size.max(1);
+    project.buffers().of(size, most)
 }
 
 /// Seals one remote segment into a [`Held`].

@@ -13,7 +13,9 @@ use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
 
 use super::ring::Ring;
-use super::split::{Grown, Held, Sealer, windows};
+use super::split::{Grown, Held, Sealer};
+use super::stripes_window;
+use crate::buffers::{Buffers, Shelves};
 
 pub(super) const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
 pub(super) const POSITION: SegmentPosition = SegmentPosition { part: 0, index: 3 };
@@ -29,7 +31,7 @@ pub(super) fn key() -> Key {
 /// Seals in parts of the sizes given, over and over.
 pub(super) fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<Held> {
     let held = Arc::new(Held::default());
-    let windows = windows(scheme);
+    let windows = Buffers::new(stripes_window(scheme), 1);
     let mut sealer = Sealer::new(PARAMETERS, &key(), POSITION, scheme, &windows, &held).unwrap();
     let (mut rest, mut parts) = (plain, parts.iter().cycle());
     while !rest.is_empty() {
@@ -108,7 +110,7 @@ async fn read(ring: &Arc<Ring>, number: u16) -> Vec<u8> {
 async fn transfers_in_step_and_replacements_that_start_later_read_the_same_piece() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
     let held = seal(&plain(2_000_000), &[50_000], &scheme);
-    let ring = Ring::new(Arc::clone(&held), scheme, 3);
+    let ring = Ring::new(&Shelves::default(), Arc::clone(&held), scheme, 3);
     let coder = tokio::spawn(Arc::clone(&ring).code());
     let (a, b, c) = tokio::join!(read(&ring, 0), read(&ring, 3), read(&ring, 4));
     for (number, read) in [(0, a), (3, b), (4, c), (1, read(&ring, 1).await)] {
@@ -120,7 +122,7 @@ async fn transfers_in_step_and_replacements_that_start_later_read_the_same_piece
 #[tokio::test]
 async fn transfer_fails_when_coding_stops_before_the_end() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
-    let ring = Ring::new(Arc::new(Held::default()), scheme, 3);
+    let ring = Ring::new(&Shelves::default(), Arc::new(Held::default()), scheme, 3);
     let mut reader = ring.reader(1);
     let coder = tokio::spawn(Arc::clone(&ring).code());
     let waiting = tokio::spawn(async move { reader.next().await });
@@ -134,7 +136,8 @@ async fn transfer_fails_when_coding_stops_before_the_end() {
 async fn reader_that_outlives_its_ring_fails_and_keeps_nothing_of_the_segment() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
     let held = seal(&plain(4_000_000), &[50_000], &scheme);
-    let (ring, segment) = (Ring::new(Arc::clone(&held), scheme, 3), Arc::downgrade(&held));
+    let (ring, segment) =
+        (Ring::new(&Shelves::default(), Arc::clone(&held), scheme, 3), Arc::downgrade(&held));
     let mut reader = ring.reader(1);
     drop((ring, held));
     assert!(segment.upgrade().is_none());
@@ -146,7 +149,7 @@ async fn reader_that_outlives_its_ring_fails_and_keeps_nothing_of_the_segment() 
 async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
     let held = seal(&plain(4_000_000), &[50_000], &scheme);
-    let ring = Ring::new(Arc::clone(&held), scheme, 3);
+    let ring = Ring::new(&Shelves::default(), Arc::clone(&held), scheme, 3);
     // Three are needed and one of them stands still: the other two get only what the ring holds.
     tokio::spawn(Arc::clone(&ring).code());
     let stalled = ring.reader(2);

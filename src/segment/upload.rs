@@ -46,7 +46,7 @@ pub(crate) async fn upload(
     held: Arc<Held>,
 ) -> Result<StoredSegment> {
     let (total, needed) = (begun.scheme.total(), begun.needed);
-    let ring = Ring::new(held, begun.scheme, needed);
+    let ring = Ring::new(project.buffers(), held, begun.scheme, needed);
     let pieces = Pieces::new(total, LongTail::new(needed));
     let mut run = Run {
         project,

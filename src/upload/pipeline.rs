@@ -9,7 +9,6 @@ use uplink_core::encryption::metadata::{
     CustomMetadata, MetadataKeys, SealedMetadata, StreamInfo, object_seal,
 };
 use uplink_core::encryption::{EncryptionParameters, Key, key};
-use uplink_core::erasure::Scheme;
 use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
 use uplink_rpc::r#gen::encryption as wire_encryption;
@@ -19,7 +18,6 @@ use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 use uplink_rpc::time::timestamp;
 
 use super::{Begun, Finish, Placement, UploadOptions, Uploaded};
-use crate::buffers::Buffers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::project::{Location, Project};
 use crate::runtime;
@@ -44,7 +42,6 @@ pub(super) async fn run(
         segments: Vec::new(),
         uploads: JoinSet::new(),
         pending: Vec::new(),
-        windows: None,
         project,
         location,
         options,
@@ -70,8 +67,6 @@ struct Pipeline {
     uploads: JoinSet<Result<Finished>>,
     /// Calls that wait for the next batch.
     pending: Vec<Request>,
-    /// Memory of the segments' windows, and the scheme it is for.
-    windows: Option<(Scheme, Buffers)>,
     begun: Begun,
 }
 
@@ -138,7 +133,7 @@ impl Pipeline {
         let placement = Placement { size: 0, holders: Vec::new() };
         self.segments.push(Segment { key: segment_key.clone(), plain_size: 0, placement });
 
-        let windows = self.windows(&begun.scheme);
+        let windows = windows(&self.project, &begun.scheme);
         let mut sealer = Sealer::new(PARAMETERS, &segment_key, at, &begun.scheme, &windows, &held)?;
         let (sizes, sized) = oneshot::channel();
         let transfers = upload(self.project.clone(), begun.clone(), Arc::clone(&held));
@@ -165,17 +160,6 @@ impl Pipeline {
         }
         let _ = sizes.send((plain_size, encrypted_size, memory));
         Ok(())
-    }
-
-    fn windows(&mut self, scheme: &Scheme) -> Buffers {
-        match &self.windows {
-            Some((made_for, buffers)) if made_for == scheme => buffers.clone(),
-            _ => {
-                let made = windows(scheme);
-                self.windows = Some((*scheme, made.clone()));
-                made
-            }
-        }
     }
 
     /// The next input of a segment; fails as soon as an upload of a segment has failed.

@@ -1,8 +1,8 @@
 //! Buckets, and what goes wrong with names, keys and grants.
 
-use uplink::{Access, Config, DownloadOptions, ErrorKind, ListItem, ListOptions, Project};
+use uplink::{Access, DownloadOptions, ErrorKind, ListItem, ListOptions, Project};
 
-use super::world::{BUCKET, World, access, bytes};
+use super::world::{BUCKET, World, access, bytes, config};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn buckets_are_created_listed_in_order_and_deleted_when_empty() {
@@ -83,7 +83,7 @@ async fn unreachable_and_wrong_satellites_are_told_apart() {
     let url = world.network.satellite_url();
     let (_, address) = url.split_once('@').expect("id and address");
     let other = world.network.nodes()[0].id();
-    let config = Config::new();
+    let config = config();
     let elsewhere = format!("{other}@{address}");
     let wrong = Access::request_with_passphrase(&elsewhere, &world.api_key, "x", &config);
     let error = wrong.await.unwrap_err();
@@ -106,7 +106,7 @@ async fn unknown_api_key_is_denied() {
     let world = World::start().await;
     let other = World::start().await;
     let satellite = world.network.satellite_url();
-    let config = Config::new();
+    let config = config();
     let access = Access::request_with_passphrase(&satellite, &other.api_key, "x", &config).await;
     assert_eq!(access.unwrap_err().kind(), ErrorKind::PermissionDenied);
 }

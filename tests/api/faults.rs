@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use uplink::{Config, ErrorKind, UploadOptions};
+use uplink::{ErrorKind, UploadOptions};
 use uplink_testnet::Options;
 
-use super::world::{BUCKET, SMALL_SEGMENT, World, bytes};
+use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upload_succeeds_while_as_many_nodes_die_as_the_scheme_can_spare() {
@@ -25,7 +25,7 @@ async fn upload_succeeds_while_as_many_nodes_die_as_the_scheme_can_spare() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pieces_of_dead_nodes_go_to_others_that_are_online() {
     // Fourteen nodes are online and ten are offered: four replacements exist.
-    let config = Config::new().segment_size(SMALL_SEGMENT);
+    let config = config().segment_size(SMALL_SEGMENT);
     let world = World::start_with(Options::new().nodes(14), &config).await;
     for node in [0, 3, 5, 9] {
         world.network.nodes()[node].kill().await.expect("killed");
@@ -52,7 +52,7 @@ async fn too_few_nodes_for_an_upload_name_have_and_need() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn download_goes_on_when_holders_die_in_the_middle() {
-    let config = Config::new();
+    let config = config();
     let world = World::start_with(Options::new(), &config).await;
     let plain = bytes(1, 24 << 20);
     world.put("key", &plain).await;
@@ -85,7 +85,7 @@ async fn satellite_that_dies_during_an_upload_ends_it_and_nothing_is_visible() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_node_is_given_up_after_the_progress_deadline() {
-    let config = Config::new().progress_deadline(Duration::from_secs(2));
+    let config = config().progress_deadline(Duration::from_secs(2));
     let world = World::start_with(Options::new(), &config).await;
     let plain = bytes(1, 400_000);
     world.put("key", &plain).await;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use uplink::{
-    Access, Config, Download, DownloadOptions, ErrorKind, ListItem, ListOptions, ObjectList,
-    Project, Upload, UploadOptions,
+    Access, Download, DownloadOptions, ErrorKind, ListItem, ListOptions, ObjectList, Project,
+    Upload, UploadOptions,
 };
 use uplink_testnet::Options;
 
-use super::world::{BUCKET, SMALL_SEGMENT, World, bytes};
+use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
 #[test]
 fn handles_can_be_sent_between_threads() {
@@ -100,7 +100,7 @@ async fn pieces_of_the_first_segment_are_stored_before_the_input_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_bytes_of_a_full_segment_come_before_a_tenth_of_it_was_read() {
     const SIZE: u64 = 64 << 20;
-    let world = World::start_with(Options::new(), &Config::new()).await;
+    let world = World::start_with(Options::new(), &config()).await;
     world.put("key", &bytes(1, SIZE)).await;
     let download = world.project.download_object(BUCKET, "key", DownloadOptions::new()).await;
     let mut download = download.expect("opened");
@@ -129,7 +129,7 @@ async fn overwriting_replaces_the_whole_object_and_deleting_removes_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sealed_objects_are_readable_where_a_seal_is_required() {
-    let config = Config::new().segment_size(SMALL_SEGMENT).require_seal(true);
+    let config = config().segment_size(SMALL_SEGMENT).require_seal(true);
     let world = World::start_with(Options::new(), &config).await;
     let plain = bytes(4, 3 * SMALL_SEGMENT + 10);
     world.put("key", &plain).await;

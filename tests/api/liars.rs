@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use uplink::{Config, DownloadOptions, Error, ErrorKind, Project, Uploaded};
+use uplink::{DownloadOptions, Error, ErrorKind, Project, Uploaded};
 use uplink_testnet::{Node, Options, Scheme};
 
-use super::world::{BUCKET, SMALL_SEGMENT, World, bytes};
+use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
 /// Pieces required in most networks here.
 const REQUIRED: usize = 4;
@@ -45,7 +45,7 @@ async fn reads_are_exact_with_one_liar_whoever_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_are_exact_with_as_many_liars_as_can_be_told_from_the_others() {
-    let config = Config::new().segment_size(SMALL_SEGMENT);
+    let config = config().segment_size(SMALL_SEGMENT);
     for (scheme, least) in [("4/6/8/10-256", 2), ("2/3/11/12-256", 4)] {
         let scheme: Scheme = scheme.parse().expect("a scheme");
         let world = World::start_with(Options::new().scheme(scheme), &config).await;
@@ -104,7 +104,7 @@ async fn liars_with_too_few_others_online_are_noticed_and_not_believed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_are_exact_when_nodes_lie_from_the_middle_of_their_pieces_on() {
-    let world = World::start_with(Options::new(), &Config::new()).await;
+    let world = World::start_with(Options::new(), &config()).await;
     let plain = bytes(5, 6 << 20);
     let uploaded = world.put("key", &plain).await;
     let holders = &holders(&world, &uploaded);
@@ -140,12 +140,12 @@ async fn ranges_are_exact_in_spite_of_liars() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_end_when_too_few_transfers_may_run_to_find_the_liars() {
-    let world = World::start_with(Options::new(), &Config::new()).await;
+    let world = World::start_with(Options::new(), &config()).await;
     let holders = &holders(&world, &world.put("key", &bytes(8, 6 << 20)).await);
     make_lie(&holders[..holders.len() - (REQUIRED - 1)], 0);
     // The four transfers that may run wait for the fifth, which waits for them to end.
     let deadline = Duration::from_secs(2);
-    let config = Config::new().transfers(REQUIRED).progress_deadline(deadline);
+    let config = config().transfers(REQUIRED).progress_deadline(deadline);
     let project = Project::open_with(&world.access, &config).expect("a project");
     let reading = async {
         let download = project.download_object(BUCKET, "key", DownloadOptions::new()).await?;

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use uplink::{ErrorKind, ListItem, ListOptions, UploadOptions};
+use uplink::{Access, ErrorKind, ListItem, ListOptions, Project, UploadOptions};
+use uplink_core::access_grant::AccessGrant;
+use uplink_core::encryption::{CipherSuite, EncryptionStore, Key};
+use uplink_core::macaroon::ApiKey;
 
 use super::world::{BUCKET, World, bytes};
 
@@ -101,4 +104,35 @@ async fn custom_metadata_size_and_expiry_come_back_from_stat_and_listing() {
     let past = UploadOptions::new().expires(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
     let upload = world.project.upload_object(BUCKET, "old", past).unwrap();
     upload.commit().await.expect_err("an expiry in the past is refused");
+}
+
+/// The last component of such a key is empty, and an unencrypted one takes no bytes at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn object_called_like_the_prefix_is_listed_with_encrypted_and_with_plain_names() {
+    let mut world = World::start().await;
+    for cipher in [CipherSuite::AesGcm, CipherSuite::Null] {
+        let store = EncryptionStore::with_default_key(Key::new([cipher.number(); 32]), cipher);
+        let api_key = ApiKey::parse(&world.api_key).expect("an API key");
+        let grant = AccessGrant::new(world.network.satellite_url(), api_key, &store);
+        let grant = grant.expect("a grant").serialize().expect("a text");
+        let access = Access::parse(&grant).expect("an access");
+        world.project = Project::open(&access).expect("a project");
+        let bucket = format!("names-{}", cipher.number());
+        world.project.create_bucket(&bucket).await.expect("a bucket");
+        for keys in [&["a/"][..], &["a/", "a/1", "a//"]] {
+            for key in keys {
+                let options = UploadOptions::new();
+                let upload = world.project.upload_object(&bucket, key, options).expect("an upload");
+                upload.commit().await.expect("committed");
+            }
+            let options = ListOptions::new().prefix("a/").recursive(true);
+            let mut list = world.project.list_objects(&bucket, options).expect("a listing");
+            let mut listed = BTreeSet::new();
+            while let Some(item) = list.next().await.expect("listed") {
+                let ListItem::Object(object) = item else { panic!("{item:?}") };
+                listed.insert(object.key_text().into_owned());
+            }
+            assert_eq!(listed, set(keys), "{cipher:?}");
+        }
+    }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use uplink::{Config, DownloadOptions, ErrorKind, UploadOptions};
+use uplink::{DownloadOptions, ErrorKind, UploadOptions};
 use uplink_testnet::Options;
 
-use super::world::{BUCKET, SMALL_SEGMENT, World, bytes};
+use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
 const INLINE_LIMIT: u64 = 4096;
 const STRIPE: u64 = 4 * 256;
@@ -100,7 +100,7 @@ async fn exactly_as_many_holders_as_needed_suffice_and_one_fewer_names_both_numb
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shares_larger_than_a_reader_gets_ahead_read_back_equal() {
     let scheme = "2/2/3/4-655360".parse().expect("a scheme");
-    let world = World::start_with(Options::new().scheme(scheme), &Config::new()).await;
+    let world = World::start_with(Options::new().scheme(scheme), &config()).await;
     let plain = bytes(9, 3_000_001);
     world.put("key", &plain).await;
     let read = tokio::time::timeout(Duration::from_secs(60), world.get("key")).await;
@@ -109,7 +109,7 @@ async fn shares_larger_than_a_reader_gets_ahead_read_back_equal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_size_segments_read_back_equal() {
-    let world = World::start_with(Options::new(), &Config::new()).await;
+    let world = World::start_with(Options::new(), &config()).await;
     let size = (128 << 20) + 5000;
     let uploaded = world.put("three segments", &bytes(3, size)).await;
     let sizes: Vec<u64> = uploaded.placement.iter().map(|segment| segment.size).collect();
@@ -132,7 +132,7 @@ fn numbered(range: std::ops::Range<u64>) -> impl Iterator<Item = u8> {
 async fn a_gigabyte_reads_back_whole_and_in_ranges_with_up_to_four_nodes_stopped() {
     const SIZE: u64 = 1 << 30;
     const SEGMENT: u64 = 64 << 20;
-    let world = World::start_with(Options::new(), &Config::new()).await;
+    let world = World::start_with(Options::new(), &config()).await;
     let mut upload =
         world.project.upload_object(BUCKET, "gigabyte", UploadOptions::new()).expect("an upload");
     for part in 0..SIZE >> 20 {

@@ -21,7 +21,7 @@ pub(crate) struct World {
 impl World {
     /// Ten nodes, scheme 4/6/8/10-256, small segments.
     pub(crate) async fn start() -> Self {
-        Self::start_with(Options::new(), &Config::new().segment_size(SMALL_SEGMENT)).await
+        Self::start_with(Options::new(), &config().segment_size(SMALL_SEGMENT)).await
     }
 
     pub(crate) async fn start_with(options: Options, config: &Config) -> Self {
@@ -72,10 +72,14 @@ impl World {
     }
 }
 
+/// Default settings, but for the transport.
+pub(crate) fn config() -> Config {
+    Config::new().transport(crate::TRANSPORT)
+}
+
 pub(crate) async fn access(network: &Network, api_key: &str, passphrase: &str) -> Access {
     let satellite = network.satellite_url();
-    let access =
-        Access::request_with_passphrase(&satellite, api_key, passphrase, &Config::new()).await;
+    let access = Access::request_with_passphrase(&satellite, api_key, passphrase, &config()).await;
     access.expect("an access grant")
 }
 

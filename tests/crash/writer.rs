@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use uplink::{Access, Config, DownloadOptions, Error, ErrorKind, Project, UploadOptions};
+use uplink::{
+    Access, Config, DownloadOptions, Error, ErrorKind, Project, Transport, UploadOptions,
+};
 
 use super::journal::{Journal, Operation, Possible};
 use crate::Random;
@@ -16,12 +18,12 @@ const KEYS: u64 = 6;
 const SIZES: [u64; 4] = [40, 3_000, 20_000, 150_000];
 
 /// A project that gives up on dead peers quickly.
-pub(crate) fn open(access: &Access) -> Project {
-    let config = Config::new().progress_deadline(Duration::from_secs(5));
+pub(crate) fn open(access: &Access, transport: Transport) -> Project {
+    let config = Config::new().progress_deadline(Duration::from_secs(5)).transport(transport);
     Project::open_with(access, &config).expect("a project")
 }
 
-/// Writes, overwrites and deletes until told to stop. Returns the number of acknowledgements.
+/// Writes, overwrites and deletes until told to stop, every other writer over DRPC. Returns the number of acknowledgements.
 pub(crate) async fn write(
     access: Access,
     mut journal: Journal,
@@ -29,7 +31,8 @@ pub(crate) async fn write(
     seed: u64,
     stop: watch::Receiver<bool>,
 ) -> u64 {
-    let (project, mut random, mut acknowledged) = (open(&access), Random(seed), 0);
+    let transport = if writer.is_multiple_of(2) { Transport::Negotiated } else { Transport::Drpc };
+    let (project, mut random, mut acknowledged) = (open(&access, transport), Random(seed), 0);
     while !*stop.borrow() {
         let key = format!("writer-{writer}/{}", random.below(KEYS));
         let size = match random.below(5) {
@@ -67,7 +70,7 @@ async fn perform(project: &Project, key: &str, operation: Operation) -> Result<(
 
 /// Compares what the network has with what a writer's journal allows.
 pub(crate) async fn check(access: &Access, keys: &BTreeMap<String, Possible>) {
-    let project = open(access);
+    let project = open(access, Transport::Negotiated);
     for (key, possible) in keys {
         let found = match project.download_object(BUCKET, key, DownloadOptions::new()).await {
             Ok(mut download) => Some(download.read_to_vec().await.unwrap_or_else(|error| {

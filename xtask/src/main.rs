@@ -23,7 +23,7 @@ struct Arguments {
 enum Command {
     /// Measures: runs the benches, all or the named ones, and prints their JSON lines.
     Bench {
-        /// Names of files in `benches/`.
+        /// Names of files in `benches/` and `tests/interop/benches/`.
         names: Vec<String>,
         /// Arguments for the benches themselves.
         #[arg(last = true)]

@@ -93,7 +93,7 @@ pub(crate) fn test(slow: bool) -> Result<(), Failure> {
 }
 
 pub(crate) fn bench(names: &[String], arguments: &[String]) -> Result<(), Failure> {
-    let mut command = vec!["bench", "--package", "uplink"];
+    let mut command = vec!["bench", "--package", "uplink", "--package", "uplink-interop"];
     if names.is_empty() {
         command.push("--benches");
     }

@@ -1,7 +1,6 @@
 //! Generated clients with the network's message limits set.
 
-use tonic::transport::Channel;
-
+use crate::channel::Channel;
 use crate::r#gen::contact::contact_client::ContactClient;
 use crate::r#gen::contact::node_client::NodeClient;
 use crate::r#gen::metainfo::metainfo_client::MetainfoClient;

@@ -2,8 +2,8 @@
 //!
 //! One dial serves both transports: the eight bytes `DRPC!!!1`, then TLS offering `h2` and `storj`.
 //! A peer of this project selects `h2` and the connection speaks gRPC; a peer of the public network
-//! selects nothing and speaks DRPC. The peer's node id is compared before any byte that carries
-//! authority leaves.
+//! selects nothing and speaks DRPC. A dialler that offers nothing gets DRPC from both. The peer's
+//! node id is compared before any byte that carries authority leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use uplink_core::id::NodeId;
 use uplink_core::identity::PeerIdentity;
 
-use crate::tls::{Identity, IdentityError, client_config, peer_of};
+use crate::tls::{Identity, IdentityError, client_config, offered, peer_of};
 
 /// What every connection to a peer of the network begins with.
 pub(crate) const PREAMBLE: &[u8; 8] = b"DRPC!!!1";
@@ -39,6 +39,17 @@ pub const DIAL_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Dialer {
     tls: Arc<ClientConfig>,
     deadline: Duration,
+}
+
+/// What a dialler lets its peers speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transport {
+    /// gRPC with peers that know it, DRPC with all others.
+    #[default]
+    Negotiated,
+    /// DRPC with everybody.
+    Drpc,
 }
 
 /// Why a connection could not be opened.
@@ -102,6 +113,16 @@ impl Dialer {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Replaces the default of [`Transport::Negotiated`].
+    #[must_use]
+    pub fn with_transport(mut self, transport: Transport) -> Self {
+        Arc::make_mut(&mut self.tls).alpn_protocols = match transport {
+            Transport::Negotiated => offered(),
+            Transport::Drpc => Vec::new(),
+        };
         self
     }
 

@@ -6,8 +6,13 @@
 //!        ▼                                                           │
 //!   client (metainfo, contact, piecestore)              gen (service traits)
 //!        │                                                           │
-//!      pool ── dial ── tls ═══════ one TCP port ═══════ tls ── server
+//!   pool ── channel ─┬─ gRPC, of tonic ─┐         ┌─ gRPC, of tonic ─┬─ server
+//!                    └─ drpc, client ───┤         ├─ drpc, server ───┘
+//!                                dial ── tls ═══ tls ── one TCP port
 //! ```
+//!
+//! Both transports carry the same calls. The handshake decides which one a connection speaks: gRPC
+//! between peers of this project, DRPC with peers of the public network.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -15,13 +20,17 @@
 //! | [`raw`] | signed messages whose received bytes survive |
 //! | [`tls`] | identities: certificates whose owner is a node id |
 //! | [`dial`], [`pool`] | address → authenticated connection within a deadline; connections kept |
+//! | [`channel`] | calls to one peer, over whichever transport it speaks |
+//! | [`drpc`] | the public network's transport, both sides |
 //! | [`client`] | generated clients with the network's message limits |
 //! | [`server`] | one listening port for all services of a process |
 //! | [`status`] | status codes ↔ typed failures |
 //! | [`piece`] | one piece up, one piece down |
 
+pub mod channel;
 pub mod client;
 pub mod dial;
+pub mod drpc;
 #[path = "gen/mod.rs"]
 pub mod r#gen;
 pub mod piece;

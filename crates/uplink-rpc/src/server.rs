@@ -2,6 +2,7 @@
 //!
 //! The first bytes decide: `DRPC!!!1` is the network's preamble and is followed by TLS; a TLS
 //! record without it is accepted too, so that any gRPC tool can connect. Everything else is closed.
+//! Then the handshake decides: a client that selects `h2` speaks gRPC, every other DRPC.
 
 use std::fmt;
 use std::future::Future;
@@ -27,7 +28,8 @@ use tonic::transport::server::Connected;
 use uplink_core::identity::PeerIdentity;
 
 use crate::dial::{self, PREAMBLE, WRITE_LIMIT, buffered};
-use crate::tls::{Identity, IdentityError, peer_of, server_config};
+use crate::drpc;
+use crate::tls::{GRPC, Identity, IdentityError, peer_of, server_config};
 
 /// Time for the first bytes and the handshake of an accepted connection.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -163,7 +165,11 @@ async fn run(
     kill: CancellationToken,
 ) {
     let (ready, connections) = mpsc::channel(HANDSHAKES);
-    let accepting = accept(listener.socket, TlsAcceptor::from(tls), ready, kill);
+    let (in_use, mut all_over) = mpsc::channel(1);
+    let routes = routes.prepare();
+    let drpc =
+        Drpc { routes: routes.clone(), stop: stop.clone(), kill: kill.clone(), _in_use: in_use };
+    let accepting = accept(listener.socket, TlsAcceptor::from(tls), ready, drpc, kill);
     let serving = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -181,9 +187,34 @@ async fn run(
             () = stop.cancelled() => {}
         }
     };
-    let (_, served) = tokio::join!(accepting, serving);
+    let ((), served) = tokio::join!(accepting, serving);
+    // Nothing is ever sent: this waits until the last connection lets go of its end.
+    let _: Option<()> = all_over.recv().await;
     if let Err(error) = served {
         tracing::warn!(%error, "serving ended");
+    }
+}
+
+/// What a connection that speaks DRPC needs.
+#[derive(Clone)]
+struct Drpc {
+    routes: Routes,
+    stop: CancellationToken,
+    kill: CancellationToken,
+    /// Held while the connection is open.
+    _in_use: mpsc::Sender<()>,
+}
+
+impl Drpc {
+    async fn serve(self, stream: TlsStream<dial::Socket>, remote: SocketAddr) {
+        let peer = Peer { remote, identity: peer_of(stream.get_ref().1.peer_certificates()) };
+        let serving = drpc::server::serve(stream, peer, self.routes, self.stop);
+        tokio::select! {
+            () = self.kill.cancelled() => {}
+            served = serving => if let Err(error) = served {
+                tracing::debug!(%remote, %error, "a connection failed");
+            },
+        }
     }
 }
 
@@ -191,6 +222,7 @@ async fn accept(
     socket: TcpListener,
     tls: TlsAcceptor,
     ready: mpsc::Sender<io::Result<Socket>>,
+    drpc: Drpc,
     kill: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(HANDSHAKES));
@@ -204,12 +236,21 @@ async fn accept(
                 continue;
             }
         };
-        let (tls, ready, kill) = (tls.clone(), ready.clone(), kill.clone());
+        let (tls, ready, drpc, kill) = (tls.clone(), ready.clone(), drpc.clone(), kill.clone());
         tokio::spawn(async move {
-            let shaken = timeout(HANDSHAKE_DEADLINE, handshake(stream, tls)).await;
+            let handshake = timeout(HANDSHAKE_DEADLINE, handshake(stream, tls));
+            let shaken = tokio::select! {
+                () = drpc.stop.cancelled() => return,
+                shaken = handshake => shaken,
+            };
             drop(slot);
             match shaken {
+                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() != Some(GRPC) => {
+                    drop(ready);
+                    drpc.serve(stream, remote).await;
+                }
                 Ok(Ok(stream)) => {
+                    drop(drpc);
                     let _ = ready.send(Ok(Socket::new(stream, remote, kill))).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "handshake failed"),

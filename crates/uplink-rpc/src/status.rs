@@ -1,7 +1,8 @@
 //! Status codes of the network ↔ typed failures.
 //!
 //! The public network numbers its codes like gRPC from 3 to 16, differently below and beyond. gRPC
-//! carries the nearest gRPC code, and the original number in the trailer `rpc-status`.
+//! carries the nearest gRPC code, and the original number in the trailer `rpc-status`; DRPC carries
+//! the number itself, in eight bytes before the text.
 
 #![cfg_attr(
     not(test),
@@ -17,6 +18,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use bytes::{BufMut, Bytes, BytesMut};
 use tonic::Status;
 
 /// Name of the trailer that carries the original number.
@@ -140,10 +142,8 @@ impl From<Status> for Failure {
     /// Reads a received status, preferring the original number to the gRPC code. A failure of the
     /// connection itself is "unavailable", whatever the transport library calls it.
     fn from(status: Status) -> Self {
-        let trailer = status.metadata().get(TRAILER).and_then(|value| value.to_str().ok());
-        let original = trailer.and_then(|text| text.parse().ok()).map(Code);
         let local = status.source().map(innermost);
-        let code = original.unwrap_or_else(|| match local {
+        let code = original(&status).unwrap_or_else(|| match local {
             Some(_) => Code::UNAVAILABLE,
             None => Code::from_grpc(status.code()),
         });
@@ -158,6 +158,50 @@ impl From<Failure> for Status {
         status.metadata_mut().insert(TRAILER, failure.code.0.into());
         status
     }
+}
+
+/// A failure as the data of DRPC's `Error`, whose text is as long as the service made it.
+pub(crate) fn to_drpc(status: &Status) -> Bytes {
+    let code = original(status).unwrap_or_else(|| Code::from_grpc(status.code()));
+    drpc_error(code, status.message())
+}
+
+/// A call of a path that nobody serves, in the words of the public network.
+pub(crate) fn unknown_path(path: &[u8]) -> Bytes {
+    let path: String = String::from_utf8_lossy(path).chars().take(TEXT_LIMIT).collect();
+    drpc_error(Code::UNKNOWN, &format!("protocol error: unknown rpc: {path:?}"))
+}
+
+/// Whether a gRPC service says that it does not know the path. One that knows the method and does
+/// not implement it gives a text or a number of the network.
+pub(crate) fn is_unknown_path(status: &Status) -> bool {
+    let unimplemented = status.code() == tonic::Code::Unimplemented;
+    unimplemented && status.message().is_empty() && original(status).is_none()
+}
+
+/// Reads the data of DRPC's `Error`. Data too short for a number is text.
+pub(crate) fn from_drpc(data: &[u8]) -> Failure {
+    let (code, text) = match data.split_first_chunk() {
+        Some((code, text)) => (Code(u64::from_be_bytes(*code)), text),
+        None => (Code::UNKNOWN, data),
+    };
+    // "Ok" is no failure, and gRPC would take it for success.
+    let code = if code == Code::OK { Code::UNKNOWN } else { code };
+    let text = text.get(..text.len().min(TEXT_LIMIT.saturating_mul(4))).unwrap_or_default();
+    Failure { code, message: printable(&String::from_utf8_lossy(text)) }
+}
+
+fn drpc_error(code: Code, text: &str) -> Bytes {
+    let mut data = BytesMut::new();
+    data.put_u64(code.0);
+    data.extend_from_slice(text.as_bytes());
+    data.freeze()
+}
+
+/// The number that a status carries beside its gRPC code.
+fn original(status: &Status) -> Option<Code> {
+    let trailer = status.metadata().get(TRAILER).and_then(|value| value.to_str().ok());
+    trailer.and_then(|text| text.parse().ok()).map(Code)
 }
 
 /// The first cause, which is the one that tells people something.

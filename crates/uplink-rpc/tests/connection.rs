@@ -7,7 +7,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use uplink_core::id::NodeId;
 use uplink_rpc::client;
-use uplink_rpc::dial::{DialError, Dialer};
+use uplink_rpc::dial::{DialError, Dialer, Transport};
 use uplink_rpc::r#gen::contact::contact_server::{Contact, ContactServer};
 use uplink_rpc::r#gen::contact::{ContactPingRequest, ContactPingResponse};
 use uplink_rpc::pool::Pool;
@@ -32,6 +32,13 @@ impl Contact for Friend {
     }
 }
 
+/// Each test runs over both transports.
+const TRANSPORTS: [Transport; 2] = [Transport::Negotiated, Transport::Drpc];
+
+fn pool(identity: &Identity, transport: Transport) -> Pool {
+    Pool::new(Dialer::new(identity).unwrap().with_transport(transport))
+}
+
 async fn serve(identity: &Identity, friend: NodeId, port: u16) -> Running {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let listener = Listener::bind(address).await.expect("a free port");
@@ -52,55 +59,61 @@ async fn ping(pool: &Pool, node: NodeId, address: SocketAddr) -> Result<(), Fail
 
 #[tokio::test]
 async fn caller_and_callee_know_each_other_by_node_id() {
-    let (caller, callee) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-    let running = serve(&callee, caller.node_id(), 0).await;
-    let pool = Pool::new(Dialer::new(&caller).unwrap());
-    ping(&pool, callee.node_id(), running.address()).await.expect("answered");
+    for transport in TRANSPORTS {
+        let (caller, callee) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let running = serve(&callee, caller.node_id(), 0).await;
+        let kept = pool(&caller, transport);
+        ping(&kept, callee.node_id(), running.address()).await.expect("answered");
 
-    let stranger = Pool::new(Dialer::new(&Identity::generate().unwrap()).unwrap());
-    let refused = ping(&stranger, callee.node_id(), running.address()).await.unwrap_err();
-    assert_eq!(refused, Failure::new(Code::BUCKET_NOT_FOUND, "stranger"));
+        let stranger = pool(&Identity::generate().unwrap(), transport);
+        let refused = ping(&stranger, callee.node_id(), running.address()).await.unwrap_err();
+        assert_eq!(refused, Failure::new(Code::BUCKET_NOT_FOUND, "stranger"));
+    }
 }
 
 #[tokio::test]
 async fn another_node_at_the_address_is_refused_before_any_call() {
-    let (caller, callee) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-    let wanted = Identity::generate().unwrap().node_id();
-    let running = serve(&callee, caller.node_id(), 0).await;
-    let pool = Pool::new(Dialer::new(&caller).unwrap());
-    ping(&pool, wanted, running.address()).await.unwrap_err();
-    let connection = pool.peer(wanted, &running.address().to_string());
-    match connection.dial_error() {
-        Some(DialError::WrongNode { wanted: named, found, .. }) => {
-            assert_eq!((named, found), (wanted, callee.node_id()));
+    for transport in TRANSPORTS {
+        let (caller, callee) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let wanted = Identity::generate().unwrap().node_id();
+        let running = serve(&callee, caller.node_id(), 0).await;
+        let kept = pool(&caller, transport);
+        ping(&kept, wanted, running.address()).await.unwrap_err();
+        let connection = kept.peer(wanted, &running.address().to_string());
+        match connection.dial_error() {
+            Some(DialError::WrongNode { wanted: named, found, .. }) => {
+                assert_eq!((named, found), (wanted, callee.node_id()));
+            }
+            other => panic!("expected the wrong node to be named, got {other:?}"),
         }
-        other => panic!("expected the wrong node to be named, got {other:?}"),
     }
 }
 
 #[tokio::test]
 async fn killed_peer_fails_calls_and_a_restarted_one_answers_on_the_same_connection() {
-    let (caller, callee) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-    let running = serve(&callee, caller.node_id(), 0).await;
-    let address = running.address();
-    let pool = Pool::new(Dialer::new(&caller).unwrap());
-    ping(&pool, callee.node_id(), address).await.expect("answered");
-    running.kill();
-    drop(running);
-    ping(&pool, callee.node_id(), address).await.unwrap_err();
+    for transport in TRANSPORTS {
+        let (caller, callee) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let running = serve(&callee, caller.node_id(), 0).await;
+        let address = running.address();
+        let kept = pool(&caller, transport);
+        ping(&kept, callee.node_id(), address).await.expect("answered");
+        running.kill();
+        drop(running);
+        ping(&kept, callee.node_id(), address).await.unwrap_err();
 
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    let _running = loop {
-        match Listener::bind(address).await {
-            Ok(listener) => {
-                let friend = ContactServer::new(Friend(caller.node_id()));
-                break listener.serve(&callee, Routes::new(friend)).expect("serves");
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let _running = loop {
+            match Listener::bind(address).await {
+                Ok(listener) => {
+                    let friend = ContactServer::new(Friend(caller.node_id()));
+                    break listener.serve(&callee, Routes::new(friend)).expect("serves");
+                }
+                Err(_) if tokio::time::Instant::now() < deadline => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
             }
-            Err(_) if tokio::time::Instant::now() < deadline => tokio::task::yield_now().await,
-            Err(error) => panic!("{error}"),
-        }
-    };
-    ping(&pool, callee.node_id(), address).await.expect("answered again");
+        };
+        ping(&kept, callee.node_id(), address).await.expect("answered again");
+    }
 }
 
 #[tokio::test]

@@ -100,6 +100,8 @@ struct Run<'a> {
     settled: u64,
     doubt: Option<Doubt>,
     pieces: BTreeMap<u16, Shares>,
+    /// Transfers so far.
+    opened: usize,
     /// Pieces that were dropped because their shares were wrong.
     wrong: usize,
     coder: Option<Coder>,
@@ -145,6 +147,7 @@ impl<'a> Run<'a> {
             settled: 0,
             doubt: None,
             pieces: BTreeMap::new(),
+            opened: 0,
             wrong: 0,
             coder: Some(Coder::new(remote.scheme, opener)),
             correction: Correction::new(required),
@@ -206,6 +209,9 @@ impl<'a> Run<'a> {
         for action in std::mem::take(&mut self.actions) {
             match action {
                 HedgeAction::Open { piece, from } => self.open(piece, from),
+                HedgeAction::Close(piece) => {
+                    self.pieces.remove(&piece);
+                }
                 HedgeAction::AskForAll => self.asking = true,
                 HedgeAction::GiveUp { found, needed } => return Err(self.shortage(found, needed)),
             }
@@ -218,6 +224,7 @@ impl<'a> Run<'a> {
         let reader = PieceReader {
             project: self.project.clone(),
             piece,
+            transfer: self.opened,
             position: from,
             range: self.shares.clone(),
             // Decoding needs a whole share of every piece.
@@ -226,22 +233,25 @@ impl<'a> Run<'a> {
             decoded: self.decoded.subscribe(),
         };
         let reader = self.transfers.spawn(reader.run(offer, key));
-        self.pieces.insert(piece, Shares::new(from, reader));
+        self.pieces.insert(piece, Shares::new(self.opened, from, reader));
+        self.opened += 1;
     }
 
     fn take(&mut self, delivery: Delivery) -> HedgeEvent {
-        match delivery {
-            Delivery::Shares(piece, shares) => {
+        let Delivery { piece, transfer, shares } = delivery;
+        let held = self.pieces.get_mut(&piece).filter(|held| held.transfer == transfer);
+        // Of a transfer that was closed while this waited.
+        let Some(held) = held else { return HedgeEvent::Tick };
+        match shares {
+            Ok(shares) => {
+                let position = held.append(shares);
                 self.heard_at = self.now();
-                let position = self.pieces.get_mut(&piece).map_or(0, |held| held.append(shares));
                 HedgeEvent::Progress { piece, position }
             }
-            Delivery::Failed(piece, error) => {
+            Err(error) => {
                 tracing::debug!(piece, %error, "a piece cannot be read on");
+                held.fail();
                 self.last_failure = Some(error);
-                if let Some(held) = self.pieces.get_mut(&piece) {
-                    held.fail();
-                }
                 HedgeEvent::Failed(piece)
             }
         }
@@ -264,7 +274,8 @@ impl<'a> Run<'a> {
 
     fn offer(&mut self, offers: Vec<Offer>, key: &PiecePrivateKey) {
         for offer in offers {
-            self.offers.entry(offer.piece).or_insert_with(|| (offer, key.clone()));
+            // A newer order limit may take the place of one that is used up.
+            self.offers.insert(offer.piece, (offer, key.clone()));
         }
     }
 

@@ -17,13 +17,17 @@ use crate::satellite::convert::Offer;
 pub(super) const AHEAD: u64 = 512 << 10;
 
 /// What a piece's task reports.
-pub(super) enum Delivery {
-    Shares(u16, Bytes),
-    Failed(u16, PieceError),
+pub(super) struct Delivery {
+    pub(super) piece: u16,
+    /// Which transfer of the piece.
+    pub(super) transfer: usize,
+    pub(super) shares: Result<Bytes, PieceError>,
 }
 
 /// The shares of one piece that may still be needed.
 pub(super) struct Shares {
+    /// Whose deliveries count.
+    pub(super) transfer: usize,
     /// Where the next delivery belongs.
     position: u64,
     parts: VecDeque<(u64, Bytes)>,
@@ -33,8 +37,8 @@ pub(super) struct Shares {
 
 impl Shares {
     /// Holds the shares from `position` on that `reader` will deliver.
-    pub(super) fn new(position: u64, reader: AbortHandle) -> Self {
-        Self { position, parts: VecDeque::new(), reader, failed: false }
+    pub(super) fn new(transfer: usize, position: u64, reader: AbortHandle) -> Self {
+        Self { transfer, position, parts: VecDeque::new(), reader, failed: false }
     }
 
     /// Takes a delivery and returns how far the piece has come.
@@ -106,6 +110,7 @@ impl Drop for Shares {
 pub(super) struct PieceReader {
     pub(super) project: Project,
     pub(super) piece: u16,
+    pub(super) transfer: usize,
     /// Position within the wanted range.
     pub(super) position: u64,
     /// Bytes of the piece that are wanted.
@@ -120,7 +125,7 @@ pub(super) struct PieceReader {
 impl PieceReader {
     pub(super) async fn run(mut self, offer: Offer, key: PiecePrivateKey) {
         if let Err(error) = self.read(offer, key).await {
-            let _ = self.deliver.send(Delivery::Failed(self.piece, error)).await;
+            let _ = self.deliver(Err(error)).await;
         }
     }
 
@@ -138,11 +143,19 @@ impl PieceReader {
             self.position += shares.len() as u64;
             // Both fail only when nobody wants the piece any more.
             if self.decoded.wait_for(|decoded| *decoded >= ahead).await.is_err()
-                || self.deliver.send(Delivery::Shares(self.piece, shares)).await.is_err()
+                || self.deliver(Ok(shares)).await.is_err()
             {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    async fn deliver(
+        &self,
+        shares: Result<Bytes, PieceError>,
+    ) -> Result<(), mpsc::error::SendError<Delivery>> {
+        let (piece, transfer) = (self.piece, self.transfer);
+        self.deliver.send(Delivery { piece, transfer, shares }).await
     }
 }

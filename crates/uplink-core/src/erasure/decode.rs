@@ -2,7 +2,7 @@
 
 use super::{
     field::Interpolation,
-    kernel::{Kernel, Matrix, Sink, Source, Window},
+    kernel::{Copied, Kernel, Matrix, Sink, Source, Window},
     scheme::{Code, Scheme},
 };
 
@@ -19,6 +19,8 @@ pub struct Decoder {
     missing: Vec<usize>,
     /// A row for each of them.
     matrix: Matrix,
+    /// Pieces that are data shares.
+    present: Vec<Copied>,
 }
 
 impl Decoder {
@@ -66,12 +68,15 @@ impl Decoder {
         let given = Interpolation::new(pieces.iter().copied());
         let missing: Vec<u16> = (0..required).filter(|data| !pieces.contains(data)).collect();
         let rows = missing.iter().flat_map(|&data| given.row(data)).collect();
+        let numbers = pieces.iter().copied().map(usize::from).enumerate();
+        let present = numbers.filter(|(_, number)| *number < usize::from(required));
         Ok(Self {
             code,
             share_size,
             pieces: pieces.to_vec(),
             missing: missing.into_iter().map(usize::from).collect(),
             matrix: Matrix::new(kernel, required.into(), rows),
+            present: present.map(|(column, number)| Copied { column, number }).collect(),
         })
     }
 
@@ -99,27 +104,11 @@ impl Decoder {
             return Err(DecodeError::OutputLength { length: stripes.len(), expected });
         }
         let stripe_size = usize::from(self.code.required()) * self.share_size;
-        self.copy_present(shares, stripes, stripe_size);
         let window = Window { share_size: self.share_size, stripes: run_size / self.share_size };
-        let mut sink = Sink::Stripes { stripes, stripe_size, numbers: &self.missing };
+        let (numbers, copies) = (self.missing.as_slice(), self.present.as_slice());
+        let mut sink = Sink::Stripes { stripes, stripe_size, numbers, copies };
         self.matrix.multiply(window, &Source::pieces(shares, window), &mut sink);
         Ok(())
-    }
-
-    /// Copies the data shares that are among the pieces, stripe by stripe: writing in order is
-    /// quicker than reading in order.
-    fn copy_present<S: AsRef<[u8]>>(&self, shares: &[S], stripes: &mut [u8], stripe_size: usize) {
-        let size = self.share_size;
-        let given = self.pieces.iter().map(|&piece| usize::from(piece)).zip(shares);
-        let present: Vec<(usize, &[u8])> = given
-            .filter(|(piece, _)| *piece < usize::from(self.code.required()))
-            .map(|(piece, share)| (piece * size, share.as_ref()))
-            .collect();
-        for (number, stripe) in stripes.chunks_exact_mut(stripe_size).enumerate() {
-            for (to, share) in &present {
-                stripe[*to..to + size].copy_from_slice(&share[number * size..][..size]);
-            }
-        }
     }
 
     /// The length all shares have.

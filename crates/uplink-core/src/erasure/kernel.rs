@@ -115,7 +115,8 @@ impl Matrix {
 
     /// Sets every wanted row of `sink` to its product with `source`.
     ///
-    /// `source` has one run for each column and `sink` one place for each row.
+    /// `source` has one run for each column and `sink` one place for each row. Shares that `sink`
+    /// wants as they are get there on the way.
     pub(super) fn multiply(&self, window: Window, source: &Source<'_>, sink: &mut Sink<'_>) {
         if window.stripes == 0 {
             return;
@@ -132,6 +133,7 @@ impl Matrix {
         #[cfg(not(target_arch = "x86_64"))]
         let done = 0;
         if done < window.share_size {
+            copy_rest(window, done, source, sink);
             self.multiply_rest(window, done, source, sink);
         }
     }
@@ -158,6 +160,19 @@ impl Matrix {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Copies what is left of each share that is wanted as it is, from byte `from` on. Stripe by
+/// stripe: writing in order is quicker than reading in order.
+fn copy_rest(window: Window, from: usize, source: &Source<'_>, sink: &mut Sink<'_>) {
+    let Sink::Stripes { stripes, stripe_size, copies, .. } = sink else { return };
+    let size = window.share_size;
+    for (number, stripe) in stripes.chunks_exact_mut(*stripe_size).enumerate() {
+        for copy in copies.iter() {
+            let share = source.share(window, copy.column, number);
+            stripe[copy.number * size..][from..size].copy_from_slice(&share[from..]);
         }
     }
 }
@@ -202,8 +217,20 @@ impl<'a> Source<'a> {
 pub(super) enum Sink<'a> {
     /// Windows of pieces.
     Pieces(Vec<Option<&'a mut [u8]>>),
-    /// Data shares, by number, of whole stripes.
-    Stripes { stripes: &'a mut [u8], stripe_size: usize, numbers: &'a [usize] },
+    /// Data shares, by number, of whole stripes; some of them only have to be copied.
+    Stripes {
+        stripes: &'a mut [u8],
+        stripe_size: usize,
+        numbers: &'a [usize],
+        copies: &'a [Copied],
+    },
+}
+
+/// A column of the source that is a data share itself, and which one.
+#[derive(Clone, Copy)]
+pub(super) struct Copied {
+    pub(super) column: usize,
+    pub(super) number: usize,
 }
 
 impl Sink<'_> {
@@ -211,7 +238,7 @@ impl Sink<'_> {
         let size = window.share_size;
         Some(match self {
             Self::Pieces(pieces) => &mut pieces.get_mut(row)?.as_mut()?[stripe * size..][..size],
-            Self::Stripes { stripes, stripe_size, numbers } => {
+            Self::Stripes { stripes, stripe_size, numbers, .. } => {
                 &mut stripes[stripe * *stripe_size + numbers.get(row)? * size..][..size]
             }
         })

@@ -35,8 +35,9 @@ pub(super) fn detected() -> impl Iterator<Item = Instructions> {
         .filter_map(|(present, instructions)| present.then_some(instructions))
 }
 
-/// Sets every wanted row of `sink` to its product with `source`, for the leading bytes of each
-/// share that fill whole vectors. Returns how many bytes of each share that is.
+/// Sets every wanted row of `sink` to its product with `source`, and copies the shares wanted as
+/// they are, for the leading bytes of each share that fill whole vectors. Returns how many bytes of
+/// each share that is: none when there is nothing to multiply.
 ///
 /// `table` and `stacks` hold the rows as [`table()`] and [`Stacks::new`] make them for the same
 /// instructions.
@@ -53,6 +54,9 @@ pub(super) fn multiply(
         return 0;
     }
     let mut job = Job::new(table, columns * words, window, source, sink);
+    if job.rows.is_empty() {
+        return 0;
+    }
     if let Some(form) = stacks {
         assert!(form.scale.len() == (columns - 1) * words, "a form of another code");
         assert!(form.ends.len() == 2 * words * job.rows.len(), "a form of another code");
@@ -169,6 +173,8 @@ struct Job {
     input_step: usize,
     /// By row number; rows that nobody wants have none.
     rows: Vec<Option<Row>>,
+    /// Inputs that are written as they are, and where that of stripe 0 is written.
+    copies: Vec<(*const u8, *mut u8)>,
     output_step: usize,
     share_size: usize,
     stripes: usize,
@@ -186,25 +192,24 @@ impl Job {
         let last = |step: usize| stripes.saturating_sub(1) * step + share_size;
         let (runs, input_step) = source.runs();
         assert!(runs.iter().all(|run| run.len() >= last(input_step)), "a run is too short");
-        let (outputs, output_step) = outputs(sink, window);
+        let inputs: Vec<*const u8> = runs.iter().map(|run| run.as_ptr()).collect();
+        let (outputs, copies, output_step) = outputs(sink, window, &inputs);
         let tables = table.chunks_exact(words_of_row);
         assert!(tables.len() >= outputs.len(), "an output without factors");
         let rows = tables.zip(outputs).map(|(factors, output)| {
             output.map(|output| Row { factors: factors.as_ptr(), output })
         });
-        Self {
-            inputs: runs.iter().map(|run| run.as_ptr()).collect(),
-            input_step,
-            rows: rows.collect(),
-            output_step,
-            share_size,
-            stripes,
-        }
+        Self { inputs, input_step, rows: rows.collect(), copies, output_step, share_size, stripes }
     }
 }
 
-/// Where the share of stripe 0 of each row is written, and the bytes to that of the next stripe.
-fn outputs(sink: &mut Sink<'_>, window: Window) -> (Vec<Option<*mut u8>>, usize) {
+/// Where the share of stripe 0 of each row is written.
+type Outputs = Vec<Option<*mut u8>>;
+/// From which input to which share of stripe 0.
+type Copies = Vec<(*const u8, *mut u8)>;
+
+/// The places of a sink, and the bytes from a place to that of the next stripe.
+fn outputs(sink: &mut Sink<'_>, window: Window, inputs: &[*const u8]) -> (Outputs, Copies, usize) {
     let Window { share_size, stripes: count } = window;
     match sink {
         Sink::Pieces(pieces) => {
@@ -213,16 +218,18 @@ fn outputs(sink: &mut Sink<'_>, window: Window) -> (Vec<Option<*mut u8>>, usize)
                 assert!(piece.len() >= count * share_size, "an output is too short");
                 Some(piece.as_mut_ptr())
             };
-            (pieces.iter_mut().map(pointer).collect(), share_size)
+            (pieces.iter_mut().map(pointer).collect(), Vec::new(), share_size)
         }
-        Sink::Stripes { stripes, stripe_size, numbers } => {
+        Sink::Stripes { stripes, stripe_size, numbers, copies } => {
             assert!(stripes.len() >= count * *stripe_size, "an output is too short");
             let first = stripes.as_mut_ptr();
-            let pointer = |&number: &usize| {
+            let pointer = |number: usize| {
                 assert!((number + 1) * share_size <= *stripe_size, "a share outside its stripe");
-                Some(first.wrapping_add(number * share_size))
+                first.wrapping_add(number * share_size)
             };
-            (numbers.iter().map(pointer).collect(), *stripe_size)
+            let copies = copies.iter().map(|copy| (inputs[copy.column], pointer(copy.number)));
+            let copies = copies.collect();
+            (numbers.iter().map(|&number| Some(pointer(number))).collect(), copies, *stripe_size)
         }
     }
 }
@@ -245,6 +252,8 @@ trait Isa {
     /// Rows that fill the registers, at two vectors each, in the plain and in the Toeplitz form.
     const ROWS: usize;
     const STACK_ROWS: usize;
+    /// Rows that fill them at four vectors each, in the plain form.
+    const WIDE_ROWS: usize;
 
     unsafe fn zero() -> Self::Vector;
     unsafe fn load(from: *const u8) -> Self::Vector;
@@ -265,6 +274,7 @@ impl Isa for Avx512Gfni {
     const WORDS: usize = 1;
     const ROWS: usize = 10;
     const STACK_ROWS: usize = 8;
+    const WIDE_ROWS: usize = 4;
 
     #[inline(always)]
     unsafe fn zero() -> __m512i {
@@ -328,6 +338,7 @@ impl Isa for Avx2Gfni {
     const WORDS: usize = 1;
     const ROWS: usize = 6;
     const STACK_ROWS: usize = 6;
+    const WIDE_ROWS: usize = 1;
 
     vectors_of_256_bits!();
 
@@ -357,6 +368,7 @@ impl Isa for Avx2 {
     const WORDS: usize = 4;
     const ROWS: usize = 4;
     const STACK_ROWS: usize = 4;
+    const WIDE_ROWS: usize = 0;
 
     vectors_of_256_bits!();
 
@@ -420,22 +432,45 @@ unsafe fn run<I: Isa>(job: &mut Job, stacks: Option<&Stacks>) -> usize {
 /// The plain form: every row is a sum over all columns.
 #[inline(always)]
 unsafe fn plain<I: Isa>(job: &Job, rows: &[Row]) {
-    if rows.is_empty() {
+    if rows.is_empty() && job.copies.is_empty() {
         return;
     }
     // As few groups as can be, of like size.
-    let size = rows.len().div_ceil(rows.len().div_ceil(I::ROWS));
+    let size = rows.len().div_ceil(rows.len().div_ceil(I::ROWS).max(1)).max(1);
     let groups: Vec<Group<'_>> = rows.chunks(size).map(|rows| Group::new::<I>(rows, job)).collect();
     for stripe in 0..job.stripes {
         let (input, output) = (stripe * job.input_step, stripe * job.output_step);
         let mut at = 0;
+        while size <= I::WIDE_ROWS && at + 4 * I::BYTES <= job.share_size {
+            all::<I, 4>(&job.inputs, input + at, &groups, output + at);
+            copy::<I, 4>(&job.copies, input + at, output + at);
+            at += 4 * I::BYTES;
+        }
         while at + 2 * I::BYTES <= job.share_size {
             all::<I, 2>(&job.inputs, input + at, &groups, output + at);
+            copy::<I, 2>(&job.copies, input + at, output + at);
             at += 2 * I::BYTES;
         }
         while at + I::BYTES <= job.share_size {
             all::<I, 1>(&job.inputs, input + at, &groups, output + at);
+            copy::<I, 1>(&job.copies, input + at, output + at);
             at += I::BYTES;
+        }
+    }
+}
+
+/// Copies V vectors of every share that is wanted as it is, right after they were multiplied: they
+/// come from the fastest cache.
+#[inline(always)]
+unsafe fn copy<I: Isa, const V: usize>(
+    copies: &[(*const u8, *mut u8)],
+    input: usize,
+    output: usize,
+) {
+    for (from, to) in copies {
+        for v in 0..V {
+            let vector = I::load(from.add(input + v * I::BYTES));
+            I::store(to.add(output + v * I::BYTES), vector);
         }
     }
 }

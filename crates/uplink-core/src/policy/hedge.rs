@@ -2,8 +2,9 @@
 //!
 //! Any k pieces restore a range of a segment, so a download opens a few more than k at once and
 //! takes each stripe from the first k that deliver it. The *head* is how far all of these together
-//! reach: the k-th furthest transfer. Another piece is opened when the head is held up by a node
-//! that
+//! reach: the k-th furthest transfer. Once it has come [`RACE`] bytes far, the nodes have shown which
+//! of them are fast: the slowest are closed, or every byte would cost a quarter more for nothing. Of
+//! those that are left another piece is opened when the head is held up by a node that
 //!
 //! - *stands still*: the head makes no [`STEP`] for as long as it took the nodes to answer, twice;
 //! - *creeps*: the fastest quarter has to wait for the head, being complete or a [`STRETCH`] ahead,
@@ -50,6 +51,10 @@ pub const STEP: u64 = 16 << 10;
 /// reading, at least by a message.
 pub const STRETCH: u64 = 256 << 10;
 
+/// How far the head has to come for the transfers beyond the required ones to be closed, and what
+/// must be left of a range for that to be worth it.
+pub const RACE: u64 = 256 << 10;
+
 /// Pieces to open at once beyond the `required` ones: a quarter, at least one.
 pub const fn extra(required: u16) -> u16 {
     required.div_ceil(4)
@@ -60,10 +65,11 @@ pub const fn extra(required: u16) -> u16 {
 pub struct Hedge {
     required: u16,
     length: u64,
+    /// Transfers beyond the required ones, until the race is over.
     extra: u16,
     /// Pieces that can be opened, in the satellite's order.
     offered: VecDeque<u16>,
-    /// Every piece that was ever opened.
+    /// Every piece that was ever opened, but for those closed.
     transfers: BTreeMap<u16, Transfer>,
     head: u64,
     settled: u64,
@@ -150,6 +156,9 @@ pub enum HedgeAction {
         /// Position in the share range to start at.
         from: u64,
     },
+    /// End the transfer of a piece, and forget what it delivered. The order limit is used up: should
+    /// the satellite offer the piece again, the new one counts.
+    Close(u16),
     /// Ask the satellite for limits of all pieces, and report [`HedgeEvent::Offered`].
     AskForAll,
     /// Stop: too few pieces are left.
@@ -214,7 +223,7 @@ impl Hedge {
             }
             HedgeEvent::Progress { piece, position } => {
                 self.progress(piece, position, now);
-                Vec::new()
+                self.end_race()
             }
             HedgeEvent::Failed(piece) => {
                 self.fail(piece);
@@ -288,6 +297,29 @@ impl Hedge {
         let fast_wait = fast == self.length || fast.saturating_sub(head) >= STRETCH;
         let going_on = self.stretch.filter(|since| head - since.head < STRETCH);
         self.stretch = fast_wait.then(|| going_on.unwrap_or(mark));
+    }
+
+    /// Closes the slowest transfers beyond the required ones, if the nodes have shown their speed and
+    /// enough others are left to be opened should one of these get slow.
+    fn end_race(&mut self) -> Vec<HedgeAction> {
+        let surplus = self.usable().saturating_sub(self.required.into());
+        let worth_it = self.head >= RACE && self.length.saturating_sub(self.head) >= RACE;
+        if self.extra == 0 || self.corrupt || !worth_it || self.offered.len() < surplus {
+            return Vec::new();
+        }
+        self.extra = 0;
+        let usable = self.transfers.iter().filter(|(_, open)| open.state == State::Usable);
+        let mut usable: Vec<(u64, u16)> =
+            usable.map(|(piece, open)| (open.position, *piece)).collect();
+        // Of equals the highest number goes: data shares are only copied.
+        usable.sort_unstable_by_key(|(position, piece)| (*position, std::cmp::Reverse(*piece)));
+        let slowest = usable.into_iter().take(surplus).map(|(_, piece)| piece);
+        slowest
+            .map(|piece| {
+                self.transfers.remove(&piece);
+                HedgeAction::Close(piece)
+            })
+            .collect()
     }
 
     /// When the head will have been held up for too long.

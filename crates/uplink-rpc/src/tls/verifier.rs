@@ -14,8 +14,15 @@ use uplink_core::identity::{self, PeerIdentity};
 
 use super::{Identity, IdentityError};
 
-/// Protocols offered by a dialler: gRPC, and the name under which the public network serves its own.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"storj"];
+/// The protocol name of gRPC.
+pub(crate) const GRPC: &[u8] = b"h2";
+/// The protocol name of DRPC where the public network uses one.
+const DRPC: &[u8] = b"storj";
+
+/// Protocols offered by a dialler and known to a server, the best one first.
+pub(crate) fn offered() -> Vec<Vec<u8>> {
+    [GRPC, DRPC].map(<[u8]>::to_vec).into()
+}
 
 /// Client side: any server with a valid chain; the dialler compares the node id afterwards, because
 /// only it knows which one it wants.
@@ -28,7 +35,7 @@ pub(crate) fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, Id
         .with_client_auth_cert(identity.chain().to_vec(), identity.private_key())?;
     config.enable_sni = false;
     config.resumption = rustls::client::Resumption::disabled();
-    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    config.alpn_protocols = offered();
     Ok(Arc::new(config))
 }
 
@@ -41,7 +48,7 @@ pub(crate) fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Id
         .with_client_cert_verifier(Arc::new(ChainVerifier { provider }))
         .with_single_cert(identity.chain().to_vec(), identity.private_key())?;
     config.send_tls13_tickets = 0;
-    config.alpn_protocols = vec![PROTOCOLS[0].to_vec()];
+    config.alpn_protocols = offered();
     Ok(Arc::new(config))
 }
 

@@ -2,8 +2,8 @@
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::Channel;
 use tonic::{Request, Status};
+use uplink_rpc::channel::Channel;
 use uplink_rpc::status::Failure;
 
 #[derive(Clone, Copy, Debug, Default)]

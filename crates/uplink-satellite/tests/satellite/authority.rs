@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::Value;
-use tonic::transport::Channel;
 use uplink_core::macaroon::{ApiKey, Caveat};
 use uplink_core::secret::Secret;
+use uplink_rpc::channel::Channel;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::metainfo_client::MetainfoClient;
 use uplink_rpc::r#gen::metainfo::*;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tonic::transport::Channel;
 use uplink_core::macaroon::ApiKey;
 use uplink_core::node_url::NodeUrl;
+use uplink_rpc::channel::Channel;
 use uplink_rpc::client;
 use uplink_rpc::dial::Dialer;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;

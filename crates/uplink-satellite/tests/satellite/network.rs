@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tonic::service::Routes;
-use tonic::transport::Channel;
 use uplink_core::id::NodeId;
 use uplink_core::macaroon::ApiKey;
 use uplink_core::order::{OrderLimit, PieceHash, PieceHashAlgorithm};
+use uplink_rpc::channel::Channel;
 use uplink_rpc::client;
 use uplink_rpc::dial::Dialer;
 use uplink_rpc::r#gen::contact::contact_server::{Contact, ContactServer};

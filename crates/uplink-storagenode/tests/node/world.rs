@@ -11,12 +11,13 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use tempfile::TempDir;
-use tonic::{Streaming, service::Routes, transport::Channel};
+use tonic::{Streaming, service::Routes};
 use uplink_core::{
     id::NodeId,
     order::{Order, OrderLimit, PieceAction, PieceHash, PieceHashAlgorithm, PiecePrivateKey},
     secret::Secret,
 };
+use uplink_rpc::channel::Channel;
 use uplink_rpc::{
     client,
     dial::Dialer,

@@ -113,6 +113,11 @@ impl<'a> Simulation<'a> {
                     let node = self.nodes[usize::from(piece)];
                     self.arrivals.insert((self.now + node.latency + node.pace, piece));
                 }
+                HedgeAction::Close(piece) => {
+                    self.positions.remove(&piece);
+                    self.arrivals.retain(|(_, other)| *other != piece);
+                    self.held_back.retain(|other| *other != piece);
+                }
                 HedgeAction::AskForAll => {
                     let more = self.hedge.on(HedgeEvent::Offered(Vec::new()), self.now);
                     assert_eq!(more, []);

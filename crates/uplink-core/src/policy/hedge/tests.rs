@@ -169,6 +169,36 @@ fn an_empty_range_opens_nothing() {
     assert!(actions.is_empty() && hedge.is_over());
 }
 
+#[test]
+fn slowest_transfers_are_closed_when_the_required_ones_have_come_far_enough() {
+    let (mut hedge, _) = Hedge::start(2, 2, 0..6, 3 * RACE, millis(0));
+    for piece in [0, 1, 3] {
+        assert_eq!(hedge.on(progress(piece, RACE - 1), millis(10)), []);
+    }
+    assert_eq!(hedge.on(progress(3, RACE), millis(11)), []);
+    let closed = hedge.on(progress(1, RACE), millis(12));
+    assert_eq!(closed, [HedgeAction::Close(2), HedgeAction::Close(0)]);
+    assert_eq!(hedge.head(), RACE);
+    let another = HedgeAction::Open { piece: 4, from: 0 };
+    assert_eq!(hedge.on(HedgeEvent::Failed(1), millis(13)), [another], "k transfers do now");
+    let again = hedge.on(HedgeEvent::Corrupt, millis(14));
+    assert_eq!(again, [HedgeAction::Open { piece: 5, from: 0 }, HedgeAction::AskForAll]);
+    let offered = HedgeEvent::Offered((0..6).collect());
+    assert_eq!(opened(&hedge.on(offered, millis(15))), [0, 2], "with new order limits");
+}
+
+#[test]
+fn nothing_is_closed_of_a_short_range_or_when_nothing_could_take_its_place() {
+    for (offered, length) in [(6, 2 * RACE - 1), (3, 3 * RACE)] {
+        let (mut hedge, _) = Hedge::start(2, 1, 0..offered, length, millis(0));
+        hedge.on(progress(0, RACE), millis(10));
+        assert_eq!(hedge.on(progress(1, RACE), millis(10)), []);
+    }
+}
+
+/// Of the ranges below, long enough for a race.
+const LONG: u64 = 4 * RACE;
+
 #[derive(Clone, Debug)]
 enum Step {
     Advance { pick: prop::sample::Index, by: u64 },
@@ -183,11 +213,11 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pick = any::<prop::sample::Index>;
     let step = prop_oneof![
-        8 => (pick(), 0..700_u64).prop_map(|(pick, by)| Step::Advance { pick, by }),
+        8 => (pick(), 0..2 * RACE).prop_map(|(pick, by)| Step::Advance { pick, by }),
         3 => pick().prop_map(Step::Fail),
         2 => proptest::collection::vec(0..14_u16, 0..14).prop_map(Step::Answer),
         1 => Just(Step::Corrupt),
-        2 => (0..LENGTH).prop_map(Step::Settle),
+        2 => (0..LONG).prop_map(Step::Settle),
         1 => pick().prop_map(Step::Wrong),
         4 => (0..4000_u64).prop_map(Step::Wait),
     ];
@@ -199,7 +229,9 @@ proptest! {
 
     /// Whatever happens:
     ///
-    /// - no piece is opened twice, and every transfer starts where settled bytes end;
+    /// - no piece is opened twice unless it was closed and offered again, and every transfer starts
+    ///   where settled bytes end;
+    /// - who is closed has the required number of running ones ahead of it;
     /// - the head is what the required number of transfers that are not wrong has reached, and goes
     ///   back for no other reason;
     /// - beyond the number at the start and replacements of failed and wrong pieces, each time the
@@ -212,7 +244,7 @@ proptest! {
     fn downloads_open_no_piece_twice_and_few_in_vain_and_go_on_or_give_up_with_true_counts(
         required in 1..6_u16, extra in 0..4_u16, offered in 0..10_u16, steps in steps(),
     ) {
-        let (hedge, actions) = Hedge::start(required, extra, 0..offered, LENGTH, millis(0));
+        let (hedge, actions) = Hedge::start(required, extra, 0..offered, LONG, millis(0));
         let mut model = Model::new(hedge, required, extra, offered);
         model.check(actions)?;
         for step in steps {
@@ -275,12 +307,12 @@ impl Model {
             Step::Advance { pick, by } => {
                 let piece = picked(pick)?;
                 let position = self.positions.get_mut(&piece)?;
-                *position = (*position + by).min(LENGTH);
+                *position = (*position + by).min(LONG);
                 progress(piece, *position)
             }
             Step::Fail(pick) => {
                 let piece = picked(pick)?;
-                if self.positions[&piece] < LENGTH {
+                if self.positions[&piece] < LONG {
                     self.failed.insert(piece);
                 }
                 HedgeEvent::Failed(piece)
@@ -325,6 +357,14 @@ impl Model {
                     prop_assert!(self.unopened.remove(&piece));
                     self.check_number()?;
                 }
+                HedgeAction::Close(piece) => {
+                    let position = self.positions.remove(&piece);
+                    prop_assert!(self.opened.remove(&piece) && !self.failed.contains(&piece));
+                    let running = self.positions.iter().filter(|(it, _)| !self.failed.contains(it));
+                    let ahead = running.filter(|(_, at)| Some(**at) >= position);
+                    prop_assert!(ahead.count() >= self.required.into() && !self.corrupt);
+                    self.allowed -= 1;
+                }
                 HedgeAction::AskForAll => {
                     prop_assert!(!std::mem::replace(&mut self.asked, true));
                 }
@@ -358,7 +398,7 @@ impl Model {
     }
 
     fn check_going_on(&self) -> Result<(), TestCaseError> {
-        prop_assert!(self.head < LENGTH || self.corrupt);
+        prop_assert!(self.head < LONG || self.corrupt);
         let awaits = self.asked && !self.answered;
         prop_assert!(self.running() >= usize::from(self.required) || awaits);
         let left = !self.unopened.is_empty() || !self.asked;

@@ -1,0 +1,137 @@
+//! Peers that select no protocol, as those of the public network, and peers that change.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use super::*;
+use crate::client;
+use crate::r#gen::contact::contact_server::{Contact, ContactServer};
+use crate::r#gen::contact::{ContactPingRequest, ContactPingResponse};
+use crate::pool::Pool;
+use crate::server::{Listener, Peer};
+use crate::tls::{Identity, server_config};
+
+struct Pinged;
+
+#[tonic::async_trait]
+impl Contact for Pinged {
+    async fn ping_node(
+        &self,
+        _: Request<ContactPingRequest>,
+    ) -> Result<Response<ContactPingResponse>, Status> {
+        Ok(Response::new(ContactPingResponse {}))
+    }
+}
+
+fn routes() -> Routes {
+    Routes::new(ContactServer::new(Pinged))
+}
+
+/// A peer that knows no protocol names, and nothing but DRPC after the preamble.
+async fn foreign(identity: &Identity, address: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+    let mut config = server_config(identity).unwrap();
+    Arc::make_mut(&mut config).alpn_protocols.clear();
+    let listener = loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => break listener,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let address = listener.local_addr().unwrap();
+    let acceptor = TlsAcceptor::from(config);
+    let task = tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut socket, remote) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            connections.spawn(async move {
+                let mut preamble = [0; 8];
+                tokio::io::AsyncReadExt::read_exact(&mut socket, &mut preamble).await.unwrap();
+                assert_eq!(&preamble, b"DRPC!!!1");
+                let stream = acceptor.accept(socket).await.unwrap();
+                let peer = Peer { remote, identity: None };
+                let stop = CancellationToken::new();
+                let _ = crate::drpc::server::serve(stream, peer, routes(), stop).await;
+            });
+        }
+    });
+    (address, task)
+}
+
+async fn ping(pool: &Pool, node: NodeId, address: SocketAddr) -> Result<(), Status> {
+    let channel = pool.peer(node, &address.to_string()).channel();
+    client::contact(channel).ping_node(ContactPingRequest {}).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn peer_of_the_public_network_is_called_without_being_told_apart() {
+    let identity = Identity::generate().unwrap();
+    let pool = Pool::new(Dialer::new(&identity).unwrap());
+    let node = identity.node_id();
+    let (address, task) = foreign(&identity, ([127, 0, 0, 1], 0).into()).await;
+    for _ in 0..3 {
+        ping(&pool, node, address).await.unwrap();
+    }
+    let connection = pool.peer(node, &address.to_string());
+    assert_eq!(connection.identity().unwrap().node_id(), node);
+    assert!(connection.dial_error().is_none());
+    task.abort();
+}
+
+#[tokio::test]
+async fn peer_that_comes_back_with_the_other_transport_is_called_over_that() {
+    let identity = Identity::generate().unwrap();
+    let pool = Pool::new(Dialer::new(&identity).unwrap());
+    let node = identity.node_id();
+    let (address, task) = foreign(&identity, ([127, 0, 0, 1], 0).into()).await;
+    ping(&pool, node, address).await.unwrap();
+    task.abort();
+    let _ = task.await;
+
+    // From DRPC to gRPC: no call is lost.
+    let listener = loop {
+        match Listener::bind(address).await {
+            Ok(listener) => break listener,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let running = listener.serve(&identity, routes()).unwrap();
+    ping(&pool, node, address).await.unwrap();
+    let channel = pool.peer(node, &address.to_string()).channel();
+    assert!(matches!(channel.0.state().spoken, Spoken::Grpc(_)));
+    running.stop(Duration::from_secs(1)).await;
+
+    // From gRPC to DRPC: the call that finds out may fail.
+    let (_, task) = foreign(&identity, address).await;
+    let _ = ping(&pool, node, address).await;
+    let _ = ping(&pool, node, address).await;
+    ping(&pool, node, address).await.unwrap();
+    assert!(matches!(channel.0.state().spoken, Spoken::Drpc));
+    task.abort();
+}
+
+#[tokio::test]
+async fn failed_first_dial_is_shared_and_the_next_call_dials_again() {
+    let identity = Identity::generate().unwrap();
+    let pool = Pool::new(Dialer::new(&identity).unwrap());
+    let node = identity.node_id();
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let calls = (0..5).map(|_| ping(&pool, node, address));
+    for failed in futures_util::future::join_all(calls).await {
+        let failure = crate::status::Failure::from(failed.unwrap_err());
+        assert_eq!(failure.code, crate::status::Code::UNAVAILABLE);
+        assert!(failure.message.starts_with("cannot connect to 127.0.0.1"), "{failure}");
+    }
+    assert!(pool.peer(node, &address.to_string()).dial_error().is_some());
+    let (_, task) = foreign(&identity, address).await;
+    ping(&pool, node, address).await.unwrap();
+    task.abort();
+}

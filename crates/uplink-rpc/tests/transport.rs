@@ -1,0 +1,539 @@
+//! Calls of every shape over both transports, on one port.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::{iter, pending, repeat_with};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::BoxStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+use uplink_core::id::NodeId;
+use uplink_rpc::channel::Channel;
+use uplink_rpc::client;
+use uplink_rpc::dial::{Dialer, Transport};
+use uplink_rpc::r#gen::contact::ContactPingRequest;
+use uplink_rpc::r#gen::piecestore::piecestore_client::PiecestoreClient;
+use uplink_rpc::r#gen::piecestore::piecestore_server::{Piecestore, PiecestoreServer};
+use uplink_rpc::r#gen::piecestore::{
+    PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
+    RetainRequest, RetainResponse, piece_download_request, piece_download_response,
+    piece_upload_request,
+};
+use uplink_rpc::pool::Pool;
+use uplink_rpc::server::{Listener, Peer, Running};
+use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::tls::Identity;
+
+const TRANSPORTS: [Transport; 2] = [Transport::Negotiated, Transport::Drpc];
+const SOON: Duration = Duration::from_secs(20);
+
+/// A piece store that holds nothing: it does what its requests say.
+#[derive(Clone, Default)]
+struct Depot(Arc<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    /// Where calls came from.
+    connections: Mutex<BTreeSet<SocketAddr>>,
+    begun: AtomicUsize,
+    /// Calls that were dropped or have ended.
+    ended: AtomicUsize,
+    produced: AtomicUsize,
+}
+
+struct Call(Depot);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.0.ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Depot {
+    fn begin<T>(&self, request: &Request<T>) -> Call {
+        let peer = request.extensions().get::<Peer>().expect("set by the listener");
+        assert!(peer.identity.is_some());
+        self.0.connections.lock().unwrap().insert(peer.remote);
+        self.0.begun.fetch_add(1, Ordering::SeqCst);
+        Call(self.clone())
+    }
+
+    fn connections(&self) -> usize {
+        self.0.connections.lock().unwrap().len()
+    }
+
+    async fn until(&self, what: &str, reached: impl Fn(&Seen) -> bool) {
+        let waiting = async {
+            while !reached(&self.0) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(SOON, waiting).await.unwrap_or_else(|_| {
+            let ended = self.0.ended.load(Ordering::SeqCst);
+            panic!("{what}: {} calls begun, {ended} ended", self.0.begun.load(Ordering::SeqCst))
+        });
+    }
+}
+
+#[tonic::async_trait]
+impl Piecestore for Depot {
+    async fn retain(
+        &self,
+        request: Request<RetainRequest>,
+    ) -> Result<Response<RetainResponse>, Status> {
+        let _call = self.begin(&request);
+        let metadata = request.metadata().clone();
+        match &request.into_inner().filter[..] {
+            b"fail" => Err(Failure::new(Code::BUCKET_NOT_FOUND, "no bucket, sorry").into()),
+            b"wait" => std::future::pending().await,
+            b"rest" => {
+                sleep(Duration::from_millis(300)).await;
+                Ok(Response::new(RetainResponse {}))
+            }
+            b"metadata" => {
+                assert_eq!(metadata.get("experiment").expect("a header"), "one,two");
+                let bytes = metadata.get_bin("trace-bin").expect("a header").to_bytes();
+                assert_eq!(bytes.expect("base64"), [0, 255, 10][..]);
+                Ok(Response::new(RetainResponse {}))
+            }
+            _ => Ok(Response::new(RetainResponse {})),
+        }
+    }
+
+    /// Answers with the number of messages and bytes; refuses a negative offset at once.
+    async fn upload(
+        &self,
+        request: Request<Streaming<PieceUploadRequest>>,
+    ) -> Result<Response<PieceUploadResponse>, Status> {
+        let _call = self.begin(&request);
+        let mut requests = request.into_inner();
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(request) = requests.message().await? {
+            let chunk = request.chunk.expect("a chunk");
+            match chunk.offset {
+                -1 => return Err(Failure::new(Code::PERMISSION_DENIED, "not you").into()),
+                -2 => sleep(Duration::from_millis(500)).await,
+                _ => {}
+            }
+            assert!(chunk.data.iter().all(|byte| *byte == chunk.offset as u8));
+            (count, bytes) = (count + 1, bytes + chunk.data.len());
+        }
+        let node_certchain = format!("{count} {bytes}").into();
+        Ok(Response::new(PieceUploadResponse { node_certchain, ..Default::default() }))
+    }
+
+    /// Answers each request with as many bytes as it says, or fails at a negative offset. A request
+    /// of size zero is followed by bytes without end.
+    async fn download(
+        &self,
+        request: Request<Streaming<PieceDownloadRequest>>,
+    ) -> Result<Response<BoxStream<PieceDownloadResponse>>, Status> {
+        let call = self.begin(&request);
+        let depot = self.clone();
+        let replies = request.into_inner().flat_map(move |request| {
+            let _kept = &call;
+            let (depot, chunk) = (depot.clone(), request.map(|it| it.chunk.expect("a chunk")));
+            match chunk {
+                Ok(chunk) if chunk.offset < 0 => {
+                    let failure = Failure::new(Code::NOT_FOUND, "gone");
+                    iter([Err(failure.into())]).boxed()
+                }
+                Ok(chunk) if chunk.chunk_size == 0 => repeat_with(move || {
+                    depot.0.produced.fetch_add(1, Ordering::SeqCst);
+                    Ok(piece(1 << 20, 1))
+                })
+                .boxed(),
+                Ok(chunk) => iter([Ok(piece(chunk.chunk_size as usize, chunk.offset))]).boxed(),
+                Err(status) => iter([Err(status)]).boxed(),
+            }
+        });
+        Ok(Response::new(Box::pin(replies)))
+    }
+}
+
+fn piece(size: usize, offset: i64) -> PieceDownloadResponse {
+    let data = vec![offset as u8; size].into();
+    let chunk = Some(piece_download_response::Chunk { offset, data });
+    PieceDownloadResponse { chunk, ..Default::default() }
+}
+
+fn upload(size: usize, offset: i64) -> PieceUploadRequest {
+    let data = vec![offset as u8; size].into();
+    let chunk = Some(piece_upload_request::Chunk { offset, data });
+    PieceUploadRequest { chunk, ..Default::default() }
+}
+
+fn wanted(size: i64, offset: i64) -> PieceDownloadRequest {
+    let chunk = Some(piece_download_request::Chunk { offset, chunk_size: size });
+    PieceDownloadRequest { chunk, ..Default::default() }
+}
+
+fn asked(filter: &'static [u8]) -> RetainRequest {
+    RetainRequest { filter: filter.into(), ..Default::default() }
+}
+
+struct World {
+    depot: Depot,
+    node: NodeId,
+    running: Running,
+    pool: Pool,
+}
+
+impl World {
+    async fn new(transport: Transport) -> Self {
+        let (node, client) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let depot = Depot::default();
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let routes = Routes::new(PiecestoreServer::new(depot.clone()));
+        let running = listener.serve(&node, routes).expect("serves");
+        let pool = Pool::new(Dialer::new(&client).unwrap().with_transport(transport));
+        Self { depot, node: node.node_id(), running, pool }
+    }
+
+    fn channel(&self) -> Channel {
+        self.pool.peer(self.node, &self.running.address().to_string()).channel()
+    }
+
+    fn client(&self) -> PiecestoreClient<Channel> {
+        client::piecestore(self.channel())
+    }
+
+    async fn works(&self) {
+        let answer = timeout(SOON, self.client().clone().retain(asked(b""))).await;
+        answer.expect("in time").expect("an answer");
+    }
+}
+
+fn failure<T>(answer: Result<T, Status>) -> Failure {
+    answer.err().expect("a failure").into()
+}
+
+#[tokio::test]
+async fn unary_calls_are_answered_or_fail_with_the_networks_code() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let mut client = world.client();
+        for _ in 0..10 {
+            client.retain(asked(b"")).await.expect("an answer");
+            let failed = failure(client.retain(asked(b"fail")).await);
+            assert_eq!(failed, Failure::new(Code::BUCKET_NOT_FOUND, "no bucket, sorry"));
+        }
+        assert_eq!(world.depot.connections(), 1, "{transport:?}");
+    }
+}
+
+#[tokio::test]
+async fn metadata_arrives() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let mut request = Request::new(asked(b"metadata"));
+        request.metadata_mut().insert("experiment", "one,two".parse().unwrap());
+        let bytes = tonic::metadata::MetadataValue::from_bytes(&[0, 255, 10]);
+        request.metadata_mut().insert_bin("trace-bin", bytes);
+        world.client().retain(request).await.expect("an answer");
+    }
+}
+
+#[tokio::test]
+async fn path_that_nobody_serves_fails_in_the_words_of_the_transport() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let answer = client::contact(world.channel()).ping_node(ContactPingRequest {}).await;
+        let expected = match transport {
+            Transport::Drpc => {
+                let text = "protocol error: unknown rpc: \"/contact.Contact/PingNode\"";
+                Failure::new(Code::UNKNOWN, text)
+            }
+            _ => Failure::new(Code::UNIMPLEMENTED, ""),
+        };
+        assert_eq!(failure(answer), expected);
+        world.works().await;
+    }
+}
+
+/// Implements nothing of what it knows.
+struct Empty;
+
+#[tonic::async_trait]
+impl Piecestore for Empty {}
+
+#[tokio::test]
+async fn method_that_is_not_implemented_says_so() {
+    for transport in TRANSPORTS {
+        let identity = Identity::generate().unwrap();
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let routes = Routes::new(PiecestoreServer::new(Empty));
+        let running = listener.serve(&identity, routes).unwrap();
+        let pool = Pool::new(Dialer::new(&identity).unwrap().with_transport(transport));
+        let channel = pool.peer(identity.node_id(), &running.address().to_string()).channel();
+        let answer = client::piecestore(channel).retain(asked(b"")).await;
+        assert_eq!(failure(answer).code, Code::UNIMPLEMENTED);
+    }
+}
+
+#[tokio::test]
+async fn streamed_messages_of_every_size_arrive() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let sizes = [0, 1, 30_000, 65_536, 3_000_000, 100, 3_000_000, 70_000];
+        let messages = iter(sizes).enumerate().map(|(index, size)| upload(size, index as i64));
+        let answer = world.client().upload(messages).await.expect("an answer").into_inner();
+        let expected = format!("{} {}", sizes.len(), sizes.iter().sum::<usize>());
+        assert_eq!(answer.node_certchain, expected);
+        world.works().await;
+    }
+}
+
+#[tokio::test]
+async fn both_sides_stream_at_once_and_in_turns() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let (requests, received) = mpsc::channel(4);
+        let answer = world.client().download(ReceiverStream::new(received)).await;
+        let mut replies = answer.expect("an answer").into_inner();
+        for (offset, size) in [(1, 30_000), (2, 3_000_000), (3, 1), (4, 65_536)] {
+            requests.send(wanted(size, offset)).await.unwrap();
+            let reply = replies.message().await.expect("a reply").expect("not the end");
+            assert!(reply == piece(size as usize, offset));
+        }
+        drop(requests);
+        assert!(replies.message().await.expect("the end").is_none());
+
+        // All requests at once, whose answers are more than any buffer takes.
+        let requests = iter(0..40).map(|offset| wanted(1_000_000, offset));
+        let mut replies = world.client().download(requests).await.unwrap().into_inner();
+        for offset in 0..40 {
+            assert!(replies.message().await.unwrap().unwrap() == piece(1_000_000, offset));
+        }
+        assert!(replies.message().await.expect("the end").is_none());
+        assert_eq!(world.depot.connections(), 1, "{transport:?}");
+    }
+}
+
+#[tokio::test]
+async fn failure_after_messages_arrives_after_them() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let requests = iter([wanted(10, 1), wanted(10, -1)]).chain(pending());
+        let mut replies = world.client().download(requests).await.unwrap().into_inner();
+        assert!(replies.message().await.unwrap().unwrap() == piece(10, 1));
+        let failed = failure(timeout(SOON, replies.message()).await.expect("in time"));
+        assert_eq!(failed, Failure::new(Code::NOT_FOUND, "gone"));
+        world.works().await;
+    }
+}
+
+#[tokio::test]
+async fn refusal_arrives_while_the_request_still_streams() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let without_end = iter([upload(10, -1)]).chain(repeat_with(|| upload(50_000, 1)));
+        let answer = timeout(SOON, world.client().upload(without_end)).await.expect("in time");
+        assert_eq!(failure(answer), Failure::new(Code::PERMISSION_DENIED, "not you"));
+        world.works().await;
+        // A request that waits for its caller does not keep the connection.
+        let waits = iter([upload(10, -1)]).chain(pending());
+        let answer = timeout(SOON, world.client().upload(waits)).await.expect("in time");
+        assert_eq!(failure(answer).code, Code::PERMISSION_DENIED);
+        world.works().await;
+        world.depot.until("all calls end", |seen| seen.ended.load(Ordering::SeqCst) == 4).await;
+    }
+}
+
+#[tokio::test]
+async fn message_over_the_limit_fails_its_call_only() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let answer = world.client().upload(iter([upload(5 << 20, 1)])).await;
+        assert!(answer.is_err());
+        world.works().await;
+    }
+}
+
+#[tokio::test]
+async fn call_dropped_in_any_phase_is_dropped_by_the_peer_and_the_next_one_works() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let depot = &world.depot;
+        let mut waiting = world.client();
+        // Before and while connecting.
+        drop(waiting.retain(asked(b"wait")));
+        let _ = timeout(Duration::ZERO, waiting.retain(asked(b"wait"))).await;
+        world.works().await;
+        let begun = depot.0.begun.load(Ordering::SeqCst);
+        depot.0.connections.lock().unwrap().clear();
+
+        // While the peer works.
+        let mut client = world.client();
+        let call = tokio::spawn(async move { client.retain(asked(b"wait")).await });
+        depot.until("it begins", |seen| seen.begun.load(Ordering::SeqCst) == begun + 1).await;
+        call.abort();
+        depot.until("it is dropped", |seen| seen.ended.load(Ordering::SeqCst) == begun + 1).await;
+        world.works().await;
+
+        // Between messages of the answer, while the request is open.
+        let (requests, received) = mpsc::channel(1);
+        requests.send(wanted(10, 1)).await.unwrap();
+        let answer = world.client().download(ReceiverStream::new(received)).await;
+        let mut replies = answer.unwrap().into_inner();
+        replies.message().await.unwrap().unwrap();
+        drop(replies);
+        // Over gRPC, the request of a dropped call is sent to its end.
+        let _open = (transport == Transport::Drpc).then_some(requests);
+        depot.until("it is dropped", |seen| seen.ended.load(Ordering::SeqCst) == begun + 3).await;
+        world.works().await;
+        assert_eq!(depot.connections(), 1, "{transport:?}");
+
+        // In the midst of a message that the peer does not take at once, of a request without end.
+        if transport == Transport::Negotiated {
+            continue;
+        }
+        let stuck = iter([upload(10, -2)]).chain(repeat_with(|| upload(3_000_000, 1)));
+        let mut client = world.client();
+        let call = tokio::spawn(async move { client.upload(stuck).await });
+        depot.until("it begins", |seen| seen.begun.load(Ordering::SeqCst) == begun + 5).await;
+        sleep(Duration::from_millis(200)).await;
+        call.abort();
+        depot.until("it is dropped", |seen| seen.ended.load(Ordering::SeqCst) == begun + 5).await;
+        world.works().await;
+    }
+}
+
+#[tokio::test]
+async fn reader_that_stops_stops_the_peer() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let (requests, received) = mpsc::channel(1);
+        requests.send(wanted(0, 0)).await.unwrap();
+        let answer = world.client().download(ReceiverStream::new(received)).await;
+        let mut replies = answer.unwrap().into_inner();
+        let produced = || world.depot.0.produced.load(Ordering::SeqCst);
+        let mut before = 0;
+        let stands = async {
+            while produced() == 0 || before != produced() {
+                before = produced();
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        timeout(SOON, stands).await.expect("the peer stops");
+        assert!(before < 64, "{before} MiB are ahead of the reader");
+        for _ in 0..before + 10 {
+            replies.message().await.unwrap().unwrap();
+        }
+        assert!(produced() > before);
+        drop((requests, replies));
+        let ended = |seen: &Seen| seen.ended.load(Ordering::SeqCst) == 1;
+        world.depot.until("it is dropped", ended).await;
+        world.works().await;
+    }
+}
+
+#[tokio::test]
+async fn local_deadline_ends_a_call_and_takes_it_back() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let mut request = Request::new(asked(b"wait"));
+        request.set_timeout(Duration::from_millis(50));
+        let answer = timeout(SOON, world.client().retain(request)).await.expect("in time");
+        answer.unwrap_err();
+        world.depot.until("dropped", |seen| seen.ended.load(Ordering::SeqCst) == 1).await;
+        world.works().await;
+    }
+}
+
+#[tokio::test]
+async fn stopping_waits_for_calls_and_killing_does_not() {
+    for transport in TRANSPORTS {
+        let mut world = World::new(transport).await;
+        let mut client = world.client();
+        world.works().await;
+        let call = tokio::spawn(async move { client.retain(asked(b"rest")).await });
+        world.depot.until("it begins", |seen| seen.begun.load(Ordering::SeqCst) == 2).await;
+        let running = std::mem::replace(&mut world.running, World::new(transport).await.running);
+        let address = running.address();
+        timeout(Duration::from_secs(5), running.stop(SOON)).await.expect("stops");
+        call.await.unwrap().expect("it was allowed to finish");
+        Listener::bind(address).await.expect("the port is free");
+
+        let world = World::new(transport).await;
+        let mut client = world.client();
+        let call = tokio::spawn(async move { client.retain(asked(b"wait")).await });
+        world.depot.until("it begins", |seen| seen.begun.load(Ordering::SeqCst) == 1).await;
+        world.running.kill();
+        let killed = timeout(SOON, call).await.expect("in time").unwrap();
+        assert_eq!(failure(killed).code, Code::UNAVAILABLE, "{transport:?}");
+        world.depot.until("dropped", |seen| seen.ended.load(Ordering::SeqCst) == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn stop_with_a_call_that_does_not_end_takes_no_longer_than_the_grace() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let mut client = world.client();
+        let call = tokio::spawn(async move { client.retain(asked(b"wait")).await });
+        world.depot.until("it begins", |seen| seen.begun.load(Ordering::SeqCst) == 1).await;
+        let stop = world.running.stop(Duration::from_millis(100));
+        timeout(Duration::from_secs(5), stop).await.expect("stops");
+        call.await.unwrap().unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn both_transports_work_at_once_on_one_port() {
+    let world = World::new(Transport::Negotiated).await;
+    let identity = Identity::generate().unwrap();
+    let other = Pool::new(Dialer::new(&identity).unwrap().with_transport(Transport::Drpc));
+    let address = world.running.address().to_string();
+    let calls = (0..40).map(|index| {
+        let pool = if index % 2 == 0 { &world.pool } else { &other };
+        let mut client = client::piecestore(pool.peer(world.node, &address).channel());
+        async move {
+            let messages = iter(0..5).map(|offset| upload(100_000, offset));
+            client.upload(messages).await.expect("an answer").into_inner().node_certchain
+        }
+    });
+    for answer in join_all(calls).await {
+        assert_eq!(answer, "5 500000");
+    }
+    let connections = world.depot.connections();
+    assert!((3..=21).contains(&connections), "{connections}");
+}
+
+#[tokio::test]
+async fn first_calls_share_one_dial() {
+    let world = World::new(Transport::Negotiated).await;
+    let calls = (0..20).map(|_| world.works());
+    join_all(calls).await;
+    assert_eq!(world.depot.connections(), 1);
+}
+
+#[tokio::test]
+async fn client_without_the_preamble_is_served() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, target) = (proxy.local_addr().unwrap(), world.running.address());
+        tokio::spawn(async move {
+            let (mut client, _) = proxy.accept().await.unwrap();
+            let mut preamble = [0; 8];
+            client.read_exact(&mut preamble).await.unwrap();
+            assert_eq!(&preamble, b"DRPC!!!1");
+            let mut server = TcpStream::connect(target).await.unwrap();
+            let _ = copy_bidirectional(&mut client, &mut server).await;
+            let _ = server.shutdown().await;
+        });
+        let channel = world.pool.peer(world.node, &address.to_string()).channel();
+        client::piecestore(channel).retain(asked(b"")).await.expect("an answer");
+    }
+}

@@ -1,0 +1,15 @@
+//! The tests of `api.rs`, over the transport of the public network.
+
+use uplink::Transport;
+
+const TRANSPORT: Transport = Transport::Drpc;
+
+mod api {
+    mod buckets;
+    mod faults;
+    mod handles;
+    mod liars;
+    mod listing;
+    mod sizes;
+    mod world;
+}

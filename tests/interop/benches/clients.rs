@@ -1,0 +1,156 @@
+//! Our client beside the reference client in Go and the crate `storj`, on one network:
+//! `cargo xtask bench clients [-- MIB … SCHEME …]`.
+//!
+//! Satellite and nodes run in processes of their own, and so does every client for every object it
+//! moves: CPU time and peak memory are those of a process. The clients take turns. Each downloads an
+//! object that another one wrote, and compares every byte. One JSON line a measurement goes to
+//! standard output, a table of medians comes at the end.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use jobs::{Client, Job, Report};
+use network::Network;
+use uplink_core::erasure::Scheme;
+
+mod jobs;
+#[path = "../../../benches/measure/mod.rs"]
+mod measure;
+#[path = "../../../benches/network/mod.rs"]
+#[expect(dead_code, reason = "shared with a bench that asks for more")]
+mod network;
+
+/// Object sizes in MiB unless others are given.
+const SIZES: [u64; 2] = [64, 256];
+/// Scheme unless others are given.
+const SCHEME: &str = "4/6/8/10-256";
+/// Turns of each client.
+const ROUNDS: usize = 3;
+/// Objects of 1 KiB that are written and read one after the other.
+const SMALL: u64 = 200;
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    if network::serve_if_asked(&runtime) || jobs::move_if_asked(&runtime) {
+        return;
+    }
+    let arguments = || std::env::args().skip(1);
+    let mut sizes: Vec<u64> = arguments().filter_map(|argument| argument.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes.extend(SIZES);
+    }
+    let mut schemes: Vec<Scheme> =
+        arguments().filter_map(|argument| argument.parse().ok()).collect();
+    if schemes.is_empty() {
+        schemes.push(SCHEME.parse().expect("a scheme"));
+    }
+    let clients = clients();
+    let mut table = measure::Table::new(&[
+        "case",
+        "client",
+        "MB/s",
+        "CPU s/GB",
+        "peak MiB",
+        "first byte s",
+        "objects/s",
+    ]);
+    for scheme in schemes {
+        let network = Network::start(&scheme);
+        let access = runtime.block_on(network.access()).serialize().expect("a grant");
+        for mib in &sizes {
+            let bench = Bench { access: &access, clients: &clients, scheme, size: mib << 20 };
+            bench.run(&mut table);
+        }
+        let ours = clients.iter().filter(|client| client.is_ours()).cloned();
+        let ours: Vec<Client> = ours.collect();
+        Bench { access: &access, clients: &ours, scheme, size: 1 << 10 }.run(&mut table);
+    }
+    table.print();
+}
+
+fn clients() -> Vec<Client> {
+    let mut clients = vec![Client::OursGrpc, Client::OursDrpc];
+    match uplink_interop::go::program("bench") {
+        Ok(program) => clients.push(Client::Go(program)),
+        Err(reason) => println!("no rows of the reference client: {reason}"),
+    }
+    clients.push(Client::Storj);
+    clients
+}
+
+struct Bench<'a> {
+    access: &'a str,
+    clients: &'a [Client],
+    scheme: Scheme,
+    /// Bytes of an object.
+    size: u64,
+}
+
+impl Bench<'_> {
+    fn run(&self, table: &mut measure::Table) {
+        let mut uploads = vec![Vec::new(); self.clients.len()];
+        let mut downloads = uploads.clone();
+        for round in 0..ROUNDS {
+            for (client, reports) in self.clients.iter().zip(&mut uploads) {
+                reports.extend(self.move_one(client, "upload", client));
+            }
+            for (place, (client, reports)) in self.clients.iter().zip(&mut downloads).enumerate() {
+                let writer = &self.clients[(place + round + 1) % self.clients.len()];
+                reports.extend(self.move_one(client, "download", writer));
+            }
+        }
+        for (what, reports) in [("upload", uploads), ("download", downloads)] {
+            for (client, reports) in self.clients.iter().zip(reports) {
+                table.row(self.row(what, client, reports));
+            }
+        }
+    }
+
+    /// Runs a client as a process; none if it fails, which is printed.
+    fn move_one(&self, client: &Client, what: &str, writer: &Client) -> Option<Report> {
+        let count = if self.size < 1 << 20 { SMALL } else { 1 };
+        let key = format!("{} bytes by {}", self.size, writer.name());
+        let job = Job {
+            access: self.access.to_owned(),
+            what: what.to_owned(),
+            key,
+            size: self.size,
+            count,
+        };
+        match client.run(&job) {
+            Ok(report) => {
+                println!("{}", report.json(self.scheme, client));
+                Some(report)
+            }
+            Err(reason) => {
+                println!("{} cannot {what} {}: {reason}", client.name(), job.key);
+                None
+            }
+        }
+    }
+
+    fn row(&self, what: &str, client: &Client, reports: Vec<Report>) -> Vec<String> {
+        let case = format!("{what} {} × {} KiB", self.scheme, self.size >> 10);
+        let median = |figure: fn(&Report) -> f64, digits: usize| {
+            let mut figures: Vec<f64> = reports.iter().map(figure).collect();
+            figures.sort_by(f64::total_cmp);
+            let median = figures.get(figures.len() / 2).filter(|median| **median > 0.0);
+            median.map_or_else(|| "–".to_owned(), |median| format!("{median:.digits$}"))
+        };
+        vec![
+            case,
+            client.name().to_owned(),
+            median(|report| report.bytes / 1e6 / report.seconds, 1),
+            median(|report| report.cpu_seconds / report.bytes * 1e9, 2),
+            median(|report| (report.peak_kib - report.idle_kib) / 1024.0, 1),
+            median(|report| report.first_byte_seconds, 3),
+            median(|report| report.count / report.seconds, 1),
+        ]
+    }
+}
+
+/// This program, to be run again as a client.
+fn this_program() -> Command {
+    let program: PathBuf = std::env::current_exe().expect("this program");
+    Command::new(program)
+}

@@ -1,0 +1,211 @@
+//! A network with a project on it, our client, and the reference client as the judge.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uplink::{Access, Config, DownloadOptions, Error, Object, Project, UploadOptions};
+use uplink_interop::{Judge, Refusal};
+use uplink_testnet::{Network, Options};
+
+/// The bucket that every world begins with.
+pub(crate) const BUCKET: &str = "bucket";
+/// Segment size of tests that need several segments quickly.
+pub(crate) const SMALL_SEGMENT: u64 = 1 << 20;
+pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
+
+pub(crate) struct World {
+    pub(crate) network: Network,
+    pub(crate) api_key: String,
+    /// Requested by the reference client.
+    pub(crate) grant: String,
+    /// Our client with that grant.
+    pub(crate) project: Project,
+    pub(crate) judge: Judge,
+    segment_size: u64,
+}
+
+impl World {
+    /// Ten nodes, scheme 4/6/8/10-256, small segments.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Options::new(), SMALL_SEGMENT, &[]).await
+    }
+
+    /// `environment` configures the reference client.
+    pub(crate) async fn start_with(
+        options: Options,
+        segment_size: u64,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let network = Network::start(options).await.expect("the network starts");
+        let api_key = network.project("test").await.expect("a project").api_key;
+        let mut judge = Judge::go(environment).unwrap_or_else(|error| panic!("{error}"));
+        let grant = request(&network, &api_key, &mut judge, false).await;
+        let project = open(&grant, segment_size);
+        project.create_bucket(BUCKET).await.expect("a bucket");
+        Self { network, api_key, grant, project, judge, segment_size }
+    }
+
+    /// The same, with names that are stored unencrypted if `plain`.
+    pub(crate) async fn with_names(plain: bool) -> Self {
+        let mut world = Self::start().await;
+        if plain {
+            world.grant = request(&world.network, &world.api_key, &mut world.judge, true).await;
+            world.project = open(&world.grant, SMALL_SEGMENT);
+        }
+        world
+    }
+
+    /// Lets the reference client do something with the world's grant, in the world's bucket, unless
+    /// `command` names others.
+    pub(crate) async fn ask(&mut self, op: &str, command: Value) -> Value {
+        let answer = self.judge.ask(&self.command(op, command)).await;
+        answer.unwrap_or_else(|error| panic!("{op}: {error}"))
+    }
+
+    /// The same for something that has to fail.
+    pub(crate) async fn refused(&mut self, op: &str, command: Value) -> Refusal {
+        let command = self.command(op, command);
+        match self.judge.ask(&command).await {
+            Ok(answer) => panic!("{command} was not refused but answered {answer}"),
+            Err(error) => error.refusal().unwrap_or_else(|error| panic!("{op}: {error}")),
+        }
+    }
+
+    fn command(&self, op: &str, mut command: Value) -> Value {
+        let fields = command.as_object_mut().expect("an object");
+        fields.insert("op".into(), op.into());
+        fields.entry("access").or_insert_with(|| self.grant.clone().into());
+        fields.entry("bucket").or_insert_with(|| BUCKET.into());
+        fields.entry("segment_size").or_insert_with(|| self.segment_size.into());
+        command
+    }
+
+    /// Uploads a pattern with the reference client.
+    pub(crate) async fn go_put(&mut self, key: impl AsRef<[u8]>, seed: u8, size: u64) -> Value {
+        let custom = custom(size);
+        let upload = json!({"key": b64(key), "seed": seed, "size": size, "custom": custom});
+        self.ask("upload", upload).await
+    }
+
+    /// Uploads the same pattern with our client.
+    pub(crate) async fn rust_put(&self, key: impl AsRef<[u8]>, seed: u8, size: u64) -> Object {
+        let mut upload = self
+            .project
+            .upload_object(BUCKET, key.as_ref(), UploadOptions::new())
+            .expect("an upload");
+        upload.set_metadata(custom(size)).expect("metadata");
+        let mut offset = 0;
+        while offset < size {
+            let end = size.min(offset + (1 << 20));
+            upload.write(&pattern(seed, offset..end)).await.expect("written");
+            offset = end;
+        }
+        upload.commit().await.expect("committed").object
+    }
+
+    /// Reads with the reference client, and returns length and SHA-256 of what came.
+    pub(crate) async fn go_get(&mut self, key: impl AsRef<[u8]>) -> (u64, String) {
+        let read = self.ask("download", json!({"key": b64(key)})).await;
+        (read["length"].as_u64().expect("a length"), text(&read["sha256"]).to_owned())
+    }
+
+    /// Reads with our client, and returns length and SHA-256 of what came.
+    pub(crate) async fn rust_get(&self, key: impl AsRef<[u8]>) -> (u64, String) {
+        let download =
+            self.project.download_object(BUCKET, key.as_ref(), DownloadOptions::new()).await;
+        let mut download = download.expect("opened");
+        let (mut length, mut hash) = (0, Sha256::new());
+        while let Some(bytes) = download.next().await.expect("read") {
+            length += bytes.len() as u64;
+            hash.update(&bytes);
+        }
+        (length, hex::encode(hash.finalize()))
+    }
+
+    /// Asserts that both clients read an object as the pattern, with its metadata.
+    pub(crate) async fn assert_read(&mut self, key: impl AsRef<[u8]>, seed: u8, size: u64) {
+        let (key, expected) = (key.as_ref(), (size, digest(seed, size)));
+        let shown = String::from_utf8_lossy(key).into_owned();
+        assert_eq!(self.rust_get(key).await, expected, "{shown} read by ours");
+        assert_eq!(self.go_get(key).await, expected, "{shown} read by the reference client");
+        let object = self.project.stat_object(BUCKET, key).await.expect("there");
+        assert_eq!((object.size, object.custom), (size, custom(size)), "{shown} in our eyes");
+        let object = self.ask("stat", json!({"key": b64(key)})).await;
+        assert_eq!(object["size"], size, "{shown} in the reference client's eyes");
+        assert_eq!(object["custom"], json!(custom(size)), "{shown}");
+        assert_eq!(bytes(&object["key"]), key);
+    }
+}
+
+/// Opens a grant with our client.
+pub(crate) fn open(grant: &str, segment_size: u64) -> Project {
+    let access = Access::parse(grant).expect("the reference client's grant");
+    Project::open_with(&access, &Config::new().segment_size(segment_size)).expect("a project")
+}
+
+async fn request(network: &Network, api_key: &str, judge: &mut Judge, plain: bool) -> String {
+    let command = json!({
+        "op": "request_access",
+        "satellite": network.satellite_url(),
+        "api_key": api_key,
+        "passphrase": PASSPHRASE,
+        "plain_names": plain,
+    });
+    let answer = judge.ask(&command).await.unwrap_or_else(|error| panic!("a grant: {error}"));
+    text(&answer["access"]).to_owned()
+}
+
+/// Reads a whole object of the world's bucket with our client.
+pub(crate) async fn read(project: &Project, key: &[u8]) -> Result<Vec<u8>, Error> {
+    project.download_object(BUCKET, key, DownloadOptions::new()).await?.read_to_vec().await
+}
+
+/// Writes an object into the world's bucket with our client.
+pub(crate) async fn write(project: &Project, key: &[u8], content: &[u8]) -> Result<(), Error> {
+    let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
+    upload.write(content).await?;
+    upload.commit().await.map(drop)
+}
+
+/// Metadata that tells objects of different sizes apart, with names beyond ASCII.
+pub(crate) fn custom(size: u64) -> BTreeMap<String, String> {
+    let entry = |name: &str, value: String| (name.to_owned(), value);
+    let all = [entry("size", size.to_string()), entry("größe", "ключ: 鍵".into())];
+    // Some objects have none.
+    all.into_iter().filter(|_| !size.is_multiple_of(5)).collect()
+}
+
+/// A range of the bytes that differ from place to place and from seed to seed, as the judge makes
+/// them.
+pub(crate) fn pattern(seed: u8, range: std::ops::Range<u64>) -> Vec<u8> {
+    range.map(|i| (i * 131 + (i >> 8) * 17 + u64::from(seed)) as u8).collect()
+}
+
+/// SHA-256 of a pattern.
+pub(crate) fn digest(seed: u8, size: u64) -> String {
+    let mut hash = Sha256::new();
+    for start in (0..size).step_by(1 << 20) {
+        hash.update(pattern(seed, start..size.min(start + (1 << 20))));
+    }
+    hex::encode(hash.finalize())
+}
+
+pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// Bytes of an answer; none at all for null.
+pub(crate) fn bytes(value: &Value) -> Vec<u8> {
+    value.as_str().map(|text| BASE64_STANDARD.decode(text).expect("Base64")).unwrap_or_default()
+}
+
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().expect("text")
+}
+
+pub(crate) fn items(value: &Value) -> &[Value] {
+    value.as_array().expect("a list")
+}
