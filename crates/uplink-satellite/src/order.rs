@@ -15,6 +15,7 @@ use sha2::Sha256;
 use uplink_core::id::{NodeId, PieceId, SerialNumber};
 use uplink_core::order::{OrderLimit, PieceAction, PiecePrivateKey};
 use uplink_core::secret::Secret;
+use uplink_core::signature::VerifyingKey;
 use uplink_rpc::r#gen::metainfo::AddressedOrderLimit;
 use uplink_rpc::r#gen::node::NodeAddress;
 use uplink_rpc::status::{Code, Failure};
@@ -97,6 +98,11 @@ impl Issuer {
         let note = Note { project_bucket: [&project[..], bucket].concat() };
         let note = self.seal(&serial, &note.encode_to_vec())?;
         Ok(Terms { serial, piece_key, action, limit, created, piece_expires, note })
+    }
+
+    /// The key that verifies these limits.
+    pub(crate) fn verifying_key(&self) -> Result<VerifyingKey, Failure> {
+        self.identity.signing_key().verifying_key().map_err(internal)
     }
 
     /// Signs the limit for one piece.

@@ -36,5 +36,7 @@ mod plain_client;
 mod program;
 #[path = "satellite/rates.rs"]
 mod rates;
+#[path = "satellite/settlement.rs"]
+mod settlement;
 #[path = "satellite/updates.rs"]
 mod updates;

@@ -27,5 +27,7 @@ mod objects;
 mod pending;
 #[path = "satellite/rates.rs"]
 mod rates;
+#[path = "satellite/settlement.rs"]
+mod settlement;
 #[path = "satellite/updates.rs"]
 mod updates;

@@ -135,7 +135,8 @@ impl State {
     }
 }
 
-fn node_of<T>(request: &Request<T>) -> Answer<Arc<PeerIdentity>> {
+/// The storage node that calls: whoever the connection proves to be.
+pub(super) fn node_of<T>(request: &Request<T>) -> Answer<Arc<PeerIdentity>> {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.identity.clone());
     peer.ok_or_else(|| Failure::new(Code::UNAUTHENTICATED, "the connection shows no node identity"))
 }

@@ -12,6 +12,7 @@ use uplink_rpc::dial::Dialer;
 use uplink_rpc::r#gen::contact::node_server::NodeServer;
 use uplink_rpc::r#gen::metainfo::metainfo_server::{Metainfo, MetainfoServer};
 use uplink_rpc::r#gen::metainfo::{self as messages, RequestHeader};
+use uplink_rpc::r#gen::orders::orders_server::OrdersServer;
 use uplink_rpc::server::Peer;
 use uplink_rpc::status::Failure;
 use uplink_rpc::tls::Identity;
@@ -45,6 +46,7 @@ mod pending;
 mod revoke;
 mod segment_list;
 mod segments;
+mod settlement;
 
 /// What a call answers.
 pub(crate) type Answer<T> = Result<T, Failure>;
@@ -122,7 +124,9 @@ pub(crate) fn routes(state: &Arc<State>) -> Routes {
     let node = NodeServer::new(contact::NodeService(Arc::clone(state)))
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
-    Routes::new(metainfo).add_service(node)
+    let orders = OrdersServer::new(settlement::OrdersService::new(Arc::clone(state)))
+        .max_decoding_message_size(MESSAGE_LIMIT);
+    Routes::new(metainfo).add_service(node).add_service(orders)
 }
 
 struct MetainfoService(Arc<State>);

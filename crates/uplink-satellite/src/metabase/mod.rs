@@ -26,6 +26,7 @@ mod objects;
 mod pending;
 mod projects;
 mod segments;
+mod settlements;
 mod update;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub(crate) use self::nodes::{CheckIn, NodeRow, NodeState};
 pub(crate) use self::objects::{Commit, Metadata, NewObject, Object, Precondition, Status};
 pub(crate) use self::projects::{KeyRow, Project};
 pub(crate) use self::segments::{Piece, Pieces, PutSegment, Remote, Segment, pending_missing};
+pub(crate) use self::settlements::Sums;
 pub(crate) use self::update::{Includes, MetadataUpdate};
 
 /// The database engine in use.

@@ -181,6 +181,21 @@ async fn revocations_outlive_the_process() {
 }
 
 #[tokio::test]
+async fn settled_hours_outlive_the_process() {
+    let store = Store::open().await;
+    let (node, sums) = (uplink_core::id::NodeId::new([3; 32]), Sums::from([(1, 10), (2, 0)]));
+    let file = store.folder.path().join("test.db");
+    assert!(store.metabase.settle(&node, 490_000, &sums).await.unwrap());
+    store.metabase.close().await;
+    let again = Metabase::open(&file, false, NOW).await.unwrap();
+    assert!(again.settle(&node, 490_000, &sums).await.unwrap());
+    for other in [Sums::from([(1, 10)]), Sums::from([(1, 11), (2, 0)])] {
+        assert!(!again.settle(&node, 490_000, &other).await.unwrap());
+        assert!(again.settle(&node, 490_001, &sums).await.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn copies_and_moves_leave_no_row_behind() {
     let store = Store::open().await;
     let source = store.begin(b"key", None).await;

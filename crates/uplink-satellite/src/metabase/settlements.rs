@@ -1,0 +1,48 @@
+//! What storage nodes moved for clients: sums per node, hour of order creation and action.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row;
+use uplink_core::id::NodeId;
+
+use super::{Metabase, Result};
+
+/// Bytes per action, the action as its number in messages.
+pub(crate) type Sums = BTreeMap<i32, i64>;
+
+impl Metabase {
+    /// Keeps the sums of a node's hour, once: false when other sums are kept already. `sums` must
+    /// not be empty.
+    pub(crate) async fn settle(&self, node: &NodeId, hour: i64, sums: &Sums) -> Result<bool> {
+        let sums: &BTreeMap<_, _> = &sums.iter().map(|(a, b)| (i64::from(*a), *b)).collect();
+        self.write(|| async {
+            let mut tx = self.begin().await?;
+            let rows = sqlx::query(
+                "SELECT action, amount FROM settlements WHERE node = $1 AND window_hour = $2",
+            )
+            .bind(&node.as_bytes()[..])
+            .bind(hour)
+            .fetch_all(&mut *tx)
+            .await?;
+            if !rows.is_empty() {
+                let kept = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+                return Ok(kept.collect::<Result<BTreeMap<i64, i64>>>()? == *sums);
+            }
+            for (action, amount) in sums {
+                sqlx::query(
+                    "INSERT INTO settlements (node, window_hour, action, amount)
+                     VALUES ($1, $2, $3, $4)",
+                )
+                .bind(&node.as_bytes()[..])
+                .bind(hour)
+                .bind(*action)
+                .bind(*amount)
+                .execute(&mut *tx)
+                .await?;
+            }
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+}

@@ -1,0 +1,189 @@
+//! Orders that storage nodes hand in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use tonic::IntoStreamingRequest;
+use uplink_core::order::{Order, OrderLimit, PieceAction, PiecePrivateKey};
+use uplink_core::secret::Secret;
+use uplink_rpc::client;
+use uplink_rpc::dial::Dialer;
+use uplink_rpc::r#gen::orders::{SettlementRequest, SettlementWithWindowResponse};
+use uplink_rpc::pool::Pool;
+use uplink_rpc::status::Failure;
+use uplink_rpc::tls::Identity;
+use uplink_satellite::{Config, Satellite};
+
+use crate::network::{Network, TestNode, limit_of};
+
+const ACCEPTED: i32 = 0;
+const REJECTED: i32 = 1;
+const PUT: i32 = PieceAction::Put as i32;
+
+/// A limit of one node and the key for its orders.
+#[derive(Clone)]
+struct Granted {
+    limit: OrderLimit,
+    key: Vec<u8>,
+}
+
+impl Granted {
+    fn key(&self) -> PiecePrivateKey {
+        PiecePrivateKey::from_bytes(&self.key).unwrap()
+    }
+
+    /// A pair as the node hands it in.
+    fn pair(&self, amount: i64) -> SettlementRequest {
+        self.pair_by(amount, &self.limit.serial_number, &self.key())
+    }
+
+    fn pair_by(&self, amount: i64, serial: &[u8], key: &PiecePrivateKey) -> SettlementRequest {
+        let mut order = Order { serial_number: serial.to_vec(), amount, ..Order::default() };
+        order.sign(key).unwrap();
+        SettlementRequest { limit: Some(self.limit.clone().into()), order: Some(order.into()) }
+    }
+}
+
+/// A network whose clock stands `hours` after the middle of an hour.
+async fn network(hours: &Arc<AtomicU64>) -> Network {
+    let hours = Arc::clone(hours);
+    Network::start_with(8, Config::dev(), move || {
+        let seconds = 490_000 * 3600 + 1800 + hours.load(Relaxed) * 3600;
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    })
+    .await
+}
+
+/// Limits for one segment, one for each node, in the order of the nodes.
+async fn granted(network: &Network, key: &str) -> Vec<Granted> {
+    for node in &network.nodes {
+        node.check_in(&network.satellite, 1 << 40).await.unwrap();
+    }
+    let (_, segment) = network.begin("bucket", key.as_bytes()).await;
+    let limits: Vec<_> = segment.addressed_limits.iter().map(limit_of).collect();
+    let ids = network.nodes.iter().map(|node| node.identity.node_id());
+    ids.map(|id| Granted {
+        limit: limits.iter().find(|it| it.storage_node_id == id.as_bytes()).unwrap().clone(),
+        key: segment.private_key.to_vec(),
+    })
+    .collect()
+}
+
+async fn settle(
+    identity: &Identity,
+    satellite: &Satellite,
+    pairs: Vec<SettlementRequest>,
+) -> Result<SettlementWithWindowResponse, Failure> {
+    let pool = Pool::new(Dialer::new(identity).unwrap());
+    let id = satellite.node_url().id.unwrap();
+    let channel = pool.peer(id, &satellite.address().to_string()).channel();
+    let pairs = futures_of(pairs).into_streaming_request();
+    let answered = client::orders(channel).settlement_with_window(pairs).await;
+    answered.map(tonic::Response::into_inner).map_err(Failure::from)
+}
+
+fn futures_of(
+    pairs: Vec<SettlementRequest>,
+) -> impl tonic::codegen::tokio_stream::Stream<Item = SettlementRequest> + Send + 'static {
+    tonic::codegen::tokio_stream::iter(pairs)
+}
+
+fn answer(status: i32, put: Option<i64>) -> SettlementWithWindowResponse {
+    let action_settled: HashMap<_, _> = put.map(|amount| (PUT, amount)).into_iter().collect();
+    SettlementWithWindowResponse { status, action_settled }
+}
+
+#[tokio::test]
+async fn hour_is_settled_once_and_the_same_sums_are_accepted_again() {
+    let network = network(&Arc::default()).await;
+    network.create_bucket("bucket").await;
+    let (first, second) = (granted(&network, "a").await, granted(&network, "b").await);
+    let node = &network.nodes[0].identity;
+    let pairs = vec![first[0].pair(1000), second[0].pair(234)];
+    for _ in 0..2 {
+        let settled = settle(node, &network.satellite, pairs.clone()).await.unwrap();
+        assert_eq!(settled, answer(ACCEPTED, Some(1234)));
+    }
+    for other in [vec![first[0].pair(1000)], vec![first[0].pair(1000), second[0].pair(235)]] {
+        let refused = settle(node, &network.satellite, other).await.unwrap();
+        assert_eq!(refused, answer(REJECTED, None));
+    }
+    // Another node has an hour of its own.
+    let other = &network.nodes[1].identity;
+    let settled = settle(other, &network.satellite, vec![first[1].pair(5)]).await.unwrap();
+    assert_eq!(settled, answer(ACCEPTED, Some(5)));
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn pairs_that_prove_nothing_are_left_out() {
+    let hours = Arc::new(AtomicU64::new(0));
+    let network = network(&hours).await;
+    network.create_bucket("bucket").await;
+    let (first, second) = (granted(&network, "a").await, granted(&network, "b").await);
+    hours.store(1, Relaxed);
+    let later = granted(&network, "c").await;
+    let (good, spare, later) = (&first[0], &second[0], &later[0]);
+
+    let stranger = PiecePrivateKey::from_seed(&Secret::new([9; 32])).unwrap();
+    let mut raised = spare.clone();
+    raised.limit.limit += 1;
+    let mut forged = spare.clone();
+    forged.limit.sign(network.nodes[0].identity.signing_key()).unwrap();
+    let most = spare.limit.limit;
+    let bad = vec![
+        second[1].pair(1),
+        later.pair(1),
+        raised.pair(1),
+        forged.pair(1),
+        spare.pair(most + 1),
+        spare.pair(-1),
+        spare.pair_by(1, &spare.limit.serial_number, &stranger),
+        spare.pair_by(1, &good.limit.serial_number, &spare.key()),
+        good.pair(7),
+        SettlementRequest { order: None, ..spare.pair(1) },
+        SettlementRequest { limit: None, ..spare.pair(1) },
+        SettlementRequest {
+            limit: Some(uplink_rpc::raw::OrderLimit::from_wire(vec![8, 1].into())),
+            ..spare.pair(1)
+        },
+    ];
+    // Each alone beside a good pair: only the good one counts.
+    let node = &network.nodes[0].identity;
+    for bad in bad.clone() {
+        let settled = settle(node, &network.satellite, vec![good.pair(1000), bad]).await.unwrap();
+        assert_eq!(settled, answer(ACCEPTED, Some(1000)));
+    }
+    // The control: a pair that does count changes the sum.
+    let both = vec![good.pair(1000), spare.pair(most)];
+    assert_eq!(settle(node, &network.satellite, both).await.unwrap().status, REJECTED);
+    // None at all, none good, and all expired.
+    for none in [Vec::new(), bad[2..8].to_vec()] {
+        let refused = settle(node, &network.satellite, none).await.unwrap();
+        assert_eq!(refused, answer(REJECTED, None));
+    }
+    let settled = settle(node, &network.satellite, vec![later.pair(3)]).await.unwrap();
+    assert_eq!(settled, answer(ACCEPTED, Some(3)));
+    hours.store(26, Relaxed);
+    let late = settle(node, &network.satellite, vec![later.pair(3)]).await.unwrap();
+    assert_eq!(late, answer(REJECTED, None));
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn long_stream_counts_a_serial_number_once_and_only_for_its_own_node() {
+    let network = network(&Arc::default()).await;
+    network.create_bucket("bucket").await;
+    let granted = granted(&network, "a").await;
+    let node = &network.nodes[0].identity;
+    // Repetitions of one serial number count once, however many come.
+    let pairs = vec![granted[0].pair(10); 20_000];
+    let settled = settle(node, &network.satellite, pairs).await.unwrap();
+    assert_eq!(settled, answer(ACCEPTED, Some(10)));
+    let unknown = TestNode::start().await;
+    let refused = settle(&unknown.identity, &network.satellite, vec![granted[0].pair(10)]).await;
+    assert_eq!(refused.unwrap(), answer(REJECTED, None));
+    network.stop().await;
+}
