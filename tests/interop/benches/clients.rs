@@ -4,7 +4,8 @@
 //! Satellite and nodes run in processes of their own, and so does every client for every object it
 //! moves: CPU time and peak memory are those of a process. The clients take turns. Each downloads an
 //! object that another one wrote, and compares every byte. One JSON line a measurement goes to
-//! standard output, a table of medians comes at the end.
+//! standard output, a table of medians comes at the end. An object takes its size eight times in the
+//! memory in which nodes keep pieces, until the turn is over.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -55,15 +56,13 @@ fn main() {
         "objects/s",
     ]);
     for scheme in schemes {
-        let network = Network::start(&scheme);
-        let access = runtime.block_on(network.access()).serialize().expect("a grant");
+        let bench = |clients, size| Bench { runtime: &runtime, clients, scheme, size };
         for mib in &sizes {
-            let bench = Bench { access: &access, clients: &clients, scheme, size: mib << 20 };
-            bench.run(&mut table);
+            bench(&clients, mib << 20).run(&mut table);
         }
         let ours = clients.iter().filter(|client| client.is_ours()).cloned();
         let ours: Vec<Client> = ours.collect();
-        Bench { access: &access, clients: &ours, scheme, size: 1 << 10 }.run(&mut table);
+        bench(&ours, 1 << 10).run(&mut table);
     }
     table.print();
 }
@@ -82,7 +81,7 @@ fn clients() -> Vec<Client> {
 }
 
 struct Bench<'a> {
-    access: &'a str,
+    runtime: &'a tokio::runtime::Runtime,
     clients: &'a [Client],
     scheme: Scheme,
     /// Bytes of an object.
@@ -94,12 +93,15 @@ impl Bench<'_> {
         let mut uploads = vec![Vec::new(); self.clients.len()];
         let mut downloads = uploads.clone();
         for round in 0..ROUNDS {
+            // A new one each time: nodes keep their pieces in memory.
+            let network = Network::start(&self.scheme);
+            let access = self.runtime.block_on(network.access()).serialize().expect("a grant");
             for (client, reports) in self.clients.iter().zip(&mut uploads) {
-                reports.extend(self.move_one(client, "upload", client));
+                reports.extend(self.move_one(&access, client, "upload", client));
             }
             for (place, (client, reports)) in self.clients.iter().zip(&mut downloads).enumerate() {
                 let writer = &self.clients[(place + round + 1) % self.clients.len()];
-                reports.extend(self.move_one(client, "download", writer));
+                reports.extend(self.move_one(&access, client, "download", writer));
             }
         }
         for (what, reports) in [("upload", uploads), ("download", downloads)] {
@@ -110,16 +112,17 @@ impl Bench<'_> {
     }
 
     /// Runs a client as a process; none if it fails, which is printed.
-    fn move_one(&self, client: &Client, what: &str, writer: &Client) -> Option<Report> {
+    fn move_one(
+        &self,
+        access: &str,
+        client: &Client,
+        what: &str,
+        writer: &Client,
+    ) -> Option<Report> {
         let count = if self.size < 1 << 20 { SMALL } else { 1 };
         let key = format!("{} bytes by {}", self.size, writer.name());
-        let job = Job {
-            access: self.access.to_owned(),
-            what: what.to_owned(),
-            key,
-            size: self.size,
-            count,
-        };
+        let job =
+            Job { access: access.to_owned(), what: what.to_owned(), key, size: self.size, count };
         match client.run(&job) {
             Ok(report) => {
                 println!("{}", report.json(self.scheme, client));
