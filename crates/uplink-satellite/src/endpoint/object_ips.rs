@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use uplink_core::macaroon::Operation;
 use uplink_rpc::r#gen::metainfo as messages;
 
-use super::{Answer, State, check};
+use super::{Answer, State};
 use crate::auth::Caller;
 use crate::failure::database;
 use crate::metabase::NodeState;
@@ -20,16 +19,8 @@ impl State {
         caller: &Caller,
         request: messages::GetObjectIPsRequest,
     ) -> Answer<messages::GetObjectIPsResponse> {
-        let (bucket, key) = (&request.bucket, &request.encrypted_object_key);
-        check::bucket(bucket)?;
-        let version = check::version(&request.object_version)?;
-        if !caller.may(Operation::List, bucket, key) {
-            caller.require(Operation::Read, bucket, key)?;
-        }
-        check::key(key)?;
-        let id = &caller.project.id;
-        let found = self.metabase.object(id, bucket, key, version, caller.now).await;
-        let object = found.map_err(database)?;
+        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
+        let object = self.visible_object(caller, place, &request.object_version).await?;
         let (nodes, rules) = self.nodes(caller.now).await?;
         let online =
             nodes.iter().filter(|node| node.state == NodeState::Normal && rules.is_online(node));

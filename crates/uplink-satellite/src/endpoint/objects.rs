@@ -113,17 +113,27 @@ impl State {
         caller: &Caller,
         request: messages::GetObjectRequest,
     ) -> Answer<messages::GetObjectResponse> {
-        let (bucket, key) = (&request.bucket, &request.encrypted_object_key);
+        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
+        let object = self.visible_object(caller, place, &request.object_version).await?;
+        Ok(messages::GetObjectResponse { object: Some(self.object(caller, object)) })
+    }
+
+    /// A committed object that the caller may list or read; the newest if `version` is empty.
+    pub(super) async fn visible_object(
+        &self,
+        caller: &Caller,
+        (bucket, key): (&[u8], &[u8]),
+        version: &[u8],
+    ) -> Answer<Object> {
         check::bucket(bucket)?;
-        let version = check::version(&request.object_version)?;
+        let version = check::version(version)?;
         if !caller.may(Operation::List, bucket, key) {
             caller.require(Operation::Read, bucket, key)?;
         }
         check::key(key)?;
         let id = &caller.project.id;
         let found = self.metabase.object(id, bucket, key, version, caller.now).await;
-        let object = found.map_err(database)?;
-        Ok(messages::GetObjectResponse { object: Some(self.object(caller, object)) })
+        found.map_err(database)
     }
 
     pub(super) async fn begin_delete_object(
