@@ -61,11 +61,12 @@ impl Job {
     }
 }
 
-/// Writes the bytes that the program in Go writes.
+/// Writes the bytes that the program in Go writes, from one buffer as it does.
 pub(crate) async fn write(to: &mut (impl AsyncWrite + Unpin), size: u64) {
+    let mut content = pattern(size);
     for (number, part) in parts(size) {
-        let content = numbered(number, part);
-        to.write_all(&content).await.expect("written");
+        content[..8].copy_from_slice(&number.to_be_bytes());
+        to.write_all(&content[..part]).await.expect("written");
     }
 }
 
@@ -74,12 +75,13 @@ pub(crate) async fn read(mut from: impl AsyncRead + Unpin, size: u64, begun: Ins
     let mut one = [0];
     from.read_exact(&mut one).await.expect("the first byte");
     let first = begun.elapsed();
-    let mut got = vec![0; MIB];
+    let (mut expected, mut got) = (pattern(size), vec![0; MIB]);
     let mut known = 1;
     got[0] = one[0];
     for (number, part) in parts(size) {
         from.read_exact(&mut got[known..part]).await.expect("bytes");
-        assert!(got[..part] == numbered(number, part), "MiB {number} came back changed");
+        expected[..8].copy_from_slice(&number.to_be_bytes());
+        assert!(got[..part] == expected[..part], "MiB {number} came back changed");
         known = 0;
     }
     assert_eq!(from.read(&mut one).await.expect("the end"), 0);
@@ -92,14 +94,10 @@ fn parts(size: u64) -> impl Iterator<Item = (u64, usize)> {
     (0..size.div_ceil(mib)).map(move |number| (number, (size - number * mib).min(mib) as usize))
 }
 
-/// A MiB in which no two neighbourhoods are equal; its first bytes are its number.
-fn numbered(number: u64, size: usize) -> Vec<u8> {
-    static PATTERN: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
-        (0..MIB).map(|i| (i * 131 + (i >> 8) * 17 + (i >> 16) * 7) as u8).collect()
-    });
-    let mut content = PATTERN[..size].to_vec();
-    content[..8].copy_from_slice(&number.to_be_bytes());
-    content
+/// A MiB, or a smaller object, in which no two neighbourhoods are equal; its first bytes take a
+/// number.
+fn pattern(size: u64) -> Vec<u8> {
+    (0..size.min(MIB as u64)).map(|i| (i * 131 + (i >> 8) * 17 + (i >> 16) * 7) as u8).collect()
 }
 
 pub(crate) struct Meter {
