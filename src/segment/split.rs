@@ -4,7 +4,7 @@
 //! windows of whole stripes. [`Held`] keeps these windows, the only copy of the segment, until its
 //! upload is over.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -16,17 +16,52 @@ use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
 
 use super::stripes_window;
-use crate::buffers::{Buffer, Buffers};
+use crate::buffers::{Buffer, Buffers, HUGE_PAGE};
 use crate::error::Result;
 use crate::project::Project;
 
-/// Buffers for the windows of all held segments of a project: in use and kept for the next ones they
-/// are what the project may use.
-pub(crate) fn windows(project: &Project, scheme: &Scheme) -> Buffers {
-    let size = stripes_window(scheme);
-    let memory = project.config().memory.max(layout::SEGMENT_SIZE);
-    let most = usize::try_from(memory).unwrap_or(usize::MAX) / size.max(1);
-    project.buffers().of(size, most)
+/// Where the windows of the segments held by a project are written.
+///
+/// A segment begins in buffers of one window each, so that a small object takes little memory, and
+/// goes on in huge pages of several windows.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    /// Bytes of a window.
+    size: usize,
+    /// Windows that fit into a huge page; one, if a window is larger than that.
+    in_page: usize,
+    single: Buffers,
+    pages: Buffers,
+}
+
+impl Windows {
+    /// For segments of `scheme`. In use and kept for the next ones, buffers take what the project may
+    /// use, and a huge page more. Must be called inside a tokio runtime.
+    pub(crate) fn new(project: &Project, scheme: &Scheme) -> Self {
+        let memory = project.config().memory.max(layout::SEGMENT_SIZE);
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        Self::of(scheme, memory, |size, most| project.buffers().of(size, most))
+    }
+
+    /// Takes a kind of buffers by their size and how many may be in use and kept.
+    pub(super) fn of(
+        scheme: &Scheme,
+        memory: usize,
+        buffers: impl Fn(usize, usize) -> Buffers,
+    ) -> Self {
+        let size = stripes_window(scheme);
+        let in_page = (HUGE_PAGE / size.max(1)).max(1);
+        let page = size.saturating_mul(in_page).next_multiple_of(HUGE_PAGE);
+        Self { size, in_page, single: buffers(size, in_page), pages: buffers(page, memory / page) }
+    }
+
+    /// A buffer to go on in after so many windows, and how many bytes of it to use.
+    fn buffer(&self, windows: usize) -> (Buffer, usize) {
+        if windows < self.in_page {
+            return (self.single.take(), self.size);
+        }
+        (self.pages.take(), self.size * self.in_page)
+    }
 }
 
 /// Seals one remote segment into a [`Held`].
@@ -38,7 +73,7 @@ pub(crate) struct Sealer<'a> {
     stripe_size: u64,
     /// Plain bytes that do not fill a block yet.
     partial: Vec<u8>,
-    /// Takes a sealed block that goes beyond the window.
+    /// Takes a sealed block that goes beyond the buffer.
     block: Vec<u8>,
     window: Window<'a>,
     blocks: u64,
@@ -49,19 +84,23 @@ pub(crate) struct Sealer<'a> {
 #[derive(Debug)]
 struct Window<'a> {
     buffer: Buffer,
+    /// Bytes of the buffer that are used.
+    size: usize,
     filled: usize,
-    buffers: &'a Buffers,
+    /// Windows handed over.
+    count: usize,
+    windows: &'a Windows,
     held: &'a Held,
 }
 
 impl<'a> Sealer<'a> {
-    /// Seals into windows taken from `buffers`, which must be [`windows`] of the same scheme.
+    /// Seals into `windows` of the same scheme.
     pub(crate) fn new(
         parameters: EncryptionParameters,
         key: &Key,
         position: SegmentPosition,
         scheme: &Scheme,
-        buffers: &'a Buffers,
+        windows: &'a Windows,
         held: &'a Held,
     ) -> Result<Self> {
         let cipher = ContentCipher::new(parameters.suite, key)?;
@@ -74,7 +113,7 @@ impl<'a> Sealer<'a> {
             stripe_size: u64::from(scheme.stripe_size()),
             partial: Vec::with_capacity(plain_block),
             block: vec![0; block_size],
-            window: Window { buffer: buffers.take(), filled: 0, buffers, held },
+            window: Window::new(windows, held),
             blocks: 0,
             plain_size: 0,
         })
@@ -116,7 +155,7 @@ impl<'a> Sealer<'a> {
         Ok((self.plain_size, encrypted_size))
     }
 
-    /// Seals whole blocks to the end of the window.
+    /// Seals whole blocks behind what was sealed.
     fn seal(&mut self, plain: &[u8]) -> Result<()> {
         for plain in plain.chunks_exact(self.plain_block) {
             let (start, index, size) = (&self.start, self.blocks, self.block.len());
@@ -133,24 +172,29 @@ impl<'a> Sealer<'a> {
     }
 }
 
-impl Window<'_> {
-    /// The next `size` bytes, if that many are left in this window.
+impl<'a> Window<'a> {
+    fn new(windows: &'a Windows, held: &'a Held) -> Self {
+        let (buffer, size) = windows.buffer(0);
+        Self { buffer, size, filled: 0, count: 0, windows, held }
+    }
+
+    /// The next `size` bytes, if that many are left in this buffer.
     fn place(&mut self, size: usize) -> Option<&mut [u8]> {
-        self.buffer.as_mut().get_mut(self.filled..)?.get_mut(..size)
+        self.buffer.as_mut().get_mut(self.filled..self.size)?.get_mut(..size)
     }
 
     /// Takes the next `size` bytes as written.
     fn advance(&mut self, size: usize) {
         self.filled += size;
-        if self.filled == self.buffer.as_ref().len() {
+        if self.filled == self.size {
             self.hand_over();
         }
     }
 
-    /// Copies bytes into this window and the following ones.
+    /// Copies bytes into this buffer and the following ones.
     fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let left = self.buffer.as_ref().len() - self.filled;
+            let left = self.size - self.filled;
             let (head, rest) = bytes.split_at(left.min(bytes.len()));
             if let Some(place) = self.place(head.len()) {
                 place.copy_from_slice(head);
@@ -168,21 +212,33 @@ impl Window<'_> {
     }
 
     fn hand_over(&mut self) {
-        let full = std::mem::replace(&mut self.buffer, self.buffers.take());
-        self.held.push(full.freeze(std::mem::take(&mut self.filled)));
+        let filled = std::mem::take(&mut self.filled);
+        self.count += filled.div_ceil(self.windows.size);
+        let (next, size) = self.windows.buffer(self.count);
+        self.size = size;
+        let mut full = std::mem::replace(&mut self.buffer, next).freeze(filled);
+        while !full.is_empty() {
+            self.held.push(full.split_to(full.len().min(self.windows.size)));
+        }
     }
 }
+
+/// Sealed windows that wait for the coder while sealing keeps near it.
+const NEAR: usize = 4;
 
 /// An encrypted segment, padded to whole stripes, growing window by window.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     state: Mutex<HeldState>,
-    changed: Notify,
+    grown: Notify,
+    coded: Notify,
 }
 
 #[derive(Debug, Default)]
 struct HeldState {
     windows: Vec<Bytes>,
+    /// Windows that the coder has taken.
+    coded: usize,
     complete: bool,
 }
 
@@ -200,7 +256,7 @@ pub(crate) enum Grown {
 impl Held {
     /// Returns a window, by number.
     pub(crate) fn window(&self, number: usize) -> Grown {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         match state.windows.get(number) {
             Some(stripes) => Grown::Stripes(stripes.clone()),
             None if state.complete => Grown::Beyond,
@@ -208,25 +264,50 @@ impl Held {
         }
     }
 
-    /// Waits for a window, by number; `None` when the segment ends before it. One task may wait.
+    /// Waits for a window to code, by number; `None` when the segment ends before it. One task may
+    /// wait.
     pub(crate) async fn grown(&self, number: usize) -> Option<Bytes> {
         loop {
             match self.window(number) {
-                Grown::Stripes(stripes) => return Some(stripes),
+                Grown::Stripes(stripes) => {
+                    self.lock().coded = number + 1;
+                    self.coded.notify_one();
+                    return Some(stripes);
+                }
                 Grown::Beyond => return None,
-                Grown::NotYet => self.changed.notified().await,
+                Grown::NotYet => self.grown.notified().await,
             }
         }
     }
 
+    /// Waits until few sealed windows wait for the coder. One task may wait.
+    ///
+    /// What is coded soon after it was sealed is still in the processor's cache then, and the next
+    /// segment does not take memory before this one is nearly on its way.
+    pub(crate) async fn near(&self) {
+        while self.is_far() {
+            self.coded.notified().await;
+        }
+    }
+
+    /// Whether many sealed windows wait for the coder.
+    pub(crate) fn is_far(&self) -> bool {
+        let state = self.lock();
+        state.windows.len() > state.coded + NEAR
+    }
+
     fn push(&self, window: Bytes) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).windows.push(window);
-        self.changed.notify_one();
+        self.lock().windows.push(window);
+        self.grown.notify_one();
     }
 
     fn complete(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).complete = true;
-        self.changed.notify_one();
+        self.lock().complete = true;
+        self.grown.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HeldState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,7 +13,7 @@ use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
 
 use super::ring::Ring;
-use super::split::{Grown, Held, Sealer};
+use super::split::{Grown, Held, Sealer, Windows};
 use super::stripes_window;
 use crate::buffers::{Buffers, Shelves};
 
@@ -31,7 +31,7 @@ pub(super) fn key() -> Key {
 /// Seals in parts of the sizes given, over and over.
 pub(super) fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<Held> {
     let held = Arc::new(Held::default());
-    let windows = Buffers::new(stripes_window(scheme), 1);
+    let windows = Windows::of(scheme, 0, Buffers::new);
     let mut sealer = Sealer::new(PARAMETERS, &key(), POSITION, scheme, &windows, &held).unwrap();
     let (mut rest, mut parts) = (plain, parts.iter().cycle());
     while !rest.is_empty() {
@@ -169,4 +169,21 @@ async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
     let whole = async { tokio::join!(rest(first), rest(second), read(&ring, 3), read(&ring, 4)) };
     tokio::time::timeout(Duration::from_secs(30), whole).await.expect("the ring goes on");
     drop(stalled);
+}
+
+#[tokio::test]
+async fn sealing_is_near_the_coder_when_few_windows_wait_for_it() {
+    let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
+    let held = seal(&plain(2_000_000), &[50_000], &scheme);
+    let windows = stripes(&held).len().div_ceil(stripes_window(&scheme));
+    assert!(windows > 8, "{windows} windows");
+    let near = tokio::spawn({
+        let held = Arc::clone(&held);
+        async move { held.near().await }
+    });
+    for number in 0..windows {
+        assert_eq!(held.is_far(), windows - number > 4, "{number} of {windows} windows coded");
+        held.grown(number).await.expect("a window");
+    }
+    tokio::time::timeout(Duration::from_secs(30), near).await.expect("it is told").unwrap();
 }

@@ -1,10 +1,12 @@
 //! The pipeline of one upload: bytes in, a committed object out.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 use uplink_core::encryption::metadata::{
     CustomMetadata, MetadataKeys, SealedMetadata, StreamInfo, object_seal,
 };
@@ -23,11 +25,14 @@ use crate::project::{Location, Project};
 use crate::runtime;
 use crate::satellite::convert::{self, BegunSegment};
 use crate::satellite::{other_reply, position};
-use crate::segment::split::{Held, Sealer, seal_inline, windows};
+use crate::segment::split::{Held, Sealer, Windows, seal_inline};
 use crate::segment::upload::{StoredSegment, upload};
 
 /// What every object of this client is encrypted with.
 const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
+/// How long sealing a segment waits for its transfers in all. Nodes that are far away take longer;
+/// then the rest is sealed at once, and the next segments go on their way beside this one.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
     project: Project,
@@ -133,7 +138,7 @@ impl Pipeline {
         let placement = Placement { size: 0, holders: Vec::new() };
         self.segments.push(Segment { key: segment_key.clone(), plain_size: 0, placement });
 
-        let windows = windows(&self.project, &begun.scheme);
+        let windows = Windows::new(&self.project, &begun.scheme);
         let mut sealer = Sealer::new(PARAMETERS, &segment_key, at, &begun.scheme, &windows, &held)?;
         let (sizes, sized) = oneshot::channel();
         let transfers = upload(self.project.clone(), begun.clone(), Arc::clone(&held));
@@ -142,7 +147,7 @@ impl Pipeline {
             let (plain_size, encrypted_size, memory) = sized.await.map_err(|_| given_up())?;
             Ok(Finished { index, stored, plain_size, encrypted_size, _memory: memory })
         });
-        let mut left = size - head.len() as u64;
+        let (mut left, mut patience) = (size - head.len() as u64, PATIENCE);
         sealer.write(&head)?;
         while left > 0 {
             let bytes = self.next_input(left).await?;
@@ -151,6 +156,7 @@ impl Pipeline {
             }
             left -= bytes.len() as u64;
             sealer.write(&bytes)?;
+            self.keep_near(&held, &mut patience).await?;
         }
         let (plain_size, encrypted_size) = sealer.finish()?;
         memory.shrink(encrypted_size);
@@ -170,6 +176,23 @@ impl Pipeline {
                 Some(ended) = self.uploads.join_next() => self.stored(ended)?,
             }
         }
+    }
+
+    /// Waits until the coder has nearly caught up, for as long as there is patience left.
+    async fn keep_near(&mut self, held: &Held, patience: &mut Duration) -> Result<()> {
+        if patience.is_zero() || !held.is_far() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut near = std::pin::pin!(timeout(*patience, held.near()));
+        loop {
+            tokio::select! {
+                _ = &mut near => break,
+                Some(ended) = self.uploads.join_next() => self.stored(ended)?,
+            }
+        }
+        *patience = patience.saturating_sub(begun.elapsed());
+        Ok(())
     }
 
     /// Waits for memory; meanwhile segments end and give theirs back.
