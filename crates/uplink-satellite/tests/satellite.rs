@@ -38,5 +38,7 @@ mod program;
 mod rates;
 #[path = "satellite/settlement.rs"]
 mod settlement;
+#[path = "satellite/standing.rs"]
+mod standing;
 #[path = "satellite/updates.rs"]
 mod updates;
