@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::{Failure, root};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 10] = [
     "encryption.proto",
     "pointerdb.proto",
     "node.proto",
@@ -14,6 +14,9 @@ const FILES: [&str; 7] = [
     "piecestore.proto",
     "contact.proto",
     "metainfo.proto",
+    "nodestats.proto",
+    "heldamount.proto",
+    "userinfo.proto",
 ];
 
 /// Signed messages whose received bytes must survive are hand-written types.

@@ -73,6 +73,18 @@ pub struct NodeRecord {
     pub last_contact: Option<SystemTime>,
 }
 
+/// What a storage node moved for clients in one hour, as it proved by their orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SettlementRecord {
+    /// The hour in which the order limits were made, counted from 1970.
+    pub hour: i64,
+    /// What was done, as its number in messages: 1 upload, 2 download.
+    pub action: i64,
+    /// Bytes that were ordered.
+    pub bytes: i64,
+}
+
 /// Why an operator's request fails.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -252,12 +264,21 @@ impl Admin {
         Ok(nodes.into_iter().map(|node| record_of(node, online_since)).collect())
     }
 
+    /// What a node has settled, oldest hour first; nothing if it never did.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn settlements(&self, id: NodeId) -> Result<Vec<SettlementRecord>, AdminError> {
+        let settled = self.metabase.settlements(&id).await?.into_iter();
+        Ok(settled.map(|(hour, action, bytes)| SettlementRecord { hour, action, bytes }).collect())
+    }
+
     /// Excludes a node for good: it gets no pieces and those it has are not offered any more.
     ///
     /// # Errors
     /// The node never checked in.
     pub async fn disqualify_node(&self, id: NodeId) -> Result<(), AdminError> {
-        if self.metabase.set_node_state(&id, NodeState::Disqualified).await? {
+        if self.metabase.disqualify_node(&id, self.clock.now()).await? {
             return Ok(());
         }
         Err(AdminError::NoSuchNode(id))

@@ -28,7 +28,7 @@ mod text;
 mod time;
 mod token;
 
-pub use admin::{Admin, AdminError, ApiKeyRecord, NodeRecord, ProjectRecord};
+pub use admin::{Admin, AdminError, ApiKeyRecord, NodeRecord, ProjectRecord, SettlementRecord};
 pub use config::{
     CONFIG_FILE, Config, ConfigError, DistinctNetworks, DownloadOffer, ENVIRONMENT_PREFIX,
 };

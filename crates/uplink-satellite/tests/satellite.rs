@@ -20,6 +20,8 @@ mod compressed;
 mod contact;
 #[path = "satellite/copy.rs"]
 mod copy;
+#[path = "satellite/drpc_node.rs"]
+mod drpc_node;
 #[path = "satellite/features.rs"]
 mod features;
 #[path = "satellite/kill.rs"]
@@ -38,5 +40,7 @@ mod program;
 mod rates;
 #[path = "satellite/settlement.rs"]
 mod settlement;
+#[path = "satellite/standing.rs"]
+mod standing;
 #[path = "satellite/updates.rs"]
 mod updates;

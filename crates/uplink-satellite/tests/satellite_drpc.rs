@@ -29,5 +29,7 @@ mod pending;
 mod rates;
 #[path = "satellite/settlement.rs"]
 mod settlement;
+#[path = "satellite/standing.rs"]
+mod standing;
 #[path = "satellite/updates.rs"]
 mod updates;

@@ -5,12 +5,13 @@
 //!                 │              │                              ▲
 //!                 ▼              ▼                              │ learns
 //!               store        settlement                      contact ──► satellites
-//!          (pieces on disk)  (orders on disk)
+//!          (pieces on disk)  (orders on disk) ─► settle ─────────────► satellites
 //! ```
 //!
 //! A storage node trusts a list of satellites. It stores and serves a piece for whoever shows an
-//! order limit that one of them signed, and keeps the client's orders as evidence. A piece it has
-//! acknowledged survives the death of the process and a loss of power.
+//! order limit that one of them signed, and hands in the client's orders to the satellite as
+//! evidence, hour by hour. A piece it has acknowledged survives the death of the process and a loss
+//! of power.
 
 mod clock;
 mod config;
@@ -19,6 +20,7 @@ mod endpoint;
 mod hash;
 mod lock;
 mod serials;
+mod settle;
 mod settlement;
 mod store;
 mod trust;
@@ -51,6 +53,7 @@ pub use crate::{
     clock::Clock,
     config::{Config, Satellite, SatelliteError},
     contact::CheckInError,
+    settle::SettleError,
     store::{Disk, Entry, Files, HeaderError, ReadableFile, StoreError, Usage, WritableFile},
 };
 
@@ -58,6 +61,7 @@ use crate::{
     contact::Contact,
     endpoint::{Endpoint, Shared},
     lock::DirectoryLock,
+    settle::Settler,
     settlement::Settlement,
     store::{IoPool, PieceStore},
     trust::Trust,
@@ -69,6 +73,7 @@ use crate::{
 pub struct StorageNode {
     shared: Arc<Shared>,
     contact: Arc<Contact>,
+    settlers: Vec<Arc<Settler>>,
     running: Running,
     tasks: JoinSet<()>,
     _lock: DirectoryLock,
@@ -108,19 +113,22 @@ impl StorageNode {
         let shared = Arc::new(Shared {
             verifier: Verifier::new(identity.node_id(), config.clock.clone(), since, trust),
             identity: Arc::new(identity),
+            settlement: Arc::new(Settlement::new(&config.data, config.clock.clone())),
             clock: config.clock,
             io,
             store,
-            settlement: Arc::new(Settlement::new(&config.data)),
             uploads: Semaphore::new(config.max_uploads),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
             received: AtomicU64::new(0),
             served: AtomicU64::new(0),
             idle: config.idle_limit,
         });
+        let pool = Pool::new(dialer);
+        let settler = |satellite| Settler::new(satellite, &shared.settlement, &pool);
+        let settlers: Vec<_> = config.satellites.iter().map(settler).map(Arc::new).collect();
         let contact = Arc::new(Contact {
             shared: Arc::clone(&shared),
-            pool: Pool::new(dialer),
+            pool,
             address: config.external_address.unwrap_or_else(|| listener.address().to_string()),
             satellites: config.satellites,
             interval: config.check_in_interval,
@@ -131,7 +139,10 @@ impl StorageNode {
         for satellite in &contact.satellites {
             tasks.spawn(Arc::clone(&contact).run(satellite.clone()));
         }
-        Ok(Self { shared, contact, running, tasks, _lock: lock })
+        for settler in &settlers {
+            tasks.spawn(Arc::clone(settler).run());
+        }
+        Ok(Self { shared, contact, settlers, running, tasks, _lock: lock })
     }
 
     /// The node's id.
@@ -175,6 +186,21 @@ impl StorageNode {
     /// At the first satellite that cannot be reached, or cannot reach the node.
     pub async fn check_in_now(&self) -> Result<(), CheckInError> {
         self.contact.check_in_with_all().await
+    }
+
+    /// Hands in the orders of all hours that are over, beside the regular times: an hour is over two
+    /// hours after it began, once no transfer with a limit of it is under way. Orders are gone from
+    /// the disk once their satellite has accepted them, and kept aside when it rejects them.
+    ///
+    /// # Errors
+    ///
+    /// At the first satellite that does not answer, and when a file of orders cannot be read. What
+    /// was not answered is handed in again later.
+    pub async fn settle_now(&self) -> Result<(), SettleError> {
+        for settler in &self.settlers {
+            settler.settle().await?;
+        }
+        Ok(())
     }
 
     /// Stops: accepts nothing more, lets transfers under way finish for `grace`, writes what orders

@@ -1,19 +1,27 @@
 //! The orders a node keeps: per satellite and hour one log, for settlement with the satellite.
 //!
 //! ```text
-//! DATA/orders/<satellite>/<hours since 1970>.log
+//! DATA/orders/<satellite>/<hours since 1970>.log        orders are still added
+//!                                          .closed      complete, to be handed in
+//!                                          .rejected    handed in, and the satellite pays nothing
 //! record: length of the body (4 bytes, most significant first) | body | 4 bytes of its BLAKE3 hash
 //! ```
 //!
 //! The body is one settlement request of the network: field 1 the order limit, field 2 the largest
-//! order, both as received. A file begins valid and may end in a torn record, which the next
-//! writer cuts off. Orders of the last [`FLUSH_EVERY`] may be lost in a crash; pieces never depend
-//! on them.
+//! order, both as received. A limit serves one request, which keeps one record of it. A file begins
+//! valid and may end in a torn record, which the next writer cuts off. Orders of the last
+//! [`FLUSH_EVERY`] may be lost in a crash; pieces never depend on them.
+//!
+//! An hour is closed once it and the hour after it are over, for limits are accepted an hour after
+//! they were made, and no request that began with a limit of it is under way.
+
+mod log;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, Write},
+    ffi::OsStr,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -21,52 +29,89 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message;
-use tokio::{sync::Notify, time};
+use tokio::{
+    sync::{Notify, mpsc},
+    time,
+};
 use uplink_core::id::NodeId;
 use uplink_rpc::{r#gen::orders::SettlementRequest, raw};
 
-/// Keeps orders in memory until the next flush.
+use crate::clock::Clock;
+
+/// Keeps orders in memory until the next flush, and in files until they are settled.
 #[derive(Debug)]
 pub(crate) struct Settlement {
     directory: PathBuf,
-    pending: Mutex<Vec<Pending>>,
+    clock: Clock,
+    pending: Mutex<Pending>,
     filling: Notify,
-    /// Logs whose end this process knows to be whole; also serialises flushes.
-    whole: Mutex<HashSet<PathBuf>>,
+    /// Also serialises flushes.
+    logs: Mutex<Logs>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    records: Vec<Record>,
+    /// Requests under way, by the hour of their limits.
+    open: BTreeMap<i64, usize>,
+    /// Hours before this one are closed.
+    closed: i64,
 }
 
 #[derive(Debug)]
-struct Pending {
+struct Record {
     satellite: NodeId,
     hour: i64,
     body: Vec<u8>,
 }
 
+#[derive(Debug, Default)]
+struct Logs {
+    /// Logs whose end this process knows to be whole.
+    whole: HashSet<PathBuf>,
+    /// Hours before this one have no log any more.
+    closed: i64,
+}
+
 impl Settlement {
-    pub(crate) fn new(data: &Path) -> Self {
+    pub(crate) fn new(data: &Path, clock: Clock) -> Self {
         Self {
             directory: data.join("orders"),
+            clock,
             pending: Mutex::default(),
             filling: Notify::new(),
-            whole: Mutex::default(),
+            logs: Mutex::default(),
         }
     }
 
-    /// Keeps the largest order of a limit that was made in second `created`. Never blocks.
-    pub(crate) fn keep(&self, satellite: NodeId, created: i64, limit: Bytes, order: Bytes) {
-        let request = SettlementRequest {
-            limit: Some(raw::OrderLimit::from_wire(limit)),
-            order: Some(raw::Order::from_wire(order)),
-        };
-        let hour = created.div_euclid(SECONDS_PER_HOUR);
-        let record = Pending { satellite, hour, body: request.encode_to_vec() };
+    /// Notes that a request with a limit made in second `created` has begun, which keeps its hour
+    /// open until [`end`](Self::end).
+    pub(crate) fn begin(&self, created: i64) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending.len() >= MAX_PENDING {
-            tracing::warn!("orders arrive faster than they can be written; one is lost");
-            return;
+        let open = pending.open.entry(hour_of(created)).or_default();
+        *open = open.saturating_add(1);
+    }
+
+    /// Ends what [`begin`](Self::begin) began and keeps its limit and largest order, if there is
+    /// one. Never blocks.
+    pub(crate) fn end(&self, satellite: NodeId, created: i64, pair: Option<(Bytes, Bytes)>) {
+        let hour = hour_of(created);
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = pending.open.get_mut(&hour) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                pending.open.remove(&hour);
+            }
         }
-        pending.push(record);
-        if pending.len() >= MAX_PENDING / 2 {
+        let Some((limit, order)) = pair else { return };
+        if hour < pending.closed {
+            tracing::warn!(%satellite, hour, "an order came after its hour was closed; it is lost");
+        } else if pending.records.len() >= MAX_PENDING {
+            tracing::warn!("orders arrive faster than they can be written; one is lost");
+        } else {
+            pending.records.push(Record::new(satellite, hour, limit, order));
+        }
+        if pending.records.len() >= MAX_PENDING / 2 {
             self.filling.notify_one();
         }
     }
@@ -82,7 +127,8 @@ impl Settlement {
         }
     }
 
-    /// Writes what is pending and syncs it; a failure is logged and loses the orders.
+    /// Writes what is pending, syncs it, and closes the hours that are over. A failure is logged
+    /// and loses the orders that were to be written.
     pub(crate) async fn flush(self: Arc<Self>) {
         let written = tokio::task::spawn_blocking(move || self.write()).await;
         if let Ok(Err(error)) = written {
@@ -91,85 +137,140 @@ impl Settlement {
     }
 
     fn write(&self) -> io::Result<()> {
-        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        let pending = {
-            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *pending)
-        };
-        let mut logs: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
-        for Pending { satellite, hour, body } in pending {
-            let path = self.directory.join(satellite.to_string()).join(format!("{hour}.log"));
-            append_record(logs.entry(path).or_default(), &body);
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let (records, closed) = self.take();
+        let written = logs.write(&self.directory, records);
+        if logs.closed < closed {
+            logs.close(&self.directory, closed)?;
+            logs.closed = closed;
         }
+        written
+    }
+
+    /// What is pending, and the hour before which nothing more will come.
+    fn take(&self) -> (Vec<Record>, i64) {
+        let over = hour_of(self.clock.unix_seconds()).saturating_sub(1);
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = pending.open.keys().next().copied().unwrap_or(i64::MAX);
+        pending.closed = pending.closed.max(over.min(open));
+        (std::mem::take(&mut pending.records), pending.closed)
+    }
+
+    /// The closed hours of a satellite, oldest first.
+    pub(crate) fn closed(&self, satellite: NodeId) -> io::Result<Vec<PathBuf>> {
+        let mut closed = hours(&self.directory.join(satellite.to_string()), CLOSED)?;
+        closed.sort_unstable();
+        Ok(closed.into_iter().map(|(_, path)| path).collect())
+    }
+}
+
+impl Record {
+    fn new(satellite: NodeId, hour: i64, limit: Bytes, order: Bytes) -> Self {
+        let request = SettlementRequest {
+            limit: Some(raw::OrderLimit::from_wire(limit)),
+            order: Some(raw::Order::from_wire(order)),
+        };
+        Self { satellite, hour, body: request.encode_to_vec() }
+    }
+}
+
+impl Logs {
+    /// Writes to all logs that it can; the error is that of the first one that it cannot.
+    fn write(&mut self, directory: &Path, records: Vec<Record>) -> io::Result<()> {
+        let mut logs: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+        for Record { satellite, hour, body } in records {
+            let path = directory.join(satellite.to_string()).join(format!("{hour}.{OPEN}"));
+            log::push(logs.entry(path).or_default(), &body);
+        }
+        let mut outcome = Ok(());
         for (path, records) in logs {
-            let known = whole.contains(&path);
-            append(&path, &records, known).inspect_err(|_| {
-                whole.remove(&path);
-            })?;
-            whole.insert(path);
+            match log::append(&path, &records, self.whole.contains(&path)) {
+                Ok(()) => {
+                    self.whole.insert(path);
+                }
+                Err(error) => {
+                    self.whole.remove(&path);
+                    outcome = outcome.and(Err(error));
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Renames the logs of all hours before `before`.
+    fn close(&mut self, directory: &Path, before: i64) -> io::Result<()> {
+        let satellites = match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            satellites => satellites?,
+        };
+        for satellite in satellites {
+            let satellite = satellite?.path();
+            let logs = hours(&satellite, OPEN)?;
+            for (_, path) in logs.into_iter().filter(|(hour, _)| *hour < before) {
+                let closed = path.with_extension(CLOSED);
+                // After a clock went back an hour may have been closed before: that goes first.
+                if !closed.exists() {
+                    fs::rename(&path, closed)?;
+                    self.whole.remove(&path);
+                }
+            }
+            File::open(&satellite)?.sync_all()?;
         }
         Ok(())
     }
 }
 
-fn append(path: &Path, records: &[u8], whole: bool) -> io::Result<()> {
-    if let Some(directory) = path.parent().filter(|_| !whole) {
-        fs::create_dir_all(directory)?;
+/// Sends the records of a file until the last one or until nobody receives any more.
+///
+/// # Errors
+///
+/// When the file cannot be read to its end; the channel is then handed back, because closing it
+/// would tell that all records were sent.
+pub(crate) fn send_records(
+    path: &Path,
+    to: mpsc::Sender<SettlementRequest>,
+) -> Result<(), (io::Error, mpsc::Sender<SettlementRequest>)> {
+    let send = || -> io::Result<()> {
+        let mut records = log::Records::open(path)?;
+        while let Some(record) = records.next()? {
+            if to.blocking_send(record).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    send().map_err(|error| (error, to))
+}
+
+/// Removes a file that was accepted, or keeps one that was rejected under another name.
+pub(crate) fn settled(path: &Path, accepted: bool) -> io::Result<()> {
+    if accepted { fs::remove_file(path) } else { fs::rename(path, path.with_extension(REJECTED)) }
+}
+
+/// The hours for which a satellite's directory has a file with this extension.
+fn hours(directory: &Path, extension: &str) -> io::Result<Vec<(i64, PathBuf)>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut hours = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let hour = path.file_stem().and_then(OsStr::to_str).and_then(|hour| hour.parse().ok());
+        if let Some(hour) = hour.filter(|_| path.extension() == Some(OsStr::new(extension))) {
+            hours.push((hour, path));
+        }
     }
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    if whole {
-        file.seek(io::SeekFrom::End(0))?;
-    } else {
-        let end = records_of(&mut file)?.1;
-        file.set_len(end)?;
-        file.seek(io::SeekFrom::Start(end))?;
-    }
-    file.write_all(records)?;
-    file.sync_all()
+    Ok(hours)
 }
 
-/// The whole records at the beginning of a log, and where they end.
-fn records_of(file: &mut File) -> io::Result<(Vec<SettlementRequest>, u64)> {
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let (mut rest, mut records) = (bytes.as_slice(), Vec::new());
-    while let Some((record, after)) = split_record(rest) {
-        records.push(record);
-        rest = after;
-    }
-    Ok((records, bytes.len().saturating_sub(rest.len()) as u64))
+fn hour_of(second: i64) -> i64 {
+    second.div_euclid(SECONDS_PER_HOUR)
 }
 
-fn append_record(log: &mut Vec<u8>, body: &[u8]) {
-    let Ok(length) = u32::try_from(body.len()) else { return };
-    log.extend_from_slice(&length.to_be_bytes());
-    log.extend_from_slice(body);
-    log.extend_from_slice(&checksum(body));
-}
-
-fn split_record(bytes: &[u8]) -> Option<(SettlementRequest, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (body, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-    let (sum, rest) = rest.split_first_chunk::<4>()?;
-    if *sum != checksum(body) {
-        return None;
-    }
-    Some((SettlementRequest::decode(body).ok()?, rest))
-}
-
-fn checksum(body: &[u8]) -> [u8; 4] {
-    let mut sum = [0; 4];
-    sum.copy_from_slice(blake3::hash(body).as_bytes().split_at(4).0);
-    sum
-}
-
-/// Reads a log: every whole record from its beginning.
-#[cfg(test)]
-pub(crate) fn read_log(path: &Path) -> io::Result<Vec<SettlementRequest>> {
-    Ok(records_of(&mut File::open(path)?)?.0)
-}
-
+const OPEN: &str = "log";
+const CLOSED: &str = "closed";
+const REJECTED: &str = "rejected";
 const SECONDS_PER_HOUR: i64 = 3600;
 /// Time between two writes to disk.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -177,43 +278,4 @@ const FLUSH_EVERY: Duration = Duration::from_secs(5);
 const MAX_PENDING: usize = 1 << 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SATELLITE: NodeId = NodeId::new([5; 32]);
-
-    fn kept(settlement: &Settlement, number: u8) {
-        settlement.keep(SATELLITE, 7200, vec![8, number].into(), vec![16, number].into());
-        settlement.write().unwrap();
-    }
-
-    fn log(directory: &Path) -> PathBuf {
-        directory.join("orders").join(SATELLITE.to_string()).join("2.log")
-    }
-
-    #[test]
-    fn orders_are_kept_in_the_log_of_their_hour() {
-        let directory = tempfile::tempdir().unwrap();
-        let settlement = Settlement::new(directory.path());
-        kept(&settlement, 1);
-        kept(&settlement, 2);
-        let records = read_log(&log(directory.path())).unwrap();
-        assert_eq!(records.len(), 2);
-        assert_eq!(records[1].order.as_ref().unwrap().wire().as_ref(), [16, 2]);
-    }
-
-    #[test]
-    fn a_torn_record_is_cut_off_by_the_next_writer() {
-        let directory = tempfile::tempdir().unwrap();
-        kept(&Settlement::new(directory.path()), 1);
-        let whole = fs::read(log(directory.path())).unwrap();
-        for torn in 1..whole.len() {
-            let mut bytes = whole.clone();
-            bytes.extend_from_slice(&whole[..torn]);
-            fs::write(log(directory.path()), &bytes).unwrap();
-            kept(&Settlement::new(directory.path()), 3);
-            let records = read_log(&log(directory.path())).unwrap();
-            assert_eq!(records.len(), 2, "torn after {torn} bytes");
-        }
-    }
-}
+mod tests;

@@ -182,7 +182,7 @@ impl Verifier {
 }
 
 /// The orders of one request. Dropping it, however the request ends, keeps the largest one for
-/// settlement.
+/// settlement. Until then the hour of the limit is not settled.
 #[derive(Debug)]
 pub(crate) struct Orders {
     limit: AcceptedLimit,
@@ -193,6 +193,7 @@ pub(crate) struct Orders {
 
 impl Orders {
     pub(crate) fn new(limit: AcceptedLimit, settlement: Arc<Settlement>) -> Self {
+        settlement.begin(limit.created);
         Self { limit, granted: 0, largest: None, settlement }
     }
 
@@ -230,10 +231,10 @@ impl Orders {
 
 impl Drop for Orders {
     fn drop(&mut self) {
-        if let Some(order) = self.largest.take().filter(|_| self.granted > 0) {
-            let limit = &self.limit;
-            self.settlement.keep(limit.name.satellite, limit.created, limit.wire.clone(), order);
-        }
+        let limit = &self.limit;
+        let largest = self.largest.take().filter(|_| self.granted > 0);
+        let pair = largest.map(|order| (limit.wire.clone(), order));
+        self.settlement.end(limit.name.satellite, limit.created, pair);
     }
 }
 

@@ -21,6 +21,8 @@ mod contact;
 mod faults;
 #[path = "node/program.rs"]
 mod program;
+#[path = "node/settlement.rs"]
+mod settlement;
 #[path = "node/start.rs"]
 mod start;
 #[path = "node/transfer.rs"]

@@ -68,6 +68,20 @@ pub struct GetTimeResponse {
     #[prost(message, optional, tag = "1")]
     pub timestamp: ::core::option::Option<::prost_types::Timestamp>,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AmnestyReportRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub lost_pieces: ::prost::alloc::vec::Vec<LostPiece>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AmnestyReportResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LostPiece {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub piece_id: ::prost::bytes::Bytes,
+    #[prost(enumeration = "LostPieceReason", tag = "2")]
+    pub reason: i32,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum NodeTransport {
@@ -93,6 +107,35 @@ impl NodeTransport {
             "TCP_TLS_RPC" => Some(Self::TcpTlsRpc),
             "QUIC_RPC" => Some(Self::QuicRpc),
             "TCP_NOISE_RPC" => Some(Self::TcpNoiseRpc),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LostPieceReason {
+    ZeroHash = 0,
+    HashMismatch = 1,
+    ReadFailure = 2,
+}
+impl LostPieceReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::ZeroHash => "ZERO_HASH",
+            Self::HashMismatch => "HASH_MISMATCH",
+            Self::ReadFailure => "READ_FAILURE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ZERO_HASH" => Some(Self::ZeroHash),
+            "HASH_MISMATCH" => Some(Self::HashMismatch),
+            "READ_FAILURE" => Some(Self::ReadFailure),
             _ => None,
         }
     }
@@ -549,6 +592,30 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("contact.Node", "GetTime"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn amnesty_report(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AmnestyReportRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AmnestyReportResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/contact.Node/AmnestyReport",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("contact.Node", "AmnestyReport"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -584,6 +651,15 @@ pub mod node_server {
             request: tonic::Request<super::GetTimeRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetTimeResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        async fn amnesty_report(
+            &self,
+            request: tonic::Request<super::AmnestyReportRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AmnestyReportResponse>,
             tonic::Status,
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
@@ -780,6 +856,51 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTimeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/contact.Node/AmnestyReport" => {
+                    #[allow(non_camel_case_types)]
+                    struct AmnestyReportSvc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::UnaryService<super::AmnestyReportRequest>
+                    for AmnestyReportSvc<T> {
+                        type Response = super::AmnestyReportResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AmnestyReportRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::amnesty_report(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AmnestyReportSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -36,3 +36,12 @@ pub mod contact {
 pub mod metainfo {
     include!("metainfo.rs");
 }
+pub mod nodestats {
+    include!("nodestats.rs");
+}
+pub mod heldamount {
+    include!("heldamount.rs");
+}
+pub mod userinfo {
+    include!("userinfo.rs");
+}

@@ -17,7 +17,7 @@ use uplink_rpc::status::{Code, Failure};
 
 use super::{Answer, State};
 use crate::failure::{database, invalid};
-use crate::metabase::CheckIn;
+use crate::metabase::{CheckIn, NodeRow};
 
 /// The service that storage nodes call.
 pub(super) struct NodeService(pub(super) Arc<State>);
@@ -64,6 +64,15 @@ impl Node for NodeService {
         let timestamp = Some(self.0.clock.now().to_wire());
         Ok(Response::new(messages::GetTimeResponse { timestamp }))
     }
+
+    async fn amnesty_report(
+        &self,
+        request: Request<messages::AmnestyReportRequest>,
+    ) -> Result<Response<messages::AmnestyReportResponse>, Status> {
+        let node = node_of(&request)?.node_id();
+        self.0.note_losses(node, &request.into_inner().lost_pieces).await?;
+        Ok(Response::new(messages::AmnestyReportResponse {}))
+    }
 }
 
 impl State {
@@ -102,6 +111,29 @@ impl State {
             ping_error_message: reached.err().unwrap_or_default(),
             ..messages::CheckInResponse::default()
         })
+    }
+
+    /// Logs what a node says it lost. Its pieces stay on offer: a report names pieces by ids that
+    /// were derived from the segments' own and cannot be looked up, and clients take the other
+    /// pieces of a segment when one is missing.
+    async fn note_losses(&self, node: NodeId, lost: &[messages::LostPiece]) -> Answer<()> {
+        self.known_node(node).await?;
+        let count = |reason: messages::LostPieceReason| {
+            lost.iter().filter(|piece| piece.reason == i32::from(reason)).count()
+        };
+        let zero = count(messages::LostPieceReason::ZeroHash);
+        let mismatch = count(messages::LostPieceReason::HashMismatch);
+        let unreadable = count(messages::LostPieceReason::ReadFailure);
+        tracing::warn!(
+            %node, lost = lost.len(), zero, mismatch, unreadable, "a node reports lost pieces"
+        );
+        Ok(())
+    }
+
+    /// A node that has checked in, as it last did.
+    pub(super) async fn known_node(&self, id: NodeId) -> Answer<NodeRow> {
+        let node = self.metabase.node(&id).await.map_err(database)?;
+        node.ok_or_else(|| Failure::new(Code::NOT_FOUND, format!("node {id} never checked in")))
     }
 
     /// Refuses a node whose authority's certificate is not the one it first came with. Its leaf may

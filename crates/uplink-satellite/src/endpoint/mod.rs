@@ -47,6 +47,7 @@ mod revoke;
 mod segment_list;
 mod segments;
 mod settlement;
+mod standing;
 
 /// What a call answers.
 pub(crate) type Answer<T> = Result<T, Failure>;
@@ -126,7 +127,8 @@ pub(crate) fn routes(state: &Arc<State>) -> Routes {
         .max_encoding_message_size(MESSAGE_LIMIT);
     let orders = OrdersServer::new(settlement::OrdersService::new(Arc::clone(state)))
         .max_decoding_message_size(MESSAGE_LIMIT);
-    Routes::new(metainfo).add_service(node).add_service(orders)
+    let routes = Routes::new(metainfo).add_service(node).add_service(orders);
+    standing::add_to(routes, state)
 }
 
 struct MetainfoService(Arc<State>);

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 use uplink_core::id::NodeId;
@@ -53,7 +54,12 @@ impl OrdersService {
             let next = timeout(IDLE_DEADLINE, pairs.message()).await.map_err(|_| {
                 Failure::new(Code::DEADLINE_EXCEEDED, "no order came for two minutes")
             })?;
-            let Some(pair) = next.map_err(Failure::from)? else { return Ok(window) };
+            let Some(pair) = next.map_err(Failure::from)? else {
+                // A stream that was taken back ends alike here. The call is then dropped as soon as
+                // it waits, which must be before anything is settled.
+                yield_now().await;
+                return Ok(window);
+            };
             let Some(pair) = Pair::read(&pair) else { continue };
             let window = window.get_or_insert_with(|| Window::of(node, pair.hour));
             window.take(&pair, &satellite, self.state.clock.now());

@@ -6,7 +6,10 @@ use super::{Connection, Metabase, MetabaseError, Result};
 use crate::time::Time;
 
 /// All steps in order; the number of a step is its place, counted from 1.
-const STEPS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_disqualified_at.sql"),
+];
 
 /// The schema number this program reads and writes.
 pub(super) const NEWEST: i64 = STEPS.len() as i64;

@@ -20,6 +20,8 @@ pub(crate) struct NodeRow {
     pub(crate) version: String,
     pub(crate) state: NodeState,
     pub(crate) created: Time,
+    /// When the operator disqualified it.
+    pub(crate) disqualified: Option<Time>,
     /// Last check-in after which the node was reached at its address.
     pub(crate) last_contact: Option<Time>,
 }
@@ -47,9 +49,22 @@ pub(crate) struct CheckIn<'a> {
     pub(crate) reached: bool,
 }
 
-const ALL: &str = "SELECT id, address, last_address, subnet, free_disk, version, state, created_at,
-         last_contact
-     FROM nodes ORDER BY id";
+/// The number of [`NodeState::Disqualified`] in the table; that of a normal node is 0.
+const DISQUALIFIED: i64 = 1;
+
+macro_rules! select_node {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, address, last_address, subnet, free_disk, version, state, created_at,
+                 last_contact, disqualified_at
+             FROM nodes ",
+            $rest
+        )
+    };
+}
+
+const ALL: &str = select_node!("ORDER BY id");
+const ONE: &str = select_node!("WHERE id = $1");
 
 impl Metabase {
     /// Records a check-in. Whether the certificate chain may follow an earlier one is for the caller
@@ -68,6 +83,12 @@ impl Metabase {
         rows.iter().map(node_of).collect()
     }
 
+    /// A node as it last checked in; `None` if it never did.
+    pub(crate) async fn node(&self, id: &NodeId) -> Result<Option<NodeRow>> {
+        let query = sqlx::query(ONE).bind(&id.as_bytes()[..]);
+        query.fetch_optional(&self.readers).await?.as_ref().map(node_of).transpose()
+    }
+
     /// The certificate chain of a node: DER certificates one after the other, leaf first.
     pub(crate) async fn node_chain(&self, id: &NodeId) -> Result<Option<Vec<u8>>> {
         let row = sqlx::query("SELECT chain FROM nodes WHERE id = $1")
@@ -77,15 +98,19 @@ impl Metabase {
         row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 
-    /// Changes the operator's decision about a node. False when it is not known.
-    pub(crate) async fn set_node_state(&self, id: &NodeId, state: NodeState) -> Result<bool> {
+    /// Excludes a node for good, at `now` unless it was before. False when it is not known.
+    pub(crate) async fn disqualify_node(&self, id: &NodeId, now: Time) -> Result<bool> {
         self.write(|| async {
             let mut tx = self.begin().await?;
-            let done = sqlx::query("UPDATE nodes SET state = $2 WHERE id = $1")
-                .bind(&id.as_bytes()[..])
-                .bind(state.number())
-                .execute(&mut *tx)
-                .await?;
+            let done = sqlx::query(
+                "UPDATE nodes SET state = $2, disqualified_at = COALESCE(disqualified_at, $3)
+                 WHERE id = $1",
+            )
+            .bind(&id.as_bytes()[..])
+            .bind(DISQUALIFIED)
+            .bind(now.0)
+            .execute(&mut *tx)
+            .await?;
             tx.commit().await?;
             Ok(done.rows_affected() > 0)
         })
@@ -126,15 +151,6 @@ async fn upsert(tx: &mut Connection, node: &CheckIn<'_>) -> Result<()> {
     Ok(())
 }
 
-impl NodeState {
-    fn number(self) -> i64 {
-        match self {
-            Self::Normal => 0,
-            Self::Disqualified => 1,
-        }
-    }
-}
-
 fn node_of(row: &DatabaseRow) -> Result<NodeRow> {
     let text = |index: usize| -> Result<String> {
         Ok(String::from_utf8_lossy(row.try_get(index)?).into_owned())
@@ -153,5 +169,6 @@ fn node_of(row: &DatabaseRow) -> Result<NodeRow> {
         },
         created: Time(row.try_get(7)?),
         last_contact: row.try_get::<Option<i64>, _>(8)?.map(Time),
+        disqualified: row.try_get::<Option<i64>, _>(9)?.map(Time),
     })
 }

@@ -45,4 +45,16 @@ impl Metabase {
         })
         .await
     }
+
+    /// What a node has settled: hour, action and amount, oldest first.
+    pub(crate) async fn settlements(&self, node: &NodeId) -> Result<Vec<(i64, i64, i64)>> {
+        let rows = sqlx::query(
+            "SELECT window_hour, action, amount FROM settlements WHERE node = $1
+             ORDER BY window_hour, action",
+        )
+        .bind(&node.as_bytes()[..])
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+    }
 }

@@ -169,6 +169,33 @@ async fn schema_is_made_once_and_newer_ones_are_refused_with_both_numbers() {
 }
 
 #[tokio::test]
+async fn first_schema_is_upgraded_with_its_nodes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("test.db");
+    let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    let old = SqlitePool::connect_with(options).await.unwrap();
+    let mut tx = old.begin().await.unwrap();
+    migrate::upgrade(&mut tx, &migrate::STEPS[..1], NOW).await.unwrap();
+    for (id, state) in [(1, 0), (2, 1)] {
+        sqlx::query(
+            "INSERT INTO nodes VALUES ($1, x'', x'', x'', x'', 0, x'', $2, 77, NULL, NULL)",
+        )
+        .bind(&[id; 32][..])
+        .bind(state)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    }
+    tx.commit().await.unwrap();
+    old.close().await;
+    let new = Metabase::open(&file, false, NOW).await.unwrap();
+    for (id, disqualified) in [(1, None), (2, Some(Time(77)))] {
+        let node = new.node(&uplink_core::id::NodeId::new([id; 32])).await.unwrap().unwrap();
+        assert_eq!((node.created, node.disqualified), (Time(77), disqualified));
+    }
+}
+
+#[tokio::test]
 async fn revocations_outlive_the_process() {
     let store = Store::open().await;
     let file = store.folder.path().join("test.db");
@@ -193,6 +220,8 @@ async fn settled_hours_outlive_the_process() {
         assert!(!again.settle(&node, 490_000, &other).await.unwrap());
         assert!(again.settle(&node, 490_001, &sums).await.unwrap());
     }
+    let hours = [490_000, 490_001].map(|hour| [(hour, 1, 10), (hour, 2, 0)]);
+    assert_eq!(again.settlements(&node).await.unwrap(), hours.concat());
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ fn node(number: u8, network: u8) -> NodeRow {
         version: String::new(),
         state: NodeState::Normal,
         created: NOW,
+        disqualified: None,
         last_contact: Some(NOW),
     }
 }

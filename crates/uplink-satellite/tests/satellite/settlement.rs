@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::{sleep, timeout};
 use tonic::IntoStreamingRequest;
+use tonic::codegen::tokio_stream::{self, StreamExt};
 use uplink_core::order::{Order, OrderLimit, PieceAction, PiecePrivateKey};
 use uplink_core::secret::Secret;
+use uplink_rpc::channel::Channel;
 use uplink_rpc::client;
 use uplink_rpc::dial::Dialer;
+use uplink_rpc::r#gen::orders::orders_client::OrdersClient;
 use uplink_rpc::r#gen::orders::{SettlementRequest, SettlementWithWindowResponse};
 use uplink_rpc::pool::Pool;
-use uplink_rpc::status::Failure;
+use uplink_rpc::status::{Code, Failure};
 use uplink_rpc::tls::Identity;
 use uplink_satellite::{Config, Satellite};
 
@@ -76,18 +80,15 @@ async fn settle(
     satellite: &Satellite,
     pairs: Vec<SettlementRequest>,
 ) -> Result<SettlementWithWindowResponse, Failure> {
-    let pool = Pool::new(Dialer::new(identity).unwrap());
-    let id = satellite.node_url().id.unwrap();
-    let channel = pool.peer(id, &satellite.address().to_string()).channel();
-    let pairs = futures_of(pairs).into_streaming_request();
-    let answered = client::orders(channel).settlement_with_window(pairs).await;
+    let pairs = tokio_stream::iter(pairs).into_streaming_request();
+    let answered = orders(identity, satellite).settlement_with_window(pairs).await;
     answered.map(tonic::Response::into_inner).map_err(Failure::from)
 }
 
-fn futures_of(
-    pairs: Vec<SettlementRequest>,
-) -> impl tonic::codegen::tokio_stream::Stream<Item = SettlementRequest> + Send + 'static {
-    tonic::codegen::tokio_stream::iter(pairs)
+fn orders(identity: &Identity, satellite: &Satellite) -> OrdersClient<Channel> {
+    let dialer = Dialer::new(identity).unwrap().with_transport(crate::TRANSPORT);
+    let id = satellite.node_url().id.unwrap();
+    client::orders(Pool::new(dialer).peer(id, &satellite.address().to_string()).channel())
 }
 
 fn answer(status: i32, put: Option<i64>) -> SettlementWithWindowResponse {
@@ -185,5 +186,29 @@ async fn long_stream_counts_a_serial_number_once_and_only_for_its_own_node() {
     let unknown = TestNode::start().await;
     let refused = settle(&unknown.identity, &network.satellite, vec![granted[0].pair(10)]).await;
     assert_eq!(refused.unwrap(), answer(REJECTED, None));
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn orders_of_a_call_that_was_taken_back_are_not_settled() {
+    let network = network(&Arc::default()).await;
+    network.create_bucket("bucket").await;
+    let (first, second) = (granted(&network, "a").await, granted(&network, "b").await);
+    let node = &network.nodes[0].identity;
+    let endless = tokio_stream::iter([first[0].pair(10)]).chain(tokio_stream::pending());
+    let mut orders = orders(node, &network.satellite);
+    let call = orders.settlement_with_window(endless);
+    assert!(timeout(Duration::from_millis(300), call).await.is_err());
+    let both = vec![first[0].pair(10), second[0].pair(20)];
+    let settled = loop {
+        match settle(node, &network.satellite, both.clone()).await {
+            // The satellite has not noticed yet.
+            Err(failure) if failure.code == Code::UNAVAILABLE => {
+                sleep(Duration::from_millis(5)).await
+            }
+            settled => break settled.unwrap(),
+        }
+    };
+    assert_eq!(settled, answer(ACCEPTED, Some(30)));
     network.stop().await;
 }
