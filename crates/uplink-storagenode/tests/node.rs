@@ -21,6 +21,8 @@ mod contact;
 mod faults;
 #[path = "node/program.rs"]
 mod program;
+#[path = "node/retain.rs"]
+mod retain;
 #[path = "node/start.rs"]
 mod start;
 #[path = "node/transfer.rs"]
