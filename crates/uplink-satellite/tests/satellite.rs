@@ -22,6 +22,8 @@ mod contact;
 mod copy;
 #[path = "satellite/features.rs"]
 mod features;
+#[path = "satellite/garbage.rs"]
+mod garbage;
 #[path = "satellite/kill.rs"]
 mod kill;
 #[path = "satellite/network.rs"]
