@@ -10,6 +10,7 @@ mod api {
     mod buckets;
     mod examples;
     mod faults;
+    mod garbage;
     mod handles;
     mod liars;
     mod listing;

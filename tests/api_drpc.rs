@@ -7,6 +7,7 @@ const TRANSPORT: Transport = Transport::Drpc;
 mod api {
     mod buckets;
     mod faults;
+    mod garbage;
     mod handles;
     mod liars;
     mod listing;

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod base58;
+mod bloom_filter;
 mod content_block;
 mod drpc_frames;
 mod drpc_stream;
@@ -24,9 +25,9 @@ mod peer_identity;
 mod signed_message;
 
 pub use self::{
-    base58::base58, content_block::content_block, drpc_frames::drpc_frames,
-    drpc_stream::drpc_stream, erasure_correct::erasure_correct, erasure_decode::erasure_decode,
-    grant::grant, layout_ranges::layout_ranges, macaroon::macaroon,
+    base58::base58, bloom_filter::bloom_filter, content_block::content_block,
+    drpc_frames::drpc_frames, drpc_stream::drpc_stream, erasure_correct::erasure_correct,
+    erasure_decode::erasure_decode, grant::grant, layout_ranges::layout_ranges, macaroon::macaroon,
     metadata_envelope::metadata_envelope, node_url::node_url, path_decrypt::path_decrypt,
     peer_identity::peer_identity, signed_message::signed_message,
 };
@@ -35,8 +36,9 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("base58", base58),
+    ("bloom_filter", bloom_filter),
     ("content_block", content_block),
     ("drpc_frames", drpc_frames),
     ("drpc_stream", drpc_stream),

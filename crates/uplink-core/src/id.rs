@@ -128,6 +128,16 @@ impl fmt::Debug for PieceId {
     }
 }
 
+impl FromStr for PieceId {
+    type Err = IdError;
+
+    /// Reads the text form: Base32 without padding, in capitals.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_| IdError::Base32)?;
+        exact(&bytes, "piece id").map(Self)
+    }
+}
+
 /// Identifies one order limit, so that it cannot be used twice.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SerialNumber([u8; 16]);
@@ -234,6 +244,9 @@ impl SegmentPosition {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
+    /// The text is not Base32.
+    #[error("malformed id: not Base32")]
+    Base32,
     /// The number of bytes is wrong.
     #[error("{what} has {length} bytes instead of {expected}")]
     Length {
@@ -360,6 +373,8 @@ mod tests {
             bytes[31] = 0;
             let node = NodeId::new(bytes);
             prop_assert_eq!(node.to_string().parse(), Ok(node));
+            let piece = PieceId::new(bytes);
+            prop_assert_eq!(piece.to_string().parse(), Ok(piece));
             let upload = UploadId::new(stream_id).unwrap();
             prop_assert_eq!(upload.to_string().parse(), Ok(upload));
             let position = SegmentPosition::from_u64(packed);
@@ -370,6 +385,9 @@ mod tests {
         fn any_text_is_an_id_or_an_error(text in "[1-9A-HJ-NP-Za-km-z]{0,60}|.{0,60}") {
             if let Ok(id) = text.parse::<NodeId>() {
                 prop_assert_eq!(id.to_string().parse(), Ok(id));
+            }
+            if let Ok(id) = text.parse::<PieceId>() {
+                prop_assert_eq!(id.to_string(), text.as_str());
             }
             let _ = text.parse::<UploadId>();
         }

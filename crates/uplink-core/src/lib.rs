@@ -33,11 +33,12 @@
 //! | | `identity.node_urls` | `tests/access_vectors/transport.rs` |
 //! | | `identity.revocation` | none: an extension of certificates in Go's own encoding, which no client looks at |
 //! | | `drpc` | `crates/uplink-rpc/src/drpc/tests.rs` |
-//! | | `orders.retain_bloom_filter`, messages of `piecestore`, `noise` | later: garbage collection, the public network's transports |
+//! | | messages of `piecestore`, `noise` | later: the public network's transports |
 //! | `rpc-transcripts.json` | messages, signatures, names, metadata, content | `crates/uplink-rpc/tests/transcripts.rs` |
 
 pub mod access_grant;
 pub mod base58;
+pub mod bloom_filter;
 pub mod edge;
 pub mod encryption;
 pub mod erasure;

@@ -14,7 +14,7 @@
 //! | `orders.piece_hashes` | `piece_hashes_sign_and_verify_as_the_reference` |
 //! | `orders.piece_id_derivation` | `piece_ids_derive_as_the_reference` |
 //! | `orders.satellite`, `orders.storage_node` | the keys used by the tests above |
-//! | `orders.retain_bloom_filter` | left out: garbage collection does not exist yet |
+//! | `orders.retain_bloom_filter` | `bloom_filters_equal_the_reference` |
 //! | `piecestore`, order amounts | `order_amounts_grow_as_the_reference` |
 //! | `drpc` | left out: the crate of the transports has its tests |
 //! | `piecestore`, the rest; `noise` | left out: they belong to the transports |
@@ -23,6 +23,7 @@ use prost::Message;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uplink_core::{
+    bloom_filter::BloomFilter,
     id::{NodeId, PieceId},
     identity::{self, PeerIdentity},
     order::{
@@ -187,6 +188,24 @@ fn piece_hashes_sign_and_verify_as_the_reference() {
         own.sign_as_uplink(&private).unwrap();
         assert_eq!(own.signature, bytes(&case["uplink_signature"]));
     }
+}
+
+#[test]
+fn bloom_filters_equal_the_reference() {
+    let case = &file()["orders"]["retain_bloom_filter"];
+    let number = |name: &str| case[name].as_u64().unwrap();
+    let (seed, hash_count) = (number("seed") as u8, number("hash_count") as u8);
+    let mut filter = BloomFilter::new(seed, hash_count, number("table_bytes") as usize);
+    let read = BloomFilter::parse(bytes(&case["bytes"])).unwrap();
+    for id in cases(&case["piece_ids"], 3) {
+        let piece = PieceId::from_slice(&bytes(&id)).unwrap();
+        assert!(read.contains(&piece) && !filter.contains(&piece));
+        filter.add(&piece);
+    }
+    assert_eq!(hex::encode(filter.as_bytes()), text(&case["bytes"]));
+    assert_eq!(filter, read);
+    let stranger = |byte: u8| PieceId::new(Sha256::digest([byte]).into());
+    assert!((0..=255).all(|byte| !read.contains(&stranger(byte))));
 }
 
 #[test]

@@ -65,6 +65,9 @@ pub struct Config {
     /// Life of an order limit.
     #[serde(with = "text::duration")]
     pub order_lifetime: Duration,
+    /// How often storage nodes are told which pieces are wanted; 0 for never.
+    #[serde(with = "text::duration")]
+    pub garbage_interval: Duration,
     /// Folder that relative paths start from: that of the configuration file.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -154,6 +157,7 @@ impl Default for Config {
             pending_lifetime: Duration::from_secs(24 * 3600),
             segment_lifetime: Duration::from_secs(48 * 3600),
             order_lifetime: Duration::from_secs(24 * 3600),
+            garbage_interval: Duration::from_secs(24 * 3600),
             folder: PathBuf::new(),
         }
     }
@@ -173,6 +177,7 @@ impl Config {
             api_key_cache: Duration::ZERO,
             pending_lifetime: Duration::from_secs(3600),
             segment_lifetime: Duration::from_secs(9 * 60),
+            garbage_interval: Duration::from_secs(60),
             ..Self::default()
         }
     }
@@ -311,10 +316,16 @@ const KEYS: &[(&str, &str)] = &[
     ("pending_lifetime", "Uploads without progress are given up after this time."),
     (
         "segment_lifetime",
-        "Most time between begin and commit of a segment. Must be shorter than the time for which
-         storage nodes keep pieces that they were not told to keep.",
+        "Most time between begin and commit of a segment. Must be shorter than the creation margin
+         of the storage nodes (72h unless configured), for which they keep pieces that they were not
+         told to keep; else pieces of slow uploads may be lost.",
     ),
     ("order_lifetime", "Life of an order limit."),
+    (
+        "garbage_interval",
+        "How often storage nodes are told which pieces are wanted, so that they can delete the
+         others; 0s: never.",
+    ),
 ];
 
 /// Keys whose values are plain numbers.

@@ -17,6 +17,7 @@ mod auth;
 mod config;
 mod endpoint;
 mod failure;
+mod garbage;
 mod metabase;
 mod order;
 mod random;
@@ -32,6 +33,7 @@ pub use admin::{Admin, AdminError, ApiKeyRecord, NodeRecord, ProjectRecord, Sett
 pub use config::{
     CONFIG_FILE, Config, ConfigError, DistinctNetworks, DownloadOffer, ENVIRONMENT_PREFIX,
 };
+pub use garbage::{GarbageError, GarbageReport};
 pub use metabase::MetabaseError;
 pub use satellite::{Satellite, StartError};
 pub use time::Clock;

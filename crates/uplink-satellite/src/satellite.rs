@@ -13,6 +13,7 @@ use uplink_rpc::tls::{Identity, IdentityError};
 use crate::admin::{Admin, AdminError, NodeRecord};
 use crate::config::Config;
 use crate::endpoint::{self, State};
+use crate::garbage::{self, GarbageError, GarbageReport};
 use crate::metabase::{Metabase, MetabaseError};
 use crate::time::Clock;
 
@@ -25,6 +26,7 @@ pub struct Satellite {
     identity: Arc<Identity>,
     state: Arc<State>,
     sweeper: AbortHandle,
+    collector: AbortHandle,
 }
 
 /// Why a satellite does not start.
@@ -77,7 +79,8 @@ impl Satellite {
         let state = Arc::new(State::new(config, clock, metabase, &identity, dialer));
         let running = listener.serve(&identity, endpoint::routes(&state))?;
         let sweeper = tokio::spawn(sweep(Arc::clone(&state))).abort_handle();
-        let satellite = Self { running, identity, state, sweeper };
+        let collector = tokio::spawn(garbage::run(Arc::clone(&state))).abort_handle();
+        let satellite = Self { running, identity, state, sweeper, collector };
         tracing::info!(url = %satellite.node_url(), "satellite runs");
         Ok(satellite)
     }
@@ -112,11 +115,22 @@ impl Satellite {
         self.admin().nodes(&self.state.config).await
     }
 
+    /// Tells all storage nodes now which of their pieces are wanted, beside the regular collections.
+    ///
+    /// Nodes act on it after they have answered. Dropping the future leaves some of them untold.
+    ///
+    /// # Errors
+    /// The store fails. Nodes that are not reached are counted in the report.
+    pub async fn collect_garbage(&self) -> Result<GarbageReport, GarbageError> {
+        garbage::collect(&self.state).await
+    }
+
     /// Accepts nothing more, lets calls in progress finish for `grace`, closes all connections and
     /// the database. The port is free when it returns.
     pub async fn stop(self, grace: Duration) {
-        let Self { running, state, sweeper, .. } = self;
+        let Self { running, state, sweeper, collector, .. } = self;
         sweeper.abort();
+        collector.abort();
         running.stop(grace).await;
         state.metabase.close().await;
     }
@@ -125,6 +139,7 @@ impl Satellite {
     /// committed is not done.
     pub fn kill(&self) {
         self.sweeper.abort();
+        self.collector.abort();
         self.running.kill();
     }
 }

@@ -24,6 +24,8 @@ mod copy;
 mod drpc_node;
 #[path = "satellite/features.rs"]
 mod features;
+#[path = "satellite/garbage.rs"]
+mod garbage;
 #[path = "satellite/kill.rs"]
 mod kill;
 #[path = "satellite/network.rs"]

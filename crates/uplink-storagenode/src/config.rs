@@ -25,7 +25,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `host:port` at which satellites and clients reach the node; the address listened on if none.
     pub external_address: Option<String>,
-    /// Most bytes of piece files, each a header of 512 bytes and the piece.
+    /// Most bytes of piece files, each a header of 512 bytes and the piece, those in the trash
+    /// included.
     pub capacity: u64,
     /// Bytes of the file system that are left free whatever the capacity says.
     pub keep_free: u64,
@@ -37,13 +38,20 @@ pub struct Config {
     pub max_uploads: usize,
     /// How long a client may neither send nor receive anything during a transfer.
     pub idle_limit: Duration,
+    /// Pieces younger than this when a satellite begins to look for garbage stay, whatever it says.
+    /// Must be longer than the satellites' segment lifetime: a piece that is stored and not yet
+    /// committed is protected by this alone.
+    pub creation_margin: Duration,
+    /// How long pieces that are not wanted any more stay in the trash.
+    pub trash_lifetime: Duration,
     /// Tells the time.
     pub clock: Clock,
 }
 
 impl Config {
     /// A node that listens on a free loopback port, keeps nothing of the file system free, checks
-    /// in every 10 minutes, takes 500 uploads at once and waits 10 minutes for a silent client.
+    /// in every 10 minutes, takes 500 uploads at once, waits 10 minutes for a silent client, leaves
+    /// pieces alone for 72 hours and keeps its trash for 7 days.
     #[must_use]
     pub fn new(data: impl Into<PathBuf>, capacity: u64, satellites: Vec<Satellite>) -> Self {
         Self {
@@ -56,6 +64,8 @@ impl Config {
             check_in_interval: CHECK_IN_INTERVAL,
             max_uploads: MAX_UPLOADS,
             idle_limit: IDLE_LIMIT,
+            creation_margin: CREATION_MARGIN,
+            trash_lifetime: TRASH_LIFETIME,
             clock: Clock::system(),
         }
     }
@@ -109,3 +119,5 @@ pub enum SatelliteError {
 pub(crate) const CHECK_IN_INTERVAL: Duration = Duration::from_secs(600);
 pub(crate) const MAX_UPLOADS: usize = 500;
 pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const CREATION_MARGIN: Duration = Duration::from_secs(72 * 3600);
+pub(crate) const TRASH_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);

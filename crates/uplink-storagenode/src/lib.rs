@@ -6,6 +6,8 @@
 //!                 ▼              ▼                              │ learns
 //!               store        settlement                      contact ──► satellites
 //!          (pieces on disk)  (orders on disk) ─► settle ─────────────► satellites
+//!                 ▲
+//!   satellite ─ retention ──► trash
 //! ```
 //!
 //! A storage node trusts a list of satellites. It stores and serves a piece for whoever shows an
@@ -19,6 +21,7 @@ mod contact;
 mod endpoint;
 mod hash;
 mod lock;
+mod retention;
 mod serials;
 mod settle;
 mod settlement;
@@ -53,6 +56,7 @@ pub use crate::{
     clock::Clock,
     config::{Config, Satellite, SatelliteError},
     contact::CheckInError,
+    retention::RetentionError,
     settle::SettleError,
     store::{Disk, Entry, Files, HeaderError, ReadableFile, StoreError, Usage, WritableFile},
 };
@@ -61,6 +65,7 @@ use crate::{
     contact::Contact,
     endpoint::{Endpoint, Shared},
     lock::DirectoryLock,
+    retention::Retention,
     settle::Settler,
     settlement::Settlement,
     store::{IoPool, PieceStore},
@@ -110,6 +115,7 @@ impl StorageNode {
         let dialer = Dialer::new(&identity)?;
         let trust = Trust::new(&config.satellites, dialer.clone());
         let since = verify::accept_since(config.clock.now(), lock.used_before());
+        let retention = Arc::new(Retention::new(store.clone(), io.clone(), &config));
         let shared = Arc::new(Shared {
             verifier: Verifier::new(identity.node_id(), config.clock.clone(), since, trust),
             identity: Arc::new(identity),
@@ -117,6 +123,8 @@ impl StorageNode {
             clock: config.clock,
             io,
             store,
+            retention,
+            large_filters: tokio::sync::Mutex::default(),
             uploads: Semaphore::new(config.max_uploads),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
             received: AtomicU64::new(0),
@@ -136,6 +144,8 @@ impl StorageNode {
         let running = listener.serve(&shared.identity, routes(&shared))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&shared.settlement).run());
+        tasks.spawn(Arc::clone(&shared.retention).run());
+        tasks.spawn(Arc::clone(&shared.retention).run_trash());
         for satellite in &contact.satellites {
             tasks.spawn(Arc::clone(&contact).run(satellite.clone()));
         }
@@ -203,11 +213,22 @@ impl StorageNode {
         Ok(())
     }
 
+    /// Deletes what has been in the trash for its lifetime now, beside the regular looks; tells how
+    /// many pieces that were.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub async fn empty_trash(&self) -> Result<u64, RetentionError> {
+        self.shared.retention.empty_trash().await
+    }
+
     /// Stops: accepts nothing more, lets transfers under way finish for `grace`, writes what orders
     /// are pending. When it returns, port and data directory are free.
     pub async fn stop(mut self, grace: Duration) {
         self.tasks.shutdown().await;
         self.running.stop(grace).await;
+        self.shared.retention.idle().await;
         Arc::clone(&self.shared.settlement).flush().await;
     }
 

@@ -50,10 +50,17 @@ pub(crate) struct Settings {
     /// How long a client may be silent during a transfer [default: 10m]
     #[arg(long, env = "UPLINK_NODE_IDLE_LIMIT", value_name = "TIME")]
     pub idle_limit: Option<Interval>,
+    /// Pieces younger than this are never garbage; longer than the satellites' segment lifetime
+    /// [default: 72h]
+    #[arg(long, env = "UPLINK_NODE_CREATION_MARGIN", value_name = "TIME")]
+    pub creation_margin: Option<Interval>,
+    /// How long pieces that no satellite wants are kept before they are deleted [default: 168h]
+    #[arg(long, env = "UPLINK_NODE_TRASH_LIFETIME", value_name = "TIME")]
+    pub trash_lifetime: Option<Interval>,
 }
 
 /// The keys of the file, which are the fields of [`Settings`].
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "listen",
     "external_address",
     "capacity",
@@ -64,6 +71,8 @@ const KEYS: [&str; 10] = [
     "check_in_interval",
     "max_uploads",
     "idle_limit",
+    "creation_margin",
+    "trash_lifetime",
 ];
 
 impl Settings {
@@ -101,6 +110,8 @@ impl Settings {
             check_in_interval: self.check_in_interval.or(below.check_in_interval),
             max_uploads: self.max_uploads.or(below.max_uploads),
             idle_limit: self.idle_limit.or(below.idle_limit),
+            creation_margin: self.creation_margin.or(below.creation_margin),
+            trash_lifetime: self.trash_lifetime.or(below.trash_lifetime),
         }
     }
 
@@ -134,6 +145,12 @@ impl Settings {
         }
         if let Some(limit) = &self.idle_limit {
             config.idle_limit = limit.0;
+        }
+        if let Some(margin) = &self.creation_margin {
+            config.creation_margin = margin.0;
+        }
+        if let Some(lifetime) = &self.trash_lifetime {
+            config.trash_lifetime = lifetime.0;
         }
         if config.external_address.is_none() && config.listen.ip().is_unspecified() {
             return Err(SettingsError::NotSet("external_address"));
@@ -185,6 +202,13 @@ impl Settings {
         let idle = self.idle_limit.as_ref().map(|limit| quoted(limit));
         let comment = "How long a client may be silent during a transfer.";
         key(comment, "idle_limit", idle, "\"10m\"");
+        let margin = self.creation_margin.as_ref().map(|margin| quoted(margin));
+        let comment = "Pieces younger than this are never garbage. Must be longer than the satellites'\n\
+             # segment_lifetime, else pieces of uploads in progress may be lost.";
+        key(comment, "creation_margin", margin, "\"72h\"");
+        let lifetime = self.trash_lifetime.as_ref().map(|lifetime| quoted(lifetime));
+        let comment = "How long pieces that no satellite wants are kept before they are deleted.";
+        key(comment, "trash_lifetime", lifetime, "\"168h\"");
         file
     }
 }
@@ -384,6 +408,8 @@ mod tests {
             check_in_interval: Some(Interval(Duration::from_secs(10))),
             max_uploads: Some(7),
             idle_limit: Some(Interval(Duration::from_secs(7200))),
+            creation_margin: Some(Interval(Duration::from_secs(90))),
+            trash_lifetime: Some(Interval(Duration::from_secs(60))),
         }
     }
 

@@ -39,6 +39,11 @@ impl Trust {
         Self { dialer, satellites: satellites.collect() }
     }
 
+    /// Tells whether a satellite is trusted.
+    pub(crate) fn knows(&self, id: NodeId) -> bool {
+        self.satellites.contains_key(&id)
+    }
+
     /// The key of a satellite, or `None` for one that is not trusted.
     pub(crate) async fn key(&self, id: NodeId) -> Option<Result<VerifyingKey, DialError>> {
         let trusted = self.satellites.get(&id)?;

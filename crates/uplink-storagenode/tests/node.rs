@@ -21,6 +21,8 @@ mod contact;
 mod faults;
 #[path = "node/program.rs"]
 mod program;
+#[path = "node/retain.rs"]
+mod retain;
 #[path = "node/settlement.rs"]
 mod settlement;
 #[path = "node/start.rs"]

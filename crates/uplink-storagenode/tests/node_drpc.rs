@@ -15,5 +15,7 @@ mod world;
 mod checks;
 #[path = "node/faults.rs"]
 mod faults;
+#[path = "node/retain.rs"]
+mod retain;
 #[path = "node/transfer.rs"]
 mod transfer;

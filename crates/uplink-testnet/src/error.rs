@@ -25,6 +25,9 @@ pub enum NetworkError {
         /// What the system said.
         source: io::Error,
     },
+    /// Garbage cannot be collected.
+    #[error(transparent)]
+    Garbage(#[from] uplink_satellite::GarbageError),
     /// An identity cannot be made or read.
     #[error("identity of {whose}: {source}")]
     Identity {
@@ -103,6 +106,14 @@ pub enum NetworkError {
         found: usize,
         /// Nodes asked for.
         wanted: usize,
+    },
+    /// A node's trash cannot be emptied.
+    #[error("trash of storage node {index}: {source}")]
+    Trash {
+        /// Index of the node.
+        index: usize,
+        /// Why.
+        source: Box<uplink_storagenode::RetentionError>,
     },
     /// Another program listens on the satellite's address.
     #[error("cannot listen on {address}, the satellite's address in {path}: {source}")]

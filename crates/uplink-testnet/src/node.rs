@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use uplink_core::id::NodeId;
-use uplink_storagenode::{Config, Satellite, StartError, StorageNode, Usage};
+use uplink_storagenode::{Clock, Config, Satellite, StartError, StorageNode, Usage};
 
 use crate::error::{NetworkError, Result};
 use crate::files::{create_directory, identity};
-use crate::options::{AdjustNode, DEFAULT_CAPACITY, Options};
+use crate::options::{AdjustNode, DEFAULT_CAPACITY, Now, Options};
 use crate::port;
 use crate::relay::{self, Relay};
 
@@ -40,12 +40,17 @@ pub(crate) struct Settings {
     satellite: Satellite,
     capacity: u64,
     adjust: Option<AdjustNode>,
+    now: Option<Now>,
 }
 
 /// Time that transfers under way get when a node is stopped.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Time between two check-ins.
 const CHECK_IN_INTERVAL: Duration = Duration::from_secs(10);
+/// Age of pieces that may be garbage: a little more than the satellite's segment lifetime.
+const CREATION_MARGIN: Duration = Duration::from_secs(10 * 60);
+/// Time that garbage is kept.
+const TRASH_LIFETIME: Duration = Duration::from_secs(60);
 
 impl Node {
     /// Starts a node on the address it had before, if that is free, else on another.
@@ -183,6 +188,21 @@ impl Node {
         })
     }
 
+    /// Deletes what has been in the node's trash for its lifetime, beside the regular times; tells how
+    /// many pieces.
+    ///
+    /// # Errors
+    /// The node does not run, or its file system fails.
+    pub async fn empty_trash(&self) -> Result<u64> {
+        let running = self.running.lock().await;
+        let running = running.as_ref().ok_or_else(|| self.stopped())?;
+        running
+            .service
+            .empty_trash()
+            .await
+            .map_err(|source| NetworkError::Trash { index: self.index(), source: Box::new(source) })
+    }
+
     fn stopped(&self) -> NetworkError {
         NetworkError::Stopped(self.name())
     }
@@ -207,7 +227,8 @@ impl Settings {
         options: &Options,
     ) -> Self {
         let capacity = options.capacity.unwrap_or(DEFAULT_CAPACITY);
-        Self { index, folder, satellite, capacity, adjust: options.node.clone() }
+        let (adjust, now) = (options.node.clone(), options.now.clone());
+        Self { index, folder, satellite, capacity, adjust, now }
     }
 
     /// Makes the node's folders and identity.
@@ -226,6 +247,11 @@ impl Settings {
         let mut config = Config::new(self.data(), self.capacity, vec![self.satellite.clone()]);
         config.listen = address;
         config.check_in_interval = CHECK_IN_INTERVAL;
+        config.creation_margin = CREATION_MARGIN;
+        config.trash_lifetime = TRASH_LIFETIME;
+        if let Some(now) = self.now.clone() {
+            config.clock = Clock::new(move || now());
+        }
         if let Some(adjust) = &self.adjust {
             adjust(self.index, &mut config);
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use uplink_core::erasure::Scheme;
 
@@ -21,7 +22,10 @@ pub struct Options {
     pub(crate) anew: bool,
     pub(crate) satellite: Option<AdjustSatellite>,
     pub(crate) node: Option<AdjustNode>,
+    pub(crate) now: Option<Now>,
 }
+
+pub(crate) type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 pub(crate) type AdjustSatellite = Arc<dyn Fn(&mut uplink_satellite::Config) + Send + Sync>;
 pub(crate) type AdjustNode = Arc<dyn Fn(usize, &mut uplink_storagenode::Config) + Send + Sync>;
@@ -82,6 +86,13 @@ impl Options {
         adjust: impl Fn(&mut uplink_satellite::Config) + Send + Sync + 'static,
     ) -> Self {
         self.satellite = Some(Arc::new(adjust));
+        self
+    }
+
+    /// Lets satellite and storage nodes take the time from `now` instead of the machine's clock. What
+    /// they wait for, they wait by the machine's.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.now = Some(Arc::new(now));
         self
     }
 

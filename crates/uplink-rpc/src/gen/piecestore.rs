@@ -78,10 +78,12 @@ pub mod piece_download_response {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RetainRequest {
+    /// When the satellite began to look which pieces there are.
     #[prost(message, optional, tag = "1")]
     pub creation_date: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(bytes = "bytes", tag = "2")]
     pub filter: ::prost::bytes::Bytes,
+    /// Last part only, with the hash of the whole filter.
     #[prost(enumeration = "super::orders::PieceHashAlgorithm", tag = "3")]
     pub hash_algorithm: i32,
     #[prost(bytes = "bytes", tag = "4")]
@@ -89,6 +91,37 @@ pub struct RetainRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RetainResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreTrashRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreTrashResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PieceDeleteRequest {
+    #[prost(message, optional, tag = "1")]
+    pub limit: ::core::option::Option<crate::raw::OrderLimit>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PieceDeleteResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePiecesRequest {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub piece_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePiecesResponse {
+    #[prost(int64, tag = "1")]
+    pub unhandled_count: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExistsRequest {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub piece_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExistsResponse {
+    #[prost(uint32, repeated, tag = "1")]
+    pub missing: ::prost::alloc::vec::Vec<u32>,
+}
 /// Generated client implementations.
 pub mod piecestore_client {
     #![allow(
@@ -232,6 +265,7 @@ pub mod piecestore_client {
                 .insert(GrpcMethod::new("piecestore.Piecestore", "Download"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Keep the pieces in this filter; old ones that are not in it go to the trash.
         pub async fn retain(
             &mut self,
             request: impl tonic::IntoRequest<super::RetainRequest>,
@@ -251,6 +285,123 @@ pub mod piecestore_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("piecestore.Piecestore", "Retain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The same with a filter too large for one message, in parts.
+        pub async fn retain_big(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::RetainRequest>,
+        ) -> std::result::Result<tonic::Response<super::RetainResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/piecestore.Piecestore/RetainBig",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("piecestore.Piecestore", "RetainBig"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// Everything in the trash is wanted after all.
+        pub async fn restore_trash(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RestoreTrashRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestoreTrashResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/piecestore.Piecestore/RestoreTrash",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("piecestore.Piecestore", "RestoreTrash"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The rest is history: answered with "unimplemented".
+        pub async fn delete(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PieceDeleteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PieceDeleteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/piecestore.Piecestore/Delete",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("piecestore.Piecestore", "Delete"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn delete_pieces(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeletePiecesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeletePiecesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/piecestore.Piecestore/DeletePieces",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("piecestore.Piecestore", "DeletePieces"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn exists(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExistsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExistsResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/piecestore.Piecestore/Exists",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("piecestore.Piecestore", "Exists"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -286,10 +437,53 @@ pub mod piecestore_server {
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
+        /// Keep the pieces in this filter; old ones that are not in it go to the trash.
         async fn retain(
             &self,
             request: tonic::Request<super::RetainRequest>,
         ) -> std::result::Result<tonic::Response<super::RetainResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// The same with a filter too large for one message, in parts.
+        async fn retain_big(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::RetainRequest>>,
+        ) -> std::result::Result<tonic::Response<super::RetainResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// Everything in the trash is wanted after all.
+        async fn restore_trash(
+            &self,
+            request: tonic::Request<super::RestoreTrashRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestoreTrashResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// The rest is history: answered with "unimplemented".
+        async fn delete(
+            &self,
+            request: tonic::Request<super::PieceDeleteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PieceDeleteResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        async fn delete_pieces(
+            &self,
+            request: tonic::Request<super::DeletePiecesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeletePiecesResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        async fn exists(
+            &self,
+            request: tonic::Request<super::ExistsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExistsResponse>, tonic::Status> {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
     }
@@ -492,6 +686,231 @@ pub mod piecestore_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RetainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/piecestore.Piecestore/RetainBig" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetainBigSvc<T: Piecestore>(pub Arc<T>);
+                    impl<
+                        T: Piecestore,
+                    > tonic::server::ClientStreamingService<super::RetainRequest>
+                    for RetainBigSvc<T> {
+                        type Response = super::RetainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::RetainRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Piecestore>::retain_big(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetainBigSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/piecestore.Piecestore/RestoreTrash" => {
+                    #[allow(non_camel_case_types)]
+                    struct RestoreTrashSvc<T: Piecestore>(pub Arc<T>);
+                    impl<
+                        T: Piecestore,
+                    > tonic::server::UnaryService<super::RestoreTrashRequest>
+                    for RestoreTrashSvc<T> {
+                        type Response = super::RestoreTrashResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RestoreTrashRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Piecestore>::restore_trash(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RestoreTrashSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/piecestore.Piecestore/Delete" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteSvc<T: Piecestore>(pub Arc<T>);
+                    impl<
+                        T: Piecestore,
+                    > tonic::server::UnaryService<super::PieceDeleteRequest>
+                    for DeleteSvc<T> {
+                        type Response = super::PieceDeleteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PieceDeleteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Piecestore>::delete(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/piecestore.Piecestore/DeletePieces" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeletePiecesSvc<T: Piecestore>(pub Arc<T>);
+                    impl<
+                        T: Piecestore,
+                    > tonic::server::UnaryService<super::DeletePiecesRequest>
+                    for DeletePiecesSvc<T> {
+                        type Response = super::DeletePiecesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeletePiecesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Piecestore>::delete_pieces(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeletePiecesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/piecestore.Piecestore/Exists" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExistsSvc<T: Piecestore>(pub Arc<T>);
+                    impl<T: Piecestore> tonic::server::UnaryService<super::ExistsRequest>
+                    for ExistsSvc<T> {
+                        type Response = super::ExistsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExistsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Piecestore>::exists(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExistsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

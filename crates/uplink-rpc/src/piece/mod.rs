@@ -31,6 +31,7 @@ use crate::status::{Code, Failure};
 
 pub mod download;
 mod progress;
+pub mod retain;
 pub mod serve;
 pub mod stream;
 mod unsent;

@@ -1,4 +1,5 @@
-//! The service of a storage node that moves pieces, without copying them.
+//! The service of a storage node that moves pieces, without copying them, and that a satellite tells
+//! which of them to keep.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,15 +9,20 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use http::header::CONTENT_TYPE;
+use prost::Message;
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 
 use super::stream::{GRPC, Messages, Outgoing};
-use super::{DOWNLOAD, UPLOAD, wire};
+use super::{DOWNLOAD, PROGRESS_DEADLINE, UPLOAD, wire};
 use crate::r#gen::piecestore::{
     PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
+    RestoreTrashRequest, RestoreTrashResponse, RetainRequest, RetainResponse,
 };
+use crate::server::Peer;
+use crate::status::{self, Failure};
 
 /// The replies to one download.
 pub type Replies =
@@ -39,6 +45,27 @@ pub trait Pieces: Clone + Send + Sync + 'static {
         &self,
         requests: Messages<PieceDownloadRequest>,
     ) -> impl Future<Output = Result<Replies, Status>> + Send;
+
+    /// Takes a satellite's filter of the pieces to keep.
+    fn retain(
+        &self,
+        peer: Option<Peer>,
+        request: RetainRequest,
+    ) -> impl Future<Output = Result<RetainResponse, Status>> + Send;
+
+    /// Takes a satellite's filter of the pieces to keep, in parts of which the last has the hash of
+    /// all.
+    fn retain_big(
+        &self,
+        peer: Option<Peer>,
+        parts: Messages<RetainRequest>,
+    ) -> impl Future<Output = Result<RetainResponse, Status>> + Send;
+
+    /// Takes a satellite's pieces back out of the trash.
+    fn restore_trash(
+        &self,
+        peer: Option<Peer>,
+    ) -> impl Future<Output = Result<RestoreTrashResponse, Status>> + Send;
 }
 
 /// Serves [`Pieces`] as `piecestore.Piecestore`. Requests arrive as slices of what the connection
@@ -54,15 +81,26 @@ impl<T: Pieces> PieceServer<T> {
 
     async fn answer(self, request: http::Request<Body>) -> http::Response<Body> {
         let path = request.uri().path().to_owned();
+        let peer = request.extensions().get::<Peer>().cloned();
         let body = request.into_body();
         let answer = match path.as_str() {
-            UPLOAD => self.0.upload(Messages::of_request(body)).await.map(|reply| {
-                let reply = Ok(wire::small(&reply));
-                Outgoing::response(futures_util::stream::iter([reply]))
-            }),
+            UPLOAD => self.0.upload(Messages::of_request(body)).await.map(single),
             DOWNLOAD => self.0.download(Messages::of_request(body)).await.map(|replies| {
                 Outgoing::response(replies.map(|reply| reply.map(wire::download_response)))
             }),
+            RETAIN => match only(body).await {
+                Ok(request) => self.0.retain(peer, request).await.map(single),
+                Err(status) => Err(status),
+            },
+            RETAIN_BIG => self.0.retain_big(peer, Messages::of_request(body)).await.map(single),
+            RESTORE_TRASH => match only::<RestoreTrashRequest>(body).await {
+                Ok(RestoreTrashRequest {}) => self.0.restore_trash(peer).await.map(single),
+                Err(status) => Err(status),
+            },
+            DELETE | DELETE_PIECES | EXISTS => {
+                let text = "storage nodes delete pieces that no satellite retains, and no others";
+                Err(Failure::new(status::Code::UNIMPLEMENTED, text).into())
+            }
             _ => Err(Status::unimplemented("")),
         };
         match answer {
@@ -75,6 +113,25 @@ impl<T: Pieces> PieceServer<T> {
         }
     }
 }
+
+/// The one message of a request.
+async fn only<M: Message + Default>(body: Body) -> Result<M, Status> {
+    let message = timeout(PROGRESS_DEADLINE, Messages::of_request(body).next()).await;
+    let message = message.map_err(|_| Status::deadline_exceeded("no request came"))??;
+    message.ok_or_else(|| Status::invalid_argument("no request came"))
+}
+
+/// A response of one message.
+fn single<M: Message>(reply: M) -> Body {
+    Outgoing::response(futures_util::stream::iter([Ok(wire::small(&reply))]))
+}
+
+const RETAIN: &str = "/piecestore.Piecestore/Retain";
+const RETAIN_BIG: &str = "/piecestore.Piecestore/RetainBig";
+const RESTORE_TRASH: &str = "/piecestore.Piecestore/RestoreTrash";
+const DELETE: &str = "/piecestore.Piecestore/Delete";
+const DELETE_PIECES: &str = "/piecestore.Piecestore/DeletePieces";
+const EXISTS: &str = "/piecestore.Piecestore/Exists";
 
 impl<T> NamedService for PieceServer<T> {
     const NAME: &'static str = "piecestore.Piecestore";

@@ -21,6 +21,7 @@ pub(crate) fn all() -> Vec<Seed> {
     seeds.extend(arithmetic(&vectors("erasure")));
     seeds.extend(metadata());
     seeds.extend(signed(&transport));
+    seeds.extend(filters(&transport["orders"]["retain_bloom_filter"]));
     seeds.extend(drpc(&transport["drpc"]));
     seeds
 }
@@ -46,6 +47,13 @@ fn texts(access: &Value, transport: &Value) -> Vec<Seed> {
         seeds.push(("node_url", bytes(&id["string"])));
     }
     seeds
+}
+
+/// The filter of the vectors before each of its pieces, and before one that it does not hold.
+fn filters(vector: &Value) -> Vec<Seed> {
+    let (filter, pieces) = (hex(&vector["bytes"]), list(&vector["piece_ids"]).iter().map(hex));
+    let seed = |piece| ("bloom_filter", [piece, filter.clone()].concat());
+    pieces.chain([vec![7; 32]]).map(seed).collect()
 }
 
 /// Grants go in as texts and as what these encode: a fuzzer does not guess checksums.

@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) tokens: TokenKey,
     pub(crate) issuer: Issuer,
     pub(crate) dialer: Dialer,
+    /// Held while garbage is collected.
+    pub(crate) collecting: tokio::sync::Mutex<()>,
     rates: Rates,
     /// Whether pieces had to lie in distinct networks when a segment was last begun.
     distinct: Mutex<Option<bool>>,
@@ -86,6 +88,7 @@ impl State {
             clock,
             metabase,
             dialer,
+            collecting: tokio::sync::Mutex::default(),
             distinct: Mutex::default(),
         }
     }

@@ -28,6 +28,7 @@ mod projects;
 mod segments;
 mod settlements;
 mod update;
+mod walk;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub(crate) use self::projects::{KeyRow, Project};
 pub(crate) use self::segments::{Piece, Pieces, PutSegment, Remote, Segment, pending_missing};
 pub(crate) use self::settlements::Sums;
 pub(crate) use self::update::{Includes, MetadataUpdate};
+pub(crate) use self::walk::SegmentPieces;
 
 /// The database engine in use.
 type Engine = Sqlite;

@@ -310,7 +310,7 @@ impl Pieces {
         packed
     }
 
-    fn unpack(packed: &[u8]) -> Result<Self> {
+    pub(super) fn unpack(packed: &[u8]) -> Result<Self> {
         let damaged = MetabaseError::Damaged { what: "pieces of a segment" };
         let (pieces, rest) = packed.as_chunks::<PIECE>();
         if !rest.is_empty() {

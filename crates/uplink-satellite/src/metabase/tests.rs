@@ -645,3 +645,5 @@ fn successor_is_the_first_key_behind_a_prefix() {
     assert_eq!(list::successor(b"\xff"), None);
     assert_eq!(list::successor(b""), None);
 }
+
+mod walk;

@@ -57,8 +57,8 @@ pub(super) async fn serve(
     let limit = shared.verifier.accept(&raw, &DOWNLOADS).await?;
     let (offset, length) = range(&chunk, &limit)?;
     let (store, name) = (shared.store.clone(), limit.name);
-    let reader = shared.io.run(move || store.read(name)).await;
-    let reader = reader.map_err(broken)?.map_err(refused)?;
+    let found = shared.io.run(move || store.read_or_restore(name)).await;
+    let (reader, restored) = found.map_err(broken)?.map_err(refused)?;
     if offset.checked_add(length).is_none_or(|end| end > reader.size()) {
         return Err(invalid(format!(
             "{length} bytes from {offset} are asked for, the piece has {}",
@@ -76,6 +76,7 @@ pub(super) async fn serve(
         length,
         most: maximum_message(first.maximum_chunk_size),
         windows: Windows::new(reader, offset, length),
+        restored,
         _permit: permit,
     };
     let task = tokio::spawn(outgoing.run(first.order));
@@ -118,6 +119,8 @@ struct Outgoing {
     length: u64,
     most: usize,
     windows: Windows,
+    /// Whether the piece was in the trash.
+    restored: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -138,7 +141,8 @@ impl Outgoing {
             self.orders.accept(&order)?;
         }
         if self.orders.limit().action == PieceAction::GetRepair {
-            let original = original(self.windows.reader(), self.orders.limit());
+            let mut original = original(self.windows.reader(), self.orders.limit());
+            original.restored_from_trash = self.restored;
             self.deliver(original).await?;
         }
         while self.sent < self.length {

@@ -1,6 +1,7 @@
-//! The piece store service: one piece up, one piece down.
+//! The piece store service: one piece up, one piece down, and which pieces stay.
 
 mod download;
+mod retain;
 mod upload;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use prost::Message;
 use tokio::{
-    sync::Semaphore,
+    sync::{Mutex, Semaphore},
     task::JoinError,
     time::{error::Elapsed, timeout},
 };
@@ -19,18 +20,23 @@ use tonic::{Request, Response, Status};
 use uplink_rpc::{
     r#gen::{
         contact::{ContactPingRequest, ContactPingResponse, contact_server::Contact},
-        piecestore::{PieceDownloadRequest, PieceUploadRequest, PieceUploadResponse},
+        piecestore::{
+            PieceDownloadRequest, PieceUploadRequest, PieceUploadResponse, RestoreTrashResponse,
+            RetainRequest, RetainResponse,
+        },
     },
     piece::{
         serve::{Pieces, Replies},
         stream::Messages,
     },
+    server::Peer,
     status::{Code, Failure},
     tls::Identity,
 };
 
 use crate::{
     clock::Clock,
+    retention::Retention,
     settlement::Settlement,
     store::{IoPool, PieceStore, StoreError},
     verify::Verifier,
@@ -45,6 +51,9 @@ pub(crate) struct Shared {
     pub store: PieceStore,
     pub verifier: Verifier,
     pub settlement: Arc<Settlement>,
+    pub retention: Arc<Retention>,
+    /// Held while a filter is received in parts.
+    pub large_filters: Mutex<()>,
     pub uploads: Semaphore,
     pub downloads: Arc<Semaphore>,
     /// Bytes of pieces taken from uploads since the start.
@@ -72,6 +81,30 @@ impl Pieces for Endpoint {
     async fn download(&self, requests: Messages<PieceDownloadRequest>) -> Result<Replies, Status> {
         let replies = download::serve(&self.0, requests).await?;
         Ok(Box::pin(replies))
+    }
+
+    async fn retain(
+        &self,
+        peer: Option<Peer>,
+        request: RetainRequest,
+    ) -> Result<RetainResponse, Status> {
+        retain::whole(&self.0, peer.as_ref(), request).await?;
+        Ok(RetainResponse {})
+    }
+
+    async fn retain_big(
+        &self,
+        peer: Option<Peer>,
+        parts: Messages<RetainRequest>,
+    ) -> Result<RetainResponse, Status> {
+        let taken = timeout(TOTAL, retain::parts(&self.0, peer.as_ref(), parts)).await;
+        taken.map_err(|Elapsed { .. }| too_slow("the filter took too long"))??;
+        Ok(RetainResponse {})
+    }
+
+    async fn restore_trash(&self, peer: Option<Peer>) -> Result<RestoreTrashResponse, Status> {
+        retain::restore(&self.0, peer.as_ref()).await?;
+        Ok(RestoreTrashResponse {})
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! DATA/pieces/<satellite>/<first 2 characters of the piece id>/<the others>.sj1
+//! DATA/trash/…                         pieces that may be deleted, see [`trash`]
+//! DATA/filters/…                       what satellites want kept, see [`filters`]
 //! DATA/temp/<number>.partial           uploads under way; emptied at start
 //! ```
 //!
@@ -13,10 +15,12 @@
 //! Everything in here blocks; the asynchronous side goes through [`IoPool`].
 
 mod files;
+mod filters;
 mod header;
 mod io_pool;
 mod piece;
 mod space;
+mod trash;
 
 use std::{
     collections::HashSet,
@@ -38,6 +42,7 @@ pub(crate) use {
     header::PieceHeader,
     io_pool::IoPool,
     piece::{PieceReader, PieceWriter},
+    trash::Keep,
 };
 
 use space::Space;
@@ -51,13 +56,21 @@ pub(crate) struct PieceStore {
 struct Inner {
     files: Arc<dyn Files>,
     pieces: PathBuf,
+    trash: PathBuf,
+    filters: PathBuf,
     temp: PathBuf,
     space: Arc<Space>,
     next_temp: AtomicU64,
     /// Directories whose own name is durable.
     durable: Mutex<HashSet<PathBuf>>,
-    /// Pieces being uploaded, so that no two uploads race for one name.
-    writing: Mutex<HashSet<PieceName>>,
+    /// Pieces being uploaded or moved, so that no two do so with one name.
+    claimed: Mutex<HashSet<PieceName>>,
+}
+
+/// The right to change what is under a piece's name, until dropped.
+struct Claim {
+    store: PieceStore,
+    name: PieceName,
 }
 
 /// A piece is known to the node by its satellite and its id.
@@ -76,8 +89,9 @@ impl PieceStore {
         capacity: u64,
         keep_free: u64,
     ) -> Result<Self, StoreError> {
-        let (pieces, temp) = (data.join("pieces"), data.join("temp"));
-        for directory in [&pieces, &temp] {
+        let [pieces, trash, filters, temp] =
+            ["pieces", "trash", "filters", "temp"].map(|name| data.join(name));
+        for directory in [&pieces, &trash, &filters, &temp] {
             files.create_directory(directory).map_err(failed("create a directory"))?;
         }
         files.sync_directory(data).map_err(failed("sync a directory"))?;
@@ -86,15 +100,18 @@ impl PieceStore {
                 files.remove(&temp.join(entry.name)).map_err(failed("remove a file"))?;
             }
         }
-        let (used, count) = measure(&*files, &pieces).map_err(failed("measure pieces"))?;
+        let stored = measure(&*files, &pieces).map_err(failed("measure pieces"))?;
+        let trashed = Inner::measure_trash(&*files, &trash).map_err(failed("measure the trash"))?;
         let inner = Inner {
             files,
             pieces,
+            trash,
+            filters,
             temp,
-            space: Arc::new(Space::new(capacity, keep_free, used, count)),
+            space: Arc::new(Space::new(capacity, keep_free, stored, trashed)),
             next_temp: AtomicU64::new(0),
             durable: Mutex::default(),
-            writing: Mutex::default(),
+            claimed: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -122,6 +139,12 @@ impl PieceStore {
         PieceReader::open(file)
     }
 
+    /// Claims a name that nobody else has claimed.
+    fn claim(&self, name: PieceName) -> Option<Claim> {
+        let mut claimed = self.inner.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        claimed.insert(name).then(|| Claim { store: self.clone(), name })
+    }
+
     /// What is stored and what still fits.
     pub(crate) fn usage(&self) -> Result<Usage, StoreError> {
         Ok(self.inner.space.usage(self.inner.disk_free()?))
@@ -130,6 +153,13 @@ impl PieceStore {
     /// The books of the store.
     pub(crate) fn space(&self) -> &Space {
         &self.inner.space
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let claimed = &self.store.inner.claimed;
+        claimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
 

@@ -38,6 +38,17 @@ struct State {
     fault: Option<(Operation, usize, i32)>,
     /// Operations until everything fails: the moment the power goes.
     power: Option<usize>,
+    /// Files moved from one directory to another, in order, and not synced.
+    moves: Vec<Move>,
+}
+
+/// A move is one step of a file system's journal: after a loss of power the file is in one of the
+/// two places.
+#[derive(Debug)]
+struct Move {
+    number: usize,
+    from: PathBuf,
+    to: PathBuf,
 }
 
 #[derive(Debug, Default)]
@@ -90,16 +101,24 @@ impl Model {
                 file.current.clone_from(&file.durable);
             }
         }
-        for directory in state.directories.values_mut() {
+        let moves = std::mem::take(&mut state.moves);
+        // The journal keeps the order: what was moved first survives first.
+        for moved in &moves[..random(moves.len() + 1)] {
+            state.journal(moved);
+        }
+        let moved = |path: &Path| moves.iter().any(|it| it.from == path || it.to == path);
+        for (place, directory) in &mut state.directories {
             let mut names: Vec<_> = directory.durable.keys().cloned().collect();
             names.extend(directory.current.keys().cloned());
             for name in names {
-                let (old, new) = (directory.durable.get(&name), directory.current.get(&name));
-                let survivor = if random(2) == 0 { old } else { new };
-                match survivor.copied() {
-                    Some(child) => directory.durable.insert(name.clone(), child),
-                    None => directory.durable.remove(&name),
-                };
+                if !moved(&place.join(&name)) {
+                    let (old, new) = (directory.durable.get(&name), directory.current.get(&name));
+                    let survivor = if random(2) == 0 { old } else { new };
+                    match survivor.copied() {
+                        Some(child) => directory.durable.insert(name.clone(), child),
+                        None => directory.durable.remove(&name),
+                    };
+                }
                 match survivor_of(directory, &name) {
                     Some(child) => directory.current.insert(name, child),
                     None => directory.current.remove(&name),
@@ -172,6 +191,17 @@ impl State {
         held == Some(&Child::Directory) && self.reachable(parent)
     }
 
+    /// Makes a move durable, in both directories at once.
+    fn journal(&mut self, moved: &Move) {
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let from = self.directories.get_mut(moved.from.parent().unwrap()).unwrap();
+        if from.durable.get(&name(&moved.from)) == Some(&Child::File(moved.number)) {
+            from.durable.remove(&name(&moved.from));
+        }
+        let to = self.directories.get_mut(moved.to.parent().unwrap()).unwrap();
+        to.durable.insert(name(&moved.to), Child::File(moved.number));
+    }
+
     fn file(&mut self, path: &Path) -> io::Result<usize> {
         let (holder, name) = self.holder(path)?;
         match holder.current.get(&name) {
@@ -207,6 +237,10 @@ impl Files for Model {
         holder.current.insert(name, Child::File(number));
         let (holder, name) = state.holder(from)?;
         holder.current.remove(&name);
+        if from.parent() != to.parent() {
+            let (from, to) = (from.to_owned(), to.to_owned());
+            state.moves.push(Move { number, from, to });
+        }
         Ok(())
     }
 
@@ -237,6 +271,13 @@ impl Files for Model {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.begin(Operation::SyncDirectory, path)?;
+        state.directory(path)?;
+        let touches = |it: &Move| [&it.from, &it.to].iter().any(|it| it.parent() == Some(path));
+        let upto = state.moves.iter().rposition(touches).map_or(0, |last| last + 1);
+        let moves: Vec<_> = state.moves.drain(..upto).collect();
+        for moved in &moves {
+            state.journal(moved);
+        }
         let directory = state.directory(path)?;
         directory.durable.clone_from(&directory.current);
         Ok(())

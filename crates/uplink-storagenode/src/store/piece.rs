@@ -3,13 +3,14 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError},
+    sync::Arc,
 };
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Inner, PieceHeader, PieceName, PieceStore, ReadableFile, StoreError, WritableFile, failed,
+    Claim, Inner, PieceHeader, PieceName, PieceStore, ReadableFile, StoreError, WritableFile,
+    failed,
     header::{self, MAX_AREA},
     space::Reservation,
 };
@@ -25,6 +26,7 @@ pub(crate) struct PieceWriter {
     temp: PathBuf,
     /// Given back, or settled by the commit.
     reservation: Option<Reservation>,
+    _claim: Claim,
 }
 
 impl PieceWriter {
@@ -41,16 +43,11 @@ impl PieceWriter {
             .space
             .reserve(needed, inner.disk_free()?)
             .map_err(|free| StoreError::Full { needed, free })?;
-        if !inner.writing.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
-            return Err(StoreError::Busy(name.piece));
-        }
+        let claim = store.claim(name).ok_or(StoreError::Busy(name.piece))?;
         let temp = inner.new_temp();
-        let file = inner.files.create(&temp).map_err(|error| {
-            inner.writing.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-            failed("create a temporary file")(error)
-        })?;
+        let file = inner.files.create(&temp).map_err(failed("create a temporary file"))?;
         let (store, reservation) = (store.clone(), Some(reservation));
-        Ok(Self { store, name, area, written: 0, file, temp, reservation })
+        Ok(Self { store, name, area, written: 0, file, temp, reservation, _claim: claim })
     }
 
     /// Appends bytes.
@@ -95,11 +92,9 @@ impl PieceWriter {
 
 impl Drop for PieceWriter {
     fn drop(&mut self) {
-        let inner = &self.store.inner;
         // Fails after a commit, which moved the file. A file left by a failing disk is removed at
         // the next start.
-        let _ = inner.files.remove(&self.temp);
-        inner.writing.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        let _ = self.store.inner.files.remove(&self.temp);
     }
 }
 
@@ -136,6 +131,11 @@ impl PieceReader {
     /// What was written beside the piece's bytes.
     pub(crate) fn header(&self) -> &PieceHeader {
         &self.header
+    }
+
+    /// Bytes of the file.
+    pub(super) fn length(&self) -> u64 {
+        self.size.saturating_add(self.area)
     }
 
     /// Bytes of the piece.

@@ -164,7 +164,7 @@ fn a_dropped_writer_gives_everything_back() {
     writer.write(&content(1)).unwrap();
     assert_eq!(store.usage().unwrap().reserved, 5512);
     drop(writer);
-    let Usage { used, reserved, pieces, free } = store.usage().unwrap();
+    let Usage { used, reserved, pieces, free, .. } = store.usage().unwrap();
     assert_eq!((used, reserved, pieces, free), (0, 0, 0, CAPACITY));
     assert!(matches!(read(&store, 1), Err(StoreError::NotFound(_))));
     let temp = Files::list(&model, Path::new("/data/temp")).unwrap();
@@ -216,3 +216,5 @@ fn damaged_pieces_are_reported_not_served() {
         Files::remove(&model, &path).unwrap();
     }
 }
+
+mod trash;

@@ -28,7 +28,7 @@ use uplink_rpc::{
             piece_download_request, piece_upload_request,
         },
     },
-    pool::Pool,
+    pool::{Connection, Pool},
     server::{Listener, Running},
     status::Failure,
     time::timestamp,
@@ -131,6 +131,12 @@ impl World {
 
     pub(crate) fn now(&self) -> SystemTime {
         moved(self.clock.load(Ordering::Relaxed))
+    }
+
+    /// The node as the satellite, or another peer, sees it.
+    pub(crate) fn peer(&self, identity: &Identity) -> Connection {
+        let dialer = Dialer::new(identity).unwrap().with_transport(crate::TRANSPORT);
+        Pool::new(dialer).peer(self.node.node_id(), &self.node.address().to_string())
     }
 
     /// A fresh limit for a fresh piece.

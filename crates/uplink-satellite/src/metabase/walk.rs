@@ -1,0 +1,93 @@
+//! All segments with pieces, one after the other, as they are at one moment.
+
+use sqlx::Row;
+use uplink_core::id::PieceId;
+
+use super::{Metabase, MetabaseError, Pieces, Result, Transaction, exact};
+use crate::time::Time;
+
+/// Where the pieces of one segment are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentPieces {
+    pub(crate) root_piece_id: PieceId,
+    pub(crate) pieces: Pieces,
+}
+
+/// A walk over all segments, those of uploads in progress included.
+///
+/// All pages are of one snapshot, taken when the first one is read. That matters: a copy made while
+/// an object is deleted has the same pieces, and a walk that saw other moments at other places
+/// could miss both. Writers do not wait for it; the engine keeps what they replace until the walk
+/// is dropped.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    snapshot: Transaction,
+    after: (Vec<u8>, i64),
+}
+
+/// Segments of one page; few in tests, so that there are several.
+const PAGE: i64 = if cfg!(test) { 3 } else { 256 };
+const COLLECTED: &[u8] = b"garbage collected at";
+
+impl Metabase {
+    /// Begins a walk.
+    pub(crate) async fn walk(&self) -> Result<Walk> {
+        Ok(Walk { snapshot: self.snapshot().await?, after: (Vec::new(), -1) })
+    }
+
+    /// When garbage was collected last.
+    pub(crate) async fn garbage_collected(&self) -> Result<Option<Time>> {
+        let row = sqlx::query("SELECT value FROM settings WHERE name = $1")
+            .bind(COLLECTED)
+            .fetch_optional(&self.readers)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let micros = i64::from_be_bytes(exact(row.try_get(0)?, "time of garbage collection")?);
+        Ok(Some(Time(micros)))
+    }
+
+    /// Keeps when garbage was collected last.
+    pub(crate) async fn set_garbage_collected(&self, at: Time) -> Result<()> {
+        self.write(|| async {
+            let mut tx = self.begin().await?;
+            sqlx::query(
+                "INSERT INTO settings (name, value) VALUES ($1, $2)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )
+            .bind(COLLECTED)
+            .bind(&at.0.to_be_bytes()[..])
+            .execute(&mut *tx)
+            .await?;
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+}
+
+impl Walk {
+    /// The next segments; none when the walk is over.
+    pub(crate) async fn next(&mut self) -> Result<Vec<SegmentPieces>> {
+        let rows = sqlx::query(
+            "SELECT stream_id, position, root_piece_id, pieces FROM segments
+             WHERE (stream_id, position) > ($1, $2) AND root_piece_id IS NOT NULL
+             ORDER BY stream_id, position LIMIT $3",
+        )
+        .bind(&self.after.0)
+        .bind(self.after.1)
+        .bind(PAGE)
+        .fetch_all(&mut *self.snapshot)
+        .await?;
+        if let Some(last) = rows.last() {
+            self.after = (last.try_get(0)?, last.try_get(1)?);
+        }
+        let segment = |row: &super::DatabaseRow| {
+            let pieces: Option<&[u8]> = row.try_get(3)?;
+            let pieces = pieces.ok_or(MetabaseError::Damaged { what: "pieces of a segment" })?;
+            Ok(SegmentPieces {
+                root_piece_id: PieceId::new(exact(row.try_get(2)?, "root piece id")?),
+                pieces: Pieces::unpack(pieces)?,
+            })
+        };
+        rows.iter().map(segment).collect()
+    }
+}
