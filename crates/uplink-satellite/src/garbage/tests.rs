@@ -14,6 +14,7 @@ fn node(number: u8) -> NodeRow {
         version: String::new(),
         state: NodeState::Normal,
         created: Time(0),
+        disqualified: None,
         last_contact: Some(Time(0)),
     }
 }
