@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use proptest::prelude::*;
 use prost::Message;
 use uplink_core::{bloom_filter::BloomFilter, order::OrderLimit};
 use uplink_rpc::time::timestamp;
@@ -310,56 +311,85 @@ const MARGIN: Duration = Duration::from_secs(72 * 3600);
 /// Clocks of nodes that satellites accept differ by this much.
 const SKEW: usize = 3600;
 
-#[test]
-fn live_pieces_stay_whatever_clocks_say_and_garbage_goes_but_for_the_filter_s_rate() {
-    const RATE: f64 = 0.1;
-    let (mut garbage, mut left, mut live) = (0u32, 0u32, 0u32);
-    for seed in 0..cases(1_000) {
-        let mut random = random(seed);
-        let store = open(&disk()).unwrap();
-        let satellite = name(1).satellite;
-        let stories: Vec<_> = (0..30).map(|i| Story::random(i, &mut random)).collect();
-        // Pieces arrive while the filter is on its way, which may take days.
-        let arrives = WALK + random(LIFETIME as usize) as u64;
-        let on_node = |story: &&Story| story.made <= arrives;
-        for story in stories.iter().filter(on_node) {
-            let order_creation = Some(timestamp(at(story.made)));
-            let limit = OrderLimit { order_creation, ..OrderLimit::default() };
-            let name = PieceName { satellite, piece: story.piece };
-            let mut writer = store.begin(name, 200, 7).unwrap();
-            writer.write(b"a piece").unwrap();
-            let order_limit = limit.encode_to_vec().into();
-            writer.commit(PieceHeader { order_limit, ..header(b"a piece") }).unwrap();
-        }
-        let in_filter: Vec<_> = stories.iter().filter(|story| story.is_live(WALK)).collect();
-        let (seed, expected) = (random(256) as u8, in_filter.len() as u64);
-        let mut filter = BloomFilter::for_rate(seed, expected, RATE, 1 << 20);
-        in_filter.iter().for_each(|story| filter.add(&story.piece));
-        let clock = at(arrives + SKEW as u64) - Duration::from_secs(random(2 * SKEW) as u64);
-        let keep = Keep::new(filter, Some(at(WALK)), MARGIN, clock);
-        retain(&store, satellite, &keep).unwrap();
-        for story in stories.iter().filter(on_node) {
-            let stays = store.read(PieceName { satellite, piece: story.piece }).is_ok();
-            // What is live then, and what becomes live later.
-            let wanted =
-                story.committed.is_some() && story.deleted.is_none_or(|deleted| deleted > arrives);
-            assert!(stays || !wanted, "a piece made at {} is lost", story.made);
-            live += u32::from(wanted);
-            if !story.is_live(WALK) && at(story.made) < at(WALK) - MARGIN {
-                garbage += 1;
-                left += u32::from(stays);
-            }
-        }
-    }
-    println!("{live} live, {garbage} garbage, {left} left");
-    assert!(live > 1_000 && garbage > 1_000);
-    assert!(f64::from(left) < RATE * f64::from(garbage), "the filters are larger than needed");
+/// Pieces after a round of garbage collection.
+#[derive(Default)]
+struct Counts {
+    live: u32,
+    garbage: u32,
+    left: u32,
 }
 
-/// As many cases as usual, or more if `PROPTEST_CASES` asks for more.
-fn cases(usual: u64) -> u64 {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases = usual.max(asked.unwrap_or(0));
+const RATE: f64 = 0.1;
+
+/// One round on a node with a random history. Panics when a live piece is lost.
+fn round(seed: u64) -> Counts {
+    let mut random = random(seed);
+    let store = open(&disk()).unwrap();
+    let satellite = name(1).satellite;
+    let stories: Vec<_> = (0..30).map(|i| Story::random(i, &mut random)).collect();
+    // Pieces arrive while the filter is on its way, which may take days.
+    let arrives = WALK + random(LIFETIME as usize) as u64;
+    let on_node = |story: &&Story| story.made <= arrives;
+    for story in stories.iter().filter(on_node) {
+        let order_creation = Some(timestamp(at(story.made)));
+        let limit = OrderLimit { order_creation, ..OrderLimit::default() };
+        let name = PieceName { satellite, piece: story.piece };
+        let mut writer = store.begin(name, 200, 7).unwrap();
+        writer.write(b"a piece").unwrap();
+        let order_limit = limit.encode_to_vec().into();
+        writer.commit(PieceHeader { order_limit, ..header(b"a piece") }).unwrap();
+    }
+    let in_filter: Vec<_> = stories.iter().filter(|story| story.is_live(WALK)).collect();
+    let (seed, expected) = (random(256) as u8, in_filter.len() as u64);
+    let mut filter = BloomFilter::for_rate(seed, expected, RATE, 1 << 20);
+    in_filter.iter().for_each(|story| filter.add(&story.piece));
+    let clock = at(arrives + SKEW as u64) - Duration::from_secs(random(2 * SKEW) as u64);
+    let keep = Keep::new(filter, Some(at(WALK)), MARGIN, clock);
+    retain(&store, satellite, &keep).unwrap();
+    let mut counts = Counts::default();
+    for story in stories.iter().filter(on_node) {
+        let stays = store.read(PieceName { satellite, piece: story.piece }).is_ok();
+        // What is live then, and what becomes live later.
+        let wanted =
+            story.committed.is_some() && story.deleted.is_none_or(|deleted| deleted > arrives);
+        assert!(stays || !wanted, "a piece made at {} is lost", story.made);
+        counts.live += u32::from(wanted);
+        if !story.is_live(WALK) && at(story.made) < at(WALK) - MARGIN {
+            counts.garbage += 1;
+            counts.left += u32::from(stays);
+        }
+    }
+    counts
+}
+
+#[test]
+fn garbage_goes_but_for_the_rate_of_the_filters() {
+    let mut all = Counts::default();
+    for seed in 0..300 {
+        let Counts { live, garbage, left } = round(seed);
+        all.live += live;
+        all.garbage += garbage;
+        all.left += left;
+    }
+    let Counts { live, garbage, left } = all;
+    println!("{live} live, {garbage} garbage, {left} left");
+    assert!(live > 1_000 && garbage > 1_000);
+    assert!(f64::from(left) <= RATE * f64::from(garbage));
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    fn live_pieces_are_never_trashed_whatever_clocks_say(seed: u64) {
+        round(seed);
+    }
+}
+
+/// So many cases of a property, or more if `PROPTEST_CASES` asks for more.
+fn cases(at_least: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = default.cases.max(at_least);
     println!("{cases} cases"); // `cargo xtask soak` reads it
-    cases
+    ProptestConfig { cases, ..default }
 }
