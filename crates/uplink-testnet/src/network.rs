@@ -11,12 +11,12 @@ use uplink_core::erasure::Scheme;
 use uplink_core::id::NodeId;
 use uplink_core::node_url::NodeUrl;
 use uplink_rpc::tls::Identity;
-use uplink_satellite::{Admin, NodeRecord, Satellite, StartError};
+use uplink_satellite::{Admin, Clock, NodeRecord, Satellite, StartError};
 
 use crate::error::{NetworkError, Result};
 use crate::files::{Home, Record, identity};
 use crate::node::{Node, Settings};
-use crate::options::{AdjustSatellite, MAX_NODES, Options};
+use crate::options::{AdjustSatellite, MAX_NODES, Now, Options};
 use crate::port;
 
 /// A satellite and its storage nodes, running in this process.
@@ -39,6 +39,7 @@ struct Service {
     scheme: Scheme,
     address: SocketAddr,
     adjust: Option<AdjustSatellite>,
+    now: Option<Now>,
 }
 
 /// What opens a project: material for an access grant.
@@ -261,7 +262,8 @@ impl Service {
         if let Some(adjust) = &self.adjust {
             adjust(&mut config);
         }
-        Satellite::start(config, identity).await
+        let clock = self.now.clone().map_or_else(Clock::system, |now| Clock::new(move || now()));
+        Satellite::start_with_clock(config, identity, clock).await
     }
 }
 
@@ -303,7 +305,8 @@ async fn launch_satellite(
     let folder = home.satellite()?;
     identity(&folder.join("identity"), SATELLITE)?;
     let address = kept.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-    let mut service = Service { folder, scheme, address, adjust: options.satellite.clone() };
+    let (adjust, now) = (options.satellite.clone(), options.now.clone());
+    let mut service = Service { folder, scheme, address, adjust, now };
     let started = match kept {
         Some(address) if address.port() != 0 => {
             port::on_same(address, port::FOREIGN, |address| service.start(address)).await

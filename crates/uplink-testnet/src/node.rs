@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use uplink_core::id::NodeId;
-use uplink_storagenode::{Config, Satellite, StartError, StorageNode, Usage};
+use uplink_storagenode::{Clock, Config, Satellite, StartError, StorageNode, Usage};
 
 use crate::error::{NetworkError, Result};
 use crate::files::{create_directory, identity};
-use crate::options::{AdjustNode, DEFAULT_CAPACITY, Options};
+use crate::options::{AdjustNode, DEFAULT_CAPACITY, Now, Options};
 use crate::port;
 use crate::relay::{self, Relay};
 
@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     satellite: Satellite,
     capacity: u64,
     adjust: Option<AdjustNode>,
+    now: Option<Now>,
 }
 
 /// Time that transfers under way get when a node is stopped.
@@ -183,6 +184,19 @@ impl Node {
         })
     }
 
+    /// Hands in the orders of all hours that are over. Does nothing while the node is stopped.
+    ///
+    /// # Errors
+    /// The satellite does not answer, or the orders cannot be read.
+    pub async fn settle(&self) -> Result<()> {
+        let running = self.running.lock().await;
+        let Some(running) = running.as_ref() else { return Ok(()) };
+        running.service.settle_now().await.map_err(|source| {
+            let (index, source) = (self.index(), Box::new(source));
+            NetworkError::Settlement { index, source }
+        })
+    }
+
     fn stopped(&self) -> NetworkError {
         NetworkError::Stopped(self.name())
     }
@@ -207,7 +221,8 @@ impl Settings {
         options: &Options,
     ) -> Self {
         let capacity = options.capacity.unwrap_or(DEFAULT_CAPACITY);
-        Self { index, folder, satellite, capacity, adjust: options.node.clone() }
+        let (adjust, now) = (options.node.clone(), options.now.clone());
+        Self { index, folder, satellite, capacity, adjust, now }
     }
 
     /// Makes the node's folders and identity.
@@ -226,6 +241,9 @@ impl Settings {
         let mut config = Config::new(self.data(), self.capacity, vec![self.satellite.clone()]);
         config.listen = address;
         config.check_in_interval = CHECK_IN_INTERVAL;
+        if let Some(now) = self.now.clone() {
+            config.clock = Clock::new(move || now());
+        }
         if let Some(adjust) = &self.adjust {
             adjust(self.index, &mut config);
         }

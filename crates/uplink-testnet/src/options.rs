@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use uplink_core::erasure::Scheme;
 
@@ -21,8 +22,10 @@ pub struct Options {
     pub(crate) anew: bool,
     pub(crate) satellite: Option<AdjustSatellite>,
     pub(crate) node: Option<AdjustNode>,
+    pub(crate) now: Option<Now>,
 }
 
+pub(crate) type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub(crate) type AdjustSatellite = Arc<dyn Fn(&mut uplink_satellite::Config) + Send + Sync>;
 pub(crate) type AdjustNode = Arc<dyn Fn(usize, &mut uplink_storagenode::Config) + Send + Sync>;
 
@@ -73,6 +76,12 @@ impl Options {
     /// Bounds the bytes that each node takes.
     pub fn node_capacity(mut self, bytes: u64) -> Self {
         self.capacity = Some(bytes);
+        self
+    }
+
+    /// Lets satellite and storage nodes ask `now` for the time instead of the machine.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.now = Some(Arc::new(now));
         self
     }
 
