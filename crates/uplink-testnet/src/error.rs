@@ -62,6 +62,14 @@ pub enum NetworkError {
         /// The newest known format.
         known: i64,
     },
+    /// A storage node could not hand in its orders.
+    #[error("storage node {index}: {source}")]
+    Settlement {
+        /// Index of the node.
+        index: usize,
+        /// Why.
+        source: Box<uplink_storagenode::SettleError>,
+    },
     /// A storage node did not start.
     #[error("storage node {index}: {source}")]
     Node {

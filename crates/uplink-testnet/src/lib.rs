@@ -28,5 +28,7 @@ pub use node::Node;
 pub use options::{MAX_NODES, Options};
 pub use uplink_core::erasure::Scheme;
 pub use uplink_core::id::NodeId;
-pub use uplink_satellite::{Admin, Config as SatelliteConfig, GarbageReport, NodeRecord};
+pub use uplink_satellite::{
+    Admin, Config as SatelliteConfig, GarbageReport, NodeRecord, SettlementRecord,
+};
 pub use uplink_storagenode::{Config as NodeConfig, Usage};

@@ -272,8 +272,7 @@ impl Service {
         if let Some(adjust) = &self.adjust {
             adjust(&mut config);
         }
-        let now = self.now.clone();
-        let clock = now.map_or_else(Clock::system, |now| Clock::new(move || now()));
+        let clock = self.now.clone().map_or_else(Clock::system, |now| Clock::new(move || now()));
         Satellite::start_with_clock(config, identity, clock).await
     }
 }

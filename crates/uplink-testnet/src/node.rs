@@ -203,6 +203,19 @@ impl Node {
             .map_err(|source| NetworkError::Trash { index: self.index(), source: Box::new(source) })
     }
 
+    /// Hands in the orders of all hours that are over. Does nothing while the node is stopped.
+    ///
+    /// # Errors
+    /// The satellite does not answer, or the orders cannot be read.
+    pub async fn settle(&self) -> Result<()> {
+        let running = self.running.lock().await;
+        let Some(running) = running.as_ref() else { return Ok(()) };
+        running.service.settle_now().await.map_err(|source| {
+            let (index, source) = (self.index(), Box::new(source));
+            NetworkError::Settlement { index, source }
+        })
+    }
+
     fn stopped(&self) -> NetworkError {
         NetworkError::Stopped(self.name())
     }

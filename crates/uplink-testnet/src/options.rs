@@ -26,7 +26,6 @@ pub struct Options {
 }
 
 pub(crate) type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
-
 pub(crate) type AdjustSatellite = Arc<dyn Fn(&mut uplink_satellite::Config) + Send + Sync>;
 pub(crate) type AdjustNode = Arc<dyn Fn(usize, &mut uplink_storagenode::Config) + Send + Sync>;
 

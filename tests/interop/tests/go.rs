@@ -13,6 +13,7 @@ mod go {
     mod grants;
     mod listings;
     mod multipart;
+    mod nodes;
     mod ranges;
     mod refusals;
     mod world;

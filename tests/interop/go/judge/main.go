@@ -92,4 +92,6 @@ var operations = map[string]operation{
 	"abort_upload":  abortUpload,
 	"list_uploads":  listUploads,
 	"list_parts":    listParts,
+
+	"node": node,
 }
