@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use tonic::{Request, Response, Status};
 use uplink_core::bloom_filter::BloomFilter;
 use uplink_core::id::PieceId;
-use uplink_rpc::r#gen::metainfo::*;
 use uplink_rpc::r#gen::piecestore::piecestore_server::{Piecestore, PiecestoreServer};
 use uplink_rpc::r#gen::piecestore::{RetainRequest, RetainResponse};
 use uplink_rpc::server::{Listener, Peer};
