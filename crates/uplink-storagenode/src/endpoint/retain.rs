@@ -15,7 +15,7 @@ use uplink_rpc::{
 };
 
 use super::{Shared, broken, next, refused, too_slow};
-use crate::{hash::Hasher, retention::RetentionError, verify::invalid};
+use crate::{hash::Hasher, retention::RetentionError, trust::Trust, verify::invalid};
 
 /// Takes a whole filter.
 pub(super) async fn whole(
@@ -23,7 +23,7 @@ pub(super) async fn whole(
     peer: Option<&Peer>,
     request: RetainRequest,
 ) -> Result<(), Failure> {
-    let satellite = satellite(shared, peer)?;
+    let satellite = satellite(shared.verifier.trust(), peer)?;
     let created = request.creation_date.ok_or_else(undated)?;
     let filter = Vec::from(request.filter);
     if !request.hash.is_empty() {
@@ -38,7 +38,7 @@ pub(super) async fn parts(
     peer: Option<&Peer>,
     mut messages: Messages<RetainRequest>,
 ) -> Result<(), Failure> {
-    let satellite = satellite(shared, peer)?;
+    let satellite = satellite(shared.verifier.trust(), peer)?;
     // One at a time, because filters are large. Waiting for another satellite is like silence.
     let turn = timeout(shared.idle, shared.large_filters.lock()).await;
     let _turn = turn.map_err(|_| too_slow("another filter takes too long"))?;
@@ -66,17 +66,17 @@ pub(super) async fn parts(
 
 /// Takes everything back out of the trash.
 pub(super) async fn restore(shared: &Shared, peer: Option<&Peer>) -> Result<(), Failure> {
-    let satellite = satellite(shared, peer)?;
+    let satellite = satellite(shared.verifier.trust(), peer)?;
     shared.retention.restore(satellite).await.map_err(failed)
 }
 
 /// The satellite that calls, if it is one that the node works for.
-fn satellite(shared: &Shared, peer: Option<&Peer>) -> Result<NodeId, Failure> {
+fn satellite(trust: &Trust, peer: Option<&Peer>) -> Result<NodeId, Failure> {
     let identity = peer.and_then(|peer| peer.identity.as_ref());
     let id = identity.map(|identity| identity.node_id()).ok_or_else(|| {
         Failure::new(Code::UNAUTHENTICATED, "the connection shows no node identity")
     })?;
-    if !shared.verifier.trust().knows(id) {
+    if !trust.knows(id) {
         let text = format!("satellite {id} is not trusted");
         return Err(Failure::new(Code::PERMISSION_DENIED, text));
     }
@@ -109,5 +109,22 @@ fn failed(error: RetentionError) -> Failure {
     match error {
         RetentionError::Interrupted(error) => broken(error),
         RetentionError::Store(error) => refused(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uplink_rpc::{dial::Dialer, tls::Identity};
+
+    use super::*;
+
+    #[test]
+    fn peer_that_shows_no_identity_is_nobody() {
+        let trust = Trust::new(&[], Dialer::new(&Identity::generate().unwrap()).unwrap());
+        let remote = ([127, 0, 0, 1], 1).into();
+        for peer in [None, Some(Peer { remote, identity: None })] {
+            let refused = satellite(&trust, peer.as_ref()).unwrap_err();
+            assert_eq!(refused.code, Code::UNAUTHENTICATED, "{refused}");
+        }
     }
 }
