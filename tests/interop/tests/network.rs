@@ -1,13 +1,16 @@
-//! Storage nodes of the public network, unmodified, as judges.
+//! Storage nodes and the satellite of the public network, unmodified, as judges.
 //!
-//! They serve a satellite of ours, for our client and the reference client. `docs/INTEROP.md` says
-//! which version, and how they are set up.
+//! Their nodes serve a satellite of ours, for our client and the reference client; our client uses
+//! their satellite. `docs/INTEROP.md` says which version, and how each is set up.
 
 mod network {
     mod nodes;
     mod ours;
+    mod postgres;
     mod process;
+    mod satellite;
     mod stock;
+    mod theirs;
     #[path = "../go/world.rs"]
     #[allow(dead_code, reason = "shared with the tests of the reference client")]
     mod world;
