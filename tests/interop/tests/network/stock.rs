@@ -66,7 +66,8 @@ fn settings(satellite: &str) -> Vec<String> {
 }
 
 /// The version check cannot be turned off, but goes on without an answer. QUIC is off because the
-/// node's library for it panics when built with Go 1.26.
+/// node's library for it panics when built with Go 1.26. With the whitelist, orders would not reach
+/// satellites whose authority is not on it.
 const SETTINGS: &[&str] = &[
     "--contact.interval=5s",
     "--metrics.addr=",
@@ -75,6 +76,7 @@ const SETTINGS: &[&str] = &[
     "--operator.wallet=0x0000000000000000000000000000000000000001",
     "--pieces.enable-lazy-filewalker=false",
     "--server.disable-quic",
+    "--server.use-peer-ca-whitelist=false",
     "--storage.allocated-disk-space=2GB",
     "--storage2.monitor.minimum-disk-space=0B",
     "--tracing.enabled=false",
