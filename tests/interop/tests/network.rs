@@ -9,6 +9,7 @@ mod network {
     mod postgres;
     mod process;
     mod satellite;
+    mod settlement;
     mod stock;
     mod theirs;
     #[path = "../go/world.rs"]
