@@ -1,4 +1,5 @@
-//! Programs that use the reference client, `storj.io/uplink`.
+//! Programs in Go: those that use the reference client, `storj.io/uplink`, and those of the public
+//! network.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,24 +18,54 @@ use crate::judge::JudgeError;
 /// modules that `go.sum` names.
 pub fn program(name: &str) -> Result<PathBuf, JudgeError> {
     static BUILT: OnceLock<Result<PathBuf, JudgeError>> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| built(&crate::target()?)).clone()?;
+    let folder = BUILT.get_or_init(|| built(SOURCE, "./...")).clone()?;
     Ok(folder.join(name))
+}
+
+/// Builds the public network's own storage node unless this process did, and returns its path.
+///
+/// It is the program `storagenode` of the version that `tests/interop/network/go.mod` names, as it
+/// is published.
+///
+/// # Errors
+/// As [`program`]. Without Go's cache the build takes minutes.
+pub fn storagenode() -> Result<PathBuf, JudgeError> {
+    static BUILT: OnceLock<Result<PathBuf, JudgeError>> = OnceLock::new();
+    let built = || built(NETWORK, "storj.io/storj/cmd/storagenode");
+    Ok(BUILT.get_or_init(built).clone()?.join("storagenode"))
+}
+
+/// Builds the public network's own satellite unless this process did, and returns its path.
+///
+/// # Errors
+/// As [`storagenode`].
+pub fn satellite() -> Result<PathBuf, JudgeError> {
+    static BUILT: OnceLock<Result<PathBuf, JudgeError>> = OnceLock::new();
+    let built = || built(NETWORK, "storj.io/storj/cmd/satellite");
+    Ok(BUILT.get_or_init(built).clone()?.join("satellite"))
 }
 
 /// The folder of this package's Go programs.
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
+/// The module that fixes the public network's programs.
+const NETWORK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/network");
 
 const PROGRAM: &str = "go";
 
-fn built(target: &Path) -> Result<PathBuf, JudgeError> {
-    let folder = target.join("interop");
+fn built(module: &str, packages: &str) -> Result<PathBuf, JudgeError> {
+    let folder = crate::target()?.join("interop");
     std::fs::create_dir_all(&folder).map_err(|error| JudgeError::io(&folder, &error))?;
-    build(Command::new(PROGRAM), &folder).map(|()| folder)
+    build(Command::new(PROGRAM), module, packages, &folder).map(|()| folder)
 }
 
-fn build(mut command: Command, folder: &Path) -> Result<(), JudgeError> {
+fn build(
+    mut command: Command,
+    module: &str,
+    packages: &str,
+    folder: &Path,
+) -> Result<(), JudgeError> {
     // Version control is not asked: a checkout may be a copy, or belong to somebody else.
-    command.args(["build", "-buildvcs=false", "-o"]).arg(folder).arg("./...").current_dir(SOURCE);
+    command.args(["build", "-buildvcs=false", "-o"]).arg(folder).arg(packages).current_dir(module);
     match command.output() {
         Ok(Output { status, .. }) if status.success() => Ok(()),
         Ok(Output { stderr, .. }) => {
@@ -55,7 +86,8 @@ mod tests {
 
     #[test]
     fn missing_go_is_said_with_what_to_install() {
-        let missing = build(Command::new("no-such-program"), Path::new("/nowhere")).unwrap_err();
+        let missing = Command::new("no-such-program");
+        let missing = build(missing, SOURCE, "./...", Path::new("/nowhere")).unwrap_err();
         assert!(matches!(missing, JudgeError::Missing { .. }), "{missing}");
         assert!(missing.to_string().contains("install Go 1.25 or newer"), "{missing}");
     }
@@ -64,7 +96,7 @@ mod tests {
     fn failed_build_is_said_with_what_the_compiler_said() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo the reason >&2; exit 1"]);
-        let failed = build(command, Path::new("/nowhere")).unwrap_err();
+        let failed = build(command, SOURCE, "./...", Path::new("/nowhere")).unwrap_err();
         assert!(matches!(failed, JudgeError::Build { .. }), "{failed}");
         assert!(failed.to_string().contains("the reason"), "{failed}");
     }

@@ -16,8 +16,8 @@ pub(crate) const BUCKET: &str = "bucket";
 pub(crate) const SMALL_SEGMENT: u64 = 1 << 20;
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
-pub(crate) struct World {
-    pub(crate) network: Network,
+pub(crate) struct World<N = Network> {
+    pub(crate) network: N,
     pub(crate) api_key: String,
     /// Requested by the reference client.
     pub(crate) grant: String,
@@ -41,21 +41,36 @@ impl World {
     ) -> Self {
         let network = Network::start(options).await.expect("the network starts");
         let api_key = network.project("test").await.expect("a project").api_key;
-        let mut judge = Judge::go(environment).unwrap_or_else(|error| panic!("{error}"));
-        let grant = request(&network, &api_key, &mut judge, false).await;
-        let project = open(&grant, segment_size);
-        project.create_bucket(BUCKET).await.expect("a bucket");
-        Self { network, api_key, grant, project, judge, segment_size }
+        let satellite = network.satellite_url();
+        Self::on(network, &satellite, api_key, segment_size, environment).await
     }
 
     /// The same, with names that are stored unencrypted if `plain`.
     pub(crate) async fn with_names(plain: bool) -> Self {
         let mut world = Self::start().await;
         if plain {
-            world.grant = request(&world.network, &world.api_key, &mut world.judge, true).await;
+            let satellite = world.network.satellite_url();
+            world.grant = request(&satellite, &world.api_key, &mut world.judge, true).await;
             world.project = open(&world.grant, SMALL_SEGMENT);
         }
         world
+    }
+}
+
+impl<N> World<N> {
+    /// The same on any network, with an API key of its satellite.
+    pub(crate) async fn on(
+        network: N,
+        satellite: &str,
+        api_key: String,
+        segment_size: u64,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut judge = Judge::go(environment).unwrap_or_else(|error| panic!("{error}"));
+        let grant = request(satellite, &api_key, &mut judge, false).await;
+        let project = open(&grant, segment_size);
+        project.create_bucket(BUCKET).await.expect("a bucket");
+        Self { network, api_key, grant, project, judge, segment_size }
     }
 
     /// Lets the reference client do something with the world's grant, in the world's bucket, unless
@@ -162,10 +177,10 @@ pub(crate) fn open(grant: &str, segment_size: u64) -> Project {
     Project::open_with(&access, &Config::new().segment_size(segment_size)).expect("a project")
 }
 
-async fn request(network: &Network, api_key: &str, judge: &mut Judge, plain: bool) -> String {
+async fn request(satellite: &str, api_key: &str, judge: &mut Judge, plain: bool) -> String {
     let command = json!({
         "op": "request_access",
-        "satellite": network.satellite_url(),
+        "satellite": satellite,
         "api_key": api_key,
         "passphrase": PASSPHRASE,
         "plain_names": plain,

@@ -1,0 +1,173 @@
+//! A satellite of the public network, with storage nodes of the public network, and a project whose
+//! API key is made by us.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use uplink_core::macaroon::ApiKey;
+use uplink_interop::go;
+use uplink_rpc::tls::Identity;
+
+use super::postgres::Postgres;
+use super::process::{Process, finish, folder, free_address};
+use super::stock::StockNode;
+use super::world::{SMALL_SEGMENT, World};
+
+pub(crate) struct Theirs {
+    pub(crate) url: String,
+    pub(crate) nodes: Vec<StockNode>,
+    pub(crate) satellite: Process,
+    postgres: Postgres,
+    home: TempDir,
+}
+
+const NODES: usize = 4;
+const DATABASE: &str = "satellite";
+/// The segments' database.
+const METAINFO: &str = "metainfo";
+/// Time in which all nodes are known and the satellite answers.
+const ONLINE_DEADLINE: Duration = Duration::from_secs(60);
+
+impl Theirs {
+    /// Starts a satellite with four nodes, scheme 2/3/4/4-256, and the two clients on it.
+    pub(crate) async fn start() -> World<Self> {
+        let network = Self::launch().await;
+        let (url, api_key) = (network.url.clone(), network.project(1, None));
+        World::on(network, &url, api_key, SMALL_SEGMENT, &[]).await
+    }
+
+    async fn launch() -> Self {
+        let program = go::satellite().unwrap_or_else(|error| panic!("{error}"));
+        let postgres = Postgres::start();
+        postgres.execute("postgres", "create database satellite");
+        postgres.execute("postgres", "create database metainfo");
+        let home = TempDir::new().expect("a folder");
+        let identity = Identity::generate().expect("an identity");
+        identity.save(folder(&home.path().join("identity"))).expect("saved");
+        let address = free_address().to_string();
+        let settings = settings(home.path(), &address, &postgres);
+        // Setup keeps not all of them.
+        let command = |words: &[&str]| {
+            let mut command = command(&program, home.path(), words);
+            command.args(&settings);
+            command
+        };
+        finish(command(&["setup"]));
+        finish(command(&["run", "migration"]));
+        let satellite = Process::start(command(&["run", "api"]), home.path().join("api.log"));
+        let url = format!("{}@{address}", identity.node_id());
+        let mut network = Self { url, nodes: Vec::new(), satellite, postgres, home };
+        network.answers(&address).await;
+        network.join().await;
+        network
+    }
+
+    async fn answers(&mut self, address: &str) {
+        let deadline = Instant::now() + ONLINE_DEADLINE;
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            self.satellite.assert_runs();
+            assert!(Instant::now() < deadline, "no answer:\n{}", self.satellite.end());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Starts the nodes. As new ones would get next to nothing, they are declared vetted.
+    async fn join(&mut self) {
+        let home = self.home.path().to_owned();
+        let start =
+            |index| StockNode::start(folder(&home.join(format!("node-{index}"))), &self.url, &[]);
+        self.nodes = (0..NODES).map(start).collect();
+        let deadline = Instant::now() + ONLINE_DEADLINE;
+        let count = "select count(*) from nodes where last_contact_success > '2000-01-01'";
+        while self.postgres.query(DATABASE, count) != NODES.to_string() {
+            self.nodes.iter_mut().for_each(|node| node.process.assert_runs());
+            assert!(Instant::now() < deadline, "nodes are missing:\n{}", self.satellite.end());
+            sleep(Duration::from_millis(200)).await;
+        }
+        self.postgres.execute(DATABASE, "update nodes set vetted_at = now()");
+    }
+
+    /// Makes a project and an API key that allows everything, and returns the key. `number` tells
+    /// projects apart; `rate` is how many requests it may make in a second.
+    ///
+    /// The satellite has no command for that, and its web interface asks for a confirmed e-mail
+    /// address, so that the rows are put in.
+    pub(crate) fn project(&self, number: u8, rate: Option<u32>) -> String {
+        let (secret, head) = ([number; 32], [number ^ 0x5a; 32]);
+        let id = hex::encode([number; 16]);
+        let rate = rate.map_or_else(|| "null".to_owned(), |rate| rate.to_string());
+        let (secret_hex, head_hex) = (hex::encode(secret), hex::encode(head));
+        self.postgres.execute(
+            DATABASE,
+            &format!(
+                "insert into users (id, full_name, email, normalized_email, password_hash, status, \
+                 created_at, kind) values ('\\x{id}', 'u', 'u{number}@example.org', \
+                 'U{number}@EXAMPLE.ORG', '\\x00', 1, now(), 1); \
+                 insert into projects (id, public_id, owner_id, name, description, created_at, \
+                 salt, usage_limit, bandwidth_limit, rate_limit, burst_limit) values ('\\x{id}', \
+                 '\\x{id}', '\\x{id}', 'p', '', now(), '\\x{secret_hex}', 1000000000000, \
+                 1000000000000, {rate}, {rate}); \
+                 insert into api_keys (id, project_id, head, name, secret, created_at) values \
+                 ('\\x{id}', '\\x{id}', '\\x{head_hex}', 'k', '\\x{secret_hex}', now())"
+            ),
+        );
+        ApiKey::new(&secret, head.to_vec()).serialize()
+    }
+
+    /// How many segments lie on nodes, by the satellite's database.
+    pub(crate) fn remote_segments(&self) -> usize {
+        let count = "select count(*) from segments where remote_alias_pieces is not null";
+        self.postgres.query(METAINFO, count).parse().expect("a number")
+    }
+}
+
+fn command(program: &Path, home: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(words).arg("--defaults=dev").env("HOME", home);
+    command.arg("--config-dir").arg(home.join("config"));
+    command.arg("--identity-dir").arg(home.join("identity"));
+    command
+}
+
+fn settings(home: &Path, address: &str, postgres: &Postgres) -> Vec<String> {
+    // It does not start without templates of the mails it would send.
+    let mails = home.join("mails");
+    for name in ["Welcome.html", "Welcome.txt"] {
+        std::fs::write(folder(&mails).join(name), "Welcome").expect("a template");
+    }
+    let mut settings = vec![
+        format!("--server.address={address}"),
+        format!("--contact.external-address={address}"),
+        format!("--server.private-address={}", free_address()),
+        format!("--console.address={}", free_address()),
+        format!("--database={}", postgres.url(DATABASE)),
+        format!("--metainfo.database-url={}", postgres.url(METAINFO)),
+        format!("--mail.template-path={}", mails.display()),
+        format!("--server.revocation-dburl=bolt://{}", home.join("revocations.db").display()),
+    ];
+    settings.extend(SETTINGS.iter().map(|setting| (*setting).to_owned()));
+    settings
+}
+
+/// What a satellite on one machine alone needs to be told. Without an account of live usage it needs
+/// no Redis; the usual 100 requests in a second are too few for tests.
+const SETTINGS: &[&str] = &[
+    "--contact.allow-private-ip",
+    "--live-accounting.storage-backend=noop",
+    "--mail.auth-type=simulate",
+    "--metainfo.rate-limiter.rate=10000",
+    "--metainfo.rs=2/3/4/4-256B",
+    "--metrics.addr=",
+    "--metrics.event-addr=",
+    "--orders.encryption-keys=\
+     0100000000000000=0100000000000000000000000000000000000000000000000000000000000000",
+    "--overlay.minimum-new-node-id-difficulty=0",
+    "--overlay.node-selection-cache.staleness=1s",
+    "--overlay.node.distinct-ip=false",
+    "--overlay.node.minimum-disk-space=0B",
+    "--tracing.enabled=false",
+    "--version.server-address=http://127.0.0.1:9",
+];

@@ -1,0 +1,178 @@
+//! Our client on a satellite and storage nodes of the public network.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::sleep;
+use uplink::{DownloadOptions, Error, ErrorKind, ListItem, ListOptions, Project};
+
+use super::satellite::Theirs;
+use super::world::{BUCKET, SMALL_SEGMENT, World, open, pattern, read, text, write};
+
+const SIZES: [u64; 8] =
+    [0, 1, 4096, 4097, 300_001, SMALL_SEGMENT, SMALL_SEGMENT + 1, 3 * SMALL_SEGMENT + 5001];
+/// Segments of objects of all sizes that lie on nodes; up to 4096 bytes lie with the satellite.
+const REMOTE_SEGMENTS: usize = 1 + 1 + 1 + 1 + 4;
+
+/// All in one network, because to start one costs more than to use it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: a satellite and storage nodes of the public network"]
+async fn our_client_does_all_it_offers_on_a_stock_satellite() {
+    let mut world = Theirs::start().await;
+    contents(&mut world).await;
+    ranges(&world).await;
+    listings(&world).await;
+    deletions(&mut world).await;
+    refusals(&world).await;
+    restricted(&mut world).await;
+    slowed_down(&mut world).await;
+}
+
+async fn contents(world: &mut World<Theirs>) {
+    for size in SIZES {
+        world.go_put(format!("docs/go {size}"), 1, size).await;
+        world.rust_put(format!("docs/rust {size}"), 2, size).await;
+    }
+    for size in SIZES {
+        world.assert_read(format!("docs/go {size}"), 1, size).await;
+        world.assert_read(format!("docs/rust {size}"), 2, size).await;
+    }
+    assert_eq!(world.network.remote_segments(), 2 * REMOTE_SEGMENTS);
+    // What is there is replaced.
+    world.rust_put("docs/go 1", 3, 10_000).await;
+    world.assert_read("docs/go 1", 3, 10_000).await;
+    for node in &world.network.nodes {
+        let (uploads, downloads) = (node.uploads(), node.downloads());
+        assert!(uploads > 0 && downloads > 0, "{}: {uploads}, {downloads}", node.id);
+    }
+}
+
+async fn ranges(world: &World<Theirs>) {
+    let size = 3 * SMALL_SEGMENT + 5001;
+    let key = format!("docs/go {size}");
+    for start in [0, 1, 7407, 7408, SMALL_SEGMENT - 1, SMALL_SEGMENT, size - 1, size] {
+        for end in [start, start + 1, start + 100_003, size] {
+            let end = end.min(size);
+            let options = DownloadOptions::new().range(start, end - start);
+            let download = world.project.download_object(BUCKET, key.as_bytes(), options).await;
+            let found = download.expect("opened").read_to_vec().await.expect("read");
+            assert!(found == pattern(1, start..end), "{start}..{end}");
+        }
+    }
+    let options = DownloadOptions::new().range(size + 1, 1);
+    let beyond = world.project.download_object(BUCKET, key.as_bytes(), options).await;
+    assert_eq!(kind(beyond), ErrorKind::RangeInvalid);
+}
+
+async fn listings(world: &World<Theirs>) {
+    for key in ["list/a/1", "list/a/2", "list/b", "list/c//d", "other"] {
+        write(&world.project, key.as_bytes(), b"content").await.expect("written");
+    }
+    let under = ListOptions::new().prefix("list/");
+    let shallow = names(&world.project, under.clone()).await;
+    assert_eq!(shallow, set(&["list/a/ →", "list/b", "list/c/ →"]));
+    let deep = names(&world.project, under.recursive(true)).await;
+    assert_eq!(deep, set(&["list/a/1", "list/a/2", "list/b", "list/c//d"]));
+    let top = names(&world.project, ListOptions::new()).await;
+    assert_eq!(top, set(&["docs/ →", "list/ →", "other"]));
+}
+
+async fn deletions(world: &mut World<Theirs>) {
+    assert!(world.project.delete_object(BUCKET, "other").await.expect("deleted"));
+    assert!(!world.project.delete_object(BUCKET, "other").await.expect("nothing to delete"));
+    let gone = read(&world.project, b"other").await;
+    assert_eq!(kind(gone), ErrorKind::ObjectNotFound);
+    world.project.create_bucket("second").await.expect("made");
+    world.project.ensure_bucket("second").await.expect("there");
+    world.project.stat_bucket("second").await.expect("there");
+    let mut buckets = world.project.list_buckets("");
+    let mut found = Vec::new();
+    while let Some(bucket) = buckets.next().await.expect("listed") {
+        found.push(bucket.name);
+    }
+    assert_eq!(found, [BUCKET, "second"]);
+    world.project.delete_bucket("second").await.expect("deleted");
+    assert_eq!(kind(world.project.stat_bucket("second").await), ErrorKind::BucketNotFound);
+    let other = "full";
+    world.project.create_bucket(other).await.expect("made");
+    let upload = json!({"bucket": other, "key": super::world::b64("key"), "size": 10_000});
+    world.ask("upload", upload).await;
+    assert_eq!(kind(world.project.delete_bucket(other).await), ErrorKind::BucketNotEmpty);
+    world.project.delete_bucket_with_objects(other).await.expect("deleted");
+    assert_eq!(kind(world.project.stat_bucket(other).await), ErrorKind::BucketNotFound);
+}
+
+async fn refusals(world: &World<Theirs>) {
+    let project = &world.project;
+    assert_eq!(kind(project.create_bucket(BUCKET).await), ErrorKind::BucketAlreadyExists);
+    assert_eq!(kind(project.create_bucket("A").await), ErrorKind::BucketNameInvalid);
+    assert_eq!(kind(project.delete_bucket("missing").await), ErrorKind::BucketNotFound);
+    assert_eq!(kind(project.stat_object(BUCKET, "missing").await), ErrorKind::ObjectNotFound);
+    let nowhere = project.upload_object("missing", "key", uplink::UploadOptions::new());
+    let nowhere = match nowhere {
+        Ok(mut upload) => match upload.write(&pattern(1, 0..10_000)).await {
+            Ok(()) => upload.commit().await.map(drop),
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    assert_eq!(kind(nowhere), ErrorKind::BucketNotFound);
+}
+
+/// A grant narrowed by the reference client is obeyed by the satellite for ours.
+async fn restricted(world: &mut World<Theirs>) {
+    let share = json!({"permission": {"download": true, "list": true}, "prefixes": []});
+    let shared = world.ask("share", share).await;
+    let reader = open(text(&shared["access"]), SMALL_SEGMENT);
+    assert!(read(&reader, b"docs/rust 300001").await.expect("read") == pattern(2, 0..300_001));
+    let refused = write(&reader, b"docs/new", &[1; 10_000]).await;
+    assert_eq!(kind(refused), ErrorKind::PermissionDenied);
+    let refused = reader.delete_object(BUCKET, "docs/go 4097").await;
+    assert_eq!(kind(refused), ErrorKind::PermissionDenied);
+}
+
+/// A project that may make one request in a second: what goes beyond is told as that, at once.
+async fn slowed_down(world: &mut World<Theirs>) {
+    let api_key = world.network.project(2, Some(1));
+    let request = json!({
+        "satellite": world.network.url, "api_key": api_key, "passphrase": "slow",
+    });
+    let granted = world.ask("request_access", request).await;
+    let project = open(text(&granted["access"]), SMALL_SEGMENT);
+    let mut kinds = Vec::new();
+    for turn in 0..6 {
+        match project.ensure_bucket(&format!("bucket-{turn}")).await {
+            Ok(_) => {}
+            Err(error) => kinds.push((error.kind(), error.is_retryable(), error.to_string())),
+        }
+    }
+    assert!(!kinds.is_empty(), "nothing was refused");
+    for (kind, retryable, text) in kinds {
+        assert_eq!((kind, retryable), (ErrorKind::TooManyRequests, true), "{text}");
+    }
+    sleep(Duration::from_secs(3)).await;
+    project.create_bucket("later").await.expect("made after a pause");
+}
+
+fn kind<T>(outcome: Result<T, Error>) -> ErrorKind {
+    outcome.err().expect("refused").kind()
+}
+
+/// Keys of a listing; an arrow marks prefixes.
+async fn names(project: &Project, options: ListOptions) -> BTreeSet<String> {
+    let mut list = project.list_objects(BUCKET, options).expect("a listing");
+    let mut names = BTreeSet::new();
+    while let Some(item) = list.next().await.expect("listed") {
+        names.insert(match item {
+            ListItem::Object(object) => object.key_text().into_owned(),
+            ListItem::Prefix(prefix) => format!("{} →", String::from_utf8_lossy(&prefix)),
+            other => panic!("{other:?}"),
+        });
+    }
+    names
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
