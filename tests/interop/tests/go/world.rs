@@ -57,7 +57,7 @@ impl World {
     }
 }
 
-impl<N> World<N> {
+impl<N: Send + Sync> World<N> {
     /// The same on any network, with an API key of its satellite.
     pub(crate) async fn on(
         network: N,
