@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use uplink::{DownloadOptions, Error, ErrorKind, ListItem, ListOptions, Project};
 
 use super::satellite::Theirs;
-use super::world::{BUCKET, SMALL_SEGMENT, World, open, pattern, read, text, write};
+use super::world::{BUCKET, SMALL_SEGMENT, World, b64, open, pattern, read, text, write};
 
 const SIZES: [u64; 8] =
     [0, 1, 4096, 4097, 300_001, SMALL_SEGMENT, SMALL_SEGMENT + 1, 3 * SMALL_SEGMENT + 5001];
@@ -23,6 +23,8 @@ async fn our_client_does_all_it_offers_on_a_stock_satellite() {
     contents(&mut world).await;
     ranges(&world).await;
     listings(&world).await;
+    rearranged(&mut world).await;
+    in_parts(&mut world).await;
     deletions(&mut world).await;
     refusals(&world).await;
     restricted(&mut world).await;
@@ -78,6 +80,40 @@ async fn listings(world: &World<Theirs>) {
     assert_eq!(top, set(&["docs/ →", "list/ →", "other"]));
 }
 
+/// Objects of our client that the reference client copies and moves.
+async fn rearranged(world: &mut World<Theirs>) {
+    for size in [1001, 10_001, 2 * SMALL_SEGMENT + 5001] {
+        let [key, copied, moved] = ["ours", "copied", "moved"].map(|name| format!("{name} {size}"));
+        world.rust_put(&key, 4, size).await;
+        for (op, target) in [("copy", &copied), ("move", &moved)] {
+            let to = json!({"key": b64(&key), "new_bucket": BUCKET, "new_key": b64(target)});
+            world.ask(op, to).await;
+        }
+        world.assert_read(&copied, 4, size).await;
+        world.assert_read(&moved, 4, size).await;
+        assert_eq!(kind(world.project.stat_object(BUCKET, &key).await), ErrorKind::ObjectNotFound);
+    }
+}
+
+/// An object that the reference client uploads in parts, and ours reads.
+async fn in_parts(world: &mut World<Theirs>) {
+    const PARTS: [(u8, u64); 3] = [(3, 5 * SMALL_SEGMENT + 7), (1, 6 * SMALL_SEGMENT), (7, 100)];
+    let begun = world.ask("begin_upload", json!({"key": b64("parts")})).await;
+    let id = text(&begun["upload_id"]).to_owned();
+    for (number, size) in PARTS {
+        let part = json!({
+            "key": b64("parts"), "upload_id": id, "part": number, "seed": number, "size": size,
+        });
+        world.ask("upload_part", part).await;
+    }
+    world.ask("commit_upload", json!({"key": b64("parts"), "upload_id": id})).await;
+    let mut sorted = PARTS;
+    sorted.sort_unstable();
+    let whole: Vec<u8> =
+        sorted.iter().flat_map(|(number, size)| pattern(*number, 0..*size)).collect();
+    assert!(read(&world.project, b"parts").await.expect("read") == whole);
+}
+
 async fn deletions(world: &mut World<Theirs>) {
     assert!(world.project.delete_object(BUCKET, "other").await.expect("deleted"));
     assert!(!world.project.delete_object(BUCKET, "other").await.expect("nothing to delete"));
@@ -96,7 +132,7 @@ async fn deletions(world: &mut World<Theirs>) {
     assert_eq!(kind(world.project.stat_bucket("second").await), ErrorKind::BucketNotFound);
     let other = "full";
     world.project.create_bucket(other).await.expect("made");
-    let upload = json!({"bucket": other, "key": super::world::b64("key"), "size": 10_000});
+    let upload = json!({"bucket": other, "key": b64("key"), "size": 10_000});
     world.ask("upload", upload).await;
     assert_eq!(kind(world.project.delete_bucket(other).await), ErrorKind::BucketNotEmpty);
     world.project.delete_bucket_with_objects(other).await.expect("deleted");
