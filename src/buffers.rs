@@ -10,16 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use memmap2::MmapMut;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// Unused buffers of a project are given back to the system when nothing has wanted them for about
 /// this long.
 const IDLE: Duration = Duration::from_secs(5);
-
-/// A huge page of most systems. Buffers from this size on are whole ones of these.
-pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
 /// All buffers of a project, for its uploads one after the other and beside each other.
 #[derive(Debug, Default)]
@@ -46,21 +42,13 @@ struct Shelf {
 #[derive(Default)]
 struct State {
     used: usize,
-    free: Vec<Memory>,
-}
-
-/// Where the bytes of a buffer are.
-#[derive(Debug)]
-enum Memory {
-    Allocated(Vec<u8>),
-    Mapped(MmapMut),
+    free: Vec<Vec<u8>>,
 }
 
 /// A buffer in use. What was in it before is unspecified.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    /// None while it is dropped.
-    memory: Option<Memory>,
+    bytes: Vec<u8>,
     /// Where it goes when it is dropped, if anybody may still want it then.
     home: Weak<Shelf>,
 }
@@ -111,25 +99,9 @@ impl Buffers {
             state.used += 1;
             state.free.pop()
         };
-        let memory = kept.unwrap_or_else(|| Memory::new(self.0.size));
-        Buffer { memory: Some(memory), home: Arc::downgrade(&self.0) }
+        let bytes = kept.unwrap_or_else(|| vec![0; self.0.size]);
+        Buffer { bytes, home: Arc::downgrade(&self.0) }
     }
-}
-
-impl Memory {
-    fn new(size: usize) -> Self {
-        let mapped = if size < HUGE_PAGE { None } else { map(size) };
-        mapped.map_or_else(|| Self::Allocated(vec![0; size]), Self::Mapped)
-    }
-}
-
-/// Memory in huge pages where the system has them to give.
-fn map(size: usize) -> Option<MmapMut> {
-    let map = MmapMut::map_anon(size).ok()?;
-    // Only advice: small pages do as well.
-    #[cfg(target_os = "linux")]
-    let _ = map.advise(memmap2::Advice::HugePage);
-    Some(map)
 }
 
 impl Shelf {
@@ -149,21 +121,13 @@ impl Buffer {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        match &self.memory {
-            Some(Memory::Allocated(bytes)) => bytes,
-            Some(Memory::Mapped(bytes)) => bytes,
-            None => &[],
-        }
+        &self.bytes
     }
 }
 
 impl AsMut<[u8]> for Buffer {
     fn as_mut(&mut self) -> &mut [u8] {
-        match &mut self.memory {
-            Some(Memory::Allocated(bytes)) => bytes,
-            Some(Memory::Mapped(bytes)) => bytes,
-            None => &mut [],
-        }
+        &mut self.bytes
     }
 }
 
@@ -173,7 +137,7 @@ impl Drop for Buffer {
         let mut state = home.lock();
         state.used = state.used.saturating_sub(1);
         if state.used + state.free.len() < home.most {
-            state.free.extend(self.memory.take());
+            state.free.push(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -206,18 +170,6 @@ mod tests {
         assert_eq!(kept(&buffers), 1);
         assert_eq!(buffers.take().as_ref().len(), 8);
         assert_eq!(kept(&buffers), 1);
-    }
-
-    #[test]
-    fn large_buffer_is_used_like_a_small_one() {
-        let buffers = Buffers::new(HUGE_PAGE, 1);
-        let mut first = buffers.take();
-        assert!(first.as_ref().iter().all(|byte| *byte == 0));
-        first.as_mut().fill(7);
-        let bytes = first.freeze(HUGE_PAGE - 1);
-        assert!(bytes.len() == HUGE_PAGE - 1 && bytes.iter().all(|byte| *byte == 7));
-        drop(bytes);
-        assert_eq!((kept(&buffers), buffers.take().as_ref().len()), (1, HUGE_PAGE));
     }
 
     #[test]

@@ -16,52 +16,17 @@ use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
 
 use super::stripes_window;
-use crate::buffers::{Buffer, Buffers, HUGE_PAGE};
+use crate::buffers::{Buffer, Buffers};
 use crate::error::Result;
 use crate::project::Project;
 
-/// Where the windows of the segments held by a project are written.
-///
-/// A segment begins in buffers of one window each, so that a small object takes little memory, and
-/// goes on in huge pages of several windows.
-#[derive(Debug)]
-pub(crate) struct Windows {
-    /// Bytes of a window.
-    size: usize,
-    /// Windows that fit into a huge page; one, if a window is larger than that.
-    in_page: usize,
-    single: Buffers,
-    pages: Buffers,
-}
-
-impl Windows {
-    /// For segments of `scheme`. In use and kept for the next ones, buffers take what the project may
-    /// use, and a huge page more. Must be called inside a tokio runtime.
-    pub(crate) fn new(project: &Project, scheme: &Scheme) -> Self {
-        let memory = project.config().memory.max(layout::SEGMENT_SIZE);
-        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        Self::of(scheme, memory, |size, most| project.buffers().of(size, most))
-    }
-
-    /// Takes a kind of buffers by their size and how many may be in use and kept.
-    pub(super) fn of(
-        scheme: &Scheme,
-        memory: usize,
-        buffers: impl Fn(usize, usize) -> Buffers,
-    ) -> Self {
-        let size = stripes_window(scheme);
-        let in_page = (HUGE_PAGE / size.max(1)).max(1);
-        let page = size.saturating_mul(in_page).next_multiple_of(HUGE_PAGE);
-        Self { size, in_page, single: buffers(size, in_page), pages: buffers(page, memory / page) }
-    }
-
-    /// A buffer to go on in after so many windows, and how many bytes of it to use.
-    fn buffer(&self, windows: usize) -> (Buffer, usize) {
-        if windows < self.in_page {
-            return (self.single.take(), self.size);
-        }
-        (self.pages.take(), self.size * self.in_page)
-    }
+/// Buffers for the windows of all held segments of a project: in use and kept for the next ones they
+/// are what the project may use.
+pub(crate) fn windows(project: &Project, scheme: &Scheme) -> Buffers {
+    let size = stripes_window(scheme);
+    let memory = project.config().memory.max(layout::SEGMENT_SIZE);
+    let most = usize::try_from(memory).unwrap_or(usize::MAX) / size.max(1);
+    project.buffers().of(size, most)
 }
 
 /// Seals one remote segment into a [`Held`].
@@ -73,7 +38,7 @@ pub(crate) struct Sealer<'a> {
     stripe_size: u64,
     /// Plain bytes that do not fill a block yet.
     partial: Vec<u8>,
-    /// Takes a sealed block that goes beyond the buffer.
+    /// Takes a sealed block that goes beyond the window.
     block: Vec<u8>,
     window: Window<'a>,
     blocks: u64,
@@ -84,23 +49,19 @@ pub(crate) struct Sealer<'a> {
 #[derive(Debug)]
 struct Window<'a> {
     buffer: Buffer,
-    /// Bytes of the buffer that are used.
-    size: usize,
     filled: usize,
-    /// Windows handed over.
-    count: usize,
-    windows: &'a Windows,
+    buffers: &'a Buffers,
     held: &'a Held,
 }
 
 impl<'a> Sealer<'a> {
-    /// Seals into `windows` of the same scheme.
+    /// Seals into windows taken from `buffers`, which must be [`windows`] of the same scheme.
     pub(crate) fn new(
         parameters: EncryptionParameters,
         key: &Key,
         position: SegmentPosition,
         scheme: &Scheme,
-        windows: &'a Windows,
+        buffers: &'a Buffers,
         held: &'a Held,
     ) -> Result<Self> {
         let cipher = ContentCipher::new(parameters.suite, key)?;
@@ -113,7 +74,7 @@ impl<'a> Sealer<'a> {
             stripe_size: u64::from(scheme.stripe_size()),
             partial: Vec::with_capacity(plain_block),
             block: vec![0; block_size],
-            window: Window::new(windows, held),
+            window: Window { buffer: buffers.take(), filled: 0, buffers, held },
             blocks: 0,
             plain_size: 0,
         })
@@ -155,7 +116,7 @@ impl<'a> Sealer<'a> {
         Ok((self.plain_size, encrypted_size))
     }
 
-    /// Seals whole blocks behind what was sealed.
+    /// Seals whole blocks to the end of the window.
     fn seal(&mut self, plain: &[u8]) -> Result<()> {
         for plain in plain.chunks_exact(self.plain_block) {
             let (start, index, size) = (&self.start, self.blocks, self.block.len());
@@ -172,29 +133,24 @@ impl<'a> Sealer<'a> {
     }
 }
 
-impl<'a> Window<'a> {
-    fn new(windows: &'a Windows, held: &'a Held) -> Self {
-        let (buffer, size) = windows.buffer(0);
-        Self { buffer, size, filled: 0, count: 0, windows, held }
-    }
-
-    /// The next `size` bytes, if that many are left in this buffer.
+impl Window<'_> {
+    /// The next `size` bytes, if that many are left in this window.
     fn place(&mut self, size: usize) -> Option<&mut [u8]> {
-        self.buffer.as_mut().get_mut(self.filled..self.size)?.get_mut(..size)
+        self.buffer.as_mut().get_mut(self.filled..)?.get_mut(..size)
     }
 
     /// Takes the next `size` bytes as written.
     fn advance(&mut self, size: usize) {
         self.filled += size;
-        if self.filled == self.size {
+        if self.filled == self.buffer.as_ref().len() {
             self.hand_over();
         }
     }
 
-    /// Copies bytes into this buffer and the following ones.
+    /// Copies bytes into this window and the following ones.
     fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let left = self.size - self.filled;
+            let left = self.buffer.as_ref().len() - self.filled;
             let (head, rest) = bytes.split_at(left.min(bytes.len()));
             if let Some(place) = self.place(head.len()) {
                 place.copy_from_slice(head);
@@ -212,14 +168,8 @@ impl<'a> Window<'a> {
     }
 
     fn hand_over(&mut self) {
-        let filled = std::mem::take(&mut self.filled);
-        self.count += filled.div_ceil(self.windows.size);
-        let (next, size) = self.windows.buffer(self.count);
-        self.size = size;
-        let mut full = std::mem::replace(&mut self.buffer, next).freeze(filled);
-        while !full.is_empty() {
-            self.held.push(full.split_to(full.len().min(self.windows.size)));
-        }
+        let full = std::mem::replace(&mut self.buffer, self.buffers.take());
+        self.held.push(full.freeze(std::mem::take(&mut self.filled)));
     }
 }
 

@@ -13,7 +13,7 @@ use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
 
 use super::ring::Ring;
-use super::split::{Grown, Held, Sealer, Windows};
+use super::split::{Grown, Held, Sealer};
 use super::stripes_window;
 use crate::buffers::{Buffers, Shelves};
 
@@ -31,7 +31,7 @@ pub(super) fn key() -> Key {
 /// Seals in parts of the sizes given, over and over.
 pub(super) fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<Held> {
     let held = Arc::new(Held::default());
-    let windows = Windows::of(scheme, 0, Buffers::new);
+    let windows = Buffers::new(stripes_window(scheme), 1);
     let mut sealer = Sealer::new(PARAMETERS, &key(), POSITION, scheme, &windows, &held).unwrap();
     let (mut rest, mut parts) = (plain, parts.iter().cycle());
     while !rest.is_empty() {

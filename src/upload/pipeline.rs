@@ -25,7 +25,7 @@ use crate::project::{Location, Project};
 use crate::runtime;
 use crate::satellite::convert::{self, BegunSegment};
 use crate::satellite::{other_reply, position};
-use crate::segment::split::{Held, Sealer, Windows, seal_inline};
+use crate::segment::split::{Held, Sealer, seal_inline, windows};
 use crate::segment::upload::{StoredSegment, upload};
 
 /// What every object of this client is encrypted with.
@@ -138,7 +138,7 @@ impl Pipeline {
         let placement = Placement { size: 0, holders: Vec::new() };
         self.segments.push(Segment { key: segment_key.clone(), plain_size: 0, placement });
 
-        let windows = Windows::new(&self.project, &begun.scheme);
+        let windows = windows(&self.project, &begun.scheme);
         let mut sealer = Sealer::new(PARAMETERS, &segment_key, at, &begun.scheme, &windows, &held)?;
         let (sizes, sized) = oneshot::channel();
         let transfers = upload(self.project.clone(), begun.clone(), Arc::clone(&held));
