@@ -12,7 +12,7 @@
 //! | suspensions | none |
 //! | storage per day | an empty list |
 //! | prices | 0 |
-//! | payments | empty lists |
+//! | payments | empty lists; out of range for a single period |
 //!
 //! Graceful exit is not offered: its service does not exist here.
 
@@ -26,6 +26,7 @@ use uplink_rpc::r#gen::nodestats::{AuditHistory, ReputationStats};
 use uplink_rpc::r#gen::userinfo::user_info_server::{UserInfo, UserInfoServer};
 use uplink_rpc::r#gen::{heldamount, nodestats, userinfo};
 use uplink_rpc::server::Peer;
+use uplink_rpc::status::{Code, Failure};
 
 use super::State;
 use super::contact::node_of;
@@ -84,6 +85,22 @@ impl NodeStats for Standing {
 
 #[tonic::async_trait]
 impl HeldAmount for Standing {
+    async fn get_pay_stub(
+        &self,
+        request: Request<heldamount::GetHeldAmountRequest>,
+    ) -> Reply<heldamount::GetHeldAmountResponse> {
+        node_of(&request)?;
+        Err(nothing_paid().into())
+    }
+
+    async fn get_payment(
+        &self,
+        request: Request<heldamount::GetPaymentRequest>,
+    ) -> Reply<heldamount::GetPaymentResponse> {
+        node_of(&request)?;
+        Err(nothing_paid().into())
+    }
+
     async fn get_all_paystubs(
         &self,
         request: Request<heldamount::GetAllPaystubsRequest>,
@@ -114,6 +131,11 @@ impl UserInfo for Standing {
         self.0.caller(header.as_ref(), peer.as_ref()).await?;
         Ok(Response::new(userinfo::GetUserInfoResponse { paid_tier: true }))
     }
+}
+
+/// The code by which nodes tell "nothing in this period" from a failure.
+fn nothing_paid() -> Failure {
+    Failure::new(Code::OUT_OF_RANGE, "nothing was paid in this period")
 }
 
 /// The standing of a node that was never audited: no audits, and the scores to begin with.

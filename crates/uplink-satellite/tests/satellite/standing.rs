@@ -9,7 +9,9 @@ use uplink_rpc::client;
 use uplink_rpc::dial::Dialer;
 use uplink_rpc::r#gen::contact::{AmnestyReportRequest, LostPiece};
 use uplink_rpc::r#gen::heldamount::held_amount_client::HeldAmountClient;
-use uplink_rpc::r#gen::heldamount::{GetAllPaymentsRequest, GetAllPaystubsRequest};
+use uplink_rpc::r#gen::heldamount::{
+    GetAllPaymentsRequest, GetAllPaystubsRequest, GetHeldAmountRequest, GetPaymentRequest,
+};
 use uplink_rpc::r#gen::nodestats::node_stats_client::NodeStatsClient;
 use uplink_rpc::r#gen::nodestats::{
     DailyStorageUsageRequest, GetStatsRequest, PricingModelRequest, PricingModelResponse,
@@ -73,6 +75,10 @@ async fn usage_prices_and_payments_are_empty() {
     let mut payments = HeldAmountClient::new(channel(node, &network));
     payments.get_all_paystubs(GetAllPaystubsRequest {}).await.unwrap();
     payments.get_all_payments(GetAllPaymentsRequest {}).await.unwrap();
+    let refused = payments.get_pay_stub(GetHeldAmountRequest::default()).await.unwrap_err();
+    assert_eq!(Failure::from(refused).code, Code::OUT_OF_RANGE);
+    let refused = payments.get_payment(GetPaymentRequest::default()).await.unwrap_err();
+    assert_eq!(Failure::from(refused).code, Code::OUT_OF_RANGE);
     network.stop().await;
 }
 

@@ -29,6 +29,7 @@ async fn stock_nodes_keep_what_both_clients_write_also_when_two_of_five_are_gone
         let (uploads, downloads) = (node.uploads(), node.downloads());
         assert!(uploads > 0 && downloads > 0, "{}: {uploads}, {downloads}", node.id);
     }
+    world.network.nodes.iter().for_each(StockNode::assert_quiet);
     world.network.nodes.truncate(3);
     assert_all_read(&mut world).await;
 }
