@@ -1,6 +1,6 @@
 //! Authenticated encryption under one prepared key, for the suites that are implemented.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, UnboundKey};
+use aws_lc_rs::aead::{self, AES_256_GCM, Aad, LessSafeKey, UnboundKey};
 use chacha20poly1305::{
     ChaCha20Poly1305, KeyInit as _,
     aead::{AeadInOut as _, inout::InOutBuf},
@@ -66,7 +66,7 @@ impl Aead {
             Kind::Null => out.copy_from_slice(plain),
             Kind::AesGcm(key) => {
                 let (body, tag) = self.parts_mut(out)?;
-                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(start.short_plus(index));
+                let nonce = short_nonce(start, index);
                 key.seal_out_of_place_scatter(nonce, Aad::empty(), plain, body, &[], tag)
                     .map_err(|_| EncryptionError::BlockSize(plain.len() as i64))?;
             }
@@ -109,7 +109,7 @@ impl Aead {
         match &self.0 {
             Kind::Null => Err(EncryptionError::Unencrypted),
             Kind::AesGcm(key) => {
-                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(start.short_plus(index));
+                let nonce = short_nonce(start, index);
                 let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), body);
                 tag.ok().and_then(|tag| tag.as_ref().try_into().ok()).ok_or(too_long)
             }
@@ -140,7 +140,7 @@ impl Aead {
             Kind::Null => out.copy_from_slice(sealed),
             Kind::AesGcm(key) => {
                 let (body, tag) = sealed.split_at(expected);
-                let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(start.short_plus(index));
+                let nonce = short_nonce(start, index);
                 key.open_separate_gather(nonce, Aad::empty(), body, tag, out)
                     .map_err(|_| EncryptionError::Decryption)?;
             }
@@ -186,4 +186,9 @@ impl Aead {
         self.open_into(nonce, 0, sealed, &mut out)?;
         Ok(out)
     }
+}
+
+/// The nonce of block `index` after `start`, in the library's type.
+fn short_nonce(start: &Nonce, index: u64) -> aead::Nonce {
+    aead::Nonce::assume_unique_for_key(start.short_plus(index))
 }

@@ -164,3 +164,17 @@ impl ClientCertVerifier for ChainVerifier {
         ServerCertVerifier::supported_verify_schemes(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_prefer_aes_128_and_keep_every_other_suite() {
+        let (ours, all) = (provider(), aws_lc_rs::default_provider());
+        let first = ours.cipher_suites.first().map(|suite| suite.suite());
+        assert_eq!(first, Some(CipherSuite::TLS13_AES_128_GCM_SHA256));
+        assert_eq!(ours.cipher_suites.len(), all.cipher_suites.len());
+        assert!(all.cipher_suites.iter().all(|suite| ours.cipher_suites.contains(suite)));
+    }
+}
