@@ -4,7 +4,7 @@
 //! windows of whole stripes. [`Held`] keeps these windows, the only copy of the segment, until its
 //! upload is over.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -31,7 +31,7 @@ pub(crate) fn windows(project: &Project, scheme: &Scheme) -> Buffers {
 
 /// Seals one remote segment into a [`Held`].
 #[derive(Debug)]
-pub(crate) struct Sealer<'a> {
+pub(crate) struct Sealer {
     cipher: ContentCipher,
     start: Nonce,
     plain_block: usize,
@@ -40,29 +40,29 @@ pub(crate) struct Sealer<'a> {
     partial: Vec<u8>,
     /// Takes a sealed block that goes beyond the window.
     block: Vec<u8>,
-    window: Window<'a>,
+    window: Window,
     blocks: u64,
     plain_size: u64,
 }
 
 /// Sealed bytes on their way into the held segment.
 #[derive(Debug)]
-struct Window<'a> {
+struct Window {
     buffer: Buffer,
     filled: usize,
-    buffers: &'a Buffers,
-    held: &'a Held,
+    buffers: Buffers,
+    held: Arc<Held>,
 }
 
-impl<'a> Sealer<'a> {
+impl Sealer {
     /// Seals into windows taken from `buffers`, which must be [`windows`] of the same scheme.
     pub(crate) fn new(
         parameters: EncryptionParameters,
         key: &Key,
         position: SegmentPosition,
         scheme: &Scheme,
-        buffers: &'a Buffers,
-        held: &'a Held,
+        buffers: Buffers,
+        held: &Arc<Held>,
     ) -> Result<Self> {
         let cipher = ContentCipher::new(parameters.suite, key)?;
         let block_size = parameters.block_size as usize;
@@ -74,7 +74,7 @@ impl<'a> Sealer<'a> {
             stripe_size: u64::from(scheme.stripe_size()),
             partial: Vec::with_capacity(plain_block),
             block: vec![0; block_size],
-            window: Window { buffer: buffers.take(), filled: 0, buffers, held },
+            window: Window { buffer: buffers.take(), filled: 0, buffers, held: Arc::clone(held) },
             blocks: 0,
             plain_size: 0,
         })
@@ -133,7 +133,7 @@ impl<'a> Sealer<'a> {
     }
 }
 
-impl Window<'_> {
+impl Window {
     /// The next `size` bytes, if that many are left in this window.
     fn place(&mut self, size: usize) -> Option<&mut [u8]> {
         self.buffer.as_mut().get_mut(self.filled..)?.get_mut(..size)

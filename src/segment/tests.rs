@@ -32,7 +32,7 @@ pub(super) fn key() -> Key {
 pub(super) fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<Held> {
     let held = Arc::new(Held::default());
     let windows = Buffers::new(stripes_window(scheme), 1);
-    let mut sealer = Sealer::new(PARAMETERS, &key(), POSITION, scheme, &windows, &held).unwrap();
+    let mut sealer = Sealer::new(PARAMETERS, &key(), POSITION, scheme, windows, &held).unwrap();
     let (mut rest, mut parts) = (plain, parts.iter().cycle());
     while !rest.is_empty() {
         let (part, further) = rest.split_at((*parts.next().unwrap()).min(rest.len()));

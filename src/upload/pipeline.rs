@@ -1,10 +1,11 @@
 //! The pipeline of one upload: bytes in, a committed object out.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::sync::{mpsc, oneshot};
+use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use uplink_core::encryption::metadata::{
@@ -19,7 +20,9 @@ use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 use uplink_rpc::time::timestamp;
 
-use super::{Begun, Finish, Placement, UploadOptions, Uploaded};
+use super::pending::Pending;
+use super::{Placement, UploadOptions, Uploaded};
+use crate::budget::Memory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::project::{Location, Project};
 use crate::runtime;
@@ -33,46 +36,23 @@ const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
 /// How long sealing a segment waits for its transfers in all. Nodes that are far away take longer;
 /// then the rest is sealed at once, and the next segments go on their way beside this one.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Most plain bytes that are sealed without looking at what else has happened.
+const STEP: usize = 256 << 10;
 
-pub(super) async fn run(
-    project: Project,
-    location: Location,
+/// One object being written, by whoever calls. Dropped before it is committed, it gives all transfers
+/// up and has the satellite told.
+pub(super) struct Pipeline {
+    pending: Pending,
     options: UploadOptions,
-    input: mpsc::Receiver<Bytes>,
-    finish: oneshot::Receiver<Finish>,
-    begun: Begun,
-) -> Result<Uploaded> {
-    let mut pipeline = Pipeline {
-        input: Input { input, rest: Bytes::new() },
-        segments: Vec::new(),
-        uploads: JoinSet::new(),
-        pending: Vec::new(),
-        project,
-        location,
-        options,
-        begun,
-    };
-    while pipeline.segment().await? {}
-    let Ok(finish) = finish.await else {
-        return Err(Error::new(ErrorKind::UploadDone, "the upload was given up"));
-    };
-    while let Some(ended) = pipeline.uploads.join_next().await {
-        pipeline.stored(ended)?;
-    }
-    pipeline.commit(finish).await
-}
-
-struct Pipeline {
-    project: Project,
-    location: Location,
-    options: UploadOptions,
-    input: Input,
+    /// The first bytes of the next segment, as long as they fit into an inline one.
+    head: Vec<u8>,
+    /// The remote segment that takes bytes.
+    open: Option<Open>,
     /// All segments so far, in order.
     segments: Vec<Segment>,
     uploads: JoinSet<Result<Finished>>,
     /// Calls that wait for the next batch.
-    pending: Vec<Request>,
-    begun: Begun,
+    calls: Vec<Request>,
 }
 
 /// What the object's seal and metadata are made of.
@@ -82,40 +62,111 @@ struct Segment {
     placement: Placement,
 }
 
+/// A remote segment that takes bytes while its pieces are on their way.
+struct Open {
+    index: usize,
+    /// Plain bytes that it can still take.
+    left: u64,
+    sealer: Sealer,
+    held: Arc<Held>,
+    patience: Duration,
+    memory: Memory,
+    sealed: oneshot::Sender<Sealed>,
+}
+
+/// A remote segment that is complete.
+struct Sealed {
+    plain_size: u64,
+    encrypted_size: u64,
+    /// Held until the segment is no longer needed.
+    _memory: Memory,
+}
+
 /// A remote segment whose pieces are stored.
 struct Finished {
     index: usize,
     stored: StoredSegment,
-    plain_size: u64,
-    encrypted_size: u64,
-    /// Held until the segment is no longer needed.
-    _memory: crate::budget::Memory,
+    sealed: Sealed,
 }
 
 impl Pipeline {
-    /// Takes one segment from the input. Returns whether there may be another.
-    async fn segment(&mut self) -> Result<bool> {
-        let size = self.project.config().segment_size;
-        let head = self.input.take_up_to(size.min(layout::INLINE_LIMIT + 1)).await;
-        if head.is_empty() && !self.segments.is_empty() {
-            return Ok(false);
+    pub(super) fn new(project: Project, location: Location, options: UploadOptions) -> Self {
+        Self {
+            pending: Pending::new(project, location),
+            options,
+            head: Vec::new(),
+            open: None,
+            segments: Vec::new(),
+            uploads: JoinSet::new(),
+            calls: Vec::new(),
         }
-        if head.len() as u64 <= layout::INLINE_LIMIT {
+    }
+
+    /// Takes all of `bytes`. After an error, or when this is dropped before it returns, some of them
+    /// may be part of the object: nothing but dropping the pipeline is right then.
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            while let Some(ended) = self.uploads.try_join_next() {
+                self.stored(ended)?;
+            }
+            let taken = match self.open.take() {
+                Some(open) => self.seal(open, bytes).await?,
+                None => self.gather(bytes).await?,
+            };
+            bytes = bytes.get(taken..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Takes bytes into the head of a segment, and begins the segment once that is full. Returns how
+    /// many it has taken.
+    async fn gather(&mut self, bytes: &[u8]) -> Result<usize> {
+        let size = self.project().config().segment_size;
+        let inline = size.min(layout::INLINE_LIMIT);
+        let full = usize::try_from(size.min(inline + 1)).unwrap_or(usize::MAX);
+        let taken = bytes.len().min(full - self.head.len());
+        self.head.extend_from_slice(bytes.get(..taken).unwrap_or_default());
+        if self.head.len() < full {
+            return Ok(taken);
+        }
+        let head = std::mem::take(&mut self.head);
+        if head.len() as u64 <= inline {
             self.inline(&head)?;
-            return Ok(!head.is_empty());
+            return Ok(taken);
         }
-        self.remote(head, size).await?;
-        Ok(true)
+        let open = self.begin(size).await?;
+        self.seal(open, &head).await?;
+        Ok(taken)
+    }
+
+    /// Seals bytes into an open segment, and closes it once that is full. Returns how many it has
+    /// taken.
+    async fn seal(&mut self, mut open: Open, bytes: &[u8]) -> Result<usize> {
+        let left = usize::try_from(open.left).unwrap_or(usize::MAX);
+        let taken = bytes.get(..bytes.len().min(STEP).min(left)).unwrap_or(bytes);
+        open.sealer.write(taken)?;
+        open.left -= taken.len() as u64;
+        if open.left == 0 {
+            self.close(open)?;
+        } else {
+            self.keep_near(&mut open).await?;
+            self.open = Some(open);
+        }
+        Ok(taken.len())
     }
 
     fn inline(&mut self, plain: &[u8]) -> Result<()> {
         let (segment_key, nonce) = (runtime::random_key()?, runtime::random_nonce()?);
         let at = self.position()?;
-        let wrapped =
-            key::wrap_key(PARAMETERS.suite, &self.location.content_key, &nonce, &segment_key)?;
+        let wrapped = key::wrap_key(
+            PARAMETERS.suite,
+            &self.pending.location().content_key,
+            &nonce,
+            &segment_key,
+        )?;
         let plain_size = plain.len() as u64;
-        self.pending.push(Request::SegmentMakeInline(metainfo::MakeInlineSegmentRequest {
-            stream_id: self.stream_id(),
+        self.calls.push(Request::SegmentMakeInline(metainfo::MakeInlineSegmentRequest {
+            stream_id: self.pending.stream_id(),
             position: Some(position(at)?),
             encrypted_key_nonce: Bytes::copy_from_slice(nonce.as_bytes()),
             encrypted_key: Bytes::copy_from_slice(&wrapped),
@@ -128,76 +179,66 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn remote(&mut self, head: Bytes, size: u64) -> Result<()> {
+    /// Begins a remote segment of at most `size` plain bytes.
+    async fn begin(&mut self, size: u64) -> Result<Open> {
         let most = layout::encrypted_size(size, PARAMETERS.block_size)?;
-        let mut memory = self.memory(most).await?;
+        let memory = self.memory(most).await?;
         let at = self.position()?;
         let begun = self.begin_segment(at, most).await?;
         let (segment_key, held) = (runtime::random_key()?, Arc::new(Held::default()));
+        let windows = windows(self.project(), &begun.scheme);
+        let sealer = Sealer::new(PARAMETERS, &segment_key, at, &begun.scheme, windows, &held)?;
         let index = self.segments.len();
         let placement = Placement { size: 0, holders: Vec::new() };
-        self.segments.push(Segment { key: segment_key.clone(), plain_size: 0, placement });
-
-        let windows = windows(&self.project, &begun.scheme);
-        let mut sealer = Sealer::new(PARAMETERS, &segment_key, at, &begun.scheme, &windows, &held)?;
-        let (sizes, sized) = oneshot::channel();
-        let transfers = upload(self.project.clone(), begun.clone(), Arc::clone(&held));
+        self.segments.push(Segment { key: segment_key, plain_size: 0, placement });
+        let (sealed, complete) = oneshot::channel();
+        let transfers = upload(self.project().clone(), begun, Arc::clone(&held));
         self.uploads.spawn(async move {
             let stored = transfers.await?;
-            let (plain_size, encrypted_size, memory) = sized.await.map_err(|_| given_up())?;
-            Ok(Finished { index, stored, plain_size, encrypted_size, _memory: memory })
+            let sealed = complete.await.map_err(|_| given_up())?;
+            Ok(Finished { index, stored, sealed })
         });
-        let (mut left, mut patience) = (size - head.len() as u64, PATIENCE);
-        sealer.write(&head)?;
-        while left > 0 {
-            let bytes = self.next_input(left).await?;
-            if bytes.is_empty() {
-                break;
-            }
-            left -= bytes.len() as u64;
-            sealer.write(&bytes)?;
-            self.keep_near(&held, &mut patience).await?;
-        }
+        Ok(Open { index, left: size, sealer, held, patience: PATIENCE, memory, sealed })
+    }
+
+    /// Completes a remote segment; its upload goes on by itself.
+    fn close(&mut self, open: Open) -> Result<()> {
+        let Open { index, sealer, mut memory, sealed, .. } = open;
         let (plain_size, encrypted_size) = sealer.finish()?;
         memory.shrink(encrypted_size);
         if let Some(segment) = self.segments.get_mut(index) {
             segment.plain_size = plain_size;
             segment.placement.size = plain_size;
         }
-        let _ = sizes.send((plain_size, encrypted_size, memory));
+        // Nobody listens any more when its upload has failed, which is reported with that.
+        let _ = sealed.send(Sealed { plain_size, encrypted_size, _memory: memory });
         Ok(())
     }
 
-    /// The next input of a segment; fails as soon as an upload of a segment has failed.
-    async fn next_input(&mut self, most: u64) -> Result<Bytes> {
-        loop {
-            tokio::select! {
-                bytes = self.input.next(most) => return Ok(bytes),
-                Some(ended) = self.uploads.join_next() => self.stored(ended)?,
-            }
-        }
-    }
-
     /// Waits until the coder has nearly caught up, for as long as there is patience left.
-    async fn keep_near(&mut self, held: &Held, patience: &mut Duration) -> Result<()> {
-        if patience.is_zero() || !held.is_far() {
+    async fn keep_near(&mut self, open: &mut Open) -> Result<()> {
+        if !open.held.is_far() {
+            return Ok(());
+        }
+        if open.patience.is_zero() {
+            tokio::task::yield_now().await;
             return Ok(());
         }
         let begun = Instant::now();
-        let mut near = std::pin::pin!(timeout(*patience, held.near()));
+        let mut near = std::pin::pin!(timeout(open.patience, open.held.near()));
         loop {
             tokio::select! {
                 _ = &mut near => break,
                 Some(ended) = self.uploads.join_next() => self.stored(ended)?,
             }
         }
-        *patience = patience.saturating_sub(begun.elapsed());
+        open.patience = open.patience.saturating_sub(begun.elapsed());
         Ok(())
     }
 
     /// Waits for memory; meanwhile segments end and give theirs back.
-    async fn memory(&mut self, bytes: u64) -> Result<crate::budget::Memory> {
-        let budget = self.project.budget().clone();
+    async fn memory(&mut self, bytes: u64) -> Result<Memory> {
+        let budget = self.project().budget().clone();
         let mut free = std::pin::pin!(budget.memory(bytes));
         loop {
             tokio::select! {
@@ -208,32 +249,32 @@ impl Pipeline {
     }
 
     async fn begin_segment(&mut self, at: SegmentPosition, most: u64) -> Result<BegunSegment> {
-        let mut batch = self.take_pending()?;
+        let mut batch = self.take_calls()?;
         batch.push(Request::SegmentBegin(metainfo::BeginSegmentRequest {
-            stream_id: self.stream_id(),
+            stream_id: self.pending.stream_id(),
             position: Some(position(at)?),
             max_order_limit: signed(most),
             ..Default::default()
         }));
-        let mut replies = self.project.satellite().batch(batch).await?;
+        let mut replies = self.project().satellite().batch(batch).await?;
         let last = replies.pop();
         self.note_begun(&replies)?;
         match last {
             Some(Reply::SegmentBegin(reply)) => {
-                convert::begun_segment(reply, &self.project.satellite().signing_key()?)
+                convert::begun_segment(reply, &self.project().satellite().signing_key()?)
             }
             _ => Err(other_reply()),
         }
     }
 
     /// The calls that wait, after the one that begins the object if that is still to come.
-    fn take_pending(&mut self) -> Result<Vec<Request>> {
+    fn take_calls(&mut self) -> Result<Vec<Request>> {
         let mut batch = Vec::new();
-        if self.stream_id().is_empty() {
+        if self.pending.stream_id().is_empty() {
             let suite = i32::from(PARAMETERS.suite.number());
             batch.push(Request::ObjectBegin(metainfo::BeginObjectRequest {
-                bucket: self.location.bucket_bytes(),
-                encrypted_object_key: self.location.key_bytes(),
+                bucket: self.pending.location().bucket_bytes(),
+                encrypted_object_key: self.pending.location().key_bytes(),
                 expires_at: self.options.expires.map(timestamp),
                 encryption_parameters: Some(wire_encryption::EncryptionParameters {
                     cipher_suite: suite,
@@ -242,18 +283,17 @@ impl Pipeline {
                 ..Default::default()
             }));
         }
-        batch.append(&mut self.pending);
+        batch.append(&mut self.calls);
         Ok(batch)
     }
 
-    fn note_begun(&self, replies: &[Reply]) -> Result<()> {
-        if !self.stream_id().is_empty() {
+    fn note_begun(&mut self, replies: &[Reply]) -> Result<()> {
+        if !self.pending.stream_id().is_empty() {
             return Ok(());
         }
         match replies.first() {
             Some(Reply::ObjectBegin(reply)) if !reply.stream_id.is_empty() => {
-                let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-                *begun = Some(reply.stream_id.clone());
+                self.pending.begun(reply.stream_id.clone());
                 Ok(())
             }
             _ => Err(other_reply()),
@@ -270,25 +310,35 @@ impl Pipeline {
         segment.placement.holders =
             holders.map(|(piece, node)| (*piece, node.to_string())).collect();
         let nonce = runtime::random_nonce()?;
-        let content_key = &self.location.content_key;
+        let content_key = &self.pending.location().content_key;
         let wrapped = key::wrap_key(PARAMETERS.suite, content_key, &nonce, &segment.key)?;
-        self.pending.push(Request::SegmentCommit(metainfo::CommitSegmentRequest {
+        self.calls.push(Request::SegmentCommit(metainfo::CommitSegmentRequest {
             segment_id: finished.stored.segment_id,
             encrypted_key_nonce: Bytes::copy_from_slice(nonce.as_bytes()),
             encrypted_key: Bytes::copy_from_slice(&wrapped),
-            size_encrypted_data: signed(finished.encrypted_size),
+            size_encrypted_data: signed(finished.sealed.encrypted_size),
             upload_result: finished.stored.results,
-            plain_size: signed(finished.plain_size),
+            plain_size: signed(finished.sealed.plain_size),
             ..Default::default()
         }));
         Ok(())
     }
 
-    async fn commit(mut self, finish: Finish) -> Result<Uploaded> {
-        let sealed = self.metadata(finish)?;
-        let mut batch = self.take_pending()?;
+    /// Makes the object visible, once all its segments are stored.
+    pub(super) async fn commit(mut self, custom: BTreeMap<String, String>) -> Result<Uploaded> {
+        if let Some(open) = self.open.take() {
+            self.close(open)?;
+        } else if !self.head.is_empty() || self.segments.is_empty() {
+            let head = std::mem::take(&mut self.head);
+            self.inline(&head)?;
+        }
+        while let Some(ended) = self.uploads.join_next().await {
+            self.stored(ended)?;
+        }
+        let sealed = self.metadata(custom)?;
+        let mut batch = self.take_calls()?;
         batch.push(Request::ObjectCommit(metainfo::CommitObjectRequest {
-            stream_id: self.stream_id(),
+            stream_id: self.pending.stream_id(),
             encrypted_metadata_nonce: Bytes::copy_from_slice(sealed.metadata_key_nonce.as_bytes()),
             encrypted_metadata: sealed.encrypted_metadata.clone().into(),
             encrypted_metadata_encrypted_key: Bytes::copy_from_slice(
@@ -296,7 +346,7 @@ impl Pipeline {
             ),
             ..Default::default()
         }));
-        let object = match self.project.satellite().batch(batch).await {
+        let object = match self.project().satellite().batch(batch).await {
             Ok(mut replies) => match replies.pop() {
                 Some(Reply::ObjectCommit(reply)) => reply.object.ok_or_else(other_reply)?,
                 _ => return Err(other_reply()),
@@ -306,7 +356,8 @@ impl Pipeline {
             }
             Err(error) => return Err(error),
         };
-        let object = self.location.object(&object)?;
+        self.pending.committed();
+        let object = self.pending.location().object(&object)?;
         let placement = self.segments.into_iter().map(|segment| segment.placement).collect();
         Ok(Uploaded { object, placement })
     }
@@ -314,8 +365,8 @@ impl Pipeline {
     /// Learns whether a commit whose answer was lost took effect: the nonce of the metadata key is
     /// random, so an object that carries it is this one.
     async fn resolve(&self, sealed: &SealedMetadata, lost: Error) -> Result<metainfo::Object> {
-        let Location { bucket, encrypted_key, .. } = &self.location;
-        match self.project.satellite().object(bucket, encrypted_key.clone()).await {
+        let Location { bucket, encrypted_key, .. } = self.pending.location();
+        match self.project().satellite().object(bucket, encrypted_key.clone()).await {
             Ok(object)
                 if object.encrypted_metadata_nonce == sealed.metadata_key_nonce.as_bytes()[..] =>
             {
@@ -330,24 +381,31 @@ impl Pipeline {
         }
     }
 
-    fn metadata(&self, finish: Finish) -> Result<SealedMetadata> {
+    fn metadata(&self, custom: BTreeMap<String, String>) -> Result<SealedMetadata> {
         let sealed = self.segments.iter().zip(0_u32..).map(|(segment, index)| {
             (SegmentPosition { part: 0, index }, segment.plain_size, &segment.key)
         });
         let info = StreamInfo {
             number_of_segments: signed(self.segments.len() as u64),
-            segments_size: signed(self.project.config().segment_size),
+            segments_size: signed(self.project().config().segment_size),
             last_segment_size: signed(self.segments.last().map_or(0, |last| last.plain_size)),
-            metadata: CustomMetadata::new(finish.custom),
+            metadata: CustomMetadata::new(custom),
             object_seal: Some(object_seal(sealed)),
         };
         let keys = MetadataKeys {
             suite: PARAMETERS.suite,
-            content_key: &self.location.content_key,
+            content_key: &self.pending.location().content_key,
             metadata_key: &runtime::random_key()?,
             metadata_key_nonce: runtime::random_nonce()?,
         };
         Ok(keys.seal(&info, b"")?)
+    }
+
+    /// Gives everything up, and tells the satellite.
+    pub(super) async fn abort(self) -> Result<()> {
+        let Self { pending, uploads, open, .. } = self;
+        drop((open, uploads));
+        pending.abort().await
     }
 
     fn position(&self) -> Result<SegmentPosition> {
@@ -356,42 +414,8 @@ impl Pipeline {
         Ok(SegmentPosition { part: 0, index })
     }
 
-    /// The object's stream id; empty before the object is begun, as batches expect it.
-    fn stream_id(&self) -> Bytes {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
-    }
-}
-
-/// Written bytes, in whatever parts are wanted.
-struct Input {
-    input: mpsc::Receiver<Bytes>,
-    rest: Bytes,
-}
-
-impl Input {
-    /// The next bytes, at most `most`; empty at the end. Loses nothing when dropped.
-    async fn next(&mut self, most: u64) -> Bytes {
-        while self.rest.is_empty() {
-            match self.input.recv().await {
-                Some(bytes) => self.rest = bytes,
-                None => return Bytes::new(),
-            }
-        }
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        self.rest.split_to(self.rest.len().min(most))
-    }
-
-    /// The next `most` bytes in one piece; fewer only at the end.
-    async fn take_up_to(&mut self, most: u64) -> Bytes {
-        let mut taken = BytesMut::new();
-        while (taken.len() as u64) < most {
-            let bytes = self.next(most - taken.len() as u64).await;
-            if bytes.is_empty() {
-                break;
-            }
-            taken.extend_from_slice(&bytes);
-        }
-        taken.freeze()
+    fn project(&self) -> &Project {
+        self.pending.project()
     }
 }
 

@@ -1,0 +1,73 @@
+//! An object that is begun and not committed: the satellite is told when it is given up.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::project::{Location, Project};
+
+/// Time to tell the satellite of an abandoned upload.
+const ABORT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What is being written, and where. Dropping it before it is committed tells the satellite on its
+/// own, in the background and within [`ABORT_DEADLINE`]: the one task that outlives its handle.
+#[derive(Debug)]
+pub(super) struct Pending {
+    project: Project,
+    location: Location,
+    /// Empty before the object is begun, as batches expect it, and after it is committed.
+    stream_id: Bytes,
+}
+
+impl Pending {
+    pub(super) const fn new(project: Project, location: Location) -> Self {
+        Self { project, location, stream_id: Bytes::new() }
+    }
+
+    pub(super) const fn project(&self) -> &Project {
+        &self.project
+    }
+
+    pub(super) const fn location(&self) -> &Location {
+        &self.location
+    }
+
+    pub(super) fn stream_id(&self) -> Bytes {
+        self.stream_id.clone()
+    }
+
+    pub(super) fn begun(&mut self, stream_id: Bytes) {
+        self.stream_id = stream_id;
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.stream_id.clear();
+    }
+
+    /// Tells the satellite, if it knows of the object.
+    pub(super) async fn abort(mut self) -> Result<()> {
+        let stream_id = std::mem::take(&mut self.stream_id);
+        if stream_id.is_empty() {
+            return Ok(());
+        }
+        let Location { bucket, encrypted_key, .. } = &self.location;
+        self.project.satellite().abort_object(bucket, encrypted_key.clone(), stream_id).await
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.stream_id.is_empty() {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        tracing::debug!("an upload was dropped without commit");
+        let stream_id = std::mem::take(&mut self.stream_id);
+        let given_up =
+            Self { project: self.project.clone(), location: self.location.clone(), stream_id };
+        runtime.spawn(async move {
+            let _ = tokio::time::timeout(ABORT_DEADLINE, given_up.abort()).await;
+        });
+    }
+}
