@@ -14,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 use std::{fmt, io};
 
-use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio_util::sync::ReusableBoxFuture;
 
@@ -57,11 +56,13 @@ impl UploadOptions {
 ///
 /// Dropping it without commit aborts: all transfers end, nothing becomes visible, and the satellite
 /// is told within five seconds as far as it can be reached. Dropping the future of a `write` that has
-/// not returned does the same; whatever is called then fails with [`ErrorKind::UploadDone`]. As an
+/// not returned does the same; further writes and a commit fail with [`ErrorKind::UploadDone`]. As an
 /// [`AsyncWrite`] it takes 256 KiB at most at once, and they are sealed while it is called again or
 /// flushed.
 pub struct Upload {
     state: State,
+    /// Where the bytes of [`AsyncWrite`] are kept from one call to the next.
+    part: Vec<u8>,
     custom: BTreeMap<String, String>,
 }
 
@@ -69,10 +70,13 @@ enum State {
     /// Between two writes.
     Ready(Box<Pipeline>),
     /// Takes bytes of [`AsyncWrite`].
-    Busy(ReusableBoxFuture<'static, Result<Box<Pipeline>>>),
+    Busy(ReusableBoxFuture<'static, Written>),
     /// It has failed, or a write was dropped.
     Over,
 }
+
+/// What became of a part, and its buffer.
+type Written = (Result<Box<Pipeline>>, Vec<u8>);
 
 impl fmt::Debug for Upload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,7 +108,8 @@ pub struct Placement {
 impl Upload {
     pub(crate) fn begin(project: Project, location: Location, options: UploadOptions) -> Self {
         let pipeline = Pipeline::new(project, location, options);
-        Self { state: State::Ready(Box::new(pipeline)), custom: BTreeMap::new() }
+        let state = State::Ready(Box::new(pipeline));
+        Self { state, part: Vec::new(), custom: BTreeMap::new() }
     }
 
     /// Writes all of `bytes`, waiting while the budget is used up.
@@ -161,7 +166,7 @@ impl Upload {
     async fn take(&mut self) -> Result<Box<Pipeline>> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Ready(pipeline) => Ok(pipeline),
-            State::Busy(writing) => writing.await,
+            State::Busy(writing) => writing.await.0,
             State::Over => Err(over()),
         }
     }
@@ -169,16 +174,11 @@ impl Upload {
     /// Goes on with what was written before.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let State::Busy(writing) = &mut self.state else { return Poll::Ready(Ok(())) };
-        match ready!(writing.poll(context)) {
-            Ok(pipeline) => {
-                self.state = State::Ready(pipeline);
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => {
-                self.state = State::Over;
-                Poll::Ready(Err(error))
-            }
-        }
+        let (written, part) = ready!(writing.poll(context));
+        self.part = part;
+        self.state = State::Over;
+        self.state = State::Ready(written?);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -199,11 +199,13 @@ impl AsyncWrite for Upload {
         let State::Ready(mut pipeline) = std::mem::replace(&mut self.state, State::Over) else {
             return Poll::Ready(Err(over().into()));
         };
-        let part = Bytes::copy_from_slice(bytes.get(..WRITE_SIZE).unwrap_or(bytes));
+        let mut part = std::mem::take(&mut self.part);
+        part.clear();
+        part.extend_from_slice(bytes.get(..WRITE_SIZE).unwrap_or(bytes));
         let taken = part.len();
         self.state = State::Busy(ReusableBoxFuture::new(async move {
-            pipeline.write(&part).await?;
-            Ok(pipeline)
+            let written = pipeline.write(&part).await;
+            (written.map(|()| pipeline), part)
         }));
         match self.poll_ready(context) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),

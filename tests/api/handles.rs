@@ -76,6 +76,33 @@ async fn upload_that_is_dropped_or_aborted_leaves_nothing_visible() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upload_whose_write_was_dropped_half_way_is_over_and_leaves_nothing_visible() {
+    let world = World::start().await;
+    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    let plain = bytes(1, SMALL_SEGMENT);
+    let mut write = Box::pin(upload.write(&plain));
+    assert!(futures_util::poll!(&mut write).is_pending(), "a segment is being begun");
+    drop(write);
+    assert_eq!(upload.write(b"more").await.unwrap_err().kind(), ErrorKind::UploadDone);
+    assert_eq!(upload.commit().await.unwrap_err().kind(), ErrorKind::UploadDone);
+    assert_eq!(world.get("key").await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_ways_of_writing_go_together_in_the_order_of_the_calls() {
+    let world = World::start().await;
+    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    let plain = bytes(3, SMALL_SEGMENT + 700_000);
+    let (first, rest) = plain.split_at(600_000);
+    let (second, third) = rest.split_at(500_000);
+    upload.write_all(first).await.expect("written");
+    upload.write(second).await.expect("written");
+    upload.write_all(third).await.expect("written");
+    upload.commit().await.expect("committed");
+    assert!(world.get("key").await.expect("read") == plain);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pieces_of_the_first_segment_are_stored_before_the_input_ends() {
     let world = World::start().await;
     let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();

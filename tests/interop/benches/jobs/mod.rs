@@ -8,7 +8,7 @@ use serde_json::Value;
 use uplink_core::erasure::Scheme;
 
 pub(crate) use moving::Job;
-use moving::{BUCKET, MIB, Meter, read, write};
+use moving::{BUCKET, Content, MIB, Meter, read};
 
 mod moving;
 
@@ -132,7 +132,10 @@ async fn ours(job: &Job, drpc: bool) {
         if job.is_upload() {
             let upload = project.upload_object(BUCKET, key, UploadOptions::new());
             let mut upload = upload.expect("an upload");
-            write(&mut upload, job.size).await;
+            let mut content = Content::new(job.size);
+            while let Some(part) = content.part() {
+                upload.write(part).await.expect("written");
+            }
             upload.commit().await.expect("committed");
         } else {
             let download = project.download_object(BUCKET, key, DownloadOptions::new()).await;

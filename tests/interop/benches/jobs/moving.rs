@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 pub(crate) const BUCKET: &str = "bench";
 pub(crate) const MIB: usize = 1 << 20;
@@ -61,12 +61,24 @@ impl Job {
     }
 }
 
-/// Writes the bytes that the program in Go writes, from one buffer as it does.
-pub(crate) async fn write(to: &mut (impl AsyncWrite + Unpin), size: u64) {
-    let mut content = pattern(size);
-    for (number, part) in parts(size) {
-        content[..8].copy_from_slice(&number.to_be_bytes());
-        to.write_all(&content[..part]).await.expect("written");
+/// The bytes that the program in Go writes, from one buffer as it does, a MiB at a time.
+pub(crate) struct Content {
+    bytes: Vec<u8>,
+    size: u64,
+    number: u64,
+}
+
+impl Content {
+    pub(crate) fn new(size: u64) -> Self {
+        Self { bytes: pattern(size), size, number: 0 }
+    }
+
+    /// The next part; none after the last.
+    pub(crate) fn part(&mut self) -> Option<&[u8]> {
+        let (number, length) = parts(self.size).nth(usize::try_from(self.number).ok()?)?;
+        self.bytes[..8].copy_from_slice(&number.to_be_bytes());
+        self.number += 1;
+        Some(&self.bytes[..length])
     }
 }
 

@@ -54,7 +54,10 @@ async fn move_objects(job: &moving::Job) {
         if job.is_upload() {
             let upload = project.upload_object(moving::BUCKET, &key, Default::default()).await;
             let mut upload = upload.expect("an upload");
-            moving::write(&mut upload, job.size).await;
+            let mut content = moving::Content::new(job.size);
+            while let Some(part) = content.part() {
+                upload.write_all(part).await.expect("written");
+            }
             upload.commit().await.expect("committed");
         } else {
             let download = project.download_object(moving::BUCKET, &key, Default::default()).await;
