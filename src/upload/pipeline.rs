@@ -158,12 +158,8 @@ impl Pipeline {
     fn inline(&mut self, plain: &[u8]) -> Result<()> {
         let (segment_key, nonce) = (runtime::random_key()?, runtime::random_nonce()?);
         let at = self.position()?;
-        let wrapped = key::wrap_key(
-            PARAMETERS.suite,
-            &self.pending.location().content_key,
-            &nonce,
-            &segment_key,
-        )?;
+        let content_key = &self.pending.location().content_key;
+        let wrapped = key::wrap_key(PARAMETERS.suite, content_key, &nonce, &segment_key)?;
         let plain_size = plain.len() as u64;
         self.calls.push(Request::SegmentMakeInline(metainfo::MakeInlineSegmentRequest {
             stream_id: self.pending.stream_id(),
