@@ -9,9 +9,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+
+use crate::slab;
 
 /// Unused buffers of a project are given back to the system when nothing has wanted them for about
 /// this long.
@@ -42,13 +44,13 @@ struct Shelf {
 #[derive(Default)]
 struct State {
     used: usize,
-    free: Vec<Vec<u8>>,
+    free: Vec<BytesMut>,
 }
 
 /// A buffer in use. What was in it before is unspecified.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     /// Where it goes when it is dropped, if anybody may still want it then.
     home: Weak<Shelf>,
 }
@@ -94,12 +96,14 @@ impl Buffers {
     }
 
     pub(crate) fn take(&self) -> Buffer {
-        let kept = {
-            let mut state = self.0.lock();
-            state.used += 1;
-            state.free.pop()
-        };
-        let bytes = kept.unwrap_or_else(|| vec![0; self.0.size]);
+        let mut state = self.0.lock();
+        if state.free.is_empty() {
+            let most = self.0.most.saturating_sub(state.used);
+            let fresh = slab::buffers(self.0.size, state.used, most);
+            state.free.extend(fresh.into_iter().rev());
+        }
+        let bytes = state.free.pop().unwrap_or_default();
+        state.used += 1;
         Buffer { bytes, home: Arc::downgrade(&self.0) }
     }
 }
@@ -188,11 +192,11 @@ mod tests {
         let shelves = Shelves::default();
         let (upload, next) = (shelves.of(8, 2), shelves.of(8, 2));
         drop(upload.take());
-        assert_eq!((kept(&next), kept(&shelves.of(9, 2))), (1, 0));
+        assert_eq!((kept(&next), kept(&shelves.of(9, 2))), (2, 0));
         let weak = Arc::downgrade(&upload.0);
         drop(upload);
         shelves.0.lock().unwrap().let_go();
-        assert_eq!(kept(&next), 1);
+        assert_eq!(kept(&next), 2);
         drop(next);
         shelves.0.lock().unwrap().let_go();
         assert!(weak.upgrade().is_none());

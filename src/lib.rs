@@ -48,6 +48,7 @@ mod project;
 mod runtime;
 mod satellite;
 mod segment;
+mod slab;
 mod upload;
 
 pub use access::Access;
