@@ -4,7 +4,8 @@
 //! Satellite and nodes run in processes of their own, and so does every client for every object it
 //! moves: CPU time and peak memory are those of a process. The clients take turns. Each downloads an
 //! object that another one wrote, and compares every byte. One JSON line a measurement goes to
-//! standard output, a table of medians comes at the end. An object takes its size eight times in the
+//! standard output, a table of medians comes at the end. Beside CPU time stands the median of what
+//! part that was of the reference client's in the same turn. An object takes its size eight times in the
 //! memory in which nodes keep pieces, until the turn is over.
 
 use std::path::PathBuf;
@@ -25,8 +26,11 @@ mod network;
 const SIZES: [u64; 2] = [64, 256];
 /// Scheme unless others are given.
 const SCHEME: &str = "4/6/8/10-256";
-/// Turns of each client.
-const ROUNDS: usize = 3;
+/// Turns of each client, and with objects of which more take too long.
+const TURNS: usize = 9;
+const FEW_TURNS: usize = 3;
+/// Bytes of an object up to which there is time for all turns.
+const QUICK: u64 = 256 << 20;
 /// Objects of 1 KiB that are written and read one after the other.
 const SMALL: u64 = 200;
 
@@ -51,6 +55,7 @@ fn main() {
         "client",
         "MB/s",
         "CPU s/GB",
+        "of Go's",
         "peak MiB",
         "first byte s",
         "objects/s",
@@ -99,21 +104,22 @@ impl Bench<'_> {
     fn run(&self, table: &mut measure::Table) {
         let mut uploads = vec![Vec::new(); self.clients.len()];
         let mut downloads = uploads.clone();
-        for round in 0..ROUNDS {
+        for turn in 0..if self.size > QUICK { FEW_TURNS } else { TURNS } {
             // A new one each time: nodes keep their pieces in memory.
             let network = Network::start(&self.scheme);
             let access = self.runtime.block_on(network.access()).serialize().expect("a grant");
             for (client, reports) in self.clients.iter().zip(&mut uploads) {
-                reports.extend(self.move_one(&access, client, "upload", client));
+                reports.push(self.move_one(&access, client, "upload", client));
             }
             for (place, (client, reports)) in self.clients.iter().zip(&mut downloads).enumerate() {
-                let writer = &self.clients[(place + round + 1) % self.clients.len()];
-                reports.extend(self.move_one(&access, client, "download", writer));
+                let writer = &self.clients[(place + turn + 1) % self.clients.len()];
+                reports.push(self.move_one(&access, client, "download", writer));
             }
         }
+        let go = self.clients.iter().position(|client| matches!(client, Client::Go(_)));
         for (what, reports) in [("upload", uploads), ("download", downloads)] {
-            for (client, reports) in self.clients.iter().zip(reports) {
-                table.row(self.row(what, client, reports));
+            for (client, own) in self.clients.iter().zip(&reports) {
+                table.row(self.row(what, client, own, go.map(|place| &*reports[place])));
             }
         }
     }
@@ -143,24 +149,40 @@ impl Bench<'_> {
         }
     }
 
-    fn row(&self, what: &str, client: &Client, reports: Vec<Report>) -> Vec<String> {
+    /// Medians of a client's turns; a turn in which it failed counts for nothing.
+    fn row(
+        &self,
+        what: &str,
+        client: &Client,
+        turns: &[Option<Report>],
+        go: Option<&[Option<Report>]>,
+    ) -> Vec<String> {
         let case = format!("{what} {} × {} KiB", self.scheme, self.size >> 10);
-        let median = |figure: fn(&Report) -> f64, digits: usize| {
-            let mut figures: Vec<f64> = reports.iter().map(figure).collect();
-            figures.sort_by(f64::total_cmp);
-            let median = figures.get(figures.len() / 2).filter(|median| **median > 0.0);
-            median.map_or_else(|| "–".to_owned(), |median| format!("{median:.digits$}"))
-        };
+        let reports = || turns.iter().flatten();
+        let pairs = turns.iter().zip(go.unwrap_or_default());
+        let of_go = pairs.filter_map(|(own, go)| {
+            let (own, go) = (own.as_ref()?, go.as_ref()?);
+            Some(own.cpu_seconds / go.cpu_seconds)
+        });
         vec![
             case,
             client.name().to_owned(),
-            median(|report| report.bytes / 1e6 / report.seconds, 1),
-            median(|report| report.cpu_seconds / report.bytes * 1e9, 2),
-            median(|report| (report.peak_kib - report.idle_kib) / 1024.0, 1),
-            median(|report| report.first_byte_seconds, 3),
-            median(|report| report.count / report.seconds, 1),
+            median(reports().map(|report| report.bytes / 1e6 / report.seconds), 1),
+            median(reports().map(|report| report.cpu_seconds / report.bytes * 1e9), 2),
+            median(of_go, 2),
+            median(reports().map(|report| (report.peak_kib - report.idle_kib) / 1024.0), 1),
+            median(reports().map(|report| report.first_byte_seconds), 3),
+            median(reports().map(|report| report.count / report.seconds), 1),
         ]
     }
+}
+
+/// The median in the table; a dash where there is none or it says nothing.
+fn median(figures: impl Iterator<Item = f64>, digits: usize) -> String {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    let median = figures.get(figures.len() / 2).filter(|median| **median > 0.0);
+    median.map_or_else(|| "–".to_owned(), |median| format!("{median:.digits$}"))
 }
 
 /// This program, to be run again as a client.

@@ -142,11 +142,9 @@ fn resident(name: &str) -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-/// User and system time of this process, in the kernel's ticks of 10 ms.
+/// User and system time of this process.
 fn cpu_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = text.rsplit(") ").next().unwrap_or_default();
-    let times = after_name.split(' ').skip(11).take(2);
-    let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
+    rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)
+        .try_into()
+        .expect("a time since the process began")
 }
