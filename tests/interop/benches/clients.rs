@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use jobs::{Client, Job, Report};
+use jobs::{Client, Job, OURS, Report};
 use network::Network;
 use uplink_core::erasure::Scheme;
 
@@ -35,8 +35,11 @@ const QUICK: u64 = 256 << 20;
 const SMALL: u64 = 200;
 
 fn main() {
+    if jobs::move_if_asked() {
+        return;
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    if network::serve_if_asked(&runtime) || jobs::move_if_asked(&runtime) {
+    if network::serve_if_asked(&runtime) {
         return;
     }
     let arguments = || std::env::args().skip(1);
@@ -80,7 +83,7 @@ fn warm(size: u64) {
 }
 
 fn clients() -> Vec<Client> {
-    let mut clients = vec![Client::OursGrpc, Client::OursDrpc];
+    let mut clients = Vec::from(OURS.map(Client::Ours));
     match uplink_interop::go::program("bench") {
         Ok(program) => clients.push(Client::Go(program)),
         Err(reason) => println!("no rows of the reference client: {reason}"),
@@ -108,12 +111,16 @@ impl Bench<'_> {
             // A new one each time: nodes keep their pieces in memory.
             let network = Network::start(&self.scheme);
             let access = self.runtime.block_on(network.access()).serialize().expect("a grant");
-            for (client, reports) in self.clients.iter().zip(&mut uploads) {
-                reports.push(self.move_one(&access, client, "upload", client));
+            // Each begins in its turn, in case that matters.
+            let in_turn = |place| (place + turn) % self.clients.len();
+            for place in (0..self.clients.len()).map(in_turn) {
+                let client = &self.clients[place];
+                uploads[place].push(self.move_one(&access, client, "upload", client));
             }
-            for (place, (client, reports)) in self.clients.iter().zip(&mut downloads).enumerate() {
+            for place in (0..self.clients.len()).map(in_turn) {
                 let writer = &self.clients[(place + turn + 1) % self.clients.len()];
-                reports.push(self.move_one(&access, client, "download", writer));
+                let report = self.move_one(&access, &self.clients[place], "download", writer);
+                downloads[place].push(report);
             }
         }
         let go = self.clients.iter().position(|client| matches!(client, Client::Go(_)));

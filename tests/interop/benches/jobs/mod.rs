@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::runtime::Builder;
+use uplink::Transport;
 use uplink_core::erasure::Scheme;
 
 pub(crate) use moving::Job;
@@ -17,13 +19,28 @@ const CLIENT: &str = "UPLINK_BENCH_CLIENT";
 /// Who moves an object.
 #[derive(Clone, Debug)]
 pub(crate) enum Client {
-    OursGrpc,
-    OursDrpc,
+    Ours(Ours),
     /// The reference client; its program.
     Go(PathBuf),
     /// The published crate; the program that uses it.
     Storj(PathBuf),
 }
+
+/// How our client runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ours {
+    name: &'static str,
+    transport: Transport,
+    /// Whether all of it runs on one thread, not on as many as there are cores.
+    one_thread: bool,
+}
+
+pub(crate) const OURS: [Ours; 4] = [
+    Ours { name: "uplink, gRPC", transport: Transport::Negotiated, one_thread: false },
+    Ours { name: "uplink, DRPC", transport: Transport::Drpc, one_thread: false },
+    Ours { name: "uplink, gRPC, one thread", transport: Transport::Negotiated, one_thread: true },
+    Ours { name: "uplink, DRPC, one thread", transport: Transport::Drpc, one_thread: true },
+];
 
 /// What a job cost.
 #[derive(Clone, Debug)]
@@ -41,15 +58,14 @@ pub(crate) struct Report {
 impl Client {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::OursGrpc => "uplink, gRPC",
-            Self::OursDrpc => "uplink, DRPC",
+            Self::Ours(ours) => ours.name,
             Self::Go(_) => "Go",
             Self::Storj(_) => "crate storj",
         }
     }
 
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self, Self::OursGrpc | Self::OursDrpc)
+        matches!(self, Self::Ours(_))
     }
 
     /// Runs the job in a process of its own, and waits for it.
@@ -63,9 +79,9 @@ impl Client {
                 command
             }
             Self::Storj(program) => Command::new(program),
-            ours => {
+            Self::Ours(ours) => {
                 let mut command = super::this_program();
-                command.env(CLIENT, ours.name());
+                command.env(CLIENT, ours.name);
                 command
             }
         };
@@ -108,17 +124,20 @@ impl Report {
 }
 
 /// Does a job if this process was started to; tells whether it was.
-pub(crate) fn move_if_asked(runtime: &tokio::runtime::Runtime) -> bool {
+pub(crate) fn move_if_asked() -> bool {
     let (Ok(client), Some(job)) = (std::env::var(CLIENT), Job::of_process()) else { return false };
-    runtime.block_on(ours(&job, client == Client::OursDrpc.name()));
+    let ours = OURS.iter().find(|ours| ours.name == client).expect("one of our clients");
+    let mut builder =
+        if ours.one_thread { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let runtime = builder.enable_all().build().expect("a runtime");
+    runtime.block_on(run(&job, ours.transport));
     true
 }
 
-async fn ours(job: &Job, drpc: bool) {
-    use uplink::{Access, Config, DownloadOptions, Project, Transport, UploadOptions};
+async fn run(job: &Job, transport: Transport) {
+    use uplink::{Access, Config, DownloadOptions, Project, UploadOptions};
 
     let access = Access::parse(&job.access).expect("a grant");
-    let transport = if drpc { Transport::Drpc } else { Transport::Negotiated };
     let config = Config::new().transport(transport);
     let project = Project::open_with(&access, &config).expect("a project");
     if job.is_upload() {
