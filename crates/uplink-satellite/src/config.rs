@@ -49,6 +49,15 @@ pub struct Config {
     pub api_key_cache: Duration,
     /// Most buckets of one project.
     pub buckets_per_project: u32,
+    /// Most encrypted bytes that one project stores; 0 for any number.
+    #[serde(with = "text::size")]
+    pub storage_per_project: u64,
+    /// Most segments that one project stores; 0 for any number.
+    pub segments_per_project: u64,
+    /// Most bytes that one project fetches in a calendar month in UTC, counted when a download is
+    /// begun; 0 for any number.
+    #[serde(with = "text::size")]
+    pub bandwidth_per_project_and_month: u64,
     /// Most requests of one project in a second, and at once; 0 for any number.
     pub requests_per_second: u32,
     /// Most uploads to one object key in a second, three of them at once; 0 for any number.
@@ -151,6 +160,9 @@ impl Default for Config {
             min_part_size: 5 << 20,
             api_key_cache: Duration::from_secs(30),
             buckets_per_project: 10_000,
+            storage_per_project: 0,
+            segments_per_project: 0,
+            bandwidth_per_project_and_month: 0,
             requests_per_second: 0,
             uploads_per_key_and_second: 0,
             requests_per_batch: 1_000,
@@ -303,6 +315,17 @@ const KEYS: &[(&str, &str)] = &[
     ),
     ("buckets_per_project", "Most buckets of one project."),
     (
+        "storage_per_project",
+        "Most encrypted bytes that one project stores, before they are expanded into pieces; 0B: any
+         number. Uploads that are on their way when it is reached go on.",
+    ),
+    ("segments_per_project", "Most segments that one project stores; 0: any number."),
+    (
+        "bandwidth_per_project_and_month",
+        "Most bytes that one project fetches in a calendar month in UTC, counted when a download is
+         begun and only while there is a limit; 0B: any number.",
+    ),
+    (
         "requests_per_second",
         "Most requests of one project in a second, those in batches counted one by one; 0: any
          number. The public network allows 100.",
@@ -329,10 +352,11 @@ const KEYS: &[(&str, &str)] = &[
 ];
 
 /// Keys whose values are plain numbers.
-const NUMBERS: [&str; 4] = [
+const NUMBERS: [&str; 5] = [
     "buckets_per_project",
     "requests_per_batch",
     "requests_per_second",
+    "segments_per_project",
     "uploads_per_key_and_second",
 ];
 

@@ -28,6 +28,7 @@ mod selection;
 mod text;
 mod time;
 mod token;
+mod usage;
 
 pub use admin::{Admin, AdminError, ApiKeyRecord, NodeRecord, ProjectRecord, SettlementRecord};
 pub use config::{

@@ -73,6 +73,12 @@ impl Time {
         self.0.div_euclid(MICROS)
     }
 
+    /// Months since year 0 began, in UTC.
+    pub(crate) fn month(self) -> i64 {
+        let date = ::time::OffsetDateTime::from_unix_timestamp(self.unix_seconds());
+        date.map_or(0, |date| i64::from(date.year()) * 12 + i64::from(u8::from(date.month())) - 1)
+    }
+
     pub(crate) fn to_system(self) -> SystemTime {
         let span = Duration::from_micros(self.0.unsigned_abs());
         let time =
@@ -103,6 +109,14 @@ mod tests {
         assert_eq!(wire(-1, 500_000_000), Some(Time(-500_000)));
         assert_eq!(wire(i64::MAX, i32::MAX), Some(Time(i64::MAX)));
         assert_eq!(wire(i64::MIN, -1), Some(Time(i64::MIN)));
+    }
+
+    #[test]
+    fn months_begin_with_their_first_instant() {
+        // 2026-02-01 and 1969-12-31.
+        assert_eq!(Time(1_769_904_000 * MICROS).month(), 2026 * 12 + 1);
+        assert_eq!(Time(1_769_904_000 * MICROS - 1).month(), 2026 * 12);
+        assert_eq!(Time(-1).month(), 1969 * 12 + 11);
     }
 
     #[test]

@@ -33,3 +33,5 @@ mod settlement;
 mod standing;
 #[path = "satellite/updates.rs"]
 mod updates;
+#[path = "satellite/usage.rs"]
+mod usage;

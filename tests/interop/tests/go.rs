@@ -11,6 +11,7 @@ mod go {
     mod copies;
     mod expiry;
     mod grants;
+    mod limits;
     mod listings;
     mod multipart;
     mod nodes;

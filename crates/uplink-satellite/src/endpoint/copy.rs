@@ -9,7 +9,7 @@ use super::objects::{LockSettings, precondition, stream_id};
 use super::{Answer, State, check, convert};
 use crate::auth::Caller;
 use crate::failure::database;
-use crate::metabase::{NewMetadata, Object, Precondition, SegmentKey, Transfer};
+use crate::metabase::{NewMetadata, Object, Precondition, SegmentKey, Stored, Transfer};
 use crate::token::StreamId;
 
 impl State {
@@ -65,6 +65,7 @@ impl State {
         } else {
             rewrapped(wrapped)?
         };
+        self.require_room(caller, &source.stream()).await?;
         let may_replace = caller.may(Operation::Delete, to.bucket, to.key);
         let transfer = Transfer {
             project: &caller.project.id,
@@ -79,6 +80,18 @@ impl State {
         let copied = self.metabase.copy_object(&transfer, stream_id()).await;
         let object = self.object(caller, copied.map_err(database)?);
         Ok(messages::FinishCopyObjectResponse { object: Some(object) })
+    }
+
+    /// Refuses a copy that the project has no room for. That its source is gone is noticed later.
+    async fn require_room(&self, caller: &Caller, source: &[u8; 16]) -> Answer<()> {
+        if !self.usage.limits_storage() {
+            return Ok(());
+        }
+        let project = &caller.project.id;
+        let found = self.metabase.object_of_stream(project, source).await.map_err(database)?;
+        let Some(object) = found else { return Ok(()) };
+        let more = Stored { bytes: object.encrypted_size, segments: object.segment_count };
+        self.usage.begin(project, more, caller.now).await
     }
 
     pub(super) async fn begin_move_object(

@@ -41,6 +41,7 @@ impl State {
             return Err(invalid("only satellites may ask for that"));
         }
         let id = &caller.project.id;
+        self.usage.require_bandwidth(id, caller.now).await?;
         let found = self.metabase.object(id, bucket, key, version, caller.now).await;
         let object = found.map_err(database)?;
         let range = plain_range(request.range.as_ref(), object.plain_size)?;
@@ -82,6 +83,7 @@ impl State {
         if request.server_side_copy {
             return Err(invalid("only satellites may ask for that"));
         }
+        self.usage.require_bandwidth(id, caller.now).await?;
         let position = segment_position(request.cursor_position.as_ref())?;
         let object = self.metabase.object_of_stream(id, &stream.stream()).await;
         let object = object.map_err(database)?.filter(|object| {
@@ -111,8 +113,10 @@ impl State {
             plain_size: segment.plain_size,
             ..messages::DownloadSegmentResponse::default()
         };
+        let mut fetched = segment.encrypted_size;
         if let Some(remote) = &segment.remote {
             let limit = wanted.bytes_of_pieces(object, &segment, remote)?;
+            fetched = limit.saturating_mul(remote.scheme.required().into());
             let holders = self.holders(caller, remote, wanted.desired).await?;
             let piece_key = self.issuer.piece_key()?;
             let terms = self.issuer.terms(
@@ -135,6 +139,7 @@ impl State {
             response.private_key = piece_key.to_bytes().expose().to_vec().into();
             response.redundancy_scheme = Some(convert::redundancy(&remote.scheme));
         }
+        self.usage.fetch(&caller.project.id, fetched, caller.now).await?;
         response.encrypted_inline_data = segment.inline_data.unwrap_or_default().into();
         response.encrypted_key_nonce = segment.encrypted_key_nonce.into();
         response.encrypted_key = segment.encrypted_key.into();

@@ -27,6 +27,7 @@ use crate::registry::Registry;
 use crate::selection::Rules;
 use crate::time::{Clock, Time};
 use crate::token::TokenKey;
+use crate::usage::Usage;
 
 mod batch;
 mod buckets;
@@ -66,6 +67,7 @@ pub(crate) struct State {
     /// Held while garbage is collected.
     pub(crate) collecting: tokio::sync::Mutex<()>,
     rates: Rates,
+    usage: Usage,
     /// Whether pieces had to lie in distinct networks when a segment was last begun.
     distinct: Mutex<Option<bool>>,
 }
@@ -84,6 +86,7 @@ impl State {
             tokens: TokenKey::of(identity),
             issuer: Issuer::new(Arc::clone(identity), config.order_lifetime),
             rates: Rates::new(config.requests_per_second, config.uploads_per_key_and_second),
+            usage: Usage::new(&config, metabase.clone()),
             config,
             clock,
             metabase,

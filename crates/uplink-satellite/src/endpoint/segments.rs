@@ -19,7 +19,7 @@ use super::{Answer, State, check, convert};
 use crate::auth::Caller;
 use crate::failure::{database, invalid};
 use crate::metabase::{
-    NodeRow, Piece, Pieces, PutSegment, Remote, Segment, Status, pending_missing,
+    NodeRow, Piece, Pieces, PutSegment, Remote, Segment, Status, Stored, pending_missing,
 };
 use crate::order::PieceAt;
 use crate::random;
@@ -53,6 +53,8 @@ impl State {
         let max_size = max_size.filter(|size| (1..=MAX_ENCRYPTED_SIZE).contains(size));
         let max_size = max_size.ok_or_else(|| invalid("max order limit is out of bounds"))?;
         self.require_pending(caller, &stream.stream()).await?;
+        // How many bytes it will have is told with its commit.
+        self.usage.begin(project, Stored { bytes: 1, segments: 1 }, caller.now).await?;
         let replaces = if stream.multipart && position.index == 0 {
             let newest = self.metabase.newest_of_part(&stream.stream(), position.part).await;
             newest.map_err(database)?
@@ -151,6 +153,7 @@ impl State {
             }),
         };
         self.put_segment(caller, &begun.stream.stream(), &segment, begun.replaces).await?;
+        self.usage.committed(&caller.project.id, sizes.encrypted);
         let successful_pieces = i32::try_from(successful).unwrap_or(i32::MAX);
         Ok(messages::CommitSegmentResponse { successful_pieces })
     }
@@ -175,6 +178,8 @@ impl State {
         if !(0..=size).contains(&request.plain_size) {
             return Err(invalid("plain size does not fit the inline data"));
         }
+        let more = Stored { bytes: size, segments: 1 };
+        self.usage.begin(&caller.project.id, more, caller.now).await?;
         let segment = Segment {
             position,
             encrypted_key_nonce: request.encrypted_key_nonce.to_vec(),

@@ -9,6 +9,7 @@ use crate::time::Time;
 pub(super) const STEPS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_disqualified_at.sql"),
+    include_str!("migrations/0003_project_bandwidth.sql"),
 ];
 
 /// The schema number this program reads and writes.

@@ -28,6 +28,7 @@ mod projects;
 mod segments;
 mod settlements;
 mod update;
+mod usage;
 mod walk;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(crate) use self::projects::{KeyRow, Project};
 pub(crate) use self::segments::{Piece, Pieces, PutSegment, Remote, Segment, pending_missing};
 pub(crate) use self::settlements::Sums;
 pub(crate) use self::update::{Includes, MetadataUpdate};
+pub(crate) use self::usage::Stored;
 pub(crate) use self::walk::SegmentPieces;
 
 /// The database engine in use.

@@ -1,0 +1,213 @@
+//! Limits of how much a project stores and fetches, where the operator set them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
+use uplink_rpc::r#gen::metainfo::*;
+use uplink_rpc::status::{Code, Failure};
+use uplink_satellite::Config;
+
+use crate::calls::{ENCRYPTED, PIECE, PLAIN};
+use crate::network::{Network, begin_object, begin_segment, inline_segment};
+
+/// 2026-11-30, a minute before midnight in UTC.
+const NOW: u64 = 1_796_083_140;
+
+async fn network(nodes: usize, config: Config) -> (Network, Arc<AtomicU64>) {
+    let seconds = Arc::new(AtomicU64::new(NOW));
+    let clock = Arc::clone(&seconds);
+    let now = move || UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::SeqCst));
+    let network = Network::start_with(nodes, config, now).await;
+    network.create_bucket("bucket").await;
+    (network, seconds)
+}
+
+fn exceeded(text: &str) -> Failure {
+    Failure::new(Code::RESOURCE_EXHAUSTED, text)
+}
+
+/// Stores an object of one inline segment.
+async fn put(network: &Network, key: &[u8], size: usize) -> Result<(), Failure> {
+    let requests = vec![
+        Request::ObjectBegin(begin_object("bucket", key)),
+        Request::SegmentMakeInline(inline_segment(0, 0, &vec![7; size])),
+        Request::ObjectCommit(CommitObjectRequest::default()),
+    ];
+    network.batch(requests).await.map(drop)
+}
+
+/// Begins a remote segment.
+async fn begin(network: &Network, key: &[u8]) -> Result<(), Failure> {
+    let requests = vec![
+        Request::ObjectBegin(begin_object("bucket", key)),
+        Request::SegmentBegin(begin_segment(0, 0)),
+    ];
+    network.batch(requests).await.map(drop)
+}
+
+async fn delete(network: &Network, key: &'static str) {
+    let request = BeginDeleteObjectRequest {
+        bucket: "bucket".into(),
+        encrypted_object_key: key.into(),
+        header: network.header(),
+        ..BeginDeleteObjectRequest::default()
+    };
+    network.client().begin_delete_object(request).await.unwrap();
+}
+
+async fn download(
+    network: &Network,
+    key: &'static str,
+    range: Option<range::Range>,
+) -> Result<DownloadObjectResponse, Failure> {
+    let request = DownloadObjectRequest {
+        bucket: "bucket".into(),
+        encrypted_object_key: key.into(),
+        range: range.map(|range| Range { range: Some(range) }),
+        header: network.header(),
+        ..DownloadObjectRequest::default()
+    };
+    let answer = network.client().download_object(request).await;
+    answer.map(|answer| answer.into_inner()).map_err(Failure::from)
+}
+
+/// Copies an object to the key `copy`.
+async fn copy(network: &Network, key: &'static str) -> Result<(), Failure> {
+    let request = BeginCopyObjectRequest {
+        bucket: "bucket".into(),
+        encrypted_object_key: key.into(),
+        new_bucket: "bucket".into(),
+        new_encrypted_object_key: "copy".into(),
+        header: network.header(),
+        ..Default::default()
+    };
+    let begun = network.client().begin_copy_object(request).await.unwrap().into_inner();
+    let finish = FinishCopyObjectRequest {
+        stream_id: begun.stream_id,
+        new_bucket: "bucket".into(),
+        new_encrypted_object_key: "copy".into(),
+        new_segment_keys: begun.segment_keys,
+        header: network.header(),
+        ..Default::default()
+    };
+    network.client().finish_copy_object(finish).await.map(drop).map_err(Failure::from)
+}
+
+#[tokio::test]
+async fn project_that_stores_its_limit_of_bytes_begins_nothing_more_until_something_is_deleted() {
+    let mut config = Config::dev();
+    config.storage_per_project = 8_000;
+    let (network, seconds) = network(10, config).await;
+    let refused = Err(exceeded("Exceeded Storage Limit"));
+    assert_eq!(put(&network, b"one", 4_000).await, Ok(()));
+    assert_eq!(put(&network, b"two", 4_001).await, refused);
+    assert_eq!(copy(&network, "one").await, Ok(()));
+    for attempt in [begin(&network, b"two").await, put(&network, b"two", 1).await] {
+        assert_eq!(attempt, refused);
+    }
+    // Nothing was left of what was refused.
+    assert_eq!(download(&network, "two", None).await.unwrap_err().code, Code::NOT_FOUND);
+    assert!(download(&network, "copy", None).await.is_ok());
+    delete(&network, "copy").await;
+    seconds.fetch_add(2, Ordering::SeqCst);
+    assert_eq!(copy(&network, "one").await, Ok(()));
+    assert_eq!(put(&network, b"two", 0).await, Ok(()));
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn committed_segment_counts_with_all_its_bytes_at_once() {
+    let mut config = Config::dev();
+    config.storage_per_project = u64::try_from(ENCRYPTED).unwrap();
+    let (network, _) = network(10, config).await;
+    let (object, segment) = network.begin("bucket", b"key").await;
+    // It was begun before the limit was reached, so that others could be, too.
+    assert_eq!(begin(&network, b"other").await, Ok(()));
+    let commit = CommitObjectRequest { stream_id: object.stream_id, ..Default::default() };
+    let requests = vec![
+        Request::SegmentCommit(network.commit_of(&segment, PLAIN, ENCRYPTED, PIECE)),
+        Request::ObjectCommit(commit),
+    ];
+    network.batch(requests).await.unwrap();
+    assert_eq!(put(&network, b"third", 1).await, Err(exceeded("Exceeded Storage Limit")));
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn project_that_stores_its_limit_of_segments_begins_no_more() {
+    let mut config = Config::dev();
+    config.segments_per_project = 2;
+    let (network, _) = network(0, config).await;
+    let refused = Err(exceeded("Exceeded Segments Limit"));
+    assert_eq!(put(&network, b"one", 0).await, Ok(()));
+    assert_eq!(put(&network, b"two", 10).await, Ok(()));
+    assert_eq!(put(&network, b"three", 10).await, refused);
+    assert_eq!(begin(&network, b"three").await, refused);
+    assert_eq!(copy(&network, "one").await, refused);
+    // Another project has limits of its own.
+    let other = network.admin.create_project("other").await.unwrap();
+    let key = network.admin.create_api_key(&other, "key").await.unwrap();
+    let create = CreateBucketRequest { name: "bucket".into(), ..Default::default() };
+    network.batch_as(&key, vec![Request::BucketCreate(create)]).await.unwrap();
+    let requests = vec![
+        Request::ObjectBegin(begin_object("bucket", b"one")),
+        Request::SegmentMakeInline(inline_segment(0, 0, b"data")),
+        Request::ObjectCommit(CommitObjectRequest::default()),
+    ];
+    assert!(network.batch_as(&key, requests).await.is_ok());
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn project_that_fetched_its_limit_waits_for_the_next_month() {
+    let mut config = Config::dev();
+    config.bandwidth_per_project_and_month = 5_000;
+    let (network, seconds) = network(0, config).await;
+    assert_eq!(put(&network, b"key", 4_000).await, Ok(()));
+    for _ in 0..2 {
+        assert!(download(&network, "key", None).await.is_ok());
+    }
+    let refused = exceeded("Exceeded Usage Limit");
+    assert_eq!(download(&network, "key", None).await, Err(refused.clone()));
+    assert_eq!(download(&network, "none", None).await, Err(refused));
+    seconds.fetch_add(59, Ordering::SeqCst);
+    assert!(download(&network, "key", None).await.is_err());
+    seconds.fetch_add(1, Ordering::SeqCst);
+    assert!(download(&network, "key", None).await.is_ok());
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn download_counts_what_its_order_limits_allow_of_the_pieces_needed() {
+    let mut config = Config::dev();
+    let (share, whole) = (4 * 256, u64::try_from(4 * PIECE).unwrap());
+    // A block of 7,424 bytes lies in eight stripes.
+    config.bandwidth_per_project_and_month = whole + 9 * share;
+    let (network, _) = network(10, config).await;
+    let (object, segment) = network.begin("bucket", b"key").await;
+    let commit = CommitObjectRequest { stream_id: object.stream_id, ..Default::default() };
+    let requests = vec![
+        Request::SegmentCommit(network.commit_of(&segment, PLAIN, ENCRYPTED, PIECE)),
+        Request::ObjectCommit(commit),
+    ];
+    network.batch(requests).await.unwrap();
+    let first = range::Range::StartLimit(RangeStartLimit { plain_start: 0, plain_limit: 1 });
+    let answer = download(&network, "key", Some(first)).await.unwrap();
+    let limits = &answer.segment_download[0].addressed_limits;
+    let allowed = limits.iter().filter(|limit| limit.limit.is_some()).map(crate::network::limit_of);
+    assert!(allowed.into_iter().all(|limit| limit.limit == 8 * 256));
+    let object = download(&network, "key", None).await.unwrap().object.unwrap();
+    // 8 stripes and all of it: one stripe is left, then nothing.
+    let segment = || DownloadSegmentRequest {
+        stream_id: object.stream_id.clone(),
+        cursor_position: Some(SegmentPosition::default()),
+        header: network.header(),
+        ..DownloadSegmentRequest::default()
+    };
+    assert!(network.client().download_segment(segment()).await.is_ok());
+    let refused = network.client().download_segment(segment()).await.unwrap_err();
+    assert_eq!(Failure::from(refused), exceeded("Exceeded Usage Limit"));
+    network.stop().await;
+}
