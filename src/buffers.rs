@@ -36,7 +36,8 @@ pub(crate) struct Buffers(Arc<Shelf>);
 
 struct Shelf {
     size: usize,
-    /// Buffers in use and kept together, beyond which none is kept.
+    /// Buffers in use and kept together, beyond which none is kept. Memory goes back by slabs: one
+    /// that is still in use keeps its neighbours'.
     most: usize,
     state: Mutex<State>,
 }

@@ -14,8 +14,8 @@ const LARGEST: usize = 4 << 20;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// One to `most` buffers of `size` zero bytes, for a user of buffers that has `used` of them already:
-/// about twice as many, so that who needs few does not take a huge page. Their memory goes back to
-/// the system with the last of them.
+/// about twice as many, so that who needs few does not take a huge page. Their memory goes back
+/// with the last of them.
 pub(crate) fn buffers(size: usize, used: usize, most: usize) -> Vec<BytesMut> {
     let fit = |bytes: usize| bytes.div_ceil(size.max(1));
     let number = used.saturating_mul(2).clamp(fit(SMALLEST), fit(LARGEST)).min(most).max(1);
@@ -27,7 +27,7 @@ fn slab(length: usize) -> BytesMut {
     if length < HUGE_PAGE {
         return BytesMut::zeroed(length);
     }
-    // What is before and behind the slab is never touched, and so no memory.
+    // What is before and behind the slab is not used: the system need not give it.
     let mut memory = BytesMut::zeroed(length + HUGE_PAGE);
     let before = memory.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
     let mut slab = memory.split_off(before);
@@ -41,8 +41,8 @@ fn slab(length: usize) -> BytesMut {
 #[allow(unsafe_code)]
 fn ask_for_huge_pages(bytes: &mut [u8]) {
     use rustix::mm::{Advice, madvise};
-    // SAFETY: the range is ours alone while it is borrowed, and this advice leaves its content as it
-    // is. A refusal changes nothing.
+    // SAFETY: the bytes are ours, and this advice leaves the content of all pages that it touches as
+    // it is. A refusal changes nothing.
     let _ = unsafe { madvise(bytes.as_mut_ptr().cast(), bytes.len(), Advice::LinuxHugepage) };
 }
 

@@ -317,7 +317,7 @@ const KEYS: &[(&str, &str)] = &[
     (
         "storage_per_project",
         "Most encrypted bytes that one project stores, before they are expanded into pieces; 0B: any
-         number. Uploads that are on their way when it is reached go on.",
+         number. Its last segment may go beyond that.",
     ),
     ("segments_per_project", "Most segments that one project stores; 0: any number."),
     (

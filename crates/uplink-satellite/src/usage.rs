@@ -1,9 +1,10 @@
 //! How much a project may store and fetch, where the operator set limits.
 //!
-//! What a project stores is counted in the store every few seconds at most, and what was begun since
-//! is added to that. So uploads at the same time may exceed a limit by what they had begun before it
-//! was reached, and what was deleted makes room a moment later. What a project fetches is counted
-//! when order limits are handed out, as if all they allow were fetched of the pieces needed.
+//! What a project stores is counted in the store every few seconds at most, and what was stored since
+//! is added to that. An upload's size is known at its end: a segment may begin, and be committed,
+//! while there is any room, and may then go beyond the limit by its own size. What was deleted makes
+//! room a moment later. What a project fetches is counted when order limits are handed out, as if
+//! all they allow were fetched of the pieces needed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,8 +22,8 @@ const GOOD_FOR: Duration = Duration::from_secs(10);
 /// How long it is good enough to refuse something.
 const GOOD_TO_REFUSE: Duration = Duration::from_secs(1);
 
-/// Limits of every project, and what is known of their use. Several processes of one satellite count
-/// by themselves what was begun.
+/// Limits of every project, and what is known of their use. Several processes of one satellite add by
+/// themselves what was stored since a count.
 #[derive(Debug)]
 pub(crate) struct Usage {
     metabase: Metabase,
@@ -31,6 +32,8 @@ pub(crate) struct Usage {
     /// Bytes in a month; `i64::MAX` for any number.
     bandwidth: i64,
     counts: Mutex<HashMap<[u8; 16], Count>>,
+    /// Held while the store counts.
+    counting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,7 @@ impl Usage {
             },
             bandwidth: limit(config.bandwidth_per_project_and_month),
             counts: Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
         }
     }
 
@@ -61,35 +65,55 @@ impl Usage {
         self.most.bytes < i64::MAX || self.most.segments < i64::MAX
     }
 
-    /// Allows a project to store that much more, or refuses it.
-    pub(crate) async fn begin(
+    /// Counts that a project stores `more`, if there is room for `least`; else refuses it.
+    pub(crate) async fn store(
         &self,
         project: &[u8; 16],
-        more: Stored,
+        (least, more): (Stored, Stored),
         now: Time,
     ) -> Result<(), Failure> {
         if !self.limits_storage() {
             return Ok(());
         }
-        let count = self.counts().get(project).copied();
-        let count = count.filter(|count| count.at.plus(GOOD_FOR) > now);
-        if let Some(count) = count {
-            let allowed = self.allow(count.stored, more);
-            if allowed.is_ok() || count.at.plus(GOOD_TO_REFUSE) > now {
-                self.add(project, more, allowed.is_ok());
-                return allowed;
-            }
+        if let Some(known) = self.store_as_known(project, (least, more), now) {
+            return known;
+        }
+        // One counts, the others wait for what it found.
+        let _counting = self.counting.lock().await;
+        if let Some(known) = self.store_as_known(project, (least, more), now) {
+            return known;
         }
         let stored = self.metabase.stored(project).await.map_err(database)?;
-        self.counts().insert(*project, Count { at: now, stored });
-        let allowed = self.allow(stored, more);
-        self.add(project, more, allowed.is_ok());
+        let mut count = Count { at: now, stored };
+        let allowed = self.add(&mut count, (least, more));
+        self.counts().insert(*project, count);
         allowed
     }
 
-    /// Notes how many bytes a segment has that was begun without this being known.
-    pub(crate) fn committed(&self, project: &[u8; 16], bytes: i64) {
-        self.add(project, Stored { bytes, segments: 0 }, self.limits_storage());
+    /// As [`store`](Self::store), by a count that is there; none if that is too old.
+    fn store_as_known(
+        &self,
+        project: &[u8; 16],
+        amounts: (Stored, Stored),
+        now: Time,
+    ) -> Option<Result<(), Failure>> {
+        let mut counts = self.counts();
+        let count = counts.get_mut(project).filter(|count| count.at.plus(GOOD_FOR) > now)?;
+        let allowed = self.add(count, amounts);
+        (allowed.is_ok() || count.at.plus(GOOD_TO_REFUSE) > now).then_some(allowed)
+    }
+
+    fn add(&self, count: &mut Count, (least, more): (Stored, Stored)) -> Result<(), Failure> {
+        let stored = &mut count.stored;
+        if stored.bytes.saturating_add(least.bytes) > self.most.bytes {
+            return Err(exceeded("Exceeded Storage Limit"));
+        }
+        if stored.segments.saturating_add(least.segments) > self.most.segments {
+            return Err(exceeded("Exceeded Segments Limit"));
+        }
+        stored.bytes = stored.bytes.saturating_add(more.bytes);
+        stored.segments = stored.segments.saturating_add(more.segments);
+        Ok(())
     }
 
     /// Refuses a download when the project has fetched enough in this month.
@@ -116,23 +140,6 @@ impl Usage {
             return Ok(());
         }
         self.metabase.add_fetched(project, now.month(), bytes).await.map_err(database)
-    }
-
-    fn allow(&self, stored: Stored, more: Stored) -> Result<(), Failure> {
-        if stored.bytes.saturating_add(more.bytes) > self.most.bytes {
-            return Err(exceeded("Exceeded Storage Limit"));
-        }
-        if stored.segments.saturating_add(more.segments) > self.most.segments {
-            return Err(exceeded("Exceeded Segments Limit"));
-        }
-        Ok(())
-    }
-
-    fn add(&self, project: &[u8; 16], more: Stored, allowed: bool) {
-        if let Some(count) = self.counts().get_mut(project).filter(|_| allowed) {
-            count.stored.bytes = count.stored.bytes.saturating_add(more.bytes);
-            count.stored.segments = count.stored.segments.saturating_add(more.segments);
-        }
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<[u8; 16], Count>> {

@@ -5,8 +5,8 @@
 //! moves: CPU time and peak memory are those of a process. The clients take turns. Each downloads an
 //! object that another one wrote, and compares every byte. One JSON line a measurement goes to
 //! standard output, a table of medians comes at the end. Beside CPU time stands the median of what
-//! part that was of the reference client's in the same turn. An object takes its size eight times in the
-//! memory in which nodes keep pieces, until the turn is over.
+//! part that was of the reference client's in the same turn. An object takes its size twelve times
+//! in the memory in which nodes keep pieces, until the turn is over.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -28,7 +28,7 @@ const SIZES: [u64; 2] = [64, 256];
 const SCHEME: &str = "4/6/8/10-256";
 /// Turns of each client, and with objects of which more take too long.
 const TURNS: usize = 9;
-const FEW_TURNS: usize = 3;
+const FEW_TURNS: usize = 5;
 /// Bytes of an object up to which there is time for all turns.
 const QUICK: u64 = 256 << 20;
 /// Objects of 1 KiB that are written and read one after the other.
@@ -118,7 +118,8 @@ impl Bench<'_> {
                 uploads[place].push(self.move_one(&access, client, "upload", client));
             }
             for place in (0..self.clients.len()).map(in_turn) {
-                let writer = &self.clients[(place + turn + 1) % self.clients.len()];
+                let others = self.clients.len() - 1;
+                let writer = &self.clients[(place + 1 + turn % others) % self.clients.len()];
                 let report = self.move_one(&access, &self.clients[place], "download", writer);
                 downloads[place].push(report);
             }

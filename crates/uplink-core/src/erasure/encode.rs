@@ -125,6 +125,9 @@ impl Encoder {
                 outputs.push((number * self.share_size, output.chunks_exact_mut(self.share_size)));
             }
         }
+        if outputs.is_empty() {
+            return;
+        }
         for stripe in stripes.chunks_exact(self.stripe_size()) {
             for (from, shares) in &mut outputs {
                 if let Some(share) = shares.next() {

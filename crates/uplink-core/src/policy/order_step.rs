@@ -1,7 +1,7 @@
 //! How many bytes the next order grants.
 //!
-//! A node is owed for what an order grants, so a client grants no more than a step ahead: 256 KiB at
-//! first, half as much again each time. Amounts are cumulative.
+//! What an order of a download grants a node is paid for, so a client grants no more than a step
+//! ahead: 256 KiB at first, half as much again each time. Amounts are cumulative.
 
 /// Bytes granted by the first order.
 pub const FIRST_STEP: u64 = 256 << 10;

@@ -91,7 +91,7 @@ impl State {
         let found = self.metabase.object_of_stream(project, source).await.map_err(database)?;
         let Some(object) = found else { return Ok(()) };
         let more = Stored { bytes: object.encrypted_size, segments: object.segment_count };
-        self.usage.begin(project, more, caller.now).await
+        self.usage.store(project, (more, more), caller.now).await
     }
 
     pub(super) async fn begin_move_object(

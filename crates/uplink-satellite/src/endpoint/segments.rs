@@ -32,6 +32,8 @@ use crate::token::BegunSegment;
 const MAX_ENCRYPTED_SIZE: i64 = 76_695_936;
 /// Largest encrypted inline segment.
 const MAX_INLINE_SIZE: usize = 4_736;
+/// What a project must have room for before a segment whose size is not known, or known too late.
+const ANY_SEGMENT: Stored = Stored { bytes: 1, segments: 1 };
 /// Farthest that a piece hash's time may lie from now.
 const HASH_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
@@ -53,8 +55,7 @@ impl State {
         let max_size = max_size.filter(|size| (1..=MAX_ENCRYPTED_SIZE).contains(size));
         let max_size = max_size.ok_or_else(|| invalid("max order limit is out of bounds"))?;
         self.require_pending(caller, &stream.stream()).await?;
-        // How many bytes it will have is told with its commit.
-        self.usage.begin(project, Stored { bytes: 1, segments: 1 }, caller.now).await?;
+        self.usage.store(project, (ANY_SEGMENT, Stored::default()), caller.now).await?;
         let replaces = if stream.multipart && position.index == 0 {
             let newest = self.metabase.newest_of_part(&stream.stream(), position.part).await;
             newest.map_err(database)?
@@ -152,8 +153,9 @@ impl State {
                 pieces,
             }),
         };
+        let more = Stored { bytes: sizes.encrypted, segments: 1 };
+        self.usage.store(&caller.project.id, (ANY_SEGMENT, more), caller.now).await?;
         self.put_segment(caller, &begun.stream.stream(), &segment, begun.replaces).await?;
-        self.usage.committed(&caller.project.id, sizes.encrypted);
         let successful_pieces = i32::try_from(successful).unwrap_or(i32::MAX);
         Ok(messages::CommitSegmentResponse { successful_pieces })
     }
@@ -179,7 +181,7 @@ impl State {
             return Err(invalid("plain size does not fit the inline data"));
         }
         let more = Stored { bytes: size, segments: 1 };
-        self.usage.begin(&caller.project.id, more, caller.now).await?;
+        self.usage.store(&caller.project.id, (more, more), caller.now).await?;
         let segment = Segment {
             position,
             encrypted_key_nonce: request.encrypted_key_nonce.to_vec(),

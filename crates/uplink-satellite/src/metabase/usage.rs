@@ -13,17 +13,31 @@ pub(crate) struct Stored {
 }
 
 impl Metabase {
-    /// Counts all segments of a project, those of uploads in progress included.
+    /// Counts what a project stores, with what uploads in progress have stored so far.
     pub(crate) async fn stored(&self, project: &[u8; 16]) -> Result<Stored> {
-        let row = sqlx::query(
-            "SELECT COALESCE(CAST(SUM(segments.encrypted_size) AS BIGINT), 0), COUNT(*)
-             FROM objects JOIN segments ON segments.stream_id = objects.stream_id
-             WHERE objects.project = $1",
+        let mut tx = self.snapshot().await?;
+        let committed = sqlx::query(
+            "SELECT COALESCE(CAST(SUM(encrypted_size) AS BIGINT), 0),
+                    COALESCE(CAST(SUM(segment_count) AS BIGINT), 0)
+             FROM objects WHERE project = $1 AND status <> 1",
         )
         .bind(&project[..])
-        .fetch_one(&self.readers)
+        .fetch_one(&mut *tx)
         .await?;
-        Ok(Stored { bytes: row.try_get(0)?, segments: row.try_get(1)? })
+        let pending = sqlx::query(
+            "SELECT COALESCE(CAST(SUM(segments.encrypted_size) AS BIGINT), 0), COUNT(*)
+             FROM objects JOIN segments ON segments.stream_id = objects.stream_id
+             WHERE objects.project = $1 AND objects.status = 1",
+        )
+        .bind(&project[..])
+        .fetch_one(&mut *tx)
+        .await?;
+        let sum = |column: usize| -> Result<i64> {
+            let (committed, pending): (i64, i64) =
+                (committed.try_get(column)?, pending.try_get(column)?);
+            Ok(committed.saturating_add(pending))
+        };
+        Ok(Stored { bytes: sum(0)?, segments: sum(1)? })
     }
 
     /// Bytes that a project was allowed to fetch in a month.

@@ -107,7 +107,7 @@ async fn project_that_stores_its_limit_of_bytes_begins_nothing_more_until_someth
     for attempt in [begin(&network, b"two").await, put(&network, b"two", 1).await] {
         assert_eq!(attempt, refused);
     }
-    // Nothing was left of what was refused.
+    // What was refused cannot be read.
     assert_eq!(download(&network, "two", None).await.unwrap_err().code, Code::NOT_FOUND);
     assert!(download(&network, "copy", None).await.is_ok());
     delete(&network, "copy").await;
@@ -118,20 +118,26 @@ async fn project_that_stores_its_limit_of_bytes_begins_nothing_more_until_someth
 }
 
 #[tokio::test]
-async fn committed_segment_counts_with_all_its_bytes_at_once() {
+async fn committed_segment_counts_before_and_after_its_object_is_and_leaves_no_room_for_others() {
     let mut config = Config::dev();
     config.storage_per_project = u64::try_from(ENCRYPTED).unwrap();
-    let (network, _) = network(10, config).await;
+    let (network, seconds) = network(10, config).await;
     let (object, segment) = network.begin("bucket", b"key").await;
-    // It was begun before the limit was reached, so that others could be, too.
-    assert_eq!(begin(&network, b"other").await, Ok(()));
+    // Others may begin until it is committed.
+    let (_, other) = network.begin("bucket", b"other").await;
+    let commit =
+        |segment| Request::SegmentCommit(network.commit_of(segment, PLAIN, ENCRYPTED, PIECE));
+    network.batch(vec![commit(&segment)]).await.unwrap();
+    let refused = Err(exceeded("Exceeded Storage Limit"));
+    assert_eq!(put(&network, b"third", 1).await, refused);
+    assert_eq!(network.batch(vec![commit(&other)]).await.map(drop), refused);
+    // Later it is counted in the store, as that of an upload in progress and of an object.
+    seconds.fetch_add(11, Ordering::SeqCst);
+    assert_eq!(put(&network, b"third", 1).await, refused);
     let commit = CommitObjectRequest { stream_id: object.stream_id, ..Default::default() };
-    let requests = vec![
-        Request::SegmentCommit(network.commit_of(&segment, PLAIN, ENCRYPTED, PIECE)),
-        Request::ObjectCommit(commit),
-    ];
-    network.batch(requests).await.unwrap();
-    assert_eq!(put(&network, b"third", 1).await, Err(exceeded("Exceeded Storage Limit")));
+    network.batch(vec![Request::ObjectCommit(commit)]).await.unwrap();
+    seconds.fetch_add(11, Ordering::SeqCst);
+    assert_eq!(put(&network, b"third", 1).await, refused);
     network.stop().await;
 }
 
