@@ -1,21 +1,17 @@
 //! How many bytes the next order grants.
 //!
-//! What an order of a download grants a node is paid for, so a client grants no more than a step
-//! ahead: 256 KiB at first, half as much again each time. Amounts are cumulative.
+//! Orders pay a node for what it moves, so a client grants no more than a step ahead: 256 KiB at
+//! first, half as much again each time, at most 550 KiB. Amounts are cumulative.
 
 /// Bytes granted by the first order.
 pub const FIRST_STEP: u64 = 256 << 10;
 
-/// Most bytes granted by one order of a download, which nodes are paid for.
-pub const MAX_DOWNLOAD_STEP: u64 = 550 << 10;
+/// Most bytes granted by one order.
+pub const MAX_STEP: u64 = 550 << 10;
 
-/// Most bytes granted by one order of an upload. Nodes are paid for keeping pieces, not for receiving
-/// them, so that what is granted too early costs nobody; signing orders costs the client.
-pub const MAX_UPLOAD_STEP: u64 = 2 << 20;
-
-const fn next_step(step: u64, most: u64) -> u64 {
+const fn next_step(step: u64) -> u64 {
     let grown = step.saturating_mul(3) / 2;
-    if grown < most { grown } else { most }
+    if grown < MAX_STEP { grown } else { MAX_STEP }
 }
 
 /// The orders of one piece upload.
@@ -50,7 +46,7 @@ impl UploadOrders {
             return Ok(None);
         }
         self.ordered = offset.saturating_add(self.step).max(end).min(self.limit);
-        self.step = next_step(self.step, MAX_UPLOAD_STEP);
+        self.step = next_step(self.step);
         Ok(Some(self.ordered))
     }
 }
@@ -86,7 +82,7 @@ impl DownloadOrders {
             return None;
         }
         self.ordered = base.saturating_add(self.step).min(self.size);
-        self.step = next_step(self.step, MAX_DOWNLOAD_STEP);
+        self.step = next_step(self.step);
         Some(self.ordered)
     }
 }
@@ -135,7 +131,7 @@ mod tests {
                     Ok(due) => {
                         if let Some(amount) = due {
                             prop_assert!(amount > ordered);
-                            prop_assert!(amount <= sent.saturating_add(length.max(MAX_UPLOAD_STEP)));
+                            prop_assert!(amount <= sent.saturating_add(length.max(MAX_STEP)));
                             ordered = amount;
                         }
                         sent += length;
@@ -164,7 +160,7 @@ mod tests {
                 let mut due = 0;
                 while let Some(amount) = orders.next_order() {
                     prop_assert!(ordered < amount && amount <= size);
-                    prop_assert!(amount <= received.max(ordered).saturating_add(MAX_DOWNLOAD_STEP));
+                    prop_assert!(amount <= received.max(ordered).saturating_add(MAX_STEP));
                     ordered = amount;
                     due += 1;
                 }
