@@ -25,7 +25,8 @@ const BANNED: [&str; 5] = ["native-tls", "openssl", "openssl-sys", "ring", "rusq
 /// Packages of the client with its default features, at most.
 const CLIENT_PACKAGES: usize = 160;
 
-/// The files with unsafe code: vector instructions, huge pages, and another library's functions in a benchmark.
+/// The files with unsafe code: vector instructions, huge pages, and another library's functions in
+/// a benchmark.
 const UNSAFE_FILES: [&str; 3] =
     ["crates/uplink-core/src/erasure/simd.rs", "src/slab.rs", "benches/isa_l/mod.rs"];
 

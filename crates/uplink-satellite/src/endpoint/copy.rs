@@ -65,7 +65,7 @@ impl State {
         } else {
             rewrapped(wrapped)?
         };
-        self.require_room(caller, &source.stream()).await?;
+        self.take_room(caller, &source.stream()).await?;
         let may_replace = caller.may(Operation::Delete, to.bucket, to.key);
         let transfer = Transfer {
             project: &caller.project.id,
@@ -82,8 +82,8 @@ impl State {
         Ok(messages::FinishCopyObjectResponse { object: Some(object) })
     }
 
-    /// Refuses a copy that the project has no room for. That its source is gone is noticed later.
-    async fn require_room(&self, caller: &Caller, source: &[u8; 16]) -> Answer<()> {
+    /// Counts what a copy will store, or refuses it when the project has no room for that. That its source is gone is noticed later.
+    async fn take_room(&self, caller: &Caller, source: &[u8; 16]) -> Answer<()> {
         if !self.usage.limits_storage() {
             return Ok(());
         }

@@ -202,15 +202,26 @@ impl Network {
 
     /// Stores an object of one inline segment.
     pub(crate) async fn put_inline(&self, bucket: &str, key: &[u8], data: &[u8]) -> Object {
+        self.try_put_inline(bucket, key, data).await.unwrap()
+    }
+
+    pub(crate) async fn try_put_inline(
+        &self,
+        bucket: &str,
+        key: &[u8],
+        data: &[u8],
+    ) -> Result<Object, Failure> {
         use batch_request_item::Request;
         let requests = vec![
             Request::ObjectBegin(begin_object(bucket, key)),
             Request::SegmentMakeInline(inline_segment(0, 0, data)),
             Request::ObjectCommit(CommitObjectRequest::default()),
         ];
-        let responses = self.batch(requests).await.unwrap();
+        let responses = self.batch(requests).await?;
         match responses.into_iter().last() {
-            Some(batch_response_item::Response::ObjectCommit(response)) => response.object.unwrap(),
+            Some(batch_response_item::Response::ObjectCommit(response)) => {
+                Ok(response.object.unwrap())
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -10,7 +10,7 @@ use uplink_rpc::status::{Code, Failure};
 use uplink_satellite::Config;
 
 use crate::calls::{ENCRYPTED, PIECE, PLAIN};
-use crate::network::{Network, begin_object, begin_segment, inline_segment};
+use crate::network::{Network, begin_object, begin_segment, inline_segment, limit_of};
 
 /// 2026-11-30, a minute before midnight in UTC.
 const NOW: u64 = 1_796_083_140;
@@ -30,12 +30,7 @@ fn exceeded(text: &str) -> Failure {
 
 /// Stores an object of one inline segment.
 async fn put(network: &Network, key: &[u8], size: usize) -> Result<(), Failure> {
-    let requests = vec![
-        Request::ObjectBegin(begin_object("bucket", key)),
-        Request::SegmentMakeInline(inline_segment(0, 0, &vec![7; size])),
-        Request::ObjectCommit(CommitObjectRequest::default()),
-    ];
-    network.batch(requests).await.map(drop)
+    network.try_put_inline("bucket", key, &vec![7; size]).await.map(drop)
 }
 
 /// Begins a remote segment.
@@ -202,8 +197,9 @@ async fn download_counts_what_its_order_limits_allow_of_the_pieces_needed() {
     let first = range::Range::StartLimit(RangeStartLimit { plain_start: 0, plain_limit: 1 });
     let answer = download(&network, "key", Some(first)).await.unwrap();
     let limits = &answer.segment_download[0].addressed_limits;
-    let allowed = limits.iter().filter(|limit| limit.limit.is_some()).map(crate::network::limit_of);
-    assert!(allowed.into_iter().all(|limit| limit.limit == 8 * 256));
+    let allowed = limits.iter().filter(|limit| limit.limit.is_some()).map(limit_of);
+    let allowed: Vec<i64> = allowed.map(|limit| limit.limit).collect();
+    assert_eq!(allowed, [8 * 256; 10]);
     let object = download(&network, "key", None).await.unwrap().object.unwrap();
     // 8 stripes and all of it: one stripe is left, then nothing.
     let segment = || DownloadSegmentRequest {
