@@ -17,6 +17,7 @@ pub struct Config {
     pub(crate) memory: u64,
     pub(crate) transfers: usize,
     pub(crate) require_seal: bool,
+    pub(crate) allow_unauthenticated_layout: bool,
     pub(crate) segment_size: u64,
 }
 
@@ -71,13 +72,25 @@ impl Config {
         self
     }
 
-    /// Refuses to read objects without a valid object seal.
+    /// Refuses to read objects whose segments their writer did not record under encryption.
     ///
-    /// The seal makes the number and order of an object's segments authentic. This client always
-    /// writes it; other clients of the public network do not. Default off: a seal that is present
-    /// is checked whenever an object is read whole.
+    /// Every object of this client carries such a record, which is always checked. Other clients of
+    /// the public network write none: their objects, and those whose metadata another client has
+    /// replaced, are refused with [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind) when this
+    /// is set. Default off.
     pub fn require_seal(mut self, require: bool) -> Self {
         self.require_seal = require;
+        self
+    }
+
+    /// Accepts objects whose layout only the satellite vouches for, as other clients do.
+    ///
+    /// Without it, an object is refused when its segments are this client's and its metadata is
+    /// missing, and so is a multipart object of another client that has neither metadata nor a part
+    /// number above 0. A hostile satellite can then cut such objects unnoticed.
+    /// [`require_seal`](Self::require_seal) takes precedence. Default off.
+    pub fn allow_unauthenticated_layout(mut self, allow: bool) -> Self {
+        self.allow_unauthenticated_layout = allow;
         self
     }
 
@@ -99,6 +112,7 @@ impl Default for Config {
             memory: 136 << 20,
             transfers: 300,
             require_seal: false,
+            allow_unauthenticated_layout: false,
             segment_size: layout::SEGMENT_SIZE,
         }
     }

@@ -48,10 +48,15 @@ pub enum ErrorKind {
     Decryption,
     /// A failure inside this library or of the system it runs on.
     Internal,
+    /// The satellite's answers are not what the writer of the object recorded under encryption: it
+    /// left out, mixed or relabelled segments, or serves the object without its metadata.
+    LayoutUnauthenticated,
     /// A peer could not be reached, or did not answer in time.
     Network,
     /// Fewer storage nodes took or gave their pieces than the redundancy scheme needs.
     NotEnoughNodes,
+    /// The object was replaced or deleted while it was being read.
+    ObjectChanged,
     /// The object key is empty or not usable.
     ObjectKeyInvalid,
     /// There is no such object.
@@ -99,7 +104,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.kind,
-            ErrorKind::Network | ErrorKind::NotEnoughNodes | ErrorKind::TooManyRequests
+            ErrorKind::Network
+                | ErrorKind::NotEnoughNodes
+                | ErrorKind::ObjectChanged
+                | ErrorKind::TooManyRequests
         )
     }
 

@@ -12,6 +12,7 @@ use uplink_rpc::r#gen::metainfo::{self, object::Status};
 use uplink_rpc::time::system_time;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Authenticity, Claimed};
 use crate::project::Project;
 use crate::satellite::convert;
 
@@ -30,6 +31,8 @@ pub struct Object {
     pub expires: Option<SystemTime>,
     /// Plaintext bytes.
     pub size: u64,
+    /// Who vouches for size and custom metadata.
+    pub authenticity: Authenticity,
     /// Custom metadata, which is encrypted like the content.
     pub custom: BTreeMap<String, String>,
     /// Identifies this version of the object.
@@ -52,8 +55,8 @@ pub enum ListItem {
     Object(Object),
     /// All objects whose keys begin with this; ends with `/`.
     Prefix(Vec<u8>),
-    /// Something whose name the access grant's encryption keys do not open. Holds its encrypted
-    /// key, relative to the prefix.
+    /// Something whose name or metadata the access grant's encryption keys do not open, or whose
+    /// metadata contradicts the satellite's word. Holds its encrypted key, relative to the prefix.
     Undecryptable(Vec<u8>),
 }
 
@@ -197,14 +200,19 @@ impl ObjectList {
         if item.status() == Status::Prefix {
             return Ok(ListItem::Prefix(key));
         }
-        let Ok(metadata) = self.metadata(&item, &key) else {
+        let opened = self.metadata(&item, &key).and_then(|metadata| {
+            let said = convert::listed_size(&item)?;
+            let claimed = Claimed::new(said, metadata.as_ref(), self.project.config().into())?;
+            Ok((metadata, claimed))
+        });
+        let Ok((metadata, claimed)) = opened else {
             return Ok(ListItem::Undecryptable(item.encrypted_object_key.to_vec()));
         };
         Ok(ListItem::Object(Object {
             created: system_time(item.created_at.as_ref()),
             expires: system_time(item.expires_at.as_ref()),
-            size: u64::try_from(item.plain_size)
-                .map_err(|_| Error::protocol("the size of an object is negative"))?,
+            size: claimed.size,
+            authenticity: claimed.authenticity(),
             version: item.object_version.to_vec(),
             custom: custom(metadata),
             key,
@@ -236,7 +244,8 @@ impl ObjectList {
 const PAGE: i32 = 1000;
 
 pub(crate) fn custom(metadata: Option<OpenedMetadata>) -> BTreeMap<String, String> {
-    metadata.map(|opened| opened.stream_info.metadata.into_entries()).unwrap_or_default()
+    let info = metadata.and_then(|opened| opened.stream_info);
+    info.map(|info| info.metadata.into_entries()).unwrap_or_default()
 }
 
 /// Accepts custom metadata that every client of the network can read: no empty key, no NUL.

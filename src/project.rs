@@ -16,8 +16,9 @@ use crate::bucket::{Bucket, BucketList};
 use crate::budget::Budget;
 use crate::buffers::Shelves;
 use crate::config::Config;
-use crate::download::{Download, DownloadOptions};
+use crate::download::{self, Download, DownloadOptions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Claimed, Rules};
 use crate::object::{ListItem, ListOptions, Object, ObjectList, custom};
 use crate::satellite::{Satellite, convert};
 use crate::segment::download::liars::Liars;
@@ -164,14 +165,15 @@ impl Project {
         key: impl AsRef<[u8]>,
         options: UploadOptions,
     ) -> Result<Upload> {
-        Ok(Upload::begin(self.clone(), self.locate(bucket, key.as_ref())?, options))
+        Upload::begin(self.clone(), self.locate(bucket, key.as_ref())?, options)
     }
 
     /// Opens an object, or a range of it, for reading.
     ///
     /// # Errors
     /// [`ErrorKind::ObjectNotFound`], [`ErrorKind::Decryption`] when the object's metadata does not
-    /// open or nothing in the bucket does, [`ErrorKind::RangeInvalid`],
+    /// open or nothing in the bucket does, [`ErrorKind::LayoutUnauthenticated`] when the satellite's
+    /// answer is not what the writer recorded, [`ErrorKind::RangeInvalid`],
     /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
     pub async fn download_object(
         &self,
@@ -188,13 +190,17 @@ impl Project {
 
     /// Returns what is known of an object.
     ///
+    /// [`Object::authenticity`] tells who vouches for size and custom metadata. Where an object has
+    /// no metadata and the access grant allows reading, its list of segments is asked for, so that
+    /// a satellite cannot hide the metadata of an object of this client.
+    ///
     /// # Errors
     /// As [`download_object`](Self::download_object).
     pub async fn stat_object(&self, bucket: &str, key: impl AsRef<[u8]>) -> Result<Object> {
         let location = self.locate(bucket, key.as_ref())?;
         match self.satellite().object(bucket, location.encrypted_key.clone()).await {
             Err(error) => Err(self.object_missing(error, &location).await),
-            Ok(object) => location.object(&object),
+            Ok(object) => download::stat(self, &location, &object).await,
         }
     }
 
@@ -325,18 +331,25 @@ impl Location {
         Bytes::copy_from_slice(&self.encrypted_key)
     }
 
-    /// Opens what the satellite says of the object here.
-    pub(crate) fn object(&self, wire: &metainfo::Object) -> Result<Object> {
+    /// Opens what the satellite says of the object here, with what its envelope claims.
+    pub(crate) fn describe(
+        &self,
+        wire: &metainfo::Object,
+        rules: Rules,
+    ) -> Result<(Object, Claimed)> {
         let suite = convert::parameters(wire.encryption_parameters.as_ref())?.suite;
         let metadata = convert::metadata(suite, &self.content_key, &wire.into())?;
-        Ok(Object {
+        let claimed = Claimed::new(convert::said_size(wire)?, metadata.as_ref(), rules)?;
+        let object = Object {
             key: self.key.clone(),
             created: system_time(wire.created_at.as_ref()),
             expires: system_time(wire.expires_at.as_ref()),
-            size: convert::object_size(wire, metadata.as_ref())?,
+            size: claimed.size,
+            authenticity: claimed.authenticity(),
             version: wire.object_version.to_vec(),
             custom: custom(metadata),
-        })
+        };
+        Ok((object, claimed))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The only seam to clock, randomness and threads.
 
-use uplink_core::encryption::{Key, Nonce};
+use uplink_core::encryption::Nonce;
+use uplink_core::encryption::mark::ChainValue;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -16,9 +17,9 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// A fresh encryption key.
-pub(crate) fn random_key() -> Result<Key> {
-    random().map(Key::new)
+/// A fresh value to make marked keys of.
+pub(crate) fn random_chain_value() -> Result<ChainValue> {
+    random().map(ChainValue::new)
 }
 
 /// A fresh nonce.

@@ -106,10 +106,14 @@ pub struct Placement {
 }
 
 impl Upload {
-    pub(crate) fn begin(project: Project, location: Location, options: UploadOptions) -> Self {
-        let pipeline = Pipeline::new(project, location, options);
+    pub(crate) fn begin(
+        project: Project,
+        location: Location,
+        options: UploadOptions,
+    ) -> Result<Self> {
+        let pipeline = Pipeline::new(project, location, options)?;
         let state = State::Ready(Box::new(pipeline));
-        Self { state, part: Vec::new(), custom: BTreeMap::new() }
+        Ok(Self { state, part: Vec::new(), custom: BTreeMap::new() })
     }
 
     /// Writes all of `bytes`, waiting while the budget is used up.

@@ -62,7 +62,7 @@ fn assert_sealed(info: &StreamInfo, etag: &[u8]) {
         metadata.open(&content_key)
     };
     let opened = open(&meta).expect("what was sealed").expect("metadata");
-    assert_eq!((&opened.stream_info, opened.etag.as_slice()), (info, etag));
+    assert_eq!((opened.stream_info.as_ref(), opened.etag.as_slice()), (Some(info), etag));
     let middle = meta.encrypted_stream_info.len() / 2;
     meta.encrypted_stream_info[middle] ^= 1;
     assert!(open(&meta).is_err());

@@ -15,9 +15,9 @@
 )]
 
 use std::collections::HashSet;
-use std::ops::Range;
 
 use bytes::Bytes;
+use uplink_core::encryption::mark::KeyKind;
 use uplink_core::encryption::metadata::{EncryptedMetadata, OpenedMetadata, StreamMeta};
 use uplink_core::encryption::{CipherSuite, EncryptionParameters, Key, Nonce, key};
 use uplink_core::erasure::Scheme;
@@ -31,6 +31,7 @@ use uplink_rpc::r#gen::pointerdb::RedundancyScheme;
 use uplink_rpc::raw;
 
 use crate::error::{Error, Result};
+use crate::layout::{ExpectedSegment, ListedSegment, SaidSize, unauthenticated};
 
 /// One piece that may be moved: its number, and the node's order limit and address.
 #[derive(Clone, Debug)]
@@ -77,16 +78,6 @@ pub(crate) struct RemoteSegment {
     pub(crate) scheme: Scheme,
     pub(crate) piece_key: PiecePrivateKey,
     pub(crate) offers: Vec<Offer>,
-}
-
-/// What a satellite's listing says of one segment.
-#[derive(Clone, Debug)]
-pub(crate) struct ListedSegment {
-    pub(crate) position: SegmentPosition,
-    pub(crate) offset: u64,
-    pub(crate) plain_size: u64,
-    /// The content key, where the listing carries it.
-    pub(crate) key: Option<Key>,
 }
 
 /// Reads the parameters of an object's encryption; unencrypted content is refused.
@@ -185,21 +176,20 @@ impl<'a> From<&'a metainfo::ObjectListItem> for SealedFields<'a> {
     }
 }
 
-/// The plain size of an object: what the satellite says, or for objects that it has no size of,
-/// what the writer said under encryption.
-pub(crate) fn object_size(object: &metainfo::Object, meta: Option<&OpenedMetadata>) -> Result<u64> {
-    let size = size(object.plain_size, "an object")?;
-    let Some(info) = meta.map(|meta| &meta.stream_info) else { return Ok(size) };
-    if size > 0 || info.segments_size <= 0 {
-        return Ok(size);
-    }
-    let stream = stream_meta(&object.encrypted_metadata)?;
-    let whole = self::size(stream.number_of_segments.saturating_sub(1).max(0), "an object")?
-        .checked_mul(self::size(info.segments_size, "a segment")?);
-    let last = self::size(info.last_segment_size, "a segment")?;
-    whole
-        .and_then(|whole| whole.checked_add(last))
-        .ok_or_else(|| Error::protocol("the object's sizes do not fit together"))
+/// What the satellite says of an object's size.
+pub(crate) fn said_size(object: &metainfo::Object) -> Result<SaidSize> {
+    said(object.plain_size, &object.encrypted_metadata)
+}
+
+/// What the satellite says of the size of an object in a listing.
+pub(crate) fn listed_size(item: &metainfo::ObjectListItem) -> Result<SaidSize> {
+    said(item.plain_size, &item.encrypted_metadata)
+}
+
+fn said(plain: i64, metadata: &[u8]) -> Result<SaidSize> {
+    let segments = stream_meta(metadata)?.number_of_segments;
+    let (plain, segments) = (size(plain, "an object")?, u64::try_from(segments).unwrap_or(0));
+    Ok(SaidSize { plain, segments })
 }
 
 /// Reads an answer to beginning a segment.
@@ -253,22 +243,37 @@ fn cohort(wanted: &metainfo::CohortRequirements, depth: usize) -> Result<u16> {
     }
 }
 
-/// Reads an answer to downloading a segment. `whole` says that limits must cover whole pieces, not
-/// just the shares of a range.
+/// Reads an answer to downloading a segment, which must be the expected one.
+///
+/// # Errors
+/// [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind::LayoutUnauthenticated) for another segment
+/// than the expected one, [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) for an answer that
+/// contradicts itself.
 pub(crate) fn segment_download(
     reply: metainfo::DownloadSegmentResponse,
-    object: EncryptionParameters,
-    content_key: &Key,
+    expected: &ExpectedSegment,
+    object: &ObjectKeys<'_>,
     satellite: &VerifyingKey,
 ) -> Result<SegmentDownload> {
-    let plain_size = segment_size(reply.plain_size)?;
-    let nonce = nonce(&reply.encrypted_key_nonce)?;
-    let key = key::unwrap_key(object.suite, content_key, &nonce, &reply.encrypted_key)?;
+    let extent = expected.extent;
+    let said = (size(reply.plain_offset, "a segment")?, segment_size(reply.plain_size)?);
+    // Satellites have neither offset nor size of objects that were migrated from old formats.
+    let migrated = expected.inline.is_none() && said == (0, 0);
     let position = read_position(reply.position)?;
+    if position != expected.position || (said != (extent.offset, extent.size) && !migrated) {
+        return Err(unauthenticated("the satellite sent another segment than the expected one"));
+    }
+    let key = object.segment_key(&reply.encrypted_key_nonce, &reply.encrypted_key)?;
+    if expected.key.as_ref().is_some_and(|expected| *expected != key) {
+        return Err(unauthenticated("a segment has another key than the expected one"));
+    }
     let remote = reply.addressed_limits.iter().any(|offered| offered.limit.is_some());
+    if expected.inline.is_some_and(|inline| inline == remote) {
+        return Err(unauthenticated("a segment is kept by other servers than its writer chose"));
+    }
     let content = if remote {
         let scheme = scheme(reply.redundancy_scheme.as_ref())?;
-        let encrypted = layout::encrypted_size(plain_size, object.block_size)?;
+        let encrypted = layout::encrypted_size(extent.size, object.parameters.block_size)?;
         if size(reply.segment_size, "a segment")? != encrypted {
             return Err(Error::protocol(
                 "the encrypted size of a segment is not that of its content",
@@ -278,79 +283,56 @@ pub(crate) fn segment_download(
         Content::Remote(RemoteSegment { piece_key: piece_key(&reply.private_key)?, offers, scheme })
     } else {
         let sealed = reply.encrypted_inline_data;
-        if plain_size > layout::MAX_INLINE_SIZE
-            || sealed.len() as u64 != layout::inline_encrypted_size(plain_size)?
+        if extent.size > layout::MAX_INLINE_SIZE
+            || sealed.len() as u64 != layout::inline_encrypted_size(extent.size)?
         {
             return Err(Error::protocol("an inline segment has another size than its content"));
         }
         Content::Inline(sealed)
     };
-    Ok(SegmentDownload { position, plain_size, key, content })
+    Ok(SegmentDownload { position, plain_size: extent.size, key, content })
 }
 
-/// Reads one page of a segment listing; positions must go on after `after`, offsets at `offset`
-/// where one is known.
+/// What the keys of an object's segments are wrapped with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ObjectKeys<'a> {
+    pub(crate) parameters: EncryptionParameters,
+    pub(crate) content_key: &'a Key,
+}
+
+impl ObjectKeys<'_> {
+    /// Opens the key of a segment (R1): a key must be there, and it must not be that of metadata.
+    fn segment_key(&self, nonce: &[u8], wrapped: &[u8]) -> Result<Key> {
+        let nonce = self::nonce(nonce)?;
+        let key = key::unwrap_key(self.parameters.suite, self.content_key, &nonce, wrapped)?;
+        if KeyKind::of(&key) == Some(KeyKind::Metadata) {
+            return Err(unauthenticated("a segment is sealed with the key of metadata"));
+        }
+        Ok(key)
+    }
+}
+
+/// Reads one page of a segment listing.
 pub(crate) fn listed_segments(
     items: &[metainfo::SegmentListItem],
-    after: Option<&ListedSegment>,
-    suite: CipherSuite,
-    content_key: &Key,
+    object: &ObjectKeys<'_>,
 ) -> Result<Vec<ListedSegment>> {
-    let mut listed: Vec<ListedSegment> = Vec::with_capacity(items.len());
-    for item in items {
-        let previous = listed.last().or(after);
-        let position = read_position(item.position)?;
-        let (offset, plain_size) =
-            (size(item.plain_offset, "a segment")?, segment_size(item.plain_size)?);
-        let in_order = previous.is_none_or(|previous| {
-            previous.position < position
-                && previous.offset.checked_add(previous.plain_size) == Some(offset)
-        });
-        if !in_order {
-            return Err(Error::protocol("the segments of an object do not follow one another"));
-        }
-        let key = if item.encrypted_key.is_empty() {
-            None
-        } else {
-            let nonce = nonce(&item.encrypted_key_nonce)?;
-            Some(key::unwrap_key(suite, content_key, &nonce, &item.encrypted_key)?)
-        };
-        listed.push(ListedSegment { position, offset, plain_size, key });
+    if items.len() > MAX_LISTED_SEGMENTS {
+        return Err(Error::protocol("a page of a segment listing is larger than asked for"));
     }
-    Ok(listed)
+    let read = |item: &metainfo::SegmentListItem| {
+        Ok(ListedSegment {
+            position: read_position(item.position)?,
+            offset: size(item.plain_offset, "a segment")?,
+            plain_size: segment_size(item.plain_size)?,
+            key: object.segment_key(&item.encrypted_key_nonce, &item.encrypted_key)?,
+        })
+    };
+    items.iter().map(read).collect()
 }
 
-/// Checks the sizes that the writer recorded under encryption against a listing of `range`.
-pub(crate) fn check_sizes(
-    segments: &[ListedSegment],
-    object_size: u64,
-    meta: Option<&OpenedMetadata>,
-) -> Result<()> {
-    let Some(info) = meta.map(|meta| &meta.stream_info) else { return Ok(()) };
-    if info.segments_size <= 0 {
-        return Ok(());
-    }
-    let (full, last) =
-        (size(info.segments_size, "a segment")?, size(info.last_segment_size, "a segment")?);
-    for segment in segments {
-        let end = segment.offset.saturating_add(segment.plain_size);
-        let wanted = if end == object_size { last } else { full };
-        if segment.plain_size != wanted {
-            return Err(Error::protocol("a segment has another size than the writer recorded"));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses segments that do not cover a range without gaps.
-pub(crate) fn check_cover(segments: &[ListedSegment], range: &Range<u64>) -> Result<()> {
-    let begins = segments.first().is_some_and(|first| first.offset <= range.start);
-    let end = segments.last().map_or(0, |last| last.offset.saturating_add(last.plain_size));
-    if range.is_empty() || (begins && end >= range.end) {
-        return Ok(());
-    }
-    Err(Error::protocol("the segments listed do not cover the range asked for"))
-}
+/// Segments of one page that are accepted: twice as many as satellites list.
+const MAX_LISTED_SEGMENTS: usize = 2_000;
 
 fn offers(
     limits: Vec<AddressedOrderLimit>,

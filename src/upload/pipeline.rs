@@ -8,9 +8,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use uplink_core::encryption::metadata::{
-    CustomMetadata, MetadataKeys, SealedMetadata, StreamInfo, object_seal,
-};
+use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind};
+use uplink_core::encryption::metadata::{CustomMetadata, MetadataKeys, SealedMetadata, StreamInfo};
 use uplink_core::encryption::{EncryptionParameters, Key, key};
 use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
@@ -24,6 +23,8 @@ use super::pending::Pending;
 use super::{Placement, UploadOptions, Uploaded};
 use crate::budget::Memory;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{MAX_SEGMENTS, unauthenticated};
+use crate::object::Object;
 use crate::project::{Location, Project};
 use crate::runtime;
 use crate::satellite::convert::{self, BegunSegment};
@@ -44,6 +45,10 @@ const STEP: usize = 256 << 10;
 pub(super) struct Pipeline {
     pending: Pending,
     options: UploadOptions,
+    /// The keys of the segments. It begins with a random value of this attempt; no key seals twice.
+    chain: Chain,
+    /// The first value of the chain, which the metadata records.
+    chain_start: ChainValue,
     /// The first bytes of the next segment, as long as they fit into an inline one.
     head: Vec<u8>,
     /// The remote segment that takes bytes.
@@ -90,16 +95,23 @@ struct Finished {
 }
 
 impl Pipeline {
-    pub(super) fn new(project: Project, location: Location, options: UploadOptions) -> Self {
-        Self {
+    pub(super) fn new(
+        project: Project,
+        location: Location,
+        options: UploadOptions,
+    ) -> Result<Self> {
+        let chain_start = runtime::random_chain_value()?;
+        Ok(Self {
             pending: Pending::new(project, location),
             options,
+            chain: Chain::new(KeyKind::Stream, 0, chain_start.clone()),
+            chain_start,
             head: Vec::new(),
             open: None,
             segments: Vec::new(),
             uploads: JoinSet::new(),
             calls: Vec::new(),
-        }
+        })
     }
 
     /// Takes all of `bytes`. After an error, or when this is dropped before it returns, some of them
@@ -156,8 +168,8 @@ impl Pipeline {
     }
 
     fn inline(&mut self, plain: &[u8]) -> Result<()> {
-        let (segment_key, nonce) = (runtime::random_key()?, runtime::random_nonce()?);
         let at = self.position()?;
+        let (segment_key, nonce) = (self.chain.key(at.index), runtime::random_nonce()?);
         let content_key = &self.pending.location().content_key;
         let wrapped = key::wrap_key(PARAMETERS.suite, content_key, &nonce, &segment_key)?;
         let plain_size = plain.len() as u64;
@@ -181,7 +193,7 @@ impl Pipeline {
         let memory = self.memory(most).await?;
         let at = self.position()?;
         let begun = self.begin_segment(at, most).await?;
-        let (segment_key, held) = (runtime::random_key()?, Arc::new(Held::default()));
+        let (segment_key, held) = (self.chain.key(at.index), Arc::new(Held::default()));
         let windows = windows(self.project(), &begun.scheme);
         let sealer = Sealer::new(PARAMETERS, &segment_key, at, &begun.scheme, windows, &held)?;
         let index = self.segments.len();
@@ -344,8 +356,11 @@ impl Pipeline {
         }));
         let object = match self.project().satellite().batch(batch).await {
             Ok(mut replies) => match replies.pop() {
-                Some(Reply::ObjectCommit(reply)) => reply.object.ok_or_else(other_reply)?,
-                _ => return Err(other_reply()),
+                Some(Reply::ObjectCommit(metainfo::CommitObjectResponse {
+                    object: Some(object),
+                })) if is_made_by(&object, &sealed) => object,
+                // The satellite did commit, or it lies.
+                _ => self.resolve(&sealed, other_reply()).await?,
             },
             Err(error) if error.kind() == ErrorKind::Network => {
                 self.resolve(&sealed, error).await?
@@ -353,45 +368,59 @@ impl Pipeline {
             Err(error) => return Err(error),
         };
         self.pending.committed();
-        let object = self.pending.location().object(&object)?;
+        let object = self.committed(&object)?;
         let placement = self.segments.into_iter().map(|segment| segment.placement).collect();
         Ok(Uploaded { object, placement })
     }
 
-    /// Learns whether a commit whose answer was lost took effect: the nonce of the metadata key is
-    /// random, so an object that carries it is this one.
-    async fn resolve(&self, sealed: &SealedMetadata, lost: Error) -> Result<metainfo::Object> {
+    /// Learns whether a commit whose answer was lost or makes no sense took effect.
+    async fn resolve(&self, sealed: &SealedMetadata, flaw: Error) -> Result<metainfo::Object> {
         let Location { bucket, encrypted_key, .. } = self.pending.location();
         match self.project().satellite().object(bucket, encrypted_key.clone()).await {
-            Ok(object)
-                if object.encrypted_metadata_nonce == sealed.metadata_key_nonce.as_bytes()[..] =>
+            Ok(object) if is_made_by(&object, sealed) => Ok(object),
+            Ok(_) if flaw.kind() == ErrorKind::Network => Err(flaw),
+            Err(error)
+                if error.kind() == ErrorKind::ObjectNotFound
+                    && flaw.kind() == ErrorKind::Network =>
             {
-                Ok(object)
+                Err(flaw)
             }
-            Ok(_) => Err(lost),
-            Err(error) if error.kind() == ErrorKind::ObjectNotFound => Err(lost),
-            Err(_) => {
-                let text = format!("the commit may or may not have taken effect: {lost}");
-                Err(Error::new(ErrorKind::CommitUnknown, text).with_source(lost))
+            _ => {
+                let text = "commit may or may not have taken effect";
+                Err(Error::new(ErrorKind::CommitUnknown, text).with_source(flaw))
             }
         }
     }
 
-    fn metadata(&self, custom: BTreeMap<String, String>) -> Result<SealedMetadata> {
-        let sealed = self.segments.iter().zip(0_u32..).map(|(segment, index)| {
-            (SegmentPosition { part: 0, index }, segment.plain_size, &segment.key)
+    /// The committed object: the satellite's times and version, but the bytes that were written.
+    fn committed(&self, wire: &metainfo::Object) -> Result<Object> {
+        let written = self.segments.iter().map(|segment| segment.plain_size).sum::<u64>();
+        let described = self.pending.location().describe(wire, self.project().config().into());
+        let described = described.and_then(|(object, _)| {
+            if object.size == written {
+                return Ok(object);
+            }
+            Err(unauthenticated("its size is not that of the bytes written"))
         });
+        described.map_err(|flaw| {
+            let text = "commit may or may not have taken effect";
+            Error::new(ErrorKind::CommitUnknown, text).with_source(flaw)
+        })
+    }
+
+    fn metadata(&self, custom: BTreeMap<String, String>) -> Result<SealedMetadata> {
         let info = StreamInfo {
             number_of_segments: signed(self.segments.len() as u64),
             segments_size: signed(self.project().config().segment_size),
             last_segment_size: signed(self.segments.last().map_or(0, |last| last.plain_size)),
             metadata: CustomMetadata::new(custom),
-            object_seal: Some(object_seal(sealed)),
+            parts_seal: None,
+            chain_start: Some(self.chain_start.clone()),
         };
         let keys = MetadataKeys {
             suite: PARAMETERS.suite,
             content_key: &self.pending.location().content_key,
-            metadata_key: &runtime::random_key()?,
+            metadata_key: &runtime::random_chain_value()?.key(KeyKind::Metadata),
             metadata_key_nonce: runtime::random_nonce()?,
         };
         Ok(keys.seal(&info, b"")?)
@@ -405,14 +434,23 @@ impl Pipeline {
     }
 
     fn position(&self) -> Result<SegmentPosition> {
-        let index = u32::try_from(self.segments.len());
-        let index = index.map_err(|_| Error::new(ErrorKind::Internal, "too many segments"))?;
+        let count = self.segments.len() as u64;
+        let index = u32::try_from(count).ok().filter(|_| count < MAX_SEGMENTS);
+        let index = index.ok_or_else(|| {
+            let text = format!("object is too large: it has more than {MAX_SEGMENTS} segments");
+            Error::new(ErrorKind::RangeInvalid, text)
+        })?;
         Ok(SegmentPosition { part: 0, index })
     }
 
     fn project(&self) -> &Project {
         self.pending.project()
     }
+}
+
+/// Whether an object carries the nonce of this metadata key, which is random.
+fn is_made_by(object: &metainfo::Object, sealed: &SealedMetadata) -> bool {
+    object.encrypted_metadata_nonce == sealed.metadata_key_nonce.as_bytes()[..]
 }
 
 fn given_up() -> Error {

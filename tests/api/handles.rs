@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use uplink::{
-    Access, Download, DownloadOptions, ErrorKind, ListItem, ListOptions, ObjectList, Project,
-    Upload, UploadOptions,
+    Access, Authenticity, Download, DownloadOptions, ErrorKind, ListItem, ListOptions, ObjectList,
+    Project, Upload, UploadOptions,
 };
 use uplink_testnet::Options;
 
@@ -164,6 +164,52 @@ async fn sealed_objects_are_readable_where_a_seal_is_required() {
     let part = world.get_range("key", SMALL_SEGMENT - 5..2 * SMALL_SEGMENT + 5).await;
     let (start, end) = (SMALL_SEGMENT as usize - 5, 2 * SMALL_SEGMENT as usize + 5);
     assert!(part.expect("a range") == plain[start..end]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn object_replaced_while_being_read_is_an_error_of_its_own() {
+    let world = World::start().await;
+    // More segments than are read ahead.
+    let plain = bytes(5, 6 * SMALL_SEGMENT);
+    for replace in [true, false] {
+        world.put("key", &plain).await;
+        let options = DownloadOptions::new();
+        let mut download = world.project.download_object(BUCKET, "key", options).await.unwrap();
+        let mut read = download.next().await.expect("read").expect("bytes").to_vec();
+        if replace {
+            world.put("key", b"another one").await;
+        } else {
+            world.project.delete_object(BUCKET, "key").await.expect("deleted");
+        }
+        let error = loop {
+            match download.next().await {
+                Ok(Some(more)) => read.extend_from_slice(&more),
+                Ok(None) => panic!("a short read looks complete"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::ObjectChanged, "{error}");
+        assert!(error.is_retryable());
+        assert!(plain.starts_with(&read), "bytes of another version");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sizes_of_our_objects_are_sealed_where_metadata_came_along() {
+    let world = World::start().await;
+    let plain = bytes(6, SMALL_SEGMENT + 10);
+    let uploaded = world.put("key", &plain).await;
+    assert_eq!(uploaded.object.authenticity, Authenticity::Sealed);
+    let found = world.project.stat_object(BUCKET, "key").await.expect("there");
+    assert_eq!(found, uploaded.object);
+    for (custom, expected) in [(true, Authenticity::Sealed), (false, Authenticity::Claimed)] {
+        let options = ListOptions::new().custom(custom);
+        let mut list = world.project.list_objects(BUCKET, options).expect("a list");
+        let Some(ListItem::Object(listed)) = list.next().await.expect("an item") else {
+            panic!("an object");
+        };
+        assert_eq!((listed.size, listed.authenticity), (found.size, expected));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,7 +35,7 @@ pub(crate) enum Exit {
     Network = 6,
     /// Too few storage nodes take or give pieces.
     NotEnoughNodes = 7,
-    /// Something is in the way: it exists already, or is not empty.
+    /// Something is in the way: it exists already, is not empty, or was replaced meanwhile.
     Conflict = 8,
     /// A limit of the project is reached.
     Limit = 9,
@@ -60,7 +60,7 @@ Exit codes:
     5  not decryptable: wrong passphrase or encryption key, or data that was changed
     6  network: satellite or node unreachable, silent, or another one than expected
     7  too few storage nodes for an upload or a download
-    8  in the way: exists already, or is not empty
+    8  in the way: exists already, is not empty, or was replaced while it was read
     9  a limit of the project is reached, or the satellite asks to slow down
    10  a peer's answer makes no sense
    11  a commit was sent and its outcome cannot be learned
@@ -153,10 +153,12 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::RangeInvalid => Self::Usage,
             ErrorKind::BucketNotFound | ErrorKind::ObjectNotFound => Self::NotFound,
             ErrorKind::PermissionDenied => Self::Permission,
-            ErrorKind::Decryption => Self::Decryption,
+            ErrorKind::Decryption | ErrorKind::LayoutUnauthenticated => Self::Decryption,
             ErrorKind::Network | ErrorKind::WrongNode => Self::Network,
             ErrorKind::NotEnoughNodes => Self::NotEnoughNodes,
-            ErrorKind::BucketAlreadyExists | ErrorKind::BucketNotEmpty => Self::Conflict,
+            ErrorKind::BucketAlreadyExists
+            | ErrorKind::BucketNotEmpty
+            | ErrorKind::ObjectChanged => Self::Conflict,
             ErrorKind::BandwidthLimitExceeded
             | ErrorKind::SegmentsLimitExceeded
             | ErrorKind::StorageLimitExceeded

@@ -1,15 +1,16 @@
 //! The encrypted envelope around an object's metadata.
 //!
 //! ```text
-//! custom metadata ─ SerializableMeta ─► StreamInfo{sizes, count, seal, metadata}
+//! custom metadata ─ SerializableMeta ─► StreamInfo{sizes, count, chain or seal, metadata}
 //!                                          │ sealed under a random metadata key, zero nonce
 //!                                          ▼
 //!                     StreamMeta{encrypted_stream_info}     ETag: same key, nonce 1
 //!                     metadata key: wrapped under the object's content key, random nonce
 //! ```
 //!
-//! Beyond the fields of the public network this client writes the number of segments and the object
-//! seal into the `StreamInfo`; others skip what they do not know.
+//! Beyond the fields of the public network this client writes the number of segments, the first value
+//! of the chain of segment keys (streams) or the parts seal (multipart objects) into the `StreamInfo`;
+//! other clients skip what they do not know. See [`mark`](super::mark).
 
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,9 @@ use zeroize::Zeroizing;
 use super::{
     CipherSuite, ContentCipher, EncryptionError, Key, Nonce,
     key::{part_etag_key, unwrap_key, wrap_key},
+    mark::{ChainValue, KeyKind},
 };
-use crate::{
-    id::SegmentPosition,
-    wire::{Reader, WireError, put_bytes, put_int64, put_message},
-};
+use crate::wire::{Reader, WireError, put_bytes, put_int64, put_message};
 
 /// What the writer of an object says about it under encryption: the only description of an object
 /// that its satellite cannot forge.
@@ -39,8 +38,12 @@ pub struct StreamInfo {
     pub last_segment_size: i64,
     /// Custom metadata.
     pub metadata: CustomMetadata,
-    /// The seal over all segments, if the writer made one; see [`object_seal`].
-    pub object_seal: Option<[u8; 32]>,
+    /// The seal over the parts of a multipart object, if its writer made one; see
+    /// [`parts_seal`](super::mark::parts_seal).
+    pub parts_seal: Option<[u8; 32]>,
+    /// The first value of the chain of segment keys of an object that was written as one stream, if
+    /// its writer recorded it; see [`Chain`](super::mark::Chain).
+    pub chain_start: Option<ChainValue>,
 }
 
 impl StreamInfo {
@@ -52,8 +55,11 @@ impl StreamInfo {
         put_int64(&mut message, 2, self.segments_size);
         put_int64(&mut message, 3, self.last_segment_size);
         put_bytes(&mut message, 4, &self.metadata.encode());
-        if let Some(seal) = &self.object_seal {
-            put_bytes(&mut message, OBJECT_SEAL_FIELD, seal);
+        if let Some(seal) = &self.parts_seal {
+            put_bytes(&mut message, PARTS_SEAL_FIELD, seal);
+        }
+        if let Some(value) = &self.chain_start {
+            put_bytes(&mut message, CHAIN_START_FIELD, value.expose());
         }
         message
     }
@@ -68,9 +74,13 @@ impl StreamInfo {
                 2 => info.segments_size = field.int64()?,
                 3 => info.last_segment_size = field.int64()?,
                 4 => info.metadata = CustomMetadata::decode(field.bytes()?)?,
-                OBJECT_SEAL_FIELD => {
+                PARTS_SEAL_FIELD => {
                     let seal = field.bytes()?.try_into().map_err(|_| MetadataError::SealLength)?;
-                    info.object_seal = Some(seal);
+                    info.parts_seal = Some(seal);
+                }
+                CHAIN_START_FIELD => {
+                    let value = ChainValue::from_slice(field.bytes()?);
+                    info.chain_start = Some(value.ok_or(MetadataError::ChainStartLength)?);
                 }
                 _ => {}
             }
@@ -327,10 +337,12 @@ pub struct EncryptedMetadata<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenedMetadata {
-    /// The stream info.
-    pub stream_info: StreamInfo,
+    /// The stream info; `None` if only an ETag came.
+    pub stream_info: Option<StreamInfo>,
     /// The ETag; empty if there is none.
     pub etag: Vec<u8>,
+    /// What the metadata key is marked as.
+    pub key_kind: Option<KeyKind>,
 }
 
 impl EncryptedMetadata<'_> {
@@ -350,10 +362,16 @@ impl EncryptedMetadata<'_> {
         let nonce = nonce.ok_or(MetadataError::Nonce(self.metadata_key_nonce.len()))?;
         let key = unwrap_key(self.suite, content_key, &nonce, self.encrypted_metadata_key)?;
         let cipher = ContentCipher::new(self.suite, &key)?;
-        let info = Zeroizing::new(cipher.open_whole(&Nonce::ZERO, self.encrypted_stream_info)?);
+        let stream_info = if self.encrypted_stream_info.is_empty() {
+            None
+        } else {
+            let info = cipher.open_whole(&Nonce::ZERO, self.encrypted_stream_info)?;
+            Some(StreamInfo::decode(&Zeroizing::new(info))?)
+        };
         Ok(Some(OpenedMetadata {
-            stream_info: StreamInfo::decode(&info)?,
+            stream_info,
             etag: cipher.open_whole(&Nonce::ONE, self.encrypted_etag)?,
+            key_kind: KeyKind::of(&key),
         }))
     }
 
@@ -413,24 +431,6 @@ pub fn open_part_etag(
     ContentCipher::new(suite, &part_etag_key(segment_key))?.open_whole(&Nonce::ZERO, sealed)
 }
 
-/// Computes the object seal: BLAKE3 in key-derivation mode over part, index, plain size and content
-/// key of every segment in order.
-///
-/// Whoever holds the keys can tell with it that no segment was cut off, added, exchanged or taken
-/// from another version. It stays valid when keys are wrapped anew, as copy and move do.
-pub fn object_seal<'a>(
-    segments: impl IntoIterator<Item = (SegmentPosition, u64, &'a Key)>,
-) -> [u8; 32] {
-    let mut hasher = Zeroizing::new(blake3::Hasher::new_derive_key(OBJECT_SEAL_CONTEXT));
-    for (position, plain_size, key) in segments {
-        hasher.update(&position.part.to_be_bytes());
-        hasher.update(&position.index.to_be_bytes());
-        hasher.update(&plain_size.to_be_bytes());
-        hasher.update(key.expose());
-    }
-    *hasher.finalize().as_bytes()
-}
-
 /// Why metadata could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -444,13 +444,16 @@ pub enum MetadataError {
     /// The nonce of a wrapped key is not 24 bytes long.
     #[error("nonce of a wrapped key has {0} bytes instead of 24")]
     Nonce(usize),
-    /// The object seal is not 32 bytes long.
-    #[error("object seal does not have 32 bytes")]
+    /// The first value of the chain of segment keys is not 26 bytes long.
+    #[error("first value of the segment key chain does not have 26 bytes")]
+    ChainStartLength,
+    /// The parts seal is not 32 bytes long.
+    #[error("parts seal does not have 32 bytes")]
     SealLength,
 }
 
-const OBJECT_SEAL_FIELD: u32 = 100;
-const OBJECT_SEAL_CONTEXT: &str = "uplink object seal v1";
+const PARTS_SEAL_FIELD: u32 = 100;
+const CHAIN_START_FIELD: u32 = 101;
 
 fn seal_always(
     cipher: &ContentCipher,

@@ -25,6 +25,7 @@
 pub mod content;
 pub mod escape;
 pub mod key;
+pub mod mark;
 pub mod metadata;
 pub mod nonce;
 pub mod path;

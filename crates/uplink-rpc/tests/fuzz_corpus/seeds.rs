@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use uplink_core::base58;
+use uplink_core::encryption::mark::ChainValue;
 use uplink_core::encryption::metadata::{CustomMetadata, SegmentMeta, StreamInfo, StreamMeta};
 
 type Seed = (&'static str, Vec<u8>);
@@ -152,9 +153,11 @@ fn metadata() -> Vec<Seed> {
         segments_size: 64 << 20,
         last_segment_size: 1000,
         metadata: CustomMetadata::new(entries.into()),
-        object_seal: Some([5; 32]),
+        parts_seal: Some([5; 32]),
+        chain_start: Some(ChainValue::new([5; 26])),
     };
-    let stock = StreamInfo { number_of_segments: 0, object_seal: None, ..info.clone() };
+    let stock =
+        StreamInfo { number_of_segments: 0, parts_seal: None, chain_start: None, ..info.clone() };
     let segment = SegmentMeta { encrypted_key: vec![6; 48], key_nonce: vec![7; 24] };
     let meta = StreamMeta {
         encrypted_stream_info: vec![8; 60],

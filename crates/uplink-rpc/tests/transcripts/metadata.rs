@@ -211,7 +211,7 @@ impl Opener {
         };
         let content_key = content_key(&self.keys, bucket, name).expect("a key");
         let opened = encrypted.open(&content_key).expect("authentic metadata")?;
-        Some(opened.stream_info)
+        opened.stream_info
     }
 }
 

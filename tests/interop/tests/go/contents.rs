@@ -1,6 +1,7 @@
 //! Objects of every size that matters, written by one client and read by the other.
 
 use serde_json::{Value, json};
+use uplink::{Authenticity, DownloadOptions};
 use uplink_testnet::Options;
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, b64, bytes, custom, digest};
@@ -229,4 +230,25 @@ fn merge(command: &mut Value, more: &Value) {
     let fields = command.as_object_mut().expect("an object");
     let more = more.as_object().expect("an object");
     fields.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: the reference Go client"]
+async fn our_objects_read_exactly_after_the_reference_client_replaced_metadata() {
+    let mut world = World::start().await;
+    let cut = 2 * SMALL_SEGMENT;
+    for size in [0, 1, INLINE_LIMIT + 1, SMALL_SEGMENT, cut, cut + 77, cut + 3 * BLOCK, cut + 6] {
+        world.rust_put("key", 7, size).await;
+        let command = json!({"key": b64("key"), "custom": custom(size)});
+        world.ask("update_metadata", command).await;
+        world.assert_read("key", 7, size).await;
+        let copy = json!({"key": b64("key"), "new_bucket": BUCKET, "new_key": b64("copy")});
+        world.ask("copy", copy).await;
+        world.assert_read("copy", 7, size).await;
+        if size > 2 {
+            let range = DownloadOptions::new().range(size / 2, 1);
+            let found = world.project.download_object(BUCKET, "key", range).await.expect("opened");
+            assert_eq!(found.object().authenticity, Authenticity::Claimed, "{size}");
+        }
+    }
 }

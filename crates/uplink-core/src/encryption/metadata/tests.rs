@@ -11,7 +11,8 @@ fn sample_info() -> StreamInfo {
         segments_size: 64 << 20,
         last_segment_size: 17,
         metadata: CustomMetadata::new(entries),
-        object_seal: Some([8; 32]),
+        parts_seal: Some([8; 32]),
+        chain_start: Some(ChainValue::new([9; 26])),
     }
 }
 
@@ -35,7 +36,7 @@ fn metadata_opens_with_the_content_key_alone() {
             encrypted_etag: &sealed.encrypted_etag,
         };
         let opened = encrypted.open(&content_key).unwrap().unwrap();
-        assert_eq!((opened.stream_info, &opened.etag[..]), (sample_info(), &b"etag"[..]));
+        assert_eq!((opened.stream_info, &opened.etag[..]), (Some(sample_info()), &b"etag"[..]));
 
         let wrong = encrypted.open(&metadata_key);
         assert_eq!(wrong, Err(EncryptionError::Decryption.into()));
@@ -87,8 +88,11 @@ fn messages_of_metadata_are_read_as_written_and_sorted() {
     let mut bad = Vec::new();
     put_bytes(&mut bad, 100, &[1; 31]);
     assert_eq!(StreamInfo::decode(&bad), Err(MetadataError::SealLength));
+    let mut bad = Vec::new();
+    put_bytes(&mut bad, 101, &[1; 27]);
+    assert_eq!(StreamInfo::decode(&bad), Err(MetadataError::ChainStartLength));
     let mut unknown = Vec::new();
-    put_bytes(&mut unknown, 101, &[1; 31]);
+    put_bytes(&mut unknown, 102, &[1; 31]);
     assert_eq!(StreamInfo::decode(&unknown), Ok(StreamInfo::default()));
 }
 
@@ -111,27 +115,25 @@ fn the_old_content_type_shows_unless_the_new_one_is_there() {
 }
 
 #[test]
-fn the_object_seal_depends_on_every_value_and_on_their_order() {
-    let (a, b) = (Key::new([1; 32]), Key::new([2; 32]));
-    let at = |part, index| SegmentPosition { part, index };
-    let seal = object_seal([(at(0, 0), 10, &a), (at(0, 1), 20, &b)]);
-    assert_eq!(
-        seal,
-        *blake3::Hasher::new_derive_key("uplink object seal v1")
-            .update(&[&[0; 8][..], &10u64.to_be_bytes(), &[1; 32]].concat())
-            .update(&[&[0, 0, 0, 0, 0, 0, 0, 1][..], &20u64.to_be_bytes(), &[2; 32]].concat())
-            .finalize()
-            .as_bytes()
-    );
-    let others = [
-        object_seal([(at(0, 0), 10, &a)]),
-        object_seal([(at(0, 0), 10, &b), (at(0, 1), 20, &a)]),
-        object_seal([(at(0, 1), 20, &b), (at(0, 0), 10, &a)]),
-        object_seal([(at(0, 0), 11, &a), (at(0, 1), 20, &b)]),
-        object_seal([(at(1, 0), 10, &a), (at(0, 1), 20, &b)]),
-        object_seal([]),
-    ];
-    assert!(!others.contains(&seal));
+fn etag_without_stream_info_is_no_envelope() {
+    let (content_key, metadata_key) = (Key::new([1; 32]), ChainValue::new([2; 26]));
+    let keys = MetadataKeys {
+        suite: CipherSuite::AesGcm,
+        content_key: &content_key,
+        metadata_key: &metadata_key.key(KeyKind::Metadata),
+        metadata_key_nonce: Nonce::new([3; 24]),
+    };
+    let sealed = keys.seal(&sample_info(), b"etag").unwrap();
+    let stripped = EncryptedMetadata {
+        suite: CipherSuite::AesGcm,
+        encrypted_stream_info: b"",
+        encrypted_metadata_key: &sealed.encrypted_metadata_key,
+        metadata_key_nonce: sealed.metadata_key_nonce.as_bytes(),
+        encrypted_etag: &sealed.encrypted_etag,
+    };
+    let opened = stripped.open(&content_key).unwrap().unwrap();
+    assert_eq!((opened.stream_info, opened.etag), (None, b"etag".to_vec()));
+    assert_eq!(opened.key_kind, Some(KeyKind::Metadata));
 }
 
 #[test]
@@ -185,7 +187,7 @@ fn nothing_to_say_is_not_sealed() {
     assert_eq!(keys.seal_if_any(&nothing, b""), Ok(None));
     let etag_alone = keys.seal_if_any(&nothing, b"etag").unwrap().unwrap();
     assert_eq!(etag_alone.encrypted_etag.len(), 4 + 16);
-    let sealed = StreamInfo { object_seal: Some([0; 32]), ..nothing };
+    let sealed = StreamInfo { parts_seal: Some([0; 32]), ..nothing };
     assert_eq!(keys.seal_if_any(&sealed, b""), keys.seal(&sealed, b"").map(Some));
 }
 
@@ -222,15 +224,17 @@ fn the_etag_of_a_part_opens_with_the_object_s_content_key() {
 fn any_info() -> impl Strategy<Value = StreamInfo> {
     let text = || proptest::string::string_regex("[a-zäß\\x00-\\x20]{0,8}").unwrap();
     let entries = proptest::collection::btree_map(text(), text(), 0..4);
-    (any::<[i64; 3]>(), entries, any::<Option<[u8; 32]>>()).prop_map(
-        |([number_of_segments, segments_size, last_segment_size], entries, object_seal)| {
+    let start = any::<Option<[u8; 26]>>();
+    (any::<[i64; 3]>(), entries, any::<Option<[u8; 32]>>(), start).prop_map(
+        |([number_of_segments, segments_size, last_segment_size], entries, parts_seal, start)| {
             let metadata = CustomMetadata::new(entries);
             StreamInfo {
                 number_of_segments,
                 segments_size,
                 last_segment_size,
                 metadata,
-                object_seal,
+                parts_seal,
+                chain_start: start.map(ChainValue::new),
             }
         },
     )
@@ -285,7 +289,7 @@ proptest! {
             metadata_key_nonce: sealed.metadata_key_nonce.as_bytes(),
             encrypted_etag: &sealed.encrypted_etag,
         };
-        let opened = OpenedMetadata { stream_info: info, etag };
+        let opened = OpenedMetadata { stream_info: Some(info), etag, key_kind: None };
         prop_assert_eq!(encrypted.open_listed(&content_key), Ok(Some(opened)));
         prop_assert_eq!(encrypted.open(&other), Err(EncryptionError::Decryption.into()));
     }

@@ -1,0 +1,230 @@
+//! Marked content keys: a chain over the segments of a stream or a part, and seals over parts.
+//!
+//! ```text
+//! T(0)   26 random bytes, new for every attempt
+//! T(i+1) BLAKE3 derive_key("uplink segment chain v1", T(i) ‖ part u32 BE ‖ i+1 u32 BE)[..26]
+//! key(i) T(i) ‖ mark        mark = BLAKE3 derive_key("uplink key mark v1", kind u8 ‖ T)[..6]
+//! ```
+//!
+//! The satellite stores keys wrapped under the object's content key. It can therefore neither make
+//! a marked key nor turn one into an unmarked key, and a key tells which segment of which attempt
+//! it belongs to. The mark does not depend on the position, so that relabelling a segment cannot
+//! remove it. A random key passes for marked once in 2⁴⁸ for each kind.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::Key;
+use crate::secret::Secret;
+
+#[cfg(test)]
+mod tests;
+
+/// What a marked key is the key of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum KeyKind {
+    /// A segment of an object that was written as one stream.
+    Stream = 1,
+    /// A segment of a part of a multipart upload.
+    Part = 2,
+    /// The metadata of an object.
+    Metadata = 3,
+}
+
+impl KeyKind {
+    const ALL: [Self; 3] = [Self::Stream, Self::Part, Self::Metadata];
+
+    /// Returns the kind that a key is marked as; `None` for an unmarked key.
+    #[must_use]
+    pub fn of(key: &Key) -> Option<Self> {
+        let (value, mark) = key.expose().split_at(ChainValue::SIZE);
+        Self::ALL.into_iter().find(|kind| kind.mark(value) == *mark)
+    }
+
+    fn mark(self, value: &[u8]) -> [u8; MARK_SIZE] {
+        let mut hasher = hasher(MARK_CONTEXT);
+        hasher.update(&[self as u8]);
+        hasher.update(value);
+        first_bytes(&hasher)
+    }
+}
+
+/// The part of a marked key before its mark: one value of a chain.
+///
+/// The first value of a chain opens every segment after it. It must be random and new for every
+/// attempt at writing a stream or a part, because the keys derived from it are used with fixed
+/// nonces.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChainValue(Secret<[u8; Self::SIZE]>);
+
+impl ChainValue {
+    /// Bytes of a value.
+    pub const SIZE: usize = Key::SIZE - MARK_SIZE;
+
+    /// Wraps the bytes of a value.
+    #[must_use]
+    pub const fn new(bytes: [u8; Self::SIZE]) -> Self {
+        Self(Secret::new(bytes))
+    }
+
+    /// Takes a value from bytes of unknown length; `None` unless there are exactly 26.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::new)
+    }
+
+    /// Returns the value that a marked key was made of.
+    #[must_use]
+    pub fn of(key: &Key) -> Self {
+        let mut value = Self::new([0; Self::SIZE]);
+        value.0.expose_mut().copy_from_slice(key.expose().split_at(Self::SIZE).0);
+        value
+    }
+
+    /// Lends the plain bytes.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; Self::SIZE] {
+        self.0.expose()
+    }
+
+    /// Returns the key that consists of this value and the mark of a kind.
+    #[must_use]
+    pub fn key(&self, kind: KeyKind) -> Key {
+        let mut bytes = Zeroizing::new([0; Key::SIZE]);
+        let (value, mark) = bytes.split_at_mut(Self::SIZE);
+        value.copy_from_slice(self.expose());
+        mark.copy_from_slice(&kind.mark(self.expose()));
+        Key::new(*bytes)
+    }
+
+    /// Returns the value of the segment `index` of a part, which follows the segment of this value.
+    fn next(&self, part: u32, index: u32) -> Self {
+        let mut hasher = hasher(CHAIN_CONTEXT);
+        hasher.update(self.expose());
+        hasher.update(&part.to_be_bytes());
+        hasher.update(&index.to_be_bytes());
+        let mut value = Self::new([0; Self::SIZE]);
+        hasher.finalize_xof().fill(value.0.expose_mut());
+        value
+    }
+}
+
+impl fmt::Debug for ChainValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChainValue(redacted)")
+    }
+}
+
+/// The keys of the segments of one stream or part, by index.
+///
+/// Every 256th value that was computed is remembered, so that going back costs at most 255 hashes
+/// and a million segments cost less than 200 KiB.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    kind: KeyKind,
+    part: u32,
+    /// Values at the indexes 0, 256, 512, …, as far as they were needed.
+    milestones: Vec<ChainValue>,
+    /// The value computed last, with its index.
+    last: (u32, ChainValue),
+}
+
+impl Chain {
+    /// Starts the chain of a part at its first value; streams are part 0.
+    #[must_use]
+    pub fn new(kind: KeyKind, part: u32, first: ChainValue) -> Self {
+        Self { kind, part, milestones: vec![first.clone()], last: (0, first) }
+    }
+
+    /// Returns the key of a segment. Costs a hash for each step from the nearest value known.
+    #[must_use]
+    pub fn key(&mut self, index: u32) -> Key {
+        self.seek(index);
+        self.last.1.key(self.kind)
+    }
+
+    fn seek(&mut self, index: u32) {
+        let milestone = (index / MILESTONE).min(self.last_milestone());
+        let at = milestone.saturating_mul(MILESTONE);
+        let is_behind = index < self.last.0 || self.last.0 < at;
+        if let Some(value) = self.milestones.get(milestone as usize).filter(|_| is_behind) {
+            self.last = (at, value.clone());
+        }
+        while self.last.0 < index {
+            let next = self.last.0.saturating_add(1);
+            self.last = (next, self.last.1.next(self.part, next));
+            if next.is_multiple_of(MILESTONE) && next / MILESTONE > self.last_milestone() {
+                self.milestones.push(self.last.1.clone());
+            }
+        }
+    }
+
+    fn last_milestone(&self) -> u32 {
+        u32::try_from(self.milestones.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+}
+
+/// The digest of one part under way: part, index, plain size and key of each segment in order.
+#[derive(Debug)]
+pub struct PartDigest {
+    part: u32,
+    hasher: Zeroizing<blake3::Hasher>,
+}
+
+impl PartDigest {
+    /// Starts the digest of a part.
+    #[must_use]
+    pub fn new(part: u32) -> Self {
+        Self { part, hasher: hasher(PART_CONTEXT) }
+    }
+
+    /// Adds the next segment.
+    pub fn add(&mut self, index: u32, plain_size: u64, key: &Key) {
+        self.hasher.update(&self.part.to_be_bytes());
+        self.hasher.update(&index.to_be_bytes());
+        self.hasher.update(&plain_size.to_be_bytes());
+        self.hasher.update(key.expose());
+    }
+
+    /// Returns the digest.
+    #[must_use]
+    pub fn finish(&self) -> [u8; 32] {
+        *self.hasher.finalize().as_bytes()
+    }
+}
+
+/// Computes the seal over the parts of an object from their numbers and digests in order.
+///
+/// It stays valid when keys are wrapped again, as copy and move do.
+#[must_use]
+pub fn parts_seal(parts: impl IntoIterator<Item = (u32, [u8; 32])>) -> [u8; 32] {
+    let mut hasher = hasher(SEAL_CONTEXT);
+    for (part, digest) in parts {
+        hasher.update(&part.to_be_bytes());
+        hasher.update(&digest);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+fn hasher(context: &str) -> Zeroizing<blake3::Hasher> {
+    Zeroizing::new(blake3::Hasher::new_derive_key(context))
+}
+
+fn first_bytes<const N: usize>(hasher: &blake3::Hasher) -> [u8; N] {
+    let mut bytes = [0; N];
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Bytes of a mark.
+const MARK_SIZE: usize = 6;
+/// Distance between values of a chain that are remembered.
+const MILESTONE: u32 = 256;
+
+const CHAIN_CONTEXT: &str = "uplink segment chain v1";
+const MARK_CONTEXT: &str = "uplink key mark v1";
+const PART_CONTEXT: &str = "uplink part digest v1";
+const SEAL_CONTEXT: &str = "uplink parts seal v1";

@@ -1,0 +1,183 @@
+//! Download: the handle of an object being read.
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use futures_core::Stream;
+use tokio::io::{AsyncRead, AsyncSeek, ReadBuf, SeekFrom};
+
+use self::pass::Pass;
+use self::source::Source;
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::Object;
+use crate::project::{Location, Project};
+
+mod options;
+mod pass;
+mod source;
+
+pub use self::options::DownloadOptions;
+pub(crate) use self::source::stat;
+
+/// An object, or a range of it, being read.
+///
+/// Nothing is handed out before it is authenticated and its place is known. Bytes come in order and
+/// as soon as their stripes are there; after an error nothing more comes. Reading on after a
+/// [`seek`](AsyncSeek) asks the satellite anew.
+///
+/// # Cancellation
+///
+/// Dropping it cancels all transfers. A dropped `next` or `read` has lost nothing.
+#[derive(Debug)]
+pub struct Download {
+    source: Source,
+    object: Object,
+    range: Range<u64>,
+    /// Where the next byte handed out lies in the object.
+    offset: u64,
+    current: Bytes,
+    pass: Pass,
+    ended: bool,
+}
+
+/// Times that an object which is replaced while it is being opened is opened again.
+const RESTARTS: usize = 10;
+
+impl Download {
+    /// Opens an object. One that is replaced before all of it is known is opened again: nothing was
+    /// handed out yet.
+    pub(crate) async fn open(
+        project: Project,
+        location: Location,
+        options: DownloadOptions,
+    ) -> Result<Self> {
+        let mut restarts = 0;
+        loop {
+            match source::open(&project, &location, options).await {
+                Err(error) if error.kind() == ErrorKind::ObjectChanged && restarts < RESTARTS => {
+                    restarts += 1;
+                }
+                opened => {
+                    let source::Opened { source, object, range, first } = opened?;
+                    let pass = source.read(range.clone(), first);
+                    let (offset, current) = (range.start, Bytes::new());
+                    return Ok(Self { source, object, range, offset, current, pass, ended: false });
+                }
+            }
+        }
+    }
+
+    /// Returns the object that is being read.
+    #[must_use]
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Returns the part of the object that is being read, in bytes from its beginning.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// Returns the next bytes, or `None` at the end of the range.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotEnoughNodes`]; [`ErrorKind::Decryption`] when more storage nodes return
+    /// corrupt bytes than can be told from the others; [`ErrorKind::ObjectChanged`] when the object
+    /// was replaced or deleted meanwhile; [`ErrorKind::LayoutUnauthenticated`] and
+    /// [`ErrorKind::Protocol`]; or the satellite cannot be reached. The download is over then.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        std::future::poll_fn(|context| self.poll_bytes(context)).await
+    }
+
+    /// Reads the rest of the range into memory.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn read_to_vec(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while let Some(part) = self.next().await? {
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes)
+    }
+
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        if !self.current.is_empty() {
+            let bytes = std::mem::take(&mut self.current);
+            self.offset += bytes.len() as u64;
+            return Poll::Ready(Ok(Some(bytes)));
+        }
+        if self.ended || self.offset == self.range.end {
+            return Poll::Ready(Ok(None));
+        }
+        match ready!(self.pass.poll_bytes(context)) {
+            Some(Ok(bytes)) => {
+                self.offset += bytes.len() as u64;
+                Poll::Ready(Ok(Some(bytes)))
+            }
+            Some(Err(error)) => {
+                self.ended = true;
+                Poll::Ready(Err(error))
+            }
+            None => {
+                self.ended = true;
+                Poll::Ready(Err(Error::new(ErrorKind::Internal, "the download ended early")))
+            }
+        }
+    }
+}
+
+impl Stream for Download {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_bytes(context).map(Result::transpose)
+    }
+}
+
+impl AsyncRead for Download {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(mut bytes) = ready!(self.poll_bytes(context))? else { return Poll::Ready(Ok(())) };
+        let size = bytes.len().min(buffer.remaining());
+        buffer.put_slice(bytes.get(..size).unwrap_or_default());
+        bytes.advance(size);
+        self.offset -= bytes.len() as u64;
+        self.current = bytes;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncSeek for Download {
+    /// Seeks within the range being read; positions count from its beginning.
+    fn start_seek(mut self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
+        let length = self.range.end - self.range.start;
+        let target = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => length.checked_add_signed(by),
+            SeekFrom::Current(by) => (self.offset - self.range.start).checked_add_signed(by),
+        };
+        let target = target.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "seek before the beginning of the range")
+        })?;
+        let offset = self.range.start + target.min(length);
+        if offset != self.offset {
+            self.offset = offset;
+            self.current = Bytes::new();
+            self.ended = false;
+            self.pass = self.source.read(offset..self.range.end, None);
+        }
+        Ok(())
+    }
+
+    fn poll_complete(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Poll::Ready(Ok(self.offset - self.range.start))
+    }
+}

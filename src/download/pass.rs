@@ -1,0 +1,77 @@
+//! One pass over a range: segment after segment, in the background.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+use super::source::Source;
+use crate::error::Result;
+use crate::layout::Layout;
+use crate::satellite::convert::SegmentDownload;
+use crate::segment::download::download;
+
+/// Windows of plain bytes that wait to be read.
+const READ_AHEAD: usize = 2;
+
+/// A range being read. Dropping it cancels all transfers.
+#[derive(Debug)]
+pub(super) struct Pass {
+    output: mpsc::Receiver<Result<Bytes>>,
+    task: JoinHandle<()>,
+}
+
+impl Pass {
+    pub(super) fn spawn(
+        source: Source,
+        layout: Arc<Mutex<Layout>>,
+        range: Range<u64>,
+        first: Option<SegmentDownload>,
+    ) -> Self {
+        let (sender, output) = mpsc::channel(READ_AHEAD);
+        let task = tokio::spawn(async move {
+            let mut layout = layout.lock_owned().await;
+            if let Err(error) = run(&source, &mut layout, range, first, &sender).await {
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Self { output, task }
+    }
+
+    /// The next bytes; `None` when the pass has ended without an error.
+    pub(super) fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        self.output.poll_recv(context)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    source: &Source,
+    layout: &mut Layout,
+    mut range: Range<u64>,
+    mut first: Option<SegmentDownload>,
+    output: &mpsc::Sender<Result<Bytes>>,
+) -> Result<()> {
+    let stream = source.stream();
+    while range.start < range.end {
+        let expected = stream.expect(layout, range.start).await?;
+        let segment = match first.take() {
+            Some(first) => first,
+            None => stream.segment(layout, &expected).await?,
+        };
+        let within = expected.within(&range);
+        let length = within.end - within.start;
+        let ask = Box::pin(source.stream().all_holders(expected, segment.key.clone()));
+        download(&source.project, source.parameters, segment, within, ask, output).await?;
+        range.start += length;
+    }
+    Ok(())
+}

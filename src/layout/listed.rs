@@ -1,0 +1,204 @@
+//! Lists of segments: their order, and whole lists read page by page and checked as they come.
+
+use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind, PartDigest, parts_seal};
+use uplink_core::id::SegmentPosition;
+
+use super::{Cut, Layout, ListedSegment, MAX_SEGMENTS, unauthenticated};
+use crate::error::Result;
+
+/// How the segments of a list follow one another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    /// Plaintext bytes of the object.
+    pub(super) size: u64,
+    /// Refuses segments of part 0, which a stream consists of.
+    pub(super) parts_only: bool,
+    /// Accepts marked keys.
+    pub(super) marks: bool,
+}
+
+impl Order {
+    /// Appends a page: positions ascend, bytes follow without a gap and stay within the object.
+    pub(super) fn append(
+        &self,
+        segments: &mut Vec<ListedSegment>,
+        page: &[ListedSegment],
+    ) -> Result<()> {
+        for segment in page {
+            self.check(segments.last(), segment)?;
+            if segments.len() as u64 >= MAX_SEGMENTS {
+                return Err(unauthenticated("it has too many segments"));
+            }
+            segments.push(segment.clone());
+        }
+        Ok(())
+    }
+
+    fn check(&self, previous: Option<&ListedSegment>, segment: &ListedSegment) -> Result<()> {
+        if segment.end() > self.size {
+            return Err(unauthenticated("its segments are larger than the object"));
+        }
+        if self.parts_only && segment.position.part == 0 {
+            return Err(unauthenticated("a segment of a stream is among its parts"));
+        }
+        if !self.marks && KeyKind::of(&segment.key).is_some() {
+            return Err(unauthenticated("a segment belongs to another object"));
+        }
+        let follows = previous.is_none_or(|previous| {
+            previous.position < segment.position && previous.end() == segment.offset
+        });
+        if follows {
+            Ok(())
+        } else {
+            Err(unauthenticated("its segments do not follow one another"))
+        }
+    }
+}
+
+/// The whole list of an object's segments being read: R4, R5, R6.
+///
+/// Every segment is checked as it comes, so that a list that is wrong ends at the first segment that
+/// is wrong.
+#[derive(Debug)]
+pub(crate) struct WholeList {
+    order: Order,
+    rule: Rule,
+    segments: Vec<ListedSegment>,
+}
+
+#[derive(Debug)]
+enum Rule {
+    /// R4: the digests of the parts must give the seal.
+    Sealed { seal: [u8; 32], done: Vec<(u32, [u8; 32])>, part: Option<(u32, Box<PartDigest>)> },
+    /// R5: one chain over all segments of a stream.
+    Stream { cut: Cut, chain: Option<Chain> },
+    /// R6: one chain for each part; the recorded sum of sizes, or 0.
+    Parts { sum: u64, part: Option<(SegmentPosition, Chain)> },
+}
+
+impl WholeList {
+    pub(super) fn sealed(size: u64, seal: [u8; 32]) -> Self {
+        Self::new(size, Rule::Sealed { seal, done: Vec::new(), part: None })
+    }
+
+    pub(super) fn rewritten_stream(cut: Cut) -> Self {
+        Self::new(cut.size(), Rule::Stream { cut, chain: None })
+    }
+
+    pub(super) fn rewritten_parts(size: u64, sum: u64) -> Self {
+        Self::new(size, Rule::Parts { sum, part: None })
+    }
+
+    fn new(size: u64, rule: Rule) -> Self {
+        let order = Order { size, parts_only: false, marks: true };
+        Self { order, rule, segments: Vec::new() }
+    }
+
+    /// The segment after which the list goes on; `None` at its beginning.
+    pub(crate) fn last(&self) -> Option<&ListedSegment> {
+        self.segments.last()
+    }
+
+    /// Takes the next page. Returns whether it advances in bytes: one that does not is the last one
+    /// (R9).
+    ///
+    /// # Errors
+    /// The page breaks a rule.
+    pub(crate) fn extend(&mut self, page: &[ListedSegment]) -> Result<bool> {
+        let end = self.segments.last().map_or(0, ListedSegment::end);
+        for segment in page {
+            self.rule.check(segment)?;
+        }
+        self.order.append(&mut self.segments, page)?;
+        Ok(self.segments.last().is_some_and(|last| last.end() > end))
+    }
+
+    /// Ends the list. For a rewritten stream the last segment is returned too: the end of its bytes
+    /// must be authentic before any byte is handed out.
+    ///
+    /// # Errors
+    /// The list is not whole.
+    pub(crate) fn finish(mut self) -> Result<(Layout, Option<ListedSegment>)> {
+        let first = self.segments.first();
+        let (begin, end) = (
+            first.map_or(0, |first| first.offset),
+            self.segments.last().map_or(0, ListedSegment::end),
+        );
+        if begin != 0 || end != self.order.size {
+            return Err(unauthenticated("the segments listed do not cover it"));
+        }
+        match self.rule {
+            Rule::Sealed { seal, mut done, part } => {
+                done.extend(part.map(|(part, digest)| (part, digest.finish())));
+                if parts_seal(done) != seal {
+                    return Err(unauthenticated("its segments are not those that were sealed"));
+                }
+                Ok((Layout::whole(self.segments), None))
+            }
+            Rule::Stream { cut, .. } => {
+                let whole = self.segments.len() as u64 == cut.count;
+                match (self.segments.first(), whole) {
+                    (Some(first), true) => {
+                        let layout = Layout::chained(cut, ChainValue::of(&first.key));
+                        Ok((layout, self.segments.pop()))
+                    }
+                    _ => Err(unauthenticated("a segment is missing")),
+                }
+            }
+            Rule::Parts { sum, part } => {
+                if part.is_none() || (sum != 0 && sum != end) {
+                    return Err(unauthenticated("its parts are not those that were recorded"));
+                }
+                Ok((Layout::whole(self.segments), None))
+            }
+        }
+    }
+}
+
+impl Rule {
+    fn check(&mut self, segment: &ListedSegment) -> Result<()> {
+        match self {
+            Self::Sealed { done, part, .. } => {
+                digest(done, part, segment);
+                Ok(())
+            }
+            Self::Stream { cut, chain } => {
+                let first = || Chain::new(KeyKind::Stream, 0, ChainValue::of(&segment.key));
+                let chain = chain.get_or_insert_with(first);
+                super::segments::accept_chained(cut, chain, segment)
+            }
+            Self::Parts { part, .. } => check_part(part, segment),
+        }
+    }
+}
+
+fn digest(
+    done: &mut Vec<(u32, [u8; 32])>,
+    part: &mut Option<(u32, Box<PartDigest>)>,
+    segment: &ListedSegment,
+) {
+    let SegmentPosition { part: number, index } = segment.position;
+    if let Some((ended, digest)) = part.take_if(|(current, _)| *current != number) {
+        done.push((ended, digest.finish()));
+    }
+    let (_, digest) = part.get_or_insert_with(|| (number, Box::new(PartDigest::new(number))));
+    digest.add(index, segment.plain_size, &segment.key);
+}
+
+fn check_part(part: &mut Option<(SegmentPosition, Chain)>, segment: &ListedSegment) -> Result<()> {
+    let SegmentPosition { part: number, index } = segment.position;
+    let expected = match part {
+        Some((last, _)) if last.part == number => last.index.checked_add(1),
+        _ => {
+            let first = ChainValue::of(&segment.key);
+            *part = Some((segment.position, Chain::new(KeyKind::Part, number, first)));
+            Some(0)
+        }
+    };
+    let Some((last, chain)) = part else { return Ok(()) };
+    last.index = index;
+    if expected != Some(index) || chain.key(index) != segment.key {
+        return Err(unauthenticated("a segment is not the next one of its part"));
+    }
+    Ok(())
+}

@@ -1,0 +1,299 @@
+//! Which segments make up an object, and who says so.
+//!
+//! The satellite's word is not enough: it could leave out segments, mix versions or serve a segment
+//! under another position. What the writer recorded under encryption and the marks of the segment
+//! keys decide; the rules R1 to R10 of the layout integrity design are named where they are applied.
+//!
+//! ```text
+//! envelope (StreamInfo) ─► Claim ──┬─ Stream   sizes, number and keys of all segments are computed   R3
+//!                                  ├─ Parts    the whole list must give the recorded seal            R4
+//!                                  ├─ Open     written or rewritten by another client                R5, R6, R8
+//!                                  └─ Bare     no envelope                                           R7
+//! ```
+
+use std::ops::Range;
+
+use uplink_core::encryption::Key;
+use uplink_core::encryption::mark::{ChainValue, KeyKind};
+use uplink_core::encryption::metadata::OpenedMetadata;
+use uplink_core::id::SegmentPosition;
+use uplink_core::layout::{BLOCK_SIZE, Extent, MAX_SEGMENT_SIZE};
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+
+mod listed;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::listed::WholeList;
+pub(crate) use self::segments::{Layout, PageState, Start, covers};
+
+/// Segments of one object that are accepted at most.
+pub(crate) const MAX_SEGMENTS: u64 = 1_000_000;
+
+/// Who vouches for an object's size and custom metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Authenticity {
+    /// The satellite: nothing under encryption confirms it.
+    Claimed,
+    /// The writer of the object, who recorded it under encryption.
+    Sealed,
+}
+
+/// What the caller lets pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    require_seal: bool,
+    allow_unauthenticated: bool,
+}
+
+impl From<&Config> for Rules {
+    fn from(config: &Config) -> Self {
+        let (require_seal, allow) = (config.require_seal, config.allow_unauthenticated_layout);
+        Self { require_seal, allow_unauthenticated: allow && !require_seal }
+    }
+}
+
+impl Rules {
+    /// Refuses, unless the caller allows what the reference client accepts.
+    fn refuse_by_default(self, why: &str) -> Result<()> {
+        if self.allow_unauthenticated { Ok(()) } else { Err(unauthenticated(why)) }
+    }
+}
+
+/// What the satellite says of an object's size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SaidSize {
+    /// Plaintext bytes; 0 also where the satellite does not know.
+    pub(crate) plain: u64,
+    /// Number of segments, as satellites write it into the clear part of the metadata.
+    pub(crate) segments: u64,
+}
+
+/// An object cut into segments of one size, except the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    count: u64,
+    segment_size: u64,
+    last_size: u64,
+}
+
+impl Cut {
+    fn size(&self) -> u64 {
+        // The constructors bound the product.
+        (self.count - 1) * self.segment_size + self.last_size
+    }
+
+    fn last(&self) -> u64 {
+        self.count - 1
+    }
+
+    /// The segment of a number below the count.
+    fn extent(&self, index: u64) -> Extent {
+        let size = if index == self.last() { self.last_size } else { self.segment_size };
+        Extent { offset: index * self.segment_size, size }
+    }
+
+    /// The number of the segment that holds the byte at `offset`, which lies in the object.
+    fn index_of(&self, offset: u64) -> u64 {
+        offset.checked_div(self.segment_size).unwrap_or(0).min(self.last())
+    }
+}
+
+/// What an object's envelope says of its segments.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// Nothing: there is no envelope.
+    Bare,
+    /// Written by a client without seals, or rewritten by one: the cut of a stream, or none for
+    /// parts; and the recorded size of the last segment.
+    Open { cut: Option<Cut>, last: u64 },
+    /// Parts under a seal.
+    Parts { seal: [u8; 32] },
+    /// A stream of which every segment is known.
+    Stream { cut: Cut, first: ChainValue },
+}
+
+/// An object's size with what its envelope says.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) size: u64,
+    pub(crate) claim: Claim,
+}
+
+impl Claimed {
+    /// Reads what an envelope says and holds the satellite's word against it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayoutUnauthenticated`] when the two contradict each other or the envelope is
+    /// not that of a committed object.
+    pub(crate) fn new(
+        said: SaidSize,
+        opened: Option<&OpenedMetadata>,
+        rules: Rules,
+    ) -> Result<Self> {
+        let kind = opened.and_then(|opened| opened.key_kind);
+        if matches!(kind, Some(KeyKind::Stream | KeyKind::Part)) {
+            return Err(unauthenticated("its metadata is sealed with the key of a segment"));
+        }
+        let Some(info) = opened.and_then(|opened| opened.stream_info.as_ref()) else {
+            return Ok(Self { size: said.plain, claim: Claim::Bare });
+        };
+        let sizes = [info.number_of_segments, info.segments_size, info.last_segment_size];
+        let [Ok(count), Ok(segment), Ok(last)] = sizes.map(u64::try_from) else {
+            return Err(unauthenticated("its recorded sizes are negative"));
+        };
+        match (&info.chain_start, &info.parts_seal) {
+            (Some(_), Some(_)) => Err(unauthenticated("it is recorded as stream and as parts")),
+            (Some(first), None) => Self::stream(said, count, segment, last, first.clone()),
+            (None, Some(seal)) => Self::parts(said, segment, last, *seal),
+            (None, None) => {
+                if kind == Some(KeyKind::Metadata) {
+                    rules.refuse_by_default("its metadata lacks the recorded segments")?;
+                }
+                Self::open(said, segment, last)
+            }
+        }
+    }
+
+    /// R3: count, sizes and first key are recorded.
+    fn stream(
+        said: SaidSize,
+        count: u64,
+        segment_size: u64,
+        last_size: u64,
+        first: ChainValue,
+    ) -> Result<Self> {
+        let in_bounds = (1..=MAX_SEGMENTS).contains(&count)
+            && last_size <= segment_size
+            && segment_size <= MAX_SEGMENT_SIZE;
+        if !in_bounds {
+            return Err(unauthenticated("its recorded segments are out of bounds"));
+        }
+        let cut = Cut { count, segment_size, last_size };
+        let size = cut.size();
+        agree(said.plain, size)?;
+        Ok(Self { size, claim: Claim::Stream { cut, first } })
+    }
+
+    /// R4: the seal holds the list of segments, the recorded sizes their sum.
+    fn parts(said: SaidSize, segment_size: u64, size: u64, seal: [u8; 32]) -> Result<Self> {
+        if segment_size != 0 {
+            return Err(unauthenticated("it is recorded as stream and as parts"));
+        }
+        agree(said.plain, size)?;
+        Ok(Self { size, claim: Claim::Parts { seal } })
+    }
+
+    /// R8, as the reference client computes it: where the satellite has no size, its number of
+    /// segments gives one.
+    fn open(said: SaidSize, segment_size: u64, last: u64) -> Result<Self> {
+        if segment_size == 0 {
+            return Ok(Self { size: said.plain, claim: Claim::Open { cut: None, last } });
+        }
+        let size = match said.plain {
+            0 => said.segments.saturating_sub(1).checked_mul(segment_size),
+            plain => plain.checked_sub(last),
+        };
+        let before_last = size.filter(|size| size % segment_size == 0);
+        let count = before_last.map(|before| before / segment_size + 1);
+        match count {
+            Some(count) if count <= MAX_SEGMENTS && last <= segment_size => {
+                if segment_size > MAX_SEGMENT_SIZE {
+                    return Err(unauthenticated("its recorded segments are out of bounds"));
+                }
+                let cut = Cut { count, segment_size, last_size: last };
+                Ok(Self { size: cut.size(), claim: Claim::Open { cut: Some(cut), last } })
+            }
+            _ => Err(unauthenticated("its size does not fit the recorded segments")),
+        }
+    }
+
+    /// Whether there is no envelope.
+    pub(crate) fn is_bare(&self) -> bool {
+        matches!(self.claim, Claim::Bare)
+    }
+
+    /// Who vouches for the size.
+    pub(crate) fn authenticity(&self) -> Authenticity {
+        match self.claim {
+            Claim::Parts { .. } | Claim::Stream { .. } => Authenticity::Sealed,
+            Claim::Bare | Claim::Open { .. } => Authenticity::Claimed,
+        }
+    }
+
+    /// Refuses a sealed object in blocks of another size than this client seals in.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayoutUnauthenticated`].
+    pub(crate) fn check_block_size(&self, block_size: u32) -> Result<()> {
+        let sealed = self.authenticity() == Authenticity::Sealed;
+        if !sealed || block_size == BLOCK_SIZE {
+            return Ok(());
+        }
+        Err(unauthenticated("its blocks have another size than its writer chose"))
+    }
+
+    /// Refuses an object without a seal where one is required.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayoutUnauthenticated`].
+    pub(crate) fn check_required(&self, rules: Rules) -> Result<()> {
+        let sealed = self.authenticity() == Authenticity::Sealed;
+        if sealed || !rules.require_seal {
+            return Ok(());
+        }
+        Err(unauthenticated("it has no seal, which the configuration requires"))
+    }
+}
+
+fn agree(said: u64, recorded: u64) -> Result<()> {
+    if said == 0 || said == recorded {
+        return Ok(());
+    }
+    let text = format!("the satellite says {said} bytes, its writer recorded {recorded}");
+    Err(unauthenticated(&text))
+}
+
+/// What a satellite's listing says of one segment.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedSegment {
+    pub(crate) position: SegmentPosition,
+    pub(crate) offset: u64,
+    pub(crate) plain_size: u64,
+    pub(crate) key: Key,
+}
+
+impl ListedSegment {
+    fn end(&self) -> u64 {
+        self.offset.saturating_add(self.plain_size)
+    }
+}
+
+/// A segment about to be read: what its download must be.
+#[derive(Clone, Debug)]
+pub(crate) struct ExpectedSegment {
+    pub(crate) position: SegmentPosition,
+    pub(crate) extent: Extent,
+    /// The key, where it is known before the segment is downloaded.
+    pub(crate) key: Option<Key>,
+    /// Whether the satellite must, or must not, keep the bytes itself.
+    pub(crate) inline: Option<bool>,
+}
+
+impl ExpectedSegment {
+    /// The part of a range of the object that lies in this segment.
+    pub(crate) fn within(&self, range: &Range<u64>) -> Range<u64> {
+        let start = range.start.saturating_sub(self.extent.offset);
+        start..range.end.saturating_sub(self.extent.offset).min(self.extent.size)
+    }
+}
+
+/// The error of a broken rule.
+pub(crate) fn unauthenticated(why: &str) -> Error {
+    let text = format!("object layout is not authentic: {why}");
+    Error::new(ErrorKind::LayoutUnauthenticated, text)
+}
