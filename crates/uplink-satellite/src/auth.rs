@@ -106,16 +106,17 @@ impl Authority {
 
     async fn look_up(&self, api_key: &ApiKey, now: Time) -> Result<Remembered, Failure> {
         let revocations = self.cache().revocations;
-        let stored = self.metabase.key(api_key.head()).await.map_err(database)?;
+        let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
+        let stored = snapshot.key(api_key.head()).await.map_err(database)?;
         let stored = stored.ok_or_else(unauthorized)?;
         let secret = stored.secret.expose();
         if !api_key.is_authentic(secret) {
             return Err(unauthorized());
         }
-        let project = self.metabase.project(&stored.project).await.map_err(database)?;
+        let project = snapshot.project(&stored.project).await.map_err(database)?;
         let project = project.filter(|project| !project.disabled).ok_or_else(unauthorized)?;
         let tails = api_key.tails(secret);
-        if self.metabase.any_revoked(&tails).await.map_err(database)? {
+        if snapshot.any_revoked(&tails).await.map_err(database)? {
             return Err(unauthorized());
         }
         let until = now.plus(self.remember);

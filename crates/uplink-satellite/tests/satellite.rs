@@ -42,6 +42,8 @@ mod program;
 mod rates;
 #[path = "satellite/settlement.rs"]
 mod settlement;
+#[path = "satellite/snapshot.rs"]
+mod snapshot;
 #[path = "satellite/standing.rs"]
 mod standing;
 #[path = "satellite/updates.rs"]

@@ -29,6 +29,8 @@ mod pending;
 mod rates;
 #[path = "satellite/settlement.rs"]
 mod settlement;
+#[path = "satellite/snapshot.rs"]
+mod snapshot;
 #[path = "satellite/standing.rs"]
 mod standing;
 #[path = "satellite/updates.rs"]

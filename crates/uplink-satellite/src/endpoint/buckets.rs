@@ -175,16 +175,14 @@ impl State {
         names: Vec<Vec<u8>>,
         limit: usize,
     ) -> Answer<Vec<Bucket>> {
+        let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
         let mut buckets = Vec::new();
         for name in names {
             if buckets.len() >= limit {
                 break;
             }
-            match self.metabase.bucket(&caller.project.id, &name).await {
-                Ok(bucket) => buckets.push(bucket),
-                Err(MetabaseError::NotFound { .. }) => {}
-                Err(error) => return Err(database(error)),
-            }
+            let found = snapshot.bucket(&caller.project.id, &name).await;
+            buckets.extend(found.map_err(database)?);
         }
         Ok(buckets)
     }

@@ -30,16 +30,15 @@ impl State {
             caller.require(Operation::BypassGovernanceRetention, bucket, b"")?;
         }
         let names = names(&request.items)?;
-        self.metabase.bucket(&caller.project.id, bucket).await.map_err(|error| match error {
-            MetabaseError::NotFound { what } => Failure::new(Code::BUCKET_NOT_FOUND, what),
-            error => database(error),
-        })?;
         let (allowed, denied): (Vec<Name<'_>>, Vec<Name<'_>>) =
             names.into_iter().partition(|name| caller.may(Operation::Delete, bucket, name.key));
         let wanted: Vec<_> = allowed.iter().map(|name| (name.key, name.version)).collect();
         let place = (&caller.project.id, &bucket[..]);
         let deleted = self.metabase.delete_objects(place, &wanted, caller.now).await;
-        let deleted = deleted.map_err(database)?;
+        let deleted = deleted.map_err(|error| match error {
+            MetabaseError::NotFound { what } => Failure::new(Code::BUCKET_NOT_FOUND, what),
+            error => database(error),
+        })?;
         let mut items: Vec<_> =
             allowed.iter().zip(deleted).map(|(name, was)| name.item(was)).collect();
         items.extend(denied.iter().map(Name::denied));

@@ -42,26 +42,33 @@ impl State {
         }
         let id = &caller.project.id;
         self.usage.require_bandwidth(id, caller.now).await?;
-        let found = self.metabase.object(id, bucket, key, version, caller.now).await;
-        let object = found.map_err(database)?;
+        let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
+        let object = snapshot.object((id, bucket, key), version, caller.now).await;
+        let object = object.map_err(database)?;
         let range = plain_range(request.range.as_ref(), object.plain_size)?;
         let page = SegmentPage { cursor: None, range: range.clone(), limit: request.limit };
         let segment_list = match &range {
             Some(range) if range.start == object.plain_size => {
                 messages::ListSegmentsResponse::default()
             }
-            _ => self.segment_page(&object, page).await?,
+            _ => page.read(&mut snapshot, &object).await?,
         };
         // The object says it.
         let segment_list =
             messages::ListSegmentsResponse { encryption_parameters: None, ..segment_list };
+        let first = match segment_list.items.first() {
+            Some(first) => {
+                let position = check::position(first.position.as_ref())?;
+                let segment = snapshot.segment(&object.stream_id, Some(position)).await;
+                Some(segment.map_err(database)?)
+            }
+            None => None,
+        };
+        drop(snapshot);
         let mut segment_download = Vec::new();
-        if let Some(first) = segment_list.items.first() {
-            let position = check::position(first.position.as_ref())?;
-            let segment = self.metabase.segment(&object.stream_id, Some(position)).await;
+        if let Some(segment) = first {
             let range = Some(range.unwrap_or(0..object.plain_size));
             let wanted = Wanted { range, desired: request.desired_nodes };
-            let segment = segment.map_err(database)?;
             segment_download.push(self.hand_out(caller, &object, segment, wanted).await?);
         }
         Ok(messages::DownloadObjectResponse {
@@ -85,7 +92,8 @@ impl State {
         }
         self.usage.require_bandwidth(id, caller.now).await?;
         let position = segment_position(request.cursor_position.as_ref())?;
-        let object = self.metabase.object_of_stream(id, &stream.stream()).await;
+        let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
+        let object = snapshot.object_of_stream(id, &stream.stream()).await;
         let object = object.map_err(database)?.filter(|object| {
             matches!(object.status, Status::CommittedUnversioned | Status::CommittedVersioned)
                 && object.expires.is_none_or(|time| time > caller.now)
@@ -93,7 +101,8 @@ impl State {
         let object = object.ok_or_else(|| {
             Failure::new(Code::NOT_FOUND, "segment not found: its object is gone")
         })?;
-        let segment = self.metabase.segment(&object.stream_id, position).await.map_err(database)?;
+        let segment = snapshot.segment(&object.stream_id, position).await.map_err(database)?;
+        drop(snapshot);
         let wanted = Wanted { range: None, desired: request.desired_nodes };
         self.hand_out(caller, &object, segment, wanted).await
     }

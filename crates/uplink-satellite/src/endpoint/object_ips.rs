@@ -20,11 +20,12 @@ impl State {
         request: messages::GetObjectIPsRequest,
     ) -> Answer<messages::GetObjectIPsResponse> {
         let place = (&request.bucket[..], &request.encrypted_object_key[..]);
-        let object = self.visible_object(caller, place, &request.object_version).await?;
         let (nodes, rules) = self.nodes(caller.now).await?;
         let online =
             nodes.iter().filter(|node| node.state == NodeState::Normal && rules.is_online(node));
         let online: HashMap<_, _> = online.map(|node| (node.id, &node.last_address)).collect();
+        let (mut snapshot, object) =
+            self.visible_object(caller, place, &request.object_version).await?;
         let mut response = messages::GetObjectIPsResponse {
             segment_count: object.segment_count,
             ..messages::GetObjectIPsResponse::default()
@@ -32,7 +33,7 @@ impl State {
         let mut addresses = BTreeSet::new();
         let mut cursor = None;
         loop {
-            let page = self.metabase.segments_after(&object.stream_id, cursor, READ).await;
+            let page = snapshot.segments_after(&object.stream_id, cursor, READ).await;
             let page = page.map_err(database)?;
             let Some(last) = page.last() else { break };
             cursor = Some(last.position);

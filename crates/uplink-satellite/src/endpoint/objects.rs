@@ -8,7 +8,7 @@ use super::features::no_lock;
 use super::{Answer, State, check, convert};
 use crate::auth::Caller;
 use crate::failure::{database, invalid};
-use crate::metabase::{Commit, NewObject, Object, Precondition};
+use crate::metabase::{Commit, NewObject, Object, Precondition, Snapshot};
 use crate::random;
 use crate::time::Time;
 use crate::token::StreamId;
@@ -114,26 +114,28 @@ impl State {
         request: messages::GetObjectRequest,
     ) -> Answer<messages::GetObjectResponse> {
         let place = (&request.bucket[..], &request.encrypted_object_key[..]);
-        let object = self.visible_object(caller, place, &request.object_version).await?;
+        let (_, object) = self.visible_object(caller, place, &request.object_version).await?;
         Ok(messages::GetObjectResponse { object: Some(self.object(caller, object)) })
     }
 
-    /// A committed object that the caller may list or read; the newest if `version` is empty.
+    /// A committed object that the caller may list or read, the newest if `version` is empty, and the
+    /// snapshot that shows it.
     pub(super) async fn visible_object(
         &self,
         caller: &Caller,
         (bucket, key): (&[u8], &[u8]),
         version: &[u8],
-    ) -> Answer<Object> {
+    ) -> Answer<(Snapshot, Object)> {
         check::bucket(bucket)?;
         let version = check::version(version)?;
         if !caller.may(Operation::List, bucket, key) {
             caller.require(Operation::Read, bucket, key)?;
         }
         check::key(key)?;
-        let id = &caller.project.id;
-        let found = self.metabase.object(id, bucket, key, version, caller.now).await;
-        found.map_err(database)
+        let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
+        let place = (&caller.project.id, bucket, key);
+        let object = snapshot.object(place, version, caller.now).await.map_err(database)?;
+        Ok((snapshot, object))
     }
 
     pub(super) async fn begin_delete_object(

@@ -11,7 +11,7 @@ use super::download::plain_range;
 use super::{Answer, State, check, convert};
 use crate::auth::Caller;
 use crate::failure::{database, invalid};
-use crate::metabase::{Object, Status};
+use crate::metabase::{Object, Snapshot, Status};
 
 impl State {
     pub(super) async fn list_segments(
@@ -25,7 +25,8 @@ impl State {
         let cursor = request.cursor_position.as_ref();
         let cursor = cursor.map(|cursor| check::position(Some(cursor))).transpose()?;
         let start = SegmentPosition::default();
-        let object = self.metabase.object_of_stream(project, &stream.stream()).await;
+        let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
+        let object = snapshot.object_of_stream(project, &stream.stream()).await;
         let object = object.map_err(database)?.filter(|object| {
             object.status != Status::Hidden && object.expires.is_none_or(|time| time > caller.now)
         });
@@ -42,22 +43,35 @@ impl State {
             range,
             limit: request.limit,
         };
-        self.segment_page(&object, page).await
+        page.read(&mut snapshot, &object).await
     }
+}
 
-    pub(super) async fn segment_page(
-        &self,
+/// Which segments of an object to list.
+pub(super) struct SegmentPage {
+    /// After this one.
+    pub(super) cursor: Option<SegmentPosition>,
+    /// Only those with plain bytes of this range.
+    pub(super) range: Option<Range<i64>>,
+    /// 0 for as many as there may be.
+    pub(super) limit: i32,
+}
+
+impl SegmentPage {
+    /// Reads the page from the snapshot that the object was read from.
+    pub(super) async fn read(
+        self,
+        snapshot: &mut Snapshot,
         object: &Object,
-        page: SegmentPage,
     ) -> Answer<messages::ListSegmentsResponse> {
-        let limit = match usize::try_from(page.limit) {
+        let limit = match usize::try_from(self.limit) {
             Ok(0) => MAX_PAGE,
             Ok(limit) => limit.min(MAX_PAGE),
             Err(_) => return Err(invalid("limit is negative")),
         };
         let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
         let segments =
-            self.metabase.list_segments(&object.stream_id, page.cursor, page.range, rows).await;
+            snapshot.list_segments(&object.stream_id, self.cursor, self.range, rows).await;
         let segments = segments.map_err(database)?;
         let (found, mut bytes) = (segments.len(), 0usize);
         let fitting = segments.into_iter().take(limit).take_while(|segment| {
@@ -72,16 +86,6 @@ impl State {
             encryption_parameters: Some(convert::encryption(object.encryption)),
         })
     }
-}
-
-/// Which segments of an object to list.
-pub(super) struct SegmentPage {
-    /// After this one.
-    pub(super) cursor: Option<SegmentPosition>,
-    /// Only those with plain bytes of this range.
-    pub(super) range: Option<Range<i64>>,
-    /// 0 for as many as there may be.
-    pub(super) limit: i32,
 }
 
 /// Most segments of one page.

@@ -54,14 +54,10 @@ impl State {
         let max_size = Some(request.max_order_limit);
         let max_size = max_size.filter(|size| (1..=MAX_ENCRYPTED_SIZE).contains(size));
         let max_size = max_size.ok_or_else(|| invalid("max order limit is out of bounds"))?;
-        self.require_pending(caller, &stream.stream()).await?;
+        let new_part = stream.multipart && position.index == 0;
+        let part = new_part.then_some(position.part);
+        let replaces = self.require_pending(caller, &stream.stream(), part).await?;
         self.usage.store(project, (ANY_SEGMENT, Stored::default()), caller.now).await?;
-        let replaces = if stream.multipart && position.index == 0 {
-            let newest = self.metabase.newest_of_part(&stream.stream(), position.part).await;
-            newest.map_err(database)?
-        } else {
-            None
-        };
 
         let (nodes, rules) = self.nodes(caller.now).await?;
         self.note_rule(rules.distinct(&nodes, &self.config.scheme));
@@ -225,12 +221,20 @@ impl State {
         Ok(segment)
     }
 
-    async fn require_pending(&self, caller: &Caller, stream: &[u8; 16]) -> Answer<()> {
-        let object = self.metabase.object_of_stream(&caller.project.id, stream).await;
-        match object.map_err(database)? {
-            Some(object) if object.status == Status::Pending => Ok(()),
-            _ => Err(database(pending_missing())),
+    /// Insists that a stream is an upload in progress; when the newest segment of `part` was made.
+    async fn require_pending(
+        &self,
+        caller: &Caller,
+        stream: &[u8; 16],
+        part: Option<u32>,
+    ) -> Answer<Option<Time>> {
+        let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
+        let object = snapshot.object_of_stream(&caller.project.id, stream).await;
+        if object.map_err(database)?.is_none_or(|object| object.status != Status::Pending) {
+            return Err(database(pending_missing()));
         }
+        let Some(part) = part else { return Ok(None) };
+        snapshot.newest_of_part(stream, part).await.map_err(database)
     }
 
     /// Signs the limits of an upload for its nodes, in order of the piece numbers.

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, is_duplicate};
+use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, Snapshot, is_duplicate};
 use crate::time::Time;
 
 /// A bucket of a project.
@@ -137,6 +137,17 @@ impl Metabase {
             Ok(rows.len() as u64)
         })
         .await
+    }
+}
+
+impl Snapshot {
+    /// The bucket of a name; `None` when there is none.
+    pub(crate) async fn bucket(
+        &mut self,
+        project: &[u8; 16],
+        name: &[u8],
+    ) -> Result<Option<Bucket>> {
+        find(&mut self.tx, project, name).await
     }
 }
 

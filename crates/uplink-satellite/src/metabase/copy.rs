@@ -58,7 +58,7 @@ impl Metabase {
         new_bucket: &[u8],
         now: Time,
     ) -> Result<(Object, Vec<SegmentKey>)> {
-        let mut tx = self.snapshot().await?;
+        let mut tx = self.snapshot().await?.tx;
         if buckets::find(&mut tx, project, new_bucket).await?.is_none() {
             return Err(buckets::missing(new_bucket));
         }

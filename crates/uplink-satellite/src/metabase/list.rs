@@ -77,7 +77,7 @@ pub(super) const PENDING_AFTER: &str = select_object!(
 impl Metabase {
     /// Reads one page; the bucket must exist.
     pub(crate) async fn list_objects(&self, query: &ListQuery<'_>) -> Result<Listed> {
-        let mut tx = self.snapshot().await?;
+        let mut tx = self.snapshot().await?.tx;
         if buckets::find(&mut tx, query.project, query.bucket).await?.is_none() {
             return Err(buckets::missing(query.bucket));
         }

@@ -3,8 +3,8 @@
 //!
 //! SQL with one dialect-neutral set of statements. The embedded engine has one writer connection
 //! and a pool of readers: a write is one immediate transaction, retried a few times when another
-//! process holds the file, and nothing is answered before its commit returned. Reads see a
-//! snapshot and never wait for writers.
+//! process holds the file, and nothing is answered before its commit returned. Reads never wait for
+//! writers; an answer that needs more than one of them takes them all from one [`Snapshot`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +27,7 @@ mod pending;
 mod projects;
 mod segments;
 mod settlements;
+mod snapshot;
 mod update;
 mod usage;
 mod walk;
@@ -42,6 +43,7 @@ pub(crate) use self::objects::{Commit, Metadata, NewObject, Object, Precondition
 pub(crate) use self::projects::{KeyRow, Project};
 pub(crate) use self::segments::{Piece, Pieces, PutSegment, Remote, Segment, pending_missing};
 pub(crate) use self::settlements::Sums;
+pub(crate) use self::snapshot::Snapshot;
 pub(crate) use self::update::{Includes, MetadataUpdate};
 pub(crate) use self::usage::Stored;
 pub(crate) use self::walk::SegmentPieces;
@@ -203,11 +205,6 @@ impl Metabase {
 
     async fn begin(&self) -> Result<Transaction> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
-    }
-
-    /// A transaction that sees one state of the store throughout.
-    async fn snapshot(&self) -> Result<Transaction> {
-        Ok(self.readers.begin().await?)
     }
 
     /// Runs a whole write transaction, again when another one was in its way.

@@ -2,7 +2,9 @@
 
 use sqlx::Row;
 
-use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, buckets, exact, segments};
+use super::{
+    Connection, DatabaseRow, Metabase, MetabaseError, Result, Snapshot, buckets, exact, segments,
+};
 use crate::text::readable_size;
 use crate::time::Time;
 
@@ -168,20 +170,6 @@ impl Metabase {
         .await
     }
 
-    /// The newest committed object of a key, or the one with exactly this version.
-    pub(crate) async fn object(
-        &self,
-        project: &[u8; 16],
-        bucket: &[u8],
-        key: &[u8],
-        version: Option<[u8; 16]>,
-        now: Time,
-    ) -> Result<Object> {
-        let mut connection = self.readers.acquire().await?;
-        let found = committed(&mut connection, project, bucket, key, version, now).await?;
-        found.ok_or_else(object_missing)
-    }
-
     /// The object, pending or committed, that a stream id names.
     pub(crate) async fn object_of_stream(
         &self,
@@ -251,6 +239,28 @@ impl Metabase {
             Ok(rows.len() as u64)
         })
         .await
+    }
+}
+
+impl Snapshot {
+    /// The newest committed object of a key, or the one with exactly this version.
+    pub(crate) async fn object(
+        &mut self,
+        (project, bucket, key): (&[u8; 16], &[u8], &[u8]),
+        version: Option<[u8; 16]>,
+        now: Time,
+    ) -> Result<Object> {
+        let found = committed(&mut self.tx, project, bucket, key, version, now).await?;
+        found.ok_or_else(object_missing)
+    }
+
+    /// The object, pending or committed, that a stream id names.
+    pub(crate) async fn object_of_stream(
+        &mut self,
+        project: &[u8; 16],
+        stream_id: &[u8; 16],
+    ) -> Result<Option<Object>> {
+        by_stream(&mut self.tx, project, stream_id).await
     }
 }
 

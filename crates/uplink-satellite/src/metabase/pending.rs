@@ -5,7 +5,7 @@ use uplink_core::id::SegmentPosition;
 
 use super::objects::{Object, Status, by_stream, object_of, pending_object_missing, select_object};
 use super::segments::packed;
-use super::{Connection, Metabase, Result, buckets};
+use super::{Connection, Metabase, Result, Snapshot, buckets};
 use crate::time::Time;
 
 const STREAMS_OF_KEY: &str = select_object!(
@@ -23,7 +23,7 @@ impl Metabase {
         limit: i64,
         now: Time,
     ) -> Result<Vec<Object>> {
-        let mut tx = self.snapshot().await?;
+        let mut tx = self.snapshot().await?.tx;
         if buckets::find(&mut tx, project, bucket).await?.is_none() {
             return Err(buckets::missing(bucket));
         }
@@ -38,25 +38,6 @@ impl Metabase {
             .fetch_all(&mut *tx)
             .await?;
         rows.iter().map(object_of).collect()
-    }
-
-    /// When the newest of a part's segments, the first one aside, was made.
-    pub(crate) async fn newest_of_part(
-        &self,
-        stream_id: &[u8; 16],
-        part: u32,
-    ) -> Result<Option<Time>> {
-        let (first, last) = bounds(part);
-        let row = sqlx::query(
-            "SELECT MAX(created_at) FROM segments
-             WHERE stream_id = $1 AND position > $2 AND position <= $3",
-        )
-        .bind(&stream_id[..])
-        .bind(first)
-        .bind(last)
-        .fetch_one(&self.readers)
-        .await?;
-        Ok(row.try_get::<Option<i64>, _>(0)?.map(Time))
     }
 
     /// Deletes all segments of a part of a pending object.
@@ -84,6 +65,27 @@ impl Metabase {
             Ok(tx.commit().await?)
         })
         .await
+    }
+}
+
+impl Snapshot {
+    /// When the newest of a part's segments, the first one aside, was made.
+    pub(crate) async fn newest_of_part(
+        &mut self,
+        stream_id: &[u8; 16],
+        part: u32,
+    ) -> Result<Option<Time>> {
+        let (first, last) = bounds(part);
+        let row = sqlx::query(
+            "SELECT MAX(created_at) FROM segments
+             WHERE stream_id = $1 AND position > $2 AND position <= $3",
+        )
+        .bind(&stream_id[..])
+        .bind(first)
+        .bind(last)
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(row.try_get::<Option<i64>, _>(0)?.map(Time))
     }
 }
 

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use uplink_core::secret::Secret;
 
-use super::{DatabaseRow, Metabase, MetabaseError, Result, exact, is_duplicate};
+use super::{DatabaseRow, Metabase, MetabaseError, Result, Snapshot, exact, is_duplicate};
 use crate::time::Time;
 
 /// A project: the owner of buckets, keys and limits.
@@ -61,11 +61,6 @@ impl Metabase {
         .await
     }
 
-    pub(crate) async fn project(&self, id: &[u8; 16]) -> Result<Option<Project>> {
-        let row = sqlx::query(PROJECT_BY_ID).bind(&id[..]).fetch_optional(&self.readers).await?;
-        row.as_ref().map(project_of).transpose()
-    }
-
     pub(crate) async fn project_named(&self, name: &str) -> Result<Option<Project>> {
         let query = sqlx::query(PROJECT_BY_NAME).bind(name.as_bytes());
         query.fetch_optional(&self.readers).await?.as_ref().map(project_of).transpose()
@@ -111,16 +106,6 @@ impl Metabase {
         .await
     }
 
-    pub(crate) async fn key(&self, head: &[u8]) -> Result<Option<KeyRow>> {
-        let row = sqlx::query(
-            "SELECT head, project, secret, name, version, created_at FROM api_keys WHERE head = $1",
-        )
-        .bind(head)
-        .fetch_optional(&self.readers)
-        .await?;
-        row.as_ref().map(key_of).transpose()
-    }
-
     pub(crate) async fn keys(&self, project: &[u8; 16]) -> Result<Vec<KeyRow>> {
         let rows = sqlx::query(
             "SELECT head, project, secret, name, version, created_at
@@ -164,14 +149,30 @@ impl Metabase {
         })
         .await
     }
+}
+
+impl Snapshot {
+    pub(crate) async fn project(&mut self, id: &[u8; 16]) -> Result<Option<Project>> {
+        let row = sqlx::query(PROJECT_BY_ID).bind(&id[..]).fetch_optional(&mut *self.tx).await?;
+        row.as_ref().map(project_of).transpose()
+    }
+
+    pub(crate) async fn key(&mut self, head: &[u8]) -> Result<Option<KeyRow>> {
+        let row = sqlx::query(
+            "SELECT head, project, secret, name, version, created_at FROM api_keys WHERE head = $1",
+        )
+        .bind(head)
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        row.as_ref().map(key_of).transpose()
+    }
 
     /// Whether one of the tails was revoked.
-    pub(crate) async fn any_revoked(&self, tails: &[[u8; 32]]) -> Result<bool> {
-        let mut connection = self.readers.acquire().await?;
+    pub(crate) async fn any_revoked(&mut self, tails: &[[u8; 32]]) -> Result<bool> {
         for tail in tails {
             let row = sqlx::query("SELECT 1 FROM revocations WHERE tail = $1")
                 .bind(&tail[..])
-                .fetch_optional(&mut *connection)
+                .fetch_optional(&mut *self.tx)
                 .await?;
             if row.is_some() {
                 return Ok(true);

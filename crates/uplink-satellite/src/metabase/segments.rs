@@ -5,7 +5,7 @@ use uplink_core::erasure::Scheme;
 use uplink_core::id::{NodeId, PieceId, SegmentPosition};
 
 use super::objects::{self, Status};
-use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, exact, pending};
+use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, Snapshot, exact, pending};
 use crate::time::Time;
 
 /// A segment as stored.
@@ -122,10 +122,12 @@ impl Metabase {
         })
         .await
     }
+}
 
+impl Snapshot {
     /// The segment at a position, or the last one for `None`.
     pub(crate) async fn segment(
-        &self,
+        &mut self,
         stream_id: &[u8; 16],
         position: Option<SegmentPosition>,
     ) -> Result<Segment> {
@@ -133,7 +135,7 @@ impl Metabase {
             Some(position) => sqlx::query(AT_POSITION).bind(&stream_id[..]).bind(packed(position)),
             None => sqlx::query(LAST).bind(&stream_id[..]),
         };
-        let row = query.fetch_optional(&self.readers).await?;
+        let row = query.fetch_optional(&mut *self.tx).await?;
         row.as_ref().map(segment_of).transpose()?.ok_or_else(|| MetabaseError::NotFound {
             what: "segment not found: no segment at that position".to_owned(),
         })
@@ -141,19 +143,19 @@ impl Metabase {
 
     /// Whole segments after `cursor`, in order.
     pub(crate) async fn segments_after(
-        &self,
+        &mut self,
         stream_id: &[u8; 16],
         cursor: Option<SegmentPosition>,
         limit: i64,
     ) -> Result<Vec<Segment>> {
         let query = sqlx::query(AFTER).bind(&stream_id[..]).bind(cursor.map_or(-1, packed));
-        query.bind(limit).fetch_all(&self.readers).await?.iter().map(segment_of).collect()
+        query.bind(limit).fetch_all(&mut *self.tx).await?.iter().map(segment_of).collect()
     }
 
     /// Segments after `cursor`, in order, without their data and pieces; only those that overlap
     /// the plain bytes of `range`, when given.
     pub(crate) async fn list_segments(
-        &self,
+        &mut self,
         stream_id: &[u8; 16],
         cursor: Option<SegmentPosition>,
         range: Option<std::ops::Range<i64>>,
@@ -169,7 +171,7 @@ impl Metabase {
                 .bind(limit),
             None => sqlx::query(LISTED_ALL).bind(&stream_id[..]).bind(after).bind(limit),
         };
-        query.fetch_all(&self.readers).await?.iter().map(segment_of).collect()
+        query.fetch_all(&mut *self.tx).await?.iter().map(segment_of).collect()
     }
 }
 

@@ -121,7 +121,22 @@ impl Store {
     }
 
     async fn object(&self, key: &[u8]) -> Result<Object> {
-        self.metabase.object(&PROJECT, b"bucket", key, None, NOW).await
+        self.object_version(key, None).await
+    }
+
+    async fn object_version(&self, key: &[u8], version: Option<[u8; 16]>) -> Result<Object> {
+        let mut snapshot = self.metabase.snapshot().await?;
+        snapshot.object((&PROJECT, b"bucket", key), version, NOW).await
+    }
+
+    /// The segments of a stream, as a client lists them.
+    async fn segments(
+        &self,
+        stream: &[u8; 16],
+        range: Option<std::ops::Range<i64>>,
+    ) -> Vec<Segment> {
+        let mut snapshot = self.metabase.snapshot().await.unwrap();
+        snapshot.list_segments(stream, None, range, 10).await.unwrap()
     }
 }
 
@@ -203,8 +218,9 @@ async fn revocations_outlive_the_process() {
     store.metabase.revoke(&[7; 32], b"head", Time(5)).await.unwrap();
     store.metabase.close().await;
     let again = Metabase::open(&file, false, NOW).await.unwrap();
-    assert!(again.any_revoked(&[[6; 32], [7; 32]]).await.unwrap());
-    assert!(!again.any_revoked(&[[6; 32], [8; 32]]).await.unwrap());
+    let mut snapshot = again.snapshot().await.unwrap();
+    assert!(snapshot.any_revoked(&[[6; 32], [7; 32]]).await.unwrap());
+    assert!(!snapshot.any_revoked(&[[6; 32], [8; 32]]).await.unwrap());
 }
 
 #[tokio::test]
@@ -305,13 +321,13 @@ async fn commit_lays_out_segments_in_order_of_their_positions() {
     let object = store.commit(stream, Precondition::None).await.unwrap();
     assert_eq!((object.segment_count, object.plain_size), (3, 61));
     assert_eq!((object.encrypted_size, object.fixed_segment_size), (61 + 3 * 16, -1));
-    let listed = store.metabase.list_segments(&stream, None, None, 10).await.unwrap();
+    let listed = store.segments(&stream, None).await;
     let offsets: Vec<_> = listed.iter().map(|segment| segment.plain_offset).collect();
     assert_eq!(offsets, [0, 10, 31]);
     for (range, expected) in
         [(0..1, vec![0]), (9..11, vec![0, 10]), (10..31, vec![10]), (31..61, vec![31])]
     {
-        let listed = store.metabase.list_segments(&stream, None, Some(range), 10).await.unwrap();
+        let listed = store.segments(&stream, Some(range)).await;
         let offsets: Vec<_> = listed.iter().map(|segment| segment.plain_offset).collect();
         assert_eq!(offsets, expected);
     }
@@ -369,7 +385,7 @@ async fn versions_name_one_object_exactly() {
     let stream = store.begin(b"key", None).await;
     let object = store.commit(stream, Precondition::None).await.unwrap();
     let version = object.object_version();
-    let find = |version| store.metabase.object(&PROJECT, b"bucket", b"key", Some(version), NOW);
+    let find = |version| store.object_version(b"key", Some(version));
     assert_eq!(find(version).await.unwrap().stream_id, stream);
     for place in [7, 15] {
         let mut other = version;
@@ -401,7 +417,7 @@ async fn part_uploaded_again_loses_what_the_first_upload_had_more() {
     let store = Store::open().await;
     let stream = store.begin(b"key", None).await;
     let sizes = async || {
-        let listed = store.metabase.list_segments(&stream, None, None, 10).await.unwrap();
+        let listed = store.segments(&stream, None).await;
         listed.iter().map(|segment| segment.plain_size).collect::<Vec<_>>()
     };
     let put = async |position, size, created, replaces: Option<i64>| {
@@ -412,7 +428,10 @@ async fn part_uploaded_again_loses_what_the_first_upload_had_more() {
         put((1, index), size, 5 + i64::from(index), None).await;
     }
     put((2, 1), 99, 5, None).await;
-    let newest = async |part| store.metabase.newest_of_part(&stream, part).await.unwrap();
+    let newest = async |part| {
+        let mut snapshot = store.metabase.snapshot().await.unwrap();
+        snapshot.newest_of_part(&stream, part).await.unwrap()
+    };
     assert_eq!(
         (newest(1).await, newest(2).await, newest(3).await),
         (Some(Time(7)), Some(Time(5)), None)
@@ -646,4 +665,5 @@ fn successor_is_the_first_key_behind_a_prefix() {
     assert_eq!(list::successor(b""), None);
 }
 
+mod snapshot;
 mod walk;

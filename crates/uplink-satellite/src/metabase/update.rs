@@ -1,7 +1,7 @@
 //! Changing what is kept with committed objects, and deleting many of them.
 
 use super::objects::{self, Metadata, Object, Status, object_missing};
-use super::{Metabase, MetabaseError, Result};
+use super::{Metabase, MetabaseError, Result, buckets};
 use crate::time::Time;
 
 /// New metadata of a committed object.
@@ -56,8 +56,8 @@ impl Metabase {
         .await
     }
 
-    /// Deletes committed objects of a bucket in one step; for each key and version the object that
-    /// was there.
+    /// Deletes committed objects of a bucket, which must exist, in one step; for each key and version
+    /// the object that was there.
     pub(crate) async fn delete_objects(
         &self,
         (project, bucket): (&[u8; 16], &[u8]),
@@ -66,6 +66,9 @@ impl Metabase {
     ) -> Result<Vec<Option<Object>>> {
         self.write(|| async {
             let mut tx = self.begin().await?;
+            if buckets::find(&mut tx, project, bucket).await?.is_none() {
+                return Err(buckets::missing(bucket));
+            }
             let mut deleted = Vec::with_capacity(names.len());
             for (key, version) in names {
                 let found =

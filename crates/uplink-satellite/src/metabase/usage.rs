@@ -15,7 +15,7 @@ pub(crate) struct Stored {
 impl Metabase {
     /// Counts what a project stores, with what uploads in progress have stored so far.
     pub(crate) async fn stored(&self, project: &[u8; 16]) -> Result<Stored> {
-        let mut tx = self.snapshot().await?;
+        let mut tx = self.snapshot().await?.tx;
         let committed = sqlx::query(
             "SELECT COALESCE(CAST(SUM(encrypted_size) AS BIGINT), 0),
                     COALESCE(CAST(SUM(segment_count) AS BIGINT), 0)

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use uplink_core::id::PieceId;
 
-use super::{Metabase, MetabaseError, Pieces, Result, Transaction, exact};
+use super::{Metabase, MetabaseError, Pieces, Result, Snapshot, exact};
 use crate::time::Time;
 
 /// Where the pieces of one segment are.
@@ -21,7 +21,7 @@ pub(crate) struct SegmentPieces {
 /// is dropped.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    snapshot: Transaction,
+    snapshot: Snapshot,
     after: (Vec<u8>, i64),
 }
 
@@ -75,7 +75,7 @@ impl Walk {
         .bind(&self.after.0)
         .bind(self.after.1)
         .bind(PAGE)
-        .fetch_all(&mut *self.snapshot)
+        .fetch_all(&mut *self.snapshot.tx)
         .await?;
         if let Some(last) = rows.last() {
             self.after = (last.try_get(0)?, last.try_get(1)?);
