@@ -67,6 +67,8 @@ pub enum ErrorKind {
     Protocol,
     /// The range does not lie within the object, or an argument makes no sense.
     RangeInvalid,
+    /// The satellite's disk is full: it changes nothing until its operator frees space.
+    SatelliteOutOfSpace,
     /// The project has used up its number of segments.
     SegmentsLimitExceeded,
     /// The project has used up its storage.
@@ -107,6 +109,7 @@ impl Error {
             ErrorKind::Network
                 | ErrorKind::NotEnoughNodes
                 | ErrorKind::ObjectChanged
+                | ErrorKind::SatelliteOutOfSpace
                 | ErrorKind::TooManyRequests
         )
     }
@@ -218,6 +221,9 @@ impl From<Failure> for Error {
         let kind = match failure.code {
             Code::RESOURCE_EXHAUSTED if text.ends_with("Exceeded Usage Limit") => {
                 ErrorKind::BandwidthLimitExceeded
+            }
+            Code::RESOURCE_EXHAUSTED if text == "satellite has no disk space left" => {
+                ErrorKind::SatelliteOutOfSpace
             }
             Code::RESOURCE_EXHAUSTED if text.ends_with("Too Many Requests") => {
                 ErrorKind::TooManyRequests

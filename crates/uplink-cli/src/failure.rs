@@ -37,7 +37,7 @@ pub(crate) enum Exit {
     NotEnoughNodes = 7,
     /// Something is in the way: it exists already, is not empty, or was replaced meanwhile.
     Conflict = 8,
-    /// A limit of the project is reached.
+    /// A limit of the project is reached, or the satellite's disk is full.
     Limit = 9,
     /// A peer's answer makes no sense.
     Protocol = 10,
@@ -61,7 +61,7 @@ Exit codes:
     6  network: satellite or node unreachable, silent, or another one than expected
     7  too few storage nodes for an upload or a download
     8  in the way: exists already, is not empty, or was replaced while it was read
-    9  a limit of the project is reached, or the satellite asks to slow down
+    9  a limit of the project is reached, or the satellite asks to slow down or has no space
    10  a peer's answer makes no sense
    11  a commit was sent and its outcome cannot be learned
   130  interrupted (Ctrl-C); 143 terminated. An unfinished upload leaves nothing visible
@@ -160,6 +160,7 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::BucketNotEmpty
             | ErrorKind::ObjectChanged => Self::Conflict,
             ErrorKind::BandwidthLimitExceeded
+            | ErrorKind::SatelliteOutOfSpace
             | ErrorKind::SegmentsLimitExceeded
             | ErrorKind::StorageLimitExceeded
             | ErrorKind::TooManyRequests => Self::Limit,

@@ -4,6 +4,10 @@ use uplink_rpc::status::{Code, Failure};
 
 use crate::metabase::MetabaseError;
 
+/// What clients hear when the satellite's disk is full. They tell it from the limits of a project by
+/// this text.
+const NO_SPACE: &str = "satellite has no disk space left";
+
 /// Translates what the store says. Details of the engine stay in the log.
 pub(crate) fn database(error: MetabaseError) -> Failure {
     let code = match &error {
@@ -12,6 +16,10 @@ pub(crate) fn database(error: MetabaseError) -> Failure {
         MetabaseError::Invalid { .. } => Code::INVALID_ARGUMENT,
         MetabaseError::LimitReached { .. } => Code::RESOURCE_EXHAUSTED,
         MetabaseError::NotFound { .. } => Code::NOT_FOUND,
+        MetabaseError::NoSpace(_) => {
+            tracing::error!(%error, "the store failed");
+            return Failure::new(Code::RESOURCE_EXHAUSTED, NO_SPACE);
+        }
         MetabaseError::Overwrite => Code::PERMISSION_DENIED,
         MetabaseError::Precondition { .. } => Code::FAILED_PRECONDITION,
         _ => {

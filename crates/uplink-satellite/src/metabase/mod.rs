@@ -13,7 +13,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite};
+use sqlx::{Connection as _, Row, Sqlite};
 
 use crate::time::Time;
 
@@ -58,6 +58,8 @@ type DatabaseRow = SqliteRow;
 const WRITE_ATTEMPTS: u32 = 5;
 /// How long one attempt waits for a lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for one of the connections.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Read transactions at once.
 const READERS: u32 = 8;
 
@@ -86,7 +88,7 @@ pub enum MetabaseError {
     },
     /// The database engine failed.
     #[error("database: {0}")]
-    Engine(#[from] sqlx::Error),
+    Engine(sqlx::Error),
     /// The database belongs to a satellite with another identity.
     #[error("database belongs to another satellite identity ({found}), not to {own}")]
     ForeignIdentity {
@@ -109,6 +111,9 @@ pub enum MetabaseError {
         /// The newest number that this program knows.
         known: i64,
     },
+    /// The disk has no space left for the change.
+    #[error("database: no disk space left: {0}")]
+    NoSpace(sqlx::Error),
     /// Something does not exist; the text begins with its kind.
     #[error("{what}")]
     NotFound {
@@ -143,6 +148,12 @@ pub enum MetabaseError {
 
 pub(crate) type Result<T, E = MetabaseError> = std::result::Result<T, E>;
 
+impl From<sqlx::Error> for MetabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_out_of_space(&error) { Self::NoSpace(error) } else { Self::Engine(error) }
+    }
+}
+
 impl Metabase {
     /// Opens the database file, creates it when `create` is set, and brings its schema up to date.
     pub(crate) async fn open(file: &Path, create: bool, now: Time) -> Result<Self> {
@@ -156,15 +167,8 @@ impl Metabase {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(false);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(30))
-            .connect_with(options.clone())
-            .await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(Duration::from_secs(30))
-            .connect_lazy_with(options);
+        let writer = pool(1).connect_with(options.clone()).await?;
+        let readers = pool(READERS).connect_lazy_with(options);
         let metabase = Self { writer, readers };
         metabase.migrate(now).await?;
         Ok(metabase)
@@ -224,6 +228,37 @@ impl Metabase {
             }
         }
     }
+}
+
+/// A pool of so many connections, to which only connections without a transaction return.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // The rollback of a dropped transaction is only queued until the connection answers.
+                if connection.is_in_transaction() {
+                    connection.ping().await?;
+                }
+                // The engine rolls back by itself when the disk is full or fails. The rollback that
+                // follows then fails, and the connection counts a transaction for ever: a writer
+                // could not begin another, a reader would see the same old state again and again.
+                let reusable = !connection.is_in_transaction();
+                if !reusable {
+                    tracing::warn!("a transaction was not rolled back, its connection is closed");
+                }
+                Ok(reusable)
+            })
+        })
+}
+
+/// Whether the disk is full: 13 (`SQLITE_FULL`) when the database or its log cannot grow, 4874
+/// (`SQLITE_IOERR_SHMSIZE`) when the index of the log cannot.
+fn is_out_of_space(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    let code = error.code().unwrap_or_default();
+    code.parse::<u32>().is_ok_and(|code| code & 0xff == 13 || code == 4874)
 }
 
 /// Whether the same transaction may succeed when repeated: a locked database file, or the

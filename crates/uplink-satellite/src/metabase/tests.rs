@@ -665,5 +665,6 @@ fn successor_is_the_first_key_behind_a_prefix() {
     assert_eq!(list::successor(b""), None);
 }
 
+mod full_disk;
 mod snapshot;
 mod walk;
