@@ -83,7 +83,7 @@ impl Usage {
         if let Some(known) = self.store_as_known(project, (least, more), now) {
             return known;
         }
-        let stored = self.metabase.stored(project).await.map_err(database)?;
+        let stored = self.metabase.stored(project, now).await.map_err(database)?;
         let mut count = Count { at: now, stored };
         let allowed = self.add(&mut count, (least, more));
         self.counts().insert(*project, count);

@@ -8,6 +8,8 @@ const TRANSPORT: Transport = Transport::Drpc;
 mod authority;
 #[path = "satellite/batch.rs"]
 mod batch;
+#[path = "satellite/bucket_content.rs"]
+mod bucket_content;
 #[path = "satellite/calls.rs"]
 mod calls;
 #[path = "satellite/commit_segment.rs"]

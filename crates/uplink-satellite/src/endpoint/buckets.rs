@@ -11,6 +11,7 @@ use super::{Answer, State, check, convert};
 use crate::auth::Caller;
 use crate::failure::{database, invalid};
 use crate::metabase::{Bucket, MetabaseError};
+use crate::time::Time;
 
 /// Most buckets of one page.
 const MAX_PAGE: usize = 10_000;
@@ -154,18 +155,28 @@ impl State {
         delete_all: bool,
     ) -> Result<(Bucket, i64), MetabaseError> {
         let id = &caller.project.id;
+        self.metabase.bucket(id, name).await?;
+        // What is over already does not count, and goes in small transactions.
+        self.delete_rounds(id, name, Some(caller.now)).await?;
+        let count = if delete_all { self.delete_rounds(id, name, None).await? } else { 0 };
+        Ok((self.metabase.delete_bucket(id, name, caller.now).await?, count))
+    }
+
+    async fn delete_rounds(
+        &self,
+        project: &[u8; 16],
+        bucket: &[u8],
+        overdue: Option<Time>,
+    ) -> Result<i64, MetabaseError> {
         let mut count = 0i64;
-        if delete_all {
-            self.metabase.bucket(id, name).await?;
-            for _ in 0..DELETE_ROUNDS {
-                let deleted = self.metabase.delete_some_objects(id, name).await?;
-                if deleted == 0 {
-                    break;
-                }
-                count = count.saturating_add(i64::try_from(deleted).unwrap_or(i64::MAX));
+        for _ in 0..DELETE_ROUNDS {
+            let deleted = self.metabase.delete_some_objects(project, bucket, overdue).await?;
+            if deleted == 0 {
+                break;
             }
+            count = count.saturating_add(i64::try_from(deleted).unwrap_or(i64::MAX));
         }
-        Ok((self.metabase.delete_bucket(id, name).await?, count))
+        Ok(count)
     }
 
     /// Those of the named buckets that exist.

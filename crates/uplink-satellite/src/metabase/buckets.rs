@@ -15,8 +15,12 @@ pub(crate) struct Bucket {
 
 /// Versioning of a bucket that keeps one version of each object.
 const UNVERSIONED: i64 = 1;
-/// Objects deleted in one transaction when a bucket is emptied.
+/// Objects deleted at once when a bucket is emptied.
 const DELETE_BATCH: i64 = 500;
+/// Rows counted of a bucket that cannot be deleted.
+const COUNTED: usize = 1_000;
+/// Status of an upload in progress.
+const PENDING: i64 = 1;
 
 impl Metabase {
     /// Creates a bucket unless it exists or the project has `limit` buckets already.
@@ -86,21 +90,22 @@ impl Metabase {
         rows.iter().map(bucket_of).collect()
     }
 
-    /// Deletes a bucket that holds nothing, pending uploads included.
-    pub(crate) async fn delete_bucket(&self, project: &[u8; 16], name: &[u8]) -> Result<Bucket> {
+    /// Deletes a bucket that holds neither objects nor pending uploads. Rows whose time is over count
+    /// as neither and go with the bucket.
+    pub(crate) async fn delete_bucket(
+        &self,
+        project: &[u8; 16],
+        name: &[u8],
+        now: Time,
+    ) -> Result<Bucket> {
         self.write(|| async {
             let mut tx = self.begin().await?;
             let bucket = find(&mut tx, project, name).await?.ok_or_else(|| missing(name))?;
-            let held =
-                sqlx::query("SELECT 1 FROM objects WHERE project = $1 AND bucket = $2 LIMIT 1")
-                    .bind(&project[..])
-                    .bind(name)
-                    .fetch_optional(&mut *tx)
-                    .await?;
-            if held.is_some() {
-                let reason = "bucket not empty".to_owned();
+            if let Some(content) = content(&mut tx, (project, name), now).await? {
+                let reason = format!("bucket not empty: it holds {content}");
                 return Err(MetabaseError::Precondition { reason });
             }
+            while delete_rows(&mut tx, (project, name), Some(now)).await? > 0 {}
             sqlx::query("DELETE FROM buckets WHERE project = $1 AND name = $2")
                 .bind(&project[..])
                 .bind(name)
@@ -112,32 +117,87 @@ impl Metabase {
         .await
     }
 
-    /// Deletes some objects of a bucket, committed or pending, with their segments; returns how
-    /// many. Zero: the bucket is empty.
+    /// Deletes some objects of a bucket, committed or pending, with their segments; only those whose
+    /// time is over at `overdue`, if given. Returns how many: zero when none is left.
     pub(crate) async fn delete_some_objects(
         &self,
         project: &[u8; 16],
         bucket: &[u8],
+        overdue: Option<Time>,
     ) -> Result<u64> {
         self.write(|| async {
             let mut tx = self.begin().await?;
-            let rows = sqlx::query(
-                "SELECT stream_id FROM objects WHERE project = $1 AND bucket = $2
-                 ORDER BY object_key, version LIMIT $3",
-            )
-            .bind(&project[..])
-            .bind(bucket)
-            .bind(DELETE_BATCH)
-            .fetch_all(&mut *tx)
-            .await?;
-            for row in &rows {
-                super::objects::delete_stream(&mut tx, row.try_get(0)?).await?;
-            }
+            let deleted = delete_rows(&mut tx, (project, bucket), overdue).await?;
             tx.commit().await?;
-            Ok(rows.len() as u64)
+            Ok(deleted)
         })
         .await
     }
+}
+
+/// What a bucket holds, in words; `None` for nothing. Counts up to [`COUNTED`] rows.
+async fn content(
+    tx: &mut Connection,
+    (project, bucket): (&[u8; 16], &[u8]),
+    now: Time,
+) -> Result<Option<String>> {
+    let rows = sqlx::query(
+        "SELECT status FROM objects
+         WHERE project = $1 AND bucket = $2 AND (expires_at IS NULL OR expires_at > $3)
+             AND (drop_pending_at IS NULL OR drop_pending_at >= $3)
+         LIMIT $4",
+    )
+    .bind(&project[..])
+    .bind(bucket)
+    .bind(now.0)
+    .bind(i64::try_from(COUNTED + 1).unwrap_or(i64::MAX))
+    .fetch_all(tx)
+    .await?;
+    let mut pending = 0;
+    for row in &rows {
+        pending += usize::from(row.try_get::<i64, _>(0)? == PENDING);
+    }
+    let uploads = match pending {
+        1 => "1 pending upload".to_owned(),
+        2..=COUNTED => format!("{pending} pending uploads"),
+        _ => format!("more than {COUNTED} pending uploads"),
+    };
+    Ok(match (rows.len() - pending, pending) {
+        (0, 0) => None,
+        (_, 0) => Some("objects".to_owned()),
+        (0, _) => Some(uploads),
+        _ => Some(format!("objects and {uploads}")),
+    })
+}
+
+/// Deletes at most [`DELETE_BATCH`] objects of a bucket with their segments.
+async fn delete_rows(
+    tx: &mut Connection,
+    (project, bucket): (&[u8; 16], &[u8]),
+    overdue: Option<Time>,
+) -> Result<u64> {
+    let sql = match overdue {
+        None => {
+            "SELECT stream_id FROM objects WHERE project = $1 AND bucket = $2
+             ORDER BY object_key, version LIMIT $4"
+        }
+        Some(_) => {
+            "SELECT stream_id FROM objects
+             WHERE project = $1 AND bucket = $2 AND (expires_at <= $3 OR drop_pending_at < $3)
+             ORDER BY object_key, version LIMIT $4"
+        }
+    };
+    let rows = sqlx::query(sql)
+        .bind(&project[..])
+        .bind(bucket)
+        .bind(overdue.map(|time| time.0))
+        .bind(DELETE_BATCH)
+        .fetch_all(&mut *tx)
+        .await?;
+    for row in &rows {
+        super::objects::delete_stream(tx, row.try_get(0)?).await?;
+    }
+    Ok(rows.len() as u64)
 }
 
 impl Snapshot {

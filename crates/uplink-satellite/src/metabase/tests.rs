@@ -458,11 +458,11 @@ async fn deletion_takes_the_segments_along() {
     let deleted = metabase.delete_object(&PROJECT, b"bucket", b"a", None, NOW).await.unwrap();
     assert_eq!(deleted.unwrap().key, b"a");
     assert_eq!((store.count("objects").await, store.count("segments").await), (2, 2));
-    let held = metabase.delete_bucket(&PROJECT, b"bucket").await.unwrap_err();
+    let held = metabase.delete_bucket(&PROJECT, b"bucket", NOW).await.unwrap_err();
     assert!(matches!(held, MetabaseError::Precondition { .. }));
-    assert_eq!(metabase.delete_some_objects(&PROJECT, b"bucket").await.unwrap(), 2);
+    assert_eq!(metabase.delete_some_objects(&PROJECT, b"bucket", None).await.unwrap(), 2);
     assert_eq!((store.count("objects").await, store.count("segments").await), (0, 0));
-    metabase.delete_bucket(&PROJECT, b"bucket").await.unwrap();
+    metabase.delete_bucket(&PROJECT, b"bucket", NOW).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use sqlx::Row;
 
 use super::{Metabase, Result};
+use crate::time::Time;
 
 /// What a project stores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,23 +14,28 @@ pub(crate) struct Stored {
 }
 
 impl Metabase {
-    /// Counts what a project stores, with what uploads in progress have stored so far.
-    pub(crate) async fn stored(&self, project: &[u8; 16]) -> Result<Stored> {
+    /// Counts what a project stores, with what uploads in progress have stored so far. Objects whose
+    /// time is over do not count.
+    pub(crate) async fn stored(&self, project: &[u8; 16], now: Time) -> Result<Stored> {
         let mut tx = self.snapshot().await?.tx;
         let committed = sqlx::query(
             "SELECT COALESCE(CAST(SUM(encrypted_size) AS BIGINT), 0),
                     COALESCE(CAST(SUM(segment_count) AS BIGINT), 0)
-             FROM objects WHERE project = $1 AND status <> 1",
+             FROM objects WHERE project = $1 AND status <> 1
+                 AND (expires_at IS NULL OR expires_at > $2)",
         )
         .bind(&project[..])
+        .bind(now.0)
         .fetch_one(&mut *tx)
         .await?;
         let pending = sqlx::query(
             "SELECT COALESCE(CAST(SUM(segments.encrypted_size) AS BIGINT), 0), COUNT(*)
              FROM objects JOIN segments ON segments.stream_id = objects.stream_id
-             WHERE objects.project = $1 AND objects.status = 1",
+             WHERE objects.project = $1 AND objects.status = 1
+                 AND (objects.expires_at IS NULL OR objects.expires_at > $2)",
         )
         .bind(&project[..])
+        .bind(now.0)
         .fetch_one(&mut *tx)
         .await?;
         let sum = |column: usize| -> Result<i64> {
