@@ -14,6 +14,7 @@ mod api {
     mod handles;
     mod liars;
     mod listing;
+    mod overwrite;
     mod settlement;
     mod sizes;
     mod world;

@@ -11,6 +11,7 @@ mod api {
     mod handles;
     mod liars;
     mod listing;
+    mod overwrite;
     mod sizes;
     mod world;
 }
