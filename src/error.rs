@@ -77,6 +77,8 @@ pub enum ErrorKind {
     TooManyRequests,
     /// The upload was committed or aborted before.
     UploadDone,
+    /// The upload id is malformed, or belongs to another object.
+    UploadIdInvalid,
     /// Another node than the expected one answers at an address.
     WrongNode,
 }

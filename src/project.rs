@@ -255,7 +255,7 @@ impl Project {
         &self.inner.liars
     }
 
-    fn locate(&self, bucket: &str, key: &[u8]) -> Result<Location> {
+    pub(crate) fn locate(&self, bucket: &str, key: &[u8]) -> Result<Location> {
         check_bucket(bucket)?;
         if key.is_empty() {
             return Err(Error::new(ErrorKind::ObjectKeyInvalid, "an object key may not be empty"));
@@ -360,14 +360,14 @@ pub(crate) fn dialler(config: &Config) -> Result<Dialer> {
     Ok(dialler.with_deadline(config.dial_deadline).with_transport(config.transport))
 }
 
-fn check_bucket(name: &str) -> Result<()> {
+pub(crate) fn check_bucket(name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::new(ErrorKind::BucketNameInvalid, "a bucket name may not be empty"));
     }
     Ok(())
 }
 
-fn bucket_missing(error: Error, name: &str) -> Error {
+pub(crate) fn bucket_missing(error: Error, name: &str) -> Error {
     if error.failure().map(|failure| failure.code) != Some(Code::NOT_FOUND) {
         return error;
     }

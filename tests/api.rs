@@ -15,6 +15,7 @@ mod api {
     mod liars;
     mod listing;
     mod overwrite;
+    mod pending;
     mod settlement;
     mod sizes;
     mod world;

@@ -12,6 +12,7 @@ mod api {
     mod liars;
     mod listing;
     mod overwrite;
+    mod pending;
     mod sizes;
     mod world;
 }

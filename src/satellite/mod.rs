@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::runtime;
 
 pub(crate) mod convert;
+mod multipart;
 
 /// Attempts of a call that changes nothing, after the first one failed in the network.
 const RETRIES: u32 = 5;
