@@ -14,6 +14,18 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
+    scope: Scope,
+}
+
+/// What a failure means for the other objects of the same command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All others would fail too: a full disk, a missing bucket, a used-up limit.
+    Command,
+    /// Others may fail too, as long as the network or the satellite is out of reach.
+    Network,
+    /// Others are not affected.
+    Object,
 }
 
 /// Exit codes, one for each family of failures. [`EXIT_CODES`] describes them to users.
@@ -43,6 +55,8 @@ pub(crate) enum Exit {
     Protocol = 10,
     /// Whether a commit took effect cannot be learned.
     CommitUnknown = 11,
+    /// A command on many objects failed for some of them.
+    Incomplete = 12,
     /// Ended by Ctrl-C.
     Interrupted = 130,
     /// Ended by a request to terminate.
@@ -64,6 +78,7 @@ Exit codes:
     9  a limit of the project is reached, or the satellite asks to slow down or has no space
    10  a peer's answer makes no sense
    11  a commit was sent and its outcome cannot be learned
+   12  incomplete: some of many objects failed; each has a line of its own before
   130  interrupted (Ctrl-C); 143 terminated. An unfinished upload leaves nothing visible
 
 Environment:
@@ -85,6 +100,7 @@ impl Exit {
             Self::Limit,
             Self::Protocol,
             Self::CommitUnknown,
+            Self::Incomplete,
         ];
         known.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Other)
     }
@@ -93,7 +109,8 @@ impl Exit {
 impl Failure {
     /// Makes a failure from its family and a sentence without a full stop.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        let scope = if exit == Exit::Network { Scope::Network } else { Scope::Object };
+        Self { exit, message: message.into(), scope }
     }
 
     /// Makes a failure of wrong usage.
@@ -110,7 +127,10 @@ impl Failure {
             io::ErrorKind::NotFound => Exit::NotFound,
             _ => Exit::Other,
         };
-        Self::new(exit, format!("{what}: {error}"))
+        let full =
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let failure = Self::new(exit, format!("{what}: {error}"));
+        if full { Self { scope: Scope::Command, ..failure } } else { failure }
     }
 
     /// Returns the exit code's family.
@@ -121,6 +141,17 @@ impl Failure {
     /// Returns the exit code.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.exit as u8)
+    }
+
+    /// Returns what the failure means for other objects.
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// Puts `; remark` behind the sentence.
+    pub(crate) fn followed_by(mut self, remark: impl fmt::Display) -> Self {
+        self.message = format!("{}; {remark}", self.message);
+        self
     }
 
     /// Puts `context: ` before the sentence.
@@ -140,7 +171,22 @@ impl fmt::Display for Failure {
 
 impl From<uplink::Error> for Failure {
     fn from(error: uplink::Error) -> Self {
-        Self::new(error.kind().into(), error.to_string())
+        let scope = error.kind().into();
+        Self { scope, ..Self::new(error.kind().into(), error.to_string()) }
+    }
+}
+
+impl From<ErrorKind> for Scope {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::AccessInvalid
+            | ErrorKind::BandwidthLimitExceeded
+            | ErrorKind::BucketNotFound
+            | ErrorKind::SegmentsLimitExceeded
+            | ErrorKind::StorageLimitExceeded => Self::Command,
+            ErrorKind::Network | ErrorKind::TooManyRequests => Self::Network,
+            _ => Self::Object,
+        }
     }
 }
 
@@ -150,7 +196,8 @@ impl From<ErrorKind> for Exit {
             ErrorKind::AccessInvalid
             | ErrorKind::BucketNameInvalid
             | ErrorKind::ObjectKeyInvalid
-            | ErrorKind::RangeInvalid => Self::Usage,
+            | ErrorKind::RangeInvalid
+            | ErrorKind::UploadIdInvalid => Self::Usage,
             ErrorKind::BucketNotFound | ErrorKind::ObjectNotFound => Self::NotFound,
             ErrorKind::PermissionDenied => Self::Permission,
             ErrorKind::Decryption | ErrorKind::LayoutUnauthenticated => Self::Decryption,
@@ -205,6 +252,7 @@ mod tests {
             Exit::Limit,
             Exit::Protocol,
             Exit::CommitUnknown,
+            Exit::Incomplete,
             Exit::Interrupted,
         ] {
             let code = format!("{:>5}  ", exit as u8);

@@ -49,7 +49,7 @@ async fn objects(project: &Project, url: &Url, recursive: bool, context: &Contex
     let mut list = project.list_objects(&url.bucket, options)?;
     let mut tally = Tally::default();
     while let Some(item) = list.next().await? {
-        tally.count(&item);
+        tally.count(opens(&item));
         match &item {
             ListItem::Object(object) => show(&Record::object(object), context)?,
             ListItem::Prefix(key) => show(&Record::prefix(key), context)?,
@@ -62,7 +62,7 @@ async fn objects(project: &Project, url: &Url, recursive: bool, context: &Contex
     }
     tally.nothing_opened(&prefix)?;
     if tally.closed > 0 {
-        context.out.note(tally.closed_names());
+        context.out.warning(tally.closed_names());
     }
     Ok(())
 }
@@ -98,7 +98,7 @@ async fn first_names(project: &Project, url: &Url) -> Outcome {
     let mut tally = Tally::default();
     for _ in 0..SAMPLE {
         let Ok(Some(item)) = list.next().await else { break };
-        tally.count(&item);
+        tally.count(opens(&item));
     }
     tally.nothing_opened(&root)
 }
@@ -111,12 +111,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts an item.
-    pub(crate) fn count(&mut self, item: &ListItem) {
-        match item {
-            ListItem::Undecryptable(_) => self.closed += 1,
-            _ => self.opened += 1,
-        }
+    /// Counts an item, whose name opens or not.
+    pub(crate) fn count(&mut self, opens: bool) {
+        *(if opens { &mut self.opened } else { &mut self.closed }) += 1;
     }
 
     /// Tells whether nothing was listed.
@@ -137,12 +134,11 @@ impl Tally {
     }
 
     /// Fails if any name did not open.
-    pub(crate) fn all_opened(self, url: &Url) -> Outcome {
-        self.nothing_opened(url)?;
-        if self.closed == 0 {
-            return Ok(());
+    pub(crate) fn all_opened(self) -> Outcome {
+        match self.closed {
+            0 => Ok(()),
+            _ => Err(Failure::new(Exit::Decryption, self.closed_names())),
         }
-        Err(Failure::new(Exit::Decryption, self.closed_names()).within(url))
     }
 
     fn closed_names(self) -> String {
@@ -153,7 +149,12 @@ impl Tally {
     }
 }
 
-fn show(record: &Record<'_>, context: &Context) -> Outcome {
+/// Returns whether the name of an item opens.
+pub(crate) fn opens(item: &ListItem) -> bool {
+    !matches!(item, ListItem::Undecryptable(_))
+}
+
+pub(crate) fn show(record: &Record<'_>, context: &Context) -> Outcome {
     context.out.object(record)?;
     context.out.line(record.line())
 }

@@ -4,6 +4,7 @@
 mod access;
 mod access_store;
 mod args;
+mod batch;
 mod bucket;
 mod cat;
 mod cp;
@@ -33,6 +34,7 @@ use uplink::Project;
 
 use crate::access_store::AccessStore;
 use crate::args::{AccessArgs, Command, CommandLine};
+use crate::batch::Batch;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -43,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) out: Output,
     pub(crate) store: AccessStore,
     pub(crate) interrupt: Interrupt,
+    /// Failures of single objects, which are printed when the command ends.
+    pub(crate) batch: Arc<Batch>,
     works_behind: Arc<AtomicBool>,
 }
 
@@ -82,6 +86,7 @@ async fn run(line: CommandLine) -> Outcome {
         out: Output::new(line.json, line.quiet),
         store: AccessStore::open()?,
         interrupt: Interrupt::watch()?,
+        batch: Arc::default(),
         works_behind: Arc::default(),
     };
     // On the heap, since the futures of some commands are large.
@@ -96,6 +101,7 @@ async fn run(line: CommandLine) -> Outcome {
             _ = context.interrupt.again() => {}
         }
     }
+    print_failures(&context.batch);
     outcome
 }
 
@@ -126,6 +132,19 @@ async fn settle() {
 /// Time that tasks left behind get. An upload gives itself five seconds.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(6);
 const SETTLE_STEP: Duration = Duration::from_millis(5);
+
+/// Prints what failed of many objects, whether the command went on or was interrupted.
+fn print_failures(batch: &Batch) {
+    let (failures, others) = batch.take_failures();
+    let mut stderr = std::io::stderr().lock();
+    for failure in failures {
+        // Standard error may be closed: the exit code still tells.
+        let _ = writeln!(stderr, "uplink: {failure}");
+    }
+    if others > 0 {
+        let _ = writeln!(stderr, "uplink: {others} more failures are not shown");
+    }
+}
 
 /// Prints the sentence of a failure and returns the exit code.
 fn end(outcome: Outcome) -> ExitCode {

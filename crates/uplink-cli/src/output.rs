@@ -58,6 +58,12 @@ impl Output {
         }
     }
 
+    /// Tells people and logs of scripts, on standard error, that a result is not complete. Scripts that
+    /// read JSON find it there.
+    pub(crate) fn warning(self, text: impl fmt::Display) {
+        Self { quiet: false, ..self }.note(text);
+    }
+
     /// Emphasises text where that is possible.
     pub(crate) fn bold(self, text: impl fmt::Display) -> String {
         self.styled("1", text)

@@ -35,7 +35,10 @@ pub(crate) async fn run(args: Remove, context: &Context) -> Outcome {
         )));
     }
     let project = context.project(&args.access)?;
-    if args.recursive { all(&project, &url, context).await } else { one(&project, &url).await }
+    match args {
+        Remove { recursive: true, .. } => all(&project, &url, context).await,
+        _ => one(&project, &url).await,
+    }
 }
 
 async fn one(project: &Project, url: &Url) -> Outcome {
@@ -51,18 +54,23 @@ async fn one(project: &Project, url: &Url) -> Outcome {
 }
 
 async fn all(project: &Project, url: &Url, context: &Context) -> Outcome {
-    let prefix = url.as_prefix();
-    let tally = Mutex::default();
-    let objects = tree::objects(project, &prefix, &tally)?;
-    let removed = objects.try_for_each_concurrent(AT_ONCE, |object| async move {
-        let removed = project.delete_object(&url.bucket, &object.key).await;
-        removed.map_err(|error| Failure::from(error).within(url.with_key(object.key.clone())))?;
-        context.out.object(&Record::object(&object))
-    });
-    removed.await?;
+    let (prefix, tally, batch) = (url.as_prefix(), Mutex::default(), &context.batch);
+    tree::objects(project, &prefix, &tally)?
+        .try_for_each_concurrent(AT_ONCE, |object| async move {
+            let removed = match project.delete_object(&url.bucket, &object.key).await {
+                Ok(_) => context.out.object(&Record::object(&object)),
+                Err(error) => Err(error.into()),
+            };
+            batch.record(url.with_key(object.key.clone()), removed)
+        })
+        .await?;
     let tally = tree::counted(&tally);
     if tally.is_empty() && !url.key.is_empty() {
         return Err(ls::nothing_below(project, &prefix).await);
     }
-    tally.all_opened(&prefix)
+    tally.nothing_opened(&prefix)?;
+    if let Err(failure) = tally.all_opened() {
+        batch.record(&prefix, Err(failure))?;
+    }
+    batch.outcome("removed")
 }

@@ -15,6 +15,10 @@ mod home;
 mod objects;
 #[path = "cli/signals.rs"]
 mod signals;
+#[path = "cli/sources.rs"]
+mod sources;
+#[path = "cli/targets.rs"]
+mod targets;
 #[path = "cli/trees.rs"]
 mod trees;
 #[path = "cli/world.rs"]

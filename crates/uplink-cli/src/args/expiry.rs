@@ -11,7 +11,9 @@ use crate::failure::{Failure, Outcome};
 /// hours or days from now (`90s`, `15m`, `24h`, `7d`).
 pub(crate) fn parse(text: &str, now: SystemTime) -> Outcome<SystemTime> {
     let malformed = || {
-        let text = format!("{text:?} is no time: write 2030-01-31T12:00:00Z, or 90s, 15m, 24h, 7d");
+        let text = format!(
+            "{text:?} is no time: write 2030-01-31T12:00:00Z, or 90s, 15m, 24h, 7d, or never"
+        );
         Failure::usage(text)
     };
     let expires = match OffsetDateTime::parse(text, &Rfc3339) {

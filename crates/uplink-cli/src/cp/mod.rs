@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
-use tokio::fs::File;
 use uplink::Project;
 
-use self::transfer::Attributes;
+use self::transfer::{Attributes, Expires};
 use crate::Context;
 use crate::args::location::{Location, Url};
 use crate::args::{AccessArgs, expiry};
 use crate::failure::{Failure, Outcome};
 use crate::local;
+use crate::local::place::Place;
+use crate::local::source::Source;
 use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
@@ -33,12 +34,18 @@ pub(crate) struct Copy {
     /// Copy everything below a directory or prefix
     #[arg(long, short)]
     recursive: bool,
-    /// Let uploaded objects disappear: at 2030-01-31T12:00:00Z, or after 90s, 15m, 24h, 7d
+    /// Let uploaded objects disappear: at 2030-01-31T12:00:00Z, or after 90s, 15m, 24h, 7d. Copies of
+    /// objects keep their own expiry if this is not given; `never` removes it
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
-    /// Custom metadata of uploaded objects, as often as needed
+    /// Custom metadata of uploaded objects, as often as needed. Copies of objects keep their own if
+    /// none is given
     #[arg(long, value_name = "NAME=VALUE")]
     metadata: Vec<String>,
+    /// Leave out links, pipes, sockets and devices below a source directory without counting them as
+    /// failures
+    #[arg(long, requires = "recursive")]
+    skip_special: bool,
 }
 
 /// Runs the command.
@@ -48,6 +55,7 @@ pub(crate) async fn run(args: Copy, context: &Context) -> Outcome {
         attributes: attributes(&args, &target)?,
         project: &context.project(&args.access)?,
         progress: Progress::new(context.out),
+        skip_special: args.skip_special,
         context,
     };
     match (source, target, args.recursive) {
@@ -71,6 +79,9 @@ async fn one(job: &Job<'_>, source: Location, target: Location) -> Outcome {
             job.upload_file(&from, &to).await
         }
         (Location::Remote(from), Location::Stdio) => job.download_to_stdout(&from).await,
+        (Location::Remote(from), Location::Local(to)) if Place::is_stdout(&to) => {
+            job.download_to_stdout(&from).await
+        }
         (Location::Remote(from), Location::Local(to)) => {
             job.download_file(&from, &file_in(to, &from)?, true).await
         }
@@ -89,6 +100,7 @@ pub(crate) struct Job<'a> {
     attributes: Attributes,
     project: &'a Project,
     progress: Progress,
+    skip_special: bool,
     context: &'a Context,
 }
 
@@ -102,35 +114,23 @@ struct Copied<'a> {
 
 impl Job<'_> {
     async fn upload_file(&self, path: &Path, url: &Url) -> Outcome {
-        let name = path.display().to_string();
-        let unreadable = |error| Failure::io(format_args!("cannot read {path:?}"), &error);
-        let file = File::open(path).await.map_err(unreadable)?;
-        let metadata = file.metadata().await.map_err(unreadable)?;
-        if metadata.is_dir() {
-            return Err(Failure::usage(format!(
-                "{path:?} is a directory: copy it with --recursive"
-            )));
-        }
-        let bar = self.progress.transfer(&name, metadata.is_file().then_some(metadata.len()));
-        let quoted = format!("{path:?}");
-        let Self { attributes, project, context, .. } = self;
-        let size = transfer::upload(project, file, &quoted, url, attributes, context, &bar).await?;
-        bar.finish();
-        self.report(&name, &url.to_string(), size)
+        let source = Source::open(path).await?;
+        self.upload(source, &path.display().to_string(), url).await
     }
 
     async fn upload_stdin(&self, url: &Url) -> Outcome {
         if url.is_prefix() {
             return Err(Failure::usage(format!("{url} needs a key for what standard input holds")));
         }
-        let bar = self.progress.transfer("standard input", None);
+        self.upload(Source::stdin()?, "-", url).await
+    }
+
+    async fn upload(&self, mut source: Source, name: &str, url: &Url) -> Outcome {
+        let bar = self.progress.transfer(name, source.size());
         let Self { attributes, project, context, .. } = self;
-        let stdin = tokio::io::stdin();
-        let size =
-            transfer::upload(project, stdin, "standard input", url, attributes, context, &bar)
-                .await?;
+        let size = transfer::upload(project, &mut source, url, attributes, context, &bar).await?;
         bar.finish();
-        self.report("-", &url.to_string(), size)
+        self.report(name, &url.to_string(), size)
     }
 
     async fn download_file(&self, url: &Url, path: &Path, follow: bool) -> Outcome {
@@ -172,7 +172,11 @@ fn attributes(args: &Copy, target: &Location) -> Outcome<Attributes> {
     {
         return Err(Failure::usage("--expires and --metadata are for uploads"));
     }
-    let expires = args.expires.as_deref().map(|text| expiry::parse(text, SystemTime::now()));
+    let expires = match args.expires.as_deref() {
+        None => Expires::AsBefore,
+        Some("never") => Expires::Never,
+        Some(text) => Expires::At(expiry::parse(text, SystemTime::now())?),
+    };
     let mut metadata = BTreeMap::new();
     for text in &args.metadata {
         let entry = text.split_once('=').filter(|(name, _)| !name.is_empty());
@@ -183,7 +187,7 @@ fn attributes(args: &Copy, target: &Location) -> Outcome<Attributes> {
             return Err(Failure::usage(format!("metadata {name:?} is given twice")));
         }
     }
-    Ok(Attributes { expires: expires.transpose()?, metadata })
+    Ok(Attributes { expires, metadata })
 }
 
 /// Refuses a bucket or prefix where one object is meant.

@@ -17,79 +17,89 @@ use crate::ls::{self, Tally};
 /// Objects on their way at once. Within each of them many pieces move, and memory is shared.
 pub(crate) const AT_ONCE: usize = 4;
 
-/// Uploads every file below a directory. Links and special files are left out.
+/// Uploads every file below a directory. Links and special files are failures unless they are to be
+/// skipped.
 pub(crate) async fn upload(job: &Job<'_>, directory: &Path, to: &Url) -> Outcome {
-    let (files, left_out) = files_below(directory)?;
-    let uploads = stream::iter(files.into_iter().map(Ok));
-    uploads
-        .try_for_each_concurrent(AT_ONCE, |relative| async move {
-            let key = key_below(to, &relative);
-            job.upload_file(&directory.join(&relative), &to.with_key(key)).await
-        })
-        .await?;
-    if left_out > 0 {
+    let batch = &job.context.batch;
+    let found = Walk::below(directory, to)?;
+    for (url, failure) in found.failures {
+        batch.record(url, Err(failure))?;
+    }
+    let special = found.special.len();
+    for (url, what) in found.special.into_iter().filter(|_| !job.skip_special) {
+        batch.record(url, Err(Failure::new(Exit::Other, format!("not copied: {what}"))))?;
+    }
+    if job.skip_special && special > 0 {
         job.context.out.note(format_args!(
-            "{left_out} entries below {directory:?} are neither files nor directories and were left \
+            "{special} entries below {directory:?} are neither files nor directories and were left \
              out."
         ));
     }
-    Ok(())
+    stream::iter(found.files.into_iter().map(Ok))
+        .try_for_each_concurrent(AT_ONCE, |relative| async move {
+            let url = to.with_key(key_below(to, &relative));
+            let uploaded = job.upload_file(&directory.join(&relative), &url).await;
+            batch.record(&url, uploaded)
+        })
+        .await?;
+    batch.outcome("copied")
 }
 
 /// Downloads everything below a prefix. Objects whose names would lead out of the directory, or
-/// name no file, are left out, and reported at the end.
+/// name no file, are failures.
 pub(crate) async fn download(job: &Job<'_>, from: &Url, directory: &Path) -> Outcome {
-    let (tally, refused) = (Mutex::default(), Mutex::new(Refused::default()));
-    let (prefix, refused_ref) = (from.as_prefix(), &refused);
-    objects(job.project, &prefix, &tally)?
-        .try_for_each_concurrent(AT_ONCE, |object| {
-            let prefix = &prefix;
-            async move {
-                let name = object.key.strip_prefix(prefix.key.as_slice()).unwrap_or(&object.key);
-                let url = prefix.with_key(object.key.clone());
-                match local::relative_path(name) {
-                    Ok(relative) => {
-                        local::create_parents(directory, &relative)?;
-                        job.download_file(&url, &directory.join(relative), false).await
-                    }
-                    Err(why) => {
-                        lock(refused_ref).add(&url, why);
-                        Ok(())
-                    }
-                }
-            }
+    let (prefix, tally) = (&from.as_prefix(), Mutex::default());
+    let objects = objects(job.project, prefix, &tally)?;
+    objects
+        .try_for_each_concurrent(AT_ONCE, |object| async move {
+            let url = prefix.with_key(object.key);
+            let downloaded = download_below(job, prefix, &url, directory).await;
+            job.context.batch.record(&url, downloaded)
         })
         .await?;
-    finish(job, &prefix, counted(&tally)).await?;
-    let refused = refused.into_inner().unwrap_or_else(PoisonError::into_inner);
-    refused.into_outcome(directory)
+    finish(job, prefix, counted(&tally)).await
+}
+
+/// Downloads an object below a prefix to its place below a directory.
+async fn download_below(job: &Job<'_>, prefix: &Url, url: &Url, directory: &Path) -> Outcome {
+    let name = url.key.strip_prefix(prefix.key.as_slice()).unwrap_or(&url.key);
+    let relative = local::relative_path(name).map_err(|why| {
+        let text = format!("not written below {directory:?}: as a path the key {why}");
+        Failure::new(Exit::Other, text)
+    })?;
+    local::create_parents(directory, &relative)?;
+    job.download_file(url, &directory.join(relative), false).await
 }
 
 /// Copies everything below a prefix to below another.
 pub(crate) async fn across(job: &Job<'_>, from: &Url, to: &Url) -> Outcome {
     let tally = Mutex::default();
-    let (prefix, target) = (from.as_prefix(), to.as_prefix());
+    let (prefix, target) = (&from.as_prefix(), &to.as_prefix());
     if prefix.bucket == target.bucket && target.key.starts_with(&prefix.key) {
         return Err(Failure::usage(format!("{target} lies within {prefix}")));
     }
-    objects(job.project, &prefix, &tally)?
-        .try_for_each_concurrent(AT_ONCE, |object| {
-            let (prefix, target) = (&prefix, &target);
-            async move {
-                let name = object.key.strip_prefix(prefix.key.as_slice()).unwrap_or(&object.key);
-                let key = below(target, name);
-                job.across(&prefix.with_key(object.key.clone()), &target.with_key(key)).await
-            }
+    objects(job.project, prefix, &tally)?
+        .try_for_each_concurrent(AT_ONCE, |object| async move {
+            let name = object.key.strip_prefix(prefix.key.as_slice()).unwrap_or(&object.key);
+            let to = target.with_key(below(target, name));
+            let url = prefix.with_key(object.key);
+            let copied = job.across(&url, &to).await;
+            job.context.batch.record(&url, copied)
         })
         .await?;
-    finish(job, &prefix, counted(&tally)).await
+    finish(job, prefix, counted(&tally)).await
 }
 
 async fn finish(job: &Job<'_>, prefix: &Url, tally: Tally) -> Outcome {
     if tally.is_empty() && !prefix.key.is_empty() {
         return Err(ls::nothing_below(job.project, prefix).await);
     }
-    tally.all_opened(prefix)
+    tally.nothing_opened(prefix)?;
+    let batch = &job.context.batch;
+    if let Err(failure) = tally.all_opened() {
+        batch.record(prefix, Err(failure))?;
+    }
+    batch.outcome("copied")
 }
 
 /// Lists the objects below a prefix, and counts into `tally` what is listed and whether it opens.
@@ -102,7 +112,7 @@ pub(crate) fn objects<'a>(
     let list = project.list_objects(&prefix.bucket, options)?;
     let items = stream::try_unfold(list, move |mut list| async move {
         let Some(item) = list.next().await? else { return Ok(None) };
-        lock(tally).count(&item);
+        lock(tally).count(ls::opens(&item));
         Ok::<_, Failure>(Some((item, list)))
     });
     Ok(items.try_filter_map(|item| async move {
@@ -118,57 +128,64 @@ pub(crate) fn counted(tally: &Mutex<Tally>) -> Tally {
     *lock(tally)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// Locks what a task that panicked cannot have left half-changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Objects that were not written, for the sentence at the end.
+/// What is below a directory.
 #[derive(Debug, Default)]
-struct Refused {
-    count: u64,
-    first: Option<(Url, &'static str)>,
+struct Walk {
+    /// Files, relative to the directory, sorted.
+    files: Vec<PathBuf>,
+    /// Where links and special files would have been copied to, and what they are.
+    special: Vec<(Url, &'static str)>,
+    /// Where directories and entries that cannot be read would have been copied to.
+    failures: Vec<(Url, Failure)>,
 }
 
-impl Refused {
-    fn add(&mut self, url: &Url, why: &'static str) {
-        self.count += 1;
-        self.first.get_or_insert_with(|| (url.clone(), why));
-    }
-
-    fn into_outcome(self, directory: &Path) -> Outcome {
-        let Some((url, why)) = self.first else { return Ok(()) };
-        let others = match self.count {
-            1 => String::new(),
-            count => format!(" and {} others", count - 1),
-        };
-        let text =
-            format!("{url}{others} were not written below {directory:?}: as a path the key {why}");
-        Err(Failure::new(Exit::Other, text))
-    }
-}
-
-/// Lists the files below a directory, relative to it, sorted; and counts what is left out.
-fn files_below(directory: &Path) -> Outcome<(Vec<PathBuf>, u64)> {
-    let mut files = Vec::new();
-    let mut left_out = 0;
-    let mut pending = vec![PathBuf::new()];
-    while let Some(relative) = pending.pop() {
-        let path = directory.join(&relative);
-        let failure =
-            |error: std::io::Error| Failure::io(format_args!("cannot read {path:?}"), &error);
-        for entry in fs::read_dir(&path).map_err(failure)? {
-            let entry = entry.map_err(failure)?;
-            let kind = entry.file_type().map_err(failure)?;
-            let relative = relative.join(entry.file_name());
-            match kind {
-                kind if kind.is_dir() => pending.push(relative),
-                kind if kind.is_file() => files.push(relative),
-                _ => left_out += 1,
+impl Walk {
+    /// Looks for everything below a directory that is to be copied to `to`.
+    ///
+    /// # Errors
+    /// The directory itself cannot be read. Directories below it that cannot are among the failures.
+    fn below(directory: &Path, to: &Url) -> Outcome<Self> {
+        let mut walk = Self::default();
+        let mut pending = walk.list(directory, Path::new(""), to)?;
+        while let Some(relative) = pending.pop() {
+            match walk.list(directory, &relative, to) {
+                Ok(directories) => pending.extend(directories),
+                Err(failure) => {
+                    walk.failures.push((to.with_key(key_below(to, &relative)), failure));
+                }
             }
         }
+        walk.files.sort();
+        Ok(walk)
     }
-    files.sort();
-    Ok((files, left_out))
+
+    /// Adds the entries of one directory, and returns the directories among them.
+    fn list(&mut self, root: &Path, relative: &Path, to: &Url) -> Outcome<Vec<PathBuf>> {
+        // Joining an empty path would add a slash.
+        let empty = relative.as_os_str().is_empty();
+        let path = if empty { root.to_owned() } else { root.join(relative) };
+        let failure =
+            |error: std::io::Error| Failure::io(format_args!("cannot read {path:?}"), &error);
+        let mut directories = Vec::new();
+        for entry in fs::read_dir(&path).map_err(failure)? {
+            let entry = entry.map_err(failure)?;
+            let relative = relative.join(entry.file_name());
+            let url = || to.with_key(key_below(to, &relative));
+            match entry.file_type() {
+                Err(error) => self.failures.push((url(), failure(error))),
+                Ok(kind) if kind.is_dir() => directories.push(relative),
+                Ok(kind) if kind.is_file() => self.files.push(relative),
+                Ok(kind) if kind.is_symlink() => self.special.push((url(), "a symbolic link")),
+                Ok(_) => self.special.push((url(), "neither a file nor a directory")),
+            }
+        }
+        Ok(directories)
+    }
 }
 
 /// Makes a key of a relative path: components joined by slashes.
@@ -206,8 +223,13 @@ mod tests {
         }
         #[cfg(unix)]
         std::os::unix::fs::symlink("/", root.path().join("link")).unwrap();
-        let (files, left_out) = files_below(root.path()).unwrap();
-        assert_eq!(files, [Path::new("a"), Path::new("d/b"), Path::new("d/e/c")]);
-        assert_eq!(left_out, u64::from(cfg!(unix)));
+        let to = Url { bucket: "b".to_owned(), key: b"p".to_vec() };
+        let walk = Walk::below(root.path(), &to).unwrap();
+        assert_eq!(walk.files, [Path::new("a"), Path::new("d/b"), Path::new("d/e/c")]);
+        if cfg!(unix) {
+            assert_eq!(walk.special, [(to.with_key(b"p/link".to_vec()), "a symbolic link")]);
+        }
+        assert!(walk.failures.is_empty());
+        assert!(Walk::below(&root.path().join("none"), &to).is_err());
     }
 }

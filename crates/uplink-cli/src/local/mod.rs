@@ -1,18 +1,20 @@
-//! Local files that downloads become.
+//! Local files: what downloads become and uploads are read from.
 //!
-//! Object keys are chosen by whoever may write into the bucket, and are any bytes. A key becomes a
-//! path below the target directory only if it cannot lead out of it and no other key becomes the
-//! same path. A file gets its name when all of it is there.
+//! Object keys are chosen by everyone with write access to the bucket, and are any bytes. A key becomes
+//! a path below the target directory only if it cannot lead out of it and no other key becomes the
+//! same path.
+
+mod part;
+pub(crate) mod place;
+pub(crate) mod source;
+mod target;
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempPath};
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
-
+pub(crate) use self::target::Target;
 use crate::failure::{Exit, Failure, Outcome};
 
 /// Makes a relative path of a key, or says why that would not be safe.
@@ -104,74 +106,15 @@ pub(crate) fn create_parents(root: &Path, relative: &Path) -> Outcome {
     Ok(())
 }
 
-/// A local file being written.
-///
-/// Bytes go to a temporary file beside it, which [`finish`](Self::finish) gives its name; dropping
-/// this removes it. What is there and is no plain file, like a device or a named pipe, is written to
-/// as it is.
-#[derive(Debug)]
-pub(crate) struct Target {
-    file: File,
-    path: PathBuf,
-    temporary: Option<TempPath>,
+/// Makes opening fail at a symbolic link.
+#[cfg(unix)]
+fn not_through_links(options: &mut fs::OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
 }
 
-impl Target {
-    /// Begins to write a file that takes the place of what is at `path`; with `follow` that of what a
-    /// link there leads to.
-    pub(crate) fn create(path: &Path, follow: bool) -> Outcome<Self> {
-        let failure = |error: &io::Error| cannot_write(path, error);
-        let mut path = path.to_owned();
-        if follow && path.is_symlink() {
-            path = fs::canonicalize(&path).map_err(|error| failure(&error))?;
-        }
-        match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => {
-                let text = format!("cannot write {path:?}: it is a directory");
-                return Err(Failure::new(Exit::Conflict, text));
-            }
-            Ok(metadata) if !metadata.is_file() && follow => {
-                let file = File::from_std(
-                    fs::File::options().write(true).open(&path).map_err(|error| failure(&error))?,
-                );
-                return Ok(Self { file, path, temporary: None });
-            }
-            _ => {}
-        }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let temporary = temporary_in(directory.unwrap_or_else(|| Path::new(".")));
-        let (file, temporary) = temporary.map_err(|error| failure(&error))?.into_parts();
-        Ok(Self { file: File::from_std(file), path, temporary: Some(temporary) })
-    }
-
-    /// Writes all of `bytes`.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Outcome {
-        let written = self.file.write_all(bytes).await;
-        written.map_err(|error| cannot_write(&self.path, &error))
-    }
-
-    /// Makes sure that all is on disk, and gives the file its name.
-    pub(crate) async fn finish(mut self) -> Outcome {
-        let failure = |error: &io::Error| cannot_write(&self.path, error);
-        self.file.flush().await.map_err(|error| failure(&error))?;
-        let Some(temporary) = self.temporary else { return Ok(()) };
-        self.file.sync_all().await.map_err(|error| failure(&error))?;
-        temporary.persist(&self.path).map_err(|error| failure(&error.error))
-    }
-}
-
-fn temporary_in(directory: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".uplink-").suffix(".part");
-    #[cfg(unix)]
-    // As for any new file, the user's mask takes away from this.
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(directory)
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::io(format_args!("cannot write {path:?}"), error)
-}
+#[cfg(not(unix))]
+fn not_through_links(_options: &mut fs::OpenOptions) {}
 
 #[cfg(test)]
 mod tests {
@@ -240,41 +183,5 @@ mod tests {
         let failure = create_parents(root.path(), Path::new("link/deep/file")).unwrap_err();
         assert_eq!(failure.exit(), Exit::Conflict);
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_file_gets_its_name_at_the_end() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("file");
-        fs::write(&path, "old").unwrap();
-        let mut target = Target::create(&path, true).unwrap();
-        target.write(b"new").await.unwrap();
-        drop(target);
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-        let mut target = Target::create(&path, true).unwrap();
-        target.write(b"new").await.unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        target.finish().await.unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-    }
-
-    #[tokio::test]
-    #[cfg(unix)]
-    async fn devices_are_written_to_and_links_kept() {
-        let mut target = Target::create(Path::new("/dev/null"), true).unwrap();
-        assert!(target.temporary.is_none());
-        target.write(b"gone").await.unwrap();
-        target.finish().await.unwrap();
-        let root = tempfile::tempdir().unwrap();
-        let (file, link) = (root.path().join("file"), root.path().join("link"));
-        fs::write(&file, "old").unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        let mut target = Target::create(&link, true).unwrap();
-        target.write(b"new").await.unwrap();
-        target.finish().await.unwrap();
-        assert!(link.is_symlink());
-        assert_eq!(fs::read(&file).unwrap(), b"new");
     }
 }

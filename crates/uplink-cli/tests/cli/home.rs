@@ -1,5 +1,6 @@
 //! A user's home: a folder for configuration, one to work in, and commands run there.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,12 @@ use tempfile::TempDir;
 
 pub(crate) struct Home {
     root: TempDir,
+    unprivileged: Cell<bool>,
 }
+
+/// A user and a group without rights of their own.
+#[cfg(unix)]
+const NOBODY: u32 = 65534;
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -23,7 +29,7 @@ impl Home {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("work")).unwrap();
-        Self { root }
+        Self { root, unprivileged: Cell::new(false) }
     }
 
     /// The folder that commands run in.
@@ -48,7 +54,44 @@ impl Home {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        #[cfg(unix)]
+        if self.unprivileged.get() {
+            use std::os::unix::process::CommandExt as _;
+            command.uid(NOBODY).gid(NOBODY);
+        }
         command
+    }
+
+    /// Runs a script in a shell, in which `$UPLINK` is the command.
+    pub(crate) fn shell(&self, script: &str) -> Finished {
+        let inner = self.command(&[]);
+        let mut command = Command::new("bash");
+        command.args(["-eu", "-c", script]).env("UPLINK", env!("CARGO_BIN_EXE_uplink"));
+        command.current_dir(self.work());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Finished::wait(command.spawn().unwrap())
+    }
+
+    /// Runs later commands as a user whom permissions hold back, and gives that user everything here.
+    #[cfg(unix)]
+    pub(crate) fn unprivileged(&self) {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let mut pending = vec![self.root.path().to_owned()];
+        while let Some(path) = pending.pop() {
+            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            if path.is_dir() && !path.is_symlink() {
+                pending.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        }
+        self.unprivileged.set(true);
     }
 
     /// Runs a command without input.
@@ -107,6 +150,23 @@ impl Finished {
     #[track_caller]
     pub(crate) fn json(self) -> Vec<serde_json::Value> {
         self.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Expects a command on many objects to be incomplete, with one line for each failure, in any
+    /// order, that begins like the one given, and a sentence at the end.
+    #[track_caller]
+    pub(crate) fn incomplete(self, failures: &[&str]) {
+        let mut lines: Vec<_> = self.stderr.lines().collect();
+        let last = lines.pop().unwrap_or_default();
+        assert!(last.starts_with("uplink: incomplete: "), "{self:?}");
+        for failure in failures {
+            let found = lines.iter().position(|line| {
+                line.strip_prefix("uplink: ").is_some_and(|line| line.starts_with(failure))
+            });
+            lines.remove(found.unwrap_or_else(|| panic!("{failure:?} is not reported: {self:?}")));
+        }
+        assert_eq!(lines, [""; 0], "more is reported");
+        assert_eq!(self.code, Some(12));
     }
 
     /// Expects failure with an exit code and with exactly one sentence, which says `words`.

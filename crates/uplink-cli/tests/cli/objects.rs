@@ -98,10 +98,35 @@ fn metadata_and_expiry_are_kept() {
     );
     assert!(seen["version"].as_str().unwrap().len() >= 16);
     assert!(home.run(&["stat", "sj://bucket/f"]).ok().contains("metadata ü"));
-    home.run(&["cp", "sj://bucket/f", "sj://bucket/g"]).ok();
-    let copy = stat("sj://bucket/g");
-    assert_eq!(copy["metadata"], seen["metadata"]);
-    assert_eq!(copy["expires"], serde_json::Value::Null);
+}
+
+#[test]
+fn copies_keep_expiry_and_metadata() {
+    let world = World::start();
+    let home = &world.home;
+    home.write("f", "content");
+    let attributes = ["--metadata", "colour=blue", "--expires", "2099-01-31T12:00:00.123456Z"];
+    home.run(&[&["cp", "f", "sj://bucket/d/f"], &attributes[..]].concat()).ok();
+    let stat = |url| {
+        let seen = home.run(&["stat", url, "--json"]).json().remove(0);
+        (seen["expires"].clone(), seen["metadata"].clone())
+    };
+    let (expires, metadata) = stat("sj://bucket/d/f");
+    assert_eq!(expires, "2099-01-31T12:00:00.123456Z");
+    home.run(&["cp", "sj://bucket/d/f", "sj://bucket/across"]).ok();
+    home.run(&["cp", "sj://bucket/d/f", "sj://bucket/d/f"]).ok();
+    home.run(&["cp", "-r", "sj://bucket/d", "sj://bucket/tree"]).ok();
+    for url in ["sj://bucket/across", "sj://bucket/d/f", "sj://bucket/tree/f"] {
+        assert_eq!(stat(url), (expires.clone(), metadata.clone()), "{url}");
+    }
+    // Unless the user says otherwise.
+    let copy = ["cp", "sj://bucket/d/f", "sj://bucket/other"];
+    home.run(&[&copy[..], &["--expires", "2098-01-31T12:00:00Z"]].concat()).ok();
+    assert_eq!(stat("sj://bucket/other"), ("2098-01-31T12:00:00Z".into(), metadata.clone()));
+    home.run(&[&copy[..], &["--expires", "never"]].concat()).ok();
+    assert_eq!(stat("sj://bucket/other"), (serde_json::Value::Null, metadata));
+    home.run(&[&copy[..], &["--metadata", "a=b"]].concat()).ok();
+    assert_eq!(stat("sj://bucket/other"), (expires, serde_json::json!({"a": "b"})));
 }
 
 #[test]
