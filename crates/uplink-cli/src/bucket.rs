@@ -2,10 +2,13 @@
 
 use std::ffi::OsString;
 
+use uplink::ErrorKind;
+
 use crate::Context;
 use crate::args::AccessArgs;
 use crate::args::location::Url;
 use crate::failure::Outcome;
+use crate::pending;
 use crate::record::Record;
 
 #[derive(Debug, clap::Args)]
@@ -43,8 +46,11 @@ pub(crate) async fn remove(args: Remove, context: &Context) -> Outcome {
     let project = context.project(&args.access)?;
     if args.force {
         project.delete_bucket_with_objects(&url.bucket).await?;
-    } else {
-        project.delete_bucket(&url.bucket).await?;
+    } else if let Err(error) = project.delete_bucket(&url.bucket).await {
+        return Err(match error.kind() {
+            ErrorKind::BucketNotEmpty => pending::explain(error.into(), &project, &url).await,
+            _ => error.into(),
+        });
     }
     context.out.line(format_args!("Bucket {url} is removed."))
 }

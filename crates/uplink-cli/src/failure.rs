@@ -57,6 +57,8 @@ pub(crate) enum Exit {
     CommitUnknown = 11,
     /// A command on many objects failed for some of them.
     Incomplete = 12,
+    /// Ended because the terminal went away.
+    HungUp = 129,
     /// Ended by Ctrl-C.
     Interrupted = 130,
     /// Ended by a request to terminate.
@@ -79,6 +81,7 @@ Exit codes:
    10  a peer's answer makes no sense
    11  a commit was sent and its outcome cannot be learned
    12  incomplete: some of many objects failed; each has a line of its own before
+  129  the terminal went away
   130  interrupted (Ctrl-C); 143 terminated. An unfinished upload leaves nothing visible
 
 Environment:
@@ -253,6 +256,7 @@ mod tests {
             Exit::Protocol,
             Exit::CommitUnknown,
             Exit::Incomplete,
+            Exit::HungUp,
             Exit::Interrupted,
         ] {
             let code = format!("{:>5}  ", exit as u8);

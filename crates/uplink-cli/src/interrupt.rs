@@ -1,4 +1,4 @@
-//! Ctrl-C and the request to terminate.
+//! Ctrl-C, the request to terminate, and a terminal that goes away.
 //!
 //! A command is simply dropped when the first signal arrives, unless it holds an
 //! [`InterruptGuard`]: then it is trusted to notice by itself and to end in order, like an upload
@@ -88,6 +88,7 @@ impl Interrupt {
 
 #[cfg(unix)]
 struct Source {
+    hang_up: Option<tokio::signal::unix::Signal>,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
@@ -96,16 +97,44 @@ struct Source {
 impl Source {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
-        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
+        // Watching for a signal ends its being ignored, which is what `nohup` is for.
+        let hang_up = (!starts_with_hang_up_ignored()).then(|| signal(SignalKind::hangup()));
+        Ok(Self {
+            hang_up: hang_up.transpose()?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) -> Exit {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            _ = hang_up => Exit::HungUp,
             _ = self.interrupt.recv() => Exit::Interrupted,
             _ = self.terminate.recv() => Exit::Terminated,
         }
     }
+}
+
+/// Returns whether the process was started to ignore SIGHUP, as far as the system says: where it does
+/// not, SIGHUP is left as it is.
+#[cfg(unix)]
+fn starts_with_hang_up_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores_hang_up(&status).unwrap_or(true)
+}
+
+/// Reads the mask of ignored signals, in which SIGHUP is the first bit.
+#[cfg(unix)]
+fn ignores_hang_up(status: &str) -> Option<bool> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    Some(mask & 1 == 1)
 }
 
 #[cfg(not(unix))]
@@ -122,5 +151,18 @@ impl Source {
             Ok(()) => Exit::Interrupted,
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_hang_up_is_read_from_the_mask() {
+        let status = |mask| format!("Name:\tuplink\nSigBlk:\tffffffff\nSigIgn:\t{mask}\n");
+        assert_eq!(ignores_hang_up(&status("0000000000001001")), Some(true));
+        assert_eq!(ignores_hang_up(&status("fffffffffffffffe")), Some(false));
+        assert_eq!(ignores_hang_up("Name:\tuplink\n"), None);
     }
 }

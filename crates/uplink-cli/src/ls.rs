@@ -11,6 +11,7 @@ use crate::Context;
 use crate::args::AccessArgs;
 use crate::args::location::Url;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::pending;
 use crate::record::Record;
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +24,9 @@ pub(crate) struct List {
     /// List everything below, instead of collapsing names at the next slash
     #[arg(long, short)]
     recursive: bool,
+    /// List uploads that are begun and not committed, instead of objects
+    #[arg(long)]
+    pending: bool,
 }
 
 /// Runs the command.
@@ -30,7 +34,9 @@ pub(crate) async fn run(args: List, context: &Context) -> Outcome {
     let url = args.url.as_deref().filter(|url| *url != "sj://").map(Url::parse).transpose()?;
     let project = context.project(&args.access)?;
     match url {
+        None if args.pending => Err(Failure::usage("--pending needs a bucket: sj://bucket")),
         None => buckets(&project, context).await,
+        Some(url) if args.pending => pending::list(&project, &url, args.recursive, context).await,
         Some(url) => objects(&project, &url, args.recursive, context).await,
     }
 }

@@ -16,6 +16,7 @@ mod local;
 mod ls;
 mod network;
 mod output;
+mod pending;
 mod progress;
 mod record;
 mod rm;

@@ -11,14 +11,14 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
-use uplink::{Bucket, Object};
+use uplink::{Bucket, Object, PendingUpload};
 
 use crate::output::printable;
 
 /// One JSON object of `ls` and `stat`. What is unknown or does not apply is left out.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record<'a> {
-    /// `bucket`, `object`, `prefix` or `undecryptable`.
+    /// `bucket`, `object`, `prefix`, `undecryptable` or `upload`.
     kind: &'static str,
     /// Name of the bucket, key, or prefix. Of something undecryptable: the encrypted key in URL-safe
     /// Base64.
@@ -29,7 +29,7 @@ pub(crate) struct Record<'a> {
     /// Plain bytes of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
-    /// When it was made, RFC 3339.
+    /// When it was made or begun, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
     /// When it disappears, RFC 3339.
@@ -38,6 +38,9 @@ pub(crate) struct Record<'a> {
     /// The version in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    /// The id of a pending upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upload_id: Option<&'a str>,
     /// Custom metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a BTreeMap<String, String>>,
@@ -65,6 +68,16 @@ impl<'a> Record<'a> {
         Self { version, metadata: Some(&object.custom), ..Self::object(object) }
     }
 
+    /// An upload that is begun and not committed.
+    pub(crate) fn upload(upload: &'a PendingUpload) -> Self {
+        Self {
+            created: upload.begun.and_then(rfc3339),
+            expires: upload.expires.and_then(rfc3339),
+            upload_id: Some(&upload.upload_id),
+            ..Self::new("upload", &upload.key)
+        }
+    }
+
     pub(crate) fn prefix(key: &'a [u8]) -> Self {
         Self::new("prefix", key)
     }
@@ -85,6 +98,7 @@ impl<'a> Record<'a> {
             created: None,
             expires: None,
             version: None,
+            upload_id: None,
             metadata: None,
         }
     }

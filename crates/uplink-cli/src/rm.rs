@@ -12,6 +12,7 @@ use crate::args::location::Url;
 use crate::cp::tree::{self, AT_ONCE};
 use crate::failure::{Failure, Outcome};
 use crate::ls;
+use crate::pending;
 use crate::record::Record;
 
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,9 @@ pub(crate) struct Remove {
     /// Remove all objects below
     #[arg(long, short)]
     recursive: bool,
+    /// Abort uploads that are begun and not committed, instead of removing objects
+    #[arg(long)]
+    pending: bool,
 }
 
 /// Runs the command.
@@ -36,6 +40,9 @@ pub(crate) async fn run(args: Remove, context: &Context) -> Outcome {
     }
     let project = context.project(&args.access)?;
     match args {
+        Remove { pending: true, recursive, .. } => {
+            pending::abort(&project, &url, recursive, context).await
+        }
         Remove { recursive: true, .. } => all(&project, &url, context).await,
         _ => one(&project, &url).await,
     }

@@ -13,6 +13,8 @@ mod dev;
 mod home;
 #[path = "cli/objects.rs"]
 mod objects;
+#[path = "cli/pending.rs"]
+mod pending;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/sources.rs"]
