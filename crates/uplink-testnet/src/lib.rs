@@ -15,6 +15,8 @@ mod error;
 #[cfg(feature = "faults")]
 mod faults;
 mod files;
+#[cfg(feature = "faults")]
+mod lying;
 mod network;
 mod node;
 mod options;
@@ -23,6 +25,8 @@ mod relay;
 
 pub use error::NetworkError;
 pub use files::NETWORK_FILE;
+#[cfg(feature = "faults")]
+pub use lying::{Answer, Call, LyingSatellite, Upstream, wire};
 pub use network::{Credentials, Network};
 pub use node::Node;
 pub use options::{MAX_NODES, Options};

@@ -97,6 +97,18 @@ impl Network {
         self.url.to_string()
     }
 
+    /// The satellite's identity, for a proxy that stands in its place.
+    #[cfg(feature = "faults")]
+    pub(crate) fn satellite_identity(&self) -> Result<Identity> {
+        identity(&self.service.folder.join("identity"), SATELLITE)
+    }
+
+    /// Where the satellite itself listens.
+    #[cfg(feature = "faults")]
+    pub(crate) fn satellite_node(&self) -> (NodeId, String) {
+        (self.url.id.unwrap_or_default(), self.url.address.clone())
+    }
+
     /// The redundancy scheme of new segments.
     #[must_use]
     pub fn scheme(&self) -> Scheme {

@@ -1,0 +1,193 @@
+//! Encoded messages taken apart into their fields, and put together again.
+//!
+//! Lies are made on the encoded form, so that what a lie does not touch keeps its bytes: signatures
+//! stay valid, unknown fields survive, and a message may be made that no encoder would write.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// One field of an encoded message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Field {
+    /// The field's number.
+    pub number: u32,
+    /// What it holds.
+    pub value: Value,
+}
+
+/// What a field holds, by wire type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)] // the wire types of the format, without groups
+pub enum Value {
+    /// Integers, booleans and enumerations.
+    Varint(u64),
+    /// Eight bytes.
+    Fixed64(u64),
+    /// Strings, bytes and messages.
+    Bytes(Bytes),
+    /// Four bytes.
+    Fixed32(u32),
+}
+
+impl Field {
+    /// Makes a field.
+    #[must_use]
+    pub const fn new(number: u32, value: Value) -> Self {
+        Self { number, value }
+    }
+
+    /// Makes a field that holds bytes.
+    #[must_use]
+    pub fn bytes(number: u32, bytes: impl Into<Bytes>) -> Self {
+        Self::new(number, Value::Bytes(bytes.into()))
+    }
+
+    /// Returns the bytes of a string, bytes or message field.
+    #[must_use]
+    pub const fn as_bytes(&self) -> Option<&Bytes> {
+        match &self.value {
+            Value::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+/// Takes a message apart, its fields in the order in which they were encoded.
+///
+/// Returns `None` when the bytes are not a message, or hold a group, which the network never uses.
+#[must_use]
+pub fn decode(mut message: Bytes) -> Option<Vec<Field>> {
+    let mut fields = Vec::new();
+    while !message.is_empty() {
+        let key = varint(&mut message)?;
+        let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0)?;
+        let value = match key & 7 {
+            0 => Value::Varint(varint(&mut message)?),
+            1 => Value::Fixed64(message.try_get_u64_le().ok()?),
+            2 => {
+                let length = usize::try_from(varint(&mut message)?).ok()?;
+                if length > message.len() {
+                    return None;
+                }
+                Value::Bytes(message.split_to(length))
+            }
+            5 => Value::Fixed32(message.try_get_u32_le().ok()?),
+            _ => return None,
+        };
+        fields.push(Field { number, value });
+    }
+    Some(fields)
+}
+
+/// Puts a message together.
+#[must_use]
+pub fn encode(fields: &[Field]) -> Bytes {
+    let mut message = BytesMut::new();
+    for Field { number, value } in fields {
+        let key = u64::from(*number) << 3;
+        match value {
+            Value::Varint(number) => {
+                put_varint(key, &mut message);
+                put_varint(*number, &mut message);
+            }
+            Value::Fixed64(number) => {
+                put_varint(key | 1, &mut message);
+                message.put_u64_le(*number);
+            }
+            Value::Bytes(bytes) => {
+                put_varint(key | 2, &mut message);
+                put_varint(bytes.len() as u64, &mut message);
+                message.put_slice(bytes);
+            }
+            Value::Fixed32(number) => {
+                put_varint(key | 5, &mut message);
+                message.put_u32_le(*number);
+            }
+        }
+    }
+    message.freeze()
+}
+
+/// Replaces every field at `path`, the numbers of the fields that lead to it, for which `replace`
+/// has another value. Returns `None` when no field was replaced or the bytes are not a message.
+pub(super) fn replace_at(
+    message: &Bytes,
+    path: &[u32],
+    replace: &mut dyn FnMut(&Bytes) -> Option<Bytes>,
+) -> Option<Bytes> {
+    let Some((number, rest)) = path.split_first() else { return replace(message) };
+    let mut fields = decode(message.clone())?;
+    let mut changed = false;
+    for field in fields.iter_mut().filter(|field| field.number == *number) {
+        let Value::Bytes(bytes) = &mut field.value else { continue };
+        if let Some(other) = replace_at(bytes, rest, replace) {
+            (*bytes, changed) = (other, true);
+        }
+    }
+    changed.then(|| encode(&fields))
+}
+
+/// Most bytes of a varint.
+const VARINT_BYTES: u32 = 10;
+
+fn varint(from: &mut Bytes) -> Option<u64> {
+    let mut number = 0;
+    for place in 0..VARINT_BYTES {
+        let byte = from.try_get_u8().ok()?;
+        number |= u64::from(byte & 0x7F) << (7 * place);
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn put_varint(mut number: u64, into: &mut BytesMut) {
+    while number >= 0x80 {
+        into.put_u8(number as u8 | 0x80);
+        number >>= 7;
+    }
+    into.put_u8(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_survives_decoding_and_encoding() {
+        let inner = encode(&[Field::new(3, Value::Varint(u64::MAX)), Field::bytes(4, "x")]);
+        let fields = vec![
+            Field::new(1, Value::Varint(300)),
+            Field::bytes(536_870_911, inner),
+            Field::new(2, Value::Fixed32(7)),
+            Field::new(2, Value::Fixed64(8)),
+            Field::bytes(1, Bytes::new()),
+        ];
+        assert_eq!(decode(encode(&fields)).unwrap(), fields);
+    }
+
+    #[test]
+    fn truncated_message_is_no_message() {
+        let message = encode(&[Field::bytes(1, vec![0; 200]), Field::new(2, Value::Fixed64(1))]);
+        for length in (0..message.len()).filter(|length| ![0, 203].contains(length)) {
+            assert_eq!(decode(message.slice(..length)), None, "{length} bytes");
+        }
+        assert_eq!(decode(Bytes::from_static(&[0xFF; 11])), None);
+    }
+
+    #[test]
+    fn fields_at_a_path_are_replaced_wherever_they_repeat() {
+        let item = encode(&[Field::bytes(2, "old"), Field::bytes(3, "old")]);
+        let message = encode(&[Field::bytes(1, item.clone()), Field::bytes(1, item)]);
+        let mut seen = 0;
+        let replaced = replace_at(&message, &[1, 2], &mut |bytes| {
+            seen += 1;
+            (bytes == "old").then(|| Bytes::from_static(b"new"))
+        });
+        let item = encode(&[Field::bytes(2, "new"), Field::bytes(3, "old")]);
+        assert_eq!(replaced.unwrap(), encode(&[Field::bytes(1, item.clone()), Field::bytes(1, item)]));
+        assert_eq!(seen, 2);
+        assert_eq!(replace_at(&message, &[1, 5], &mut |_| Some(Bytes::new())), None);
+    }
+}

@@ -1,0 +1,22 @@
+//! The client against a satellite that lies: every read is exact or refused before a wrong byte, every
+//! upload is what was written or an error, in bounded time and memory.
+//!
+//! A proxy of the test network rewrites answers. `fields` and `mutation` make a lie of every field of
+//! every answer, found by reflection; `attacks` holds those that were thought out.
+
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+mod lying {
+    mod fields;
+    mod messages;
+    mod mutation;
+    mod operations;
+    mod random;
+    mod report;
+    mod runner;
+    mod sweep;
+    mod world;
+}

@@ -1,0 +1,64 @@
+//! Which answers an answer is made of, by the protocol files themselves.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+use uplink_testnet::Call;
+use uplink_testnet::wire::{self, Value};
+
+/// The answer that holds those of a batch.
+pub(crate) const BATCH: &str = "BatchResponse";
+
+static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+    let files = protox::compile(["metainfo.proto"], [folder]).expect("the protocol files");
+    DescriptorPool::from_file_descriptor_set(files).expect("descriptors")
+});
+
+/// Names of the answers in a batch, by the number of their field.
+static ITEMS: LazyLock<HashMap<u32, String>> = LazyLock::new(|| {
+    let name = |field: prost_reflect::FieldDescriptor| {
+        let kind = field.kind();
+        (field.number(), kind.as_message().expect("an answer").name().to_owned())
+    };
+    message("BatchResponseItem").fields().map(name).collect()
+});
+
+/// The message of a name in the package of the metadata service.
+pub(crate) fn message(name: &str) -> MessageDescriptor {
+    POOL.get_message_by_name(&format!("metainfo.{name}")).expect("a message")
+}
+
+/// Name of the message that answers a method.
+fn answer_of(method: &str) -> String {
+    let service = POOL.get_service_by_name("metainfo.Metainfo").expect("the service");
+    let found = service.methods().find(|known| known.name() == method).expect("a method");
+    found.output().name().to_owned()
+}
+
+/// Shows every answer in an encoded answer to `visit`, those of a batch before the batch, and puts
+/// together what it returns.
+pub(crate) fn rewrite(
+    call: &Call,
+    answer: Bytes,
+    visit: &mut dyn FnMut(&str, Bytes) -> Bytes,
+) -> Bytes {
+    if call.method != "Batch" {
+        return visit(&answer_of(&call.method), answer);
+    }
+    let mut responses = wire::decode(answer).expect("the satellite's own answer");
+    for response in &mut responses {
+        let Value::Bytes(item) = &mut response.value else { continue };
+        let mut fields = wire::decode(item.clone()).expect("an item");
+        for field in &mut fields {
+            let name = ITEMS.get(&field.number);
+            if let (Some(name), Value::Bytes(bytes)) = (name, &mut field.value) {
+                *bytes = visit(name, bytes.clone());
+            }
+        }
+        *item = wire::encode(&fields);
+    }
+    visit(BATCH, wire::encode(&responses))
+}
