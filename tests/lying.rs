@@ -10,13 +10,19 @@ use peak_alloc::PeakAlloc;
 static HEAP: PeakAlloc = PeakAlloc;
 
 mod lying {
+    mod attacks;
+    mod calls;
     mod fields;
+    mod material;
     mod messages;
     mod mutation;
     mod operations;
     mod random;
+    mod raw;
+    mod reading;
     mod report;
     mod runner;
+    mod story;
     mod sweep;
     mod world;
 }

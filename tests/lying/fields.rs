@@ -4,7 +4,7 @@ use std::fmt;
 
 use prost_reflect::{FieldDescriptor, Kind as Type, MessageDescriptor};
 
-use super::messages::{BATCH, message};
+use super::messages::{BATCH, message, within};
 
 /// A field of an answer, however deep.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Step {
     pub(crate) pick: Pick,
     /// Holds an order limit, which the satellite signs.
     pub(crate) is_limit: bool,
+    /// Name of the message that it holds, if it holds one.
+    message: String,
     name: String,
     repeated: bool,
 }
@@ -46,9 +48,10 @@ pub(crate) enum Kind {
     Message,
 }
 
-/// Deepest nesting that is followed: deeper than any answer but one, whose messages nest in
-/// themselves.
-const DEPTH: usize = 7;
+/// Deepest nesting that is followed: deeper than any answer goes.
+const DEPTH: usize = 9;
+/// How often a message that holds others of its own kind is followed.
+const NESTED: usize = 2;
 
 /// All places in an answer. Of a batch only the outer ones, since its answers are their own roots.
 pub(crate) fn places(root: &str) -> Vec<Place> {
@@ -76,9 +79,15 @@ fn collect(
             let repeated = picks.len() > 1;
             let (root, kind) = (root.to_owned(), kind(&field));
             places.push(Place { root: root.clone(), steps: steps.clone(), kind, repeated });
-            if let Type::Message(inner) = field.kind()
-                && steps.len() < depth
-            {
+            let inner = match field.kind() {
+                Type::Message(inner) => inner,
+                _ => match within(&field) {
+                    Some(inner) => inner,
+                    None => continue,
+                },
+            };
+            let nested = steps.iter().filter(|step| step.message == inner.full_name()).count();
+            if steps.len() < depth && nested <= NESTED {
                 collect(&root, &inner, &steps, depth, places);
             }
         }
@@ -103,11 +112,12 @@ fn kind(field: &FieldDescriptor) -> Kind {
 impl Step {
     fn new(field: &FieldDescriptor, pick: Pick) -> Self {
         let kind = field.kind();
-        let message = kind.as_message().map(MessageDescriptor::full_name);
+        let message = kind.as_message().map_or("", MessageDescriptor::full_name);
         Self {
             number: field.number(),
             pick,
-            is_limit: message == Some("orders.OrderLimit"),
+            is_limit: message == "orders.OrderLimit",
+            message: message.to_owned(),
             name: field.name().to_owned(),
             repeated: field.is_list() || field.is_map(),
         }

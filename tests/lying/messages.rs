@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use prost_reflect::{DescriptorPool, MessageDescriptor};
+use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};
 use uplink_testnet::Call;
 use uplink_testnet::wire::{self, Value};
 
@@ -12,14 +12,16 @@ use uplink_testnet::wire::{self, Value};
 pub(crate) const BATCH: &str = "BatchResponse";
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
-    let files = protox::compile(["metainfo.proto"], [folder]).expect("the protocol files");
+    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lying");
+    let files = protox::compile(["metainfo.proto", "stream_meta.proto"], [proto, own]);
+    let files = files.expect("the protocol files");
     DescriptorPool::from_file_descriptor_set(files).expect("descriptors")
 });
 
 /// Names of the answers in a batch, by the number of their field.
 static ITEMS: LazyLock<HashMap<u32, String>> = LazyLock::new(|| {
-    let name = |field: prost_reflect::FieldDescriptor| {
+    let name = |field: FieldDescriptor| {
         let kind = field.kind();
         (field.number(), kind.as_message().expect("an answer").name().to_owned())
     };
@@ -29,6 +31,16 @@ static ITEMS: LazyLock<HashMap<u32, String>> = LazyLock::new(|| {
 /// The message of a name in the package of the metadata service.
 pub(crate) fn message(name: &str) -> MessageDescriptor {
     POOL.get_message_by_name(&format!("metainfo.{name}")).expect("a message")
+}
+
+/// The message that a field of bytes holds, if it holds one.
+pub(crate) fn within(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+    match field.full_name() {
+        "metainfo.Object.encrypted_metadata" | "metainfo.ObjectListItem.encrypted_metadata" => {
+            POOL.get_message_by_name("stream_meta.StreamMeta")
+        }
+        _ => None,
+    }
 }
 
 /// Name of the message that answers a method.

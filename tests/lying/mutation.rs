@@ -115,8 +115,15 @@ impl Telling<'_> {
         let theirs: Vec<Field> = donor.and_then(wire::decode).unwrap_or_default();
         let theirs = theirs.into_iter().filter(|field| field.number == step.number).collect();
         if rest.is_empty() {
-            self.mutate(&mut fields, step, theirs)?;
-            return Some(wire::encode(&fields));
+            let element = match self.lie.mutation {
+                Mutation::Many => picked(&fields, step).cloned(),
+                Mutation::ManyEmpty => None,
+                _ => {
+                    self.mutate(&mut fields, step, theirs)?;
+                    return Some(wire::encode(&fields));
+                }
+            };
+            return Some(filled(&fields, step, element));
         }
         let donor = picked(&theirs, step).and_then(Field::as_bytes).cloned();
         let place = match place_of(&fields, step) {
@@ -150,8 +157,6 @@ impl Telling<'_> {
                 let place = place?;
                 fields.insert(place, fields[place].clone());
             }
-            Mutation::Many => fill(fields, step, place.map(|place| fields[place].clone())),
-            Mutation::ManyEmpty => fill(fields, step, None),
             Mutation::OtherObject | Mutation::OlderVersion if self.lie.place.repeated => {
                 let theirs = picked(&theirs, step)?.clone();
                 fields[place?] = theirs;
@@ -251,12 +256,15 @@ fn reverse(fields: &mut [Field], number: u32) {
     }
 }
 
-/// Adds elements until the answer is as large as it may be.
-fn fill(fields: &mut Vec<Field>, step: &Step, element: Option<Field>) {
+/// A message with as many elements more as fit into an answer. Encoded, because the elements would
+/// take a lot of this process's memory, which is measured.
+fn filled(fields: &[Field], step: &Step, element: Option<Field>) -> Bytes {
     let element = element.unwrap_or_else(|| Field::bytes(step.number, Bytes::new()));
-    let size = wire::encode(std::slice::from_ref(&element)).len();
-    let used = wire::encode(fields).len();
-    fields.extend(vec![element; FULL.saturating_sub(used) / size.max(1)]);
+    let element = wire::encode(&[element]);
+    let mut message = wire::encode(fields).to_vec();
+    let count = FULL.saturating_sub(message.len()) / element.len();
+    message.extend(element.repeat(count));
+    message.into()
 }
 
 /// An order limit with the satellite's signature, if it can be read.

@@ -104,9 +104,7 @@ impl Setting {
                 all.extend(Kind::ALL.map(|kind| Self { operation, kind, transport }));
             }
             let kind = Kind::Inline;
-            all.extend(
-                Operation::OF_NO_KIND.map(|operation| Self { operation, kind, transport }),
-            );
+            all.extend(Operation::OF_NO_KIND.map(|operation| Self { operation, kind, transport }));
         }
         all.retain(|setting| {
             let remote = matches!(setting.kind, Kind::OneSegment | Kind::ThreeSegments);
@@ -172,7 +170,9 @@ pub(crate) async fn perform(
         Operation::Seek => seek(project, &target(setting.kind)).await,
         Operation::Stat => stat(project, &target(setting.kind)).await,
         Operation::List => list(project, ListOptions::new()).await,
-        Operation::ListCustom => list(project, ListOptions::new().recursive(true).custom(true)).await,
+        Operation::ListCustom => {
+            list(project, ListOptions::new().recursive(true).custom(true)).await
+        }
         Operation::ListBuckets => list_buckets(project).await,
         Operation::StatBucket => project.stat_bucket(BUCKET).await.map(|bucket| {
             wrong_unless(bucket.name == BUCKET, || format!("bucket {:?}", bucket.name))
@@ -214,10 +214,11 @@ pub(crate) async fn verify(
                 (true, Ok(read)) => wrong_unless(read == plain, || "stored other bytes".to_owned()),
                 (true, Err(error)) => Some(format!("success, and nothing to read: {error}")),
                 (false, Ok(_)) => Some("an error, and the object is visible".to_owned()),
-                (false, Err(error)) => wrong_unless(
-                    error.kind() == ErrorKind::ObjectNotFound,
-                    || format!("an error, and the object is visible and broken: {error}"),
-                ),
+                (false, Err(error)) => {
+                    wrong_unless(error.kind() == ErrorKind::ObjectNotFound, || {
+                        format!("an error, and the object is visible and broken: {error}")
+                    })
+                }
             }
         }
         Operation::Delete if succeeded => {
@@ -244,19 +245,18 @@ pub(crate) async fn verify(
 }
 
 /// What is wrong, if something is.
-type Judged = Result<Option<String>, Error>;
+pub(crate) type Judged = Result<Option<String>, Error>;
 
-fn wrong_unless(right: bool, wrong: impl FnOnce() -> String) -> Option<String> {
+pub(crate) fn wrong_unless(right: bool, wrong: impl FnOnce() -> String) -> Option<String> {
     (!right).then(wrong)
 }
 
 async fn read(project: &Project, operation: Operation, object: &Known) -> Judged {
     let (options, range) = operation.range(object.contents[0].len() as u64);
     let mut download = project.download_object(BUCKET, &object.key, options).await?;
-    if let Some(wrong) = check_object(object, download.object()) {
-        return Ok(Some(wrong));
-    }
-    check_bytes(&mut download, object, range).await
+    // Bytes first: they matter more than what is said of them.
+    let wrong = check_bytes(&mut download, object, range).await?;
+    Ok(wrong.or_else(|| check_object(object, download.object())))
 }
 
 /// Reads to the end, each byte compared when it comes. An earlier version as a whole is no lie that
@@ -296,9 +296,10 @@ async fn seek(project: &Project, object: &Known) -> Judged {
         let mut read = Vec::new();
         let mut part = (&mut download).take((end - start) as u64);
         while part.read_buf(&mut read).await.map_err(uplink_error)? > 0 {
-            let possible = object.contents.iter().any(|content| {
-                content.get(start..start + read.len()) == Some(&read[..])
-            });
+            let possible = object
+                .contents
+                .iter()
+                .any(|content| content.get(start..start + read.len()) == Some(&read[..]));
             if !possible {
                 return Ok(Some(format!("wrong bytes after a seek to {start}")));
             }
@@ -312,7 +313,7 @@ async fn seek(project: &Project, object: &Known) -> Judged {
 }
 
 /// The client's error in what tokio's traits return.
-fn uplink_error(error: std::io::Error) -> Error {
+pub(crate) fn uplink_error(error: std::io::Error) -> Error {
     error.into_inner().and_then(|error| error.downcast().ok()).map_or_else(
         || panic!("an error of the client is not one of its own"),
         |error: Box<Error>| *error,
@@ -325,7 +326,7 @@ async fn stat(project: &Project, object: &Known) -> Judged {
 }
 
 /// What is authenticated of an object: its key, its size, its custom metadata.
-fn check_object(known: &Known, found: &Object) -> Option<String> {
+pub(crate) fn check_object(known: &Known, found: &Object) -> Option<String> {
     let size = known.contents[0].len() as u64;
     if found.key_text() != known.key {
         return Some(format!("key {:?}", found.key_text()));

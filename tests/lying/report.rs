@@ -13,7 +13,10 @@ pub(crate) enum Outcome {
     Exact,
     Refused(String),
     /// Against the promise.
-    Broken { class: &'static str, what: String },
+    Broken {
+        class: &'static str,
+        what: String,
+    },
 }
 
 /// Outcomes of a run.

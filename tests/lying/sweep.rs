@@ -82,7 +82,8 @@ async fn each_status_in_each_setting_breaks_no_promise() {
     let codes = (0..=17).filter(|code| *code != 1).chain([10_019, 99_999, u64::MAX]);
     for code in codes {
         for setting in Setting::all() {
-            for text in [String::new(), "object not found: x".to_owned(), "é".repeat(HUGE_TEXT / 2)] {
+            for text in [String::new(), "object not found: x".to_owned(), "é".repeat(HUGE_TEXT / 2)]
+            {
                 let told = Told::Failure(FailureLie { code, text });
                 run(&mut runner, &mut report, setting, told).await;
             }

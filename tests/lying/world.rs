@@ -39,7 +39,7 @@ pub(crate) struct Known {
 }
 
 pub(crate) struct World {
-    pub(crate) network: Network,
+    _network: Network,
     pub(crate) satellite: LyingSatellite,
     pub(crate) api_key: String,
     /// A grant that names the satellite itself, and one that names the proxy.
@@ -79,11 +79,11 @@ impl World {
         let api_key = network.project("test").await.expect("a project").api_key;
         let honest_access = access(&network.satellite_url(), &api_key).await;
         let lying_access = access(&satellite.url(), &api_key).await;
-        let config = config(Transport::Negotiated);
+        let config = Config::new().segment_size(SEGMENT);
         let honest = Project::open_with(&honest_access, &config).expect("a project");
         let names = AtomicU64::new(0);
         let world = Self {
-            network,
+            _network: network,
             satellite,
             api_key,
             honest_access,
@@ -158,7 +158,7 @@ pub(crate) fn config(transport: Transport) -> Config {
 }
 
 async fn access(satellite: &str, api_key: &str) -> Access {
-    let config = config(Transport::Negotiated);
+    let config = Config::new();
     let access = Access::request_with_passphrase(satellite, api_key, PASSPHRASE, &config).await;
     access.expect("an access grant")
 }

@@ -52,8 +52,6 @@ impl UnaryService<Bytes> for Unary {
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let call = Call::new(self.method.clone(), request.into_inner());
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            shared.answer(call).await.map(Response::new).map_err(Status::from)
-        })
+        Box::pin(async move { shared.answer(call).await.map(Response::new).map_err(Status::from) })
     }
 }

@@ -186,7 +186,10 @@ mod tests {
             (bytes == "old").then(|| Bytes::from_static(b"new"))
         });
         let item = encode(&[Field::bytes(2, "new"), Field::bytes(3, "old")]);
-        assert_eq!(replaced.unwrap(), encode(&[Field::bytes(1, item.clone()), Field::bytes(1, item)]));
+        assert_eq!(
+            replaced.unwrap(),
+            encode(&[Field::bytes(1, item.clone()), Field::bytes(1, item)])
+        );
         assert_eq!(seen, 2);
         assert_eq!(replace_at(&message, &[1, 5], &mut |_| Some(Bytes::new())), None);
     }

@@ -1,0 +1,412 @@
+//! Lies about calls that are not reads: pages that never end, commits without their object, texts and
+//! addresses of any length.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::time::timeout;
+use uplink::{
+    DownloadOptions, Error, ErrorKind, ListOptions, Project, Transport, UploadOptions, Uploaded,
+};
+use uplink_rpc::r#gen::metainfo::{
+    BeginSegmentResponse, BucketListItem, CommitObjectResponse, DownloadObjectResponse,
+    ListBucketsResponse, ListObjectsResponse, ListSegmentsResponse, SegmentListItem,
+    SegmentPosition,
+};
+use uplink_rpc::status::{Code, Failure};
+
+use super::messages::rewrite;
+use super::world::{BUCKET, LISTED, SEGMENT, World, config, content, custom};
+use crate::HEAP;
+
+/// Time in which every call ends.
+const TIME: Duration = Duration::from_secs(2);
+/// Time after which a call counts as endless.
+const ENDLESS: Duration = Duration::from_secs(8);
+/// Memory that a lie may cost.
+const MEMORY: usize = 64 << 20;
+/// Most bytes of an error's text: a peer's own text is cut to 1 KiB.
+const TEXT: usize = 4096;
+/// Buckets of a page that is as large as an answer may be.
+const BUCKETS: usize = 250_000;
+const TRANSPORTS: [Transport; 2] = [Transport::Negotiated, Transport::Drpc];
+
+/// Changes every answer of a type with `edit`.
+fn tell<M: Message + Default>(
+    world: &World,
+    name: &'static str,
+    edit: impl Fn(&mut M) + Send + Sync + 'static,
+) {
+    world.satellite.rewrite(move |call, answer| {
+        answer.map(|answer| {
+            rewrite(call, answer, &mut |found, answer| {
+                if found != name {
+                    return answer;
+                }
+                let mut message = M::decode(answer).expect("the satellite's own answer");
+                edit(&mut message);
+                message.encode_to_vec().into()
+            })
+        })
+    });
+}
+
+/// Waits for an operation, which must end in time and without using much memory.
+async fn bounded<T>(operation: impl Future<Output = T>) -> T {
+    HEAP.reset_peak_usage();
+    let (heap, begun) = (HEAP.current_usage(), Instant::now());
+    let outcome = timeout(ENDLESS, operation).await.expect("it ends");
+    let (time, memory) = (begun.elapsed(), HEAP.peak_usage().saturating_sub(heap));
+    assert!(time <= TIME, "it took {time:?}");
+    assert!(memory <= MEMORY, "it took {} MiB", memory >> 20);
+    outcome
+}
+
+#[track_caller]
+fn assert_refused<T>(outcome: Result<T, Error>) -> Error {
+    let Err(error) = outcome else { panic!("the lie is believed") };
+    assert_ne!(error.kind(), ErrorKind::Internal, "{error}");
+    assert!(error.to_string().len() <= TEXT, "an error text of {} bytes", error.to_string().len());
+    error
+}
+
+async fn count_buckets(project: &Project) -> Result<usize, Error> {
+    let (mut list, mut count) = (project.list_buckets(""), 0);
+    while list.next().await?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+async fn count_objects(project: &Project) -> Result<usize, Error> {
+    let (mut list, mut count) = (project.list_objects(LISTED, ListOptions::new())?, 0);
+    while list.next().await?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+async fn put(project: &Project, key: &str, size: u64) -> Result<Uploaded, Error> {
+    let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
+    upload.set_metadata(custom(key, 1))?;
+    upload.write(&content(key, 1, size)).await?;
+    upload.commit().await
+}
+
+async fn get(project: &Project, key: &str) -> Result<Vec<u8>, Error> {
+    project.download_object(BUCKET, key, DownloadOptions::new()).await?.read_to_vec().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bucket_pages_that_do_not_advance_end_in_an_error() {
+    let world = World::start().await;
+    for transport in TRANSPORTS {
+        let project = world.project(transport);
+        tell(&world, "ListBucketsResponse", |page: &mut ListBucketsResponse| page.more = true);
+        assert_refused(bounded(count_buckets(&project)).await);
+        tell(&world, "ListBucketsResponse", |page: &mut ListBucketsResponse| {
+            *page = ListBucketsResponse { items: Vec::new(), more: true };
+        });
+        assert_refused(bounded(count_buckets(&project)).await);
+        tell(&world, "ListBucketsResponse", |page: &mut ListBucketsResponse| {
+            page.items.reverse();
+            page.more = true;
+        });
+        assert_refused(bounded(count_buckets(&project)).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bucket_pages_larger_than_asked_for_are_bounded() {
+    let world = World::start().await;
+    tell(&world, "ListBucketsResponse", |page: &mut ListBucketsResponse| {
+        let item = |n| BucketListItem { name: format!("b{n:06}").into(), ..Default::default() };
+        page.items = (0..BUCKETS).map(item).collect();
+    });
+    for transport in TRANSPORTS {
+        let project = world.project(transport);
+        // Names of buckets are not authenticated.
+        match bounded(count_buckets(&project)).await {
+            Ok(count) => assert!(count <= BUCKETS),
+            refused => drop(assert_refused(refused)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn object_pages_that_do_not_advance_end_in_an_error() {
+    let world = World::start().await;
+    for key in ["a", "b", "c"] {
+        world.put(LISTED, key, 1, b"content").await;
+    }
+    for transport in TRANSPORTS {
+        let project = world.project(transport);
+        tell(&world, "ListObjectsResponse", |page: &mut ListObjectsResponse| page.more = true);
+        assert_refused(bounded(count_objects(&project)).await);
+        tell(&world, "ListObjectsResponse", |page: &mut ListObjectsResponse| {
+            *page = ListObjectsResponse { items: Vec::new(), more: true };
+        });
+        assert_refused(bounded(count_objects(&project)).await);
+    }
+}
+
+/// A page of segments without bytes, which begin where the first segment ends.
+fn empty_segments(answer: Bytes, first: i32) -> Bytes {
+    let mut page = ListSegmentsResponse::decode(answer).expect("an answer");
+    let template = page.items.first().cloned().unwrap_or_default();
+    let item = |index| SegmentListItem {
+        position: Some(SegmentPosition { part_number: 0, index }),
+        plain_offset: SEGMENT as i64,
+        plain_size: 0,
+        ..template.clone()
+    };
+    page.items = (first..first + 1000).map(item).collect();
+    page.more = true;
+    page.encode_to_vec().into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segment_pages_without_bytes_end_a_read() {
+    let world = World::start().await;
+    let plain = content("key", 1, 2 * SEGMENT + 10_000);
+    world.put(BUCKET, "key", 1, &plain).await;
+    for (transport, stripped) in TRANSPORTS.into_iter().flat_map(|one| [(one, false), (one, true)])
+    {
+        let pages = AtomicUsize::new(0);
+        world.satellite.rewrite(move |call, answer| {
+            answer.map(|answer| {
+                rewrite(call, answer, &mut |name, answer| match name {
+                    "DownloadObjectResponse" => first_segment_alone(answer, stripped),
+                    "ListSegmentsResponse" => {
+                        let first = 1 + 1000 * pages.fetch_add(1, Ordering::Relaxed) as i32;
+                        empty_segments(answer, first)
+                    }
+                    _ => answer,
+                })
+            })
+        });
+        let project = world.project(transport);
+        match bounded(get(&project, "key")).await {
+            // The pages are not needed: all that they could say follows from the envelope.
+            Ok(read) => assert!(read == plain),
+            refused => drop(assert_refused(refused)),
+        }
+    }
+}
+
+/// Lists one segment and says that there are more; without an envelope where it is stripped.
+fn first_segment_alone(answer: Bytes, stripped: bool) -> Bytes {
+    let mut reply = DownloadObjectResponse::decode(answer).expect("an answer");
+    if let Some(list) = &mut reply.segment_list {
+        list.items.truncate(1);
+        list.more = true;
+    }
+    if let Some(object) = reply.object.as_mut().filter(|_| stripped) {
+        object.encrypted_metadata.clear();
+        object.encrypted_metadata_encrypted_key.clear();
+        object.encrypted_metadata_nonce.clear();
+    }
+    reply.encode_to_vec().into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_segments_end_a_read_that_requires_the_seal() {
+    let world = World::start().await;
+    let plain = content("key", 1, SEGMENT);
+    world.put(BUCKET, "key", 1, &plain).await;
+    for transport in TRANSPORTS {
+        let pages = Arc::new(AtomicUsize::new(0));
+        tell(&world, "ListSegmentsResponse", move |page: &mut ListSegmentsResponse| {
+            let template = page.items.first().cloned().unwrap_or_default();
+            let first = 1000 * pages.fetch_add(1, Ordering::Relaxed);
+            let item = |index: usize| SegmentListItem {
+                position: Some(SegmentPosition { part_number: 0, index: index as i32 }),
+                plain_offset: index as i64 * SEGMENT as i64,
+                plain_size: SEGMENT as i64,
+                ..template.clone()
+            };
+            page.items = (first..first + 1000).map(item).collect();
+            page.more = true;
+        });
+        let config = config(transport).require_seal(true);
+        let project = Project::open_with(&world.lying_access, &config).expect("a project");
+        match bounded(get(&project, "key")).await {
+            Ok(read) => assert!(read == plain),
+            refused => drop(assert_refused(refused)),
+        }
+    }
+}
+
+/// Uploads while answers to commits are changed: what was committed is a success, or unknown.
+async fn check_commits(edit: impl Fn(&mut CommitObjectResponse) + Clone + Send + Sync + 'static) {
+    let world = World::start().await;
+    for transport in TRANSPORTS {
+        for size in [0, 1000, 20_000, 2 * SEGMENT + 1] {
+            let (project, key) = (world.project(transport), world.fresh_name());
+            tell(&world, "CommitObjectResponse", edit.clone());
+            match bounded(put(&project, &key, size)).await {
+                Ok(Uploaded { object, .. }) => {
+                    assert_eq!((object.key, object.size), (key.clone().into_bytes(), size));
+                    assert_eq!(object.custom, custom(&key, 1));
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}"),
+            }
+            world.satellite.tell_truth();
+            let read = world.get(BUCKET, &key).await.expect("committed");
+            assert!(read == content(&key, 1, size));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commit_answered_without_its_object_is_resolved() {
+    check_commits(|reply| reply.object = None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commit_answered_with_a_false_size_is_not_repeated() {
+    check_commits(|reply| {
+        if let Some(object) = &mut reply.object {
+            object.plain_size = 77;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commit_answered_with_an_unreadable_object_is_resolved() {
+    check_commits(|reply| {
+        if let Some(object) = &mut reply.object {
+            object.encryption_parameters = None;
+            object.encrypted_metadata = Bytes::from_static(b"\xFF");
+            object.plain_size = -1;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commit_answered_with_another_answer_is_resolved() {
+    let world = World::start().await;
+    for transport in TRANSPORTS {
+        for garbage in [&b""[..], b"\xFF\xFF\xFF", b"\x0A\x02\x52\x00"] {
+            let (project, key) = (world.project(transport), world.fresh_name());
+            world.satellite.rewrite(move |call, answer| {
+                let commits = call.method == "Batch"
+                    && rewrites(call, answer.clone(), "CommitObjectResponse");
+                if commits { Ok(Bytes::from_static(garbage)) } else { answer }
+            });
+            match bounded(put(&project, &key, 1000)).await {
+                Ok(uploaded) => assert_eq!(uploaded.object.size, 1000),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}"),
+            }
+            world.satellite.tell_truth();
+            assert!(world.get(BUCKET, &key).await.expect("committed") == content(&key, 1, 1000));
+        }
+    }
+}
+
+/// Whether an answer holds one of a name.
+fn rewrites(call: &uplink_testnet::Call, answer: uplink_testnet::Answer, wanted: &str) -> bool {
+    let found = Mutex::new(false);
+    if let Ok(answer) = answer {
+        rewrite(call, answer, &mut |name, answer| {
+            *found.lock().expect("not poisoned") |= name == wanted;
+            answer
+        });
+    }
+    found.into_inner().expect("not poisoned")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_address_of_a_node_does_not_make_a_long_error() {
+    let world = World::start().await;
+    let plain = content("key", 1, 20_000);
+    world.put(BUCKET, "key", 1, &plain).await;
+    for address in ["a".repeat(300_000), format!("127.0.0.1:{}", "9".repeat(300_000))] {
+        for transport in TRANSPORTS {
+            let (project, long) = (world.project(transport), address.clone());
+            tell(&world, "DownloadObjectResponse", move |reply: &mut DownloadObjectResponse| {
+                let limits =
+                    reply.segment_download.iter_mut().flat_map(|one| &mut one.addressed_limits);
+                for limit in limits {
+                    if let Some(node) = &mut limit.storage_node_address {
+                        node.address.clone_from(&long);
+                    }
+                }
+            });
+            match bounded(get(&project, "key")).await {
+                Ok(read) => assert!(read == plain),
+                refused => drop(assert_refused(refused)),
+            }
+            let long = address.clone();
+            tell(&world, "BeginSegmentResponse", move |reply: &mut BeginSegmentResponse| {
+                for limit in &mut reply.addressed_limits {
+                    if let Some(node) = &mut limit.storage_node_address {
+                        node.address.clone_from(&long);
+                    }
+                }
+            });
+            assert_refused(bounded(put(&project, &world.fresh_name(), 20_000)).await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_status_text_is_one_error_over_both_transports() {
+    let world = World::start().await;
+    world.put(BUCKET, "key", 1, b"content").await;
+    let text = "ä".repeat(50_000);
+    for code in [Code::INVALID_ARGUMENT, Code::NOT_FOUND, Code::INTERNAL, Code::PERMISSION_DENIED] {
+        let mut kinds = Vec::new();
+        for transport in TRANSPORTS {
+            let project = world.project(transport);
+            let text = text.clone();
+            let calls = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&calls);
+            world.satellite.lie(move |_, _| {
+                count.fetch_add(1, Ordering::Relaxed);
+                let failure = Failure::new(code, text.clone());
+                async move { Err(failure) }
+            });
+            let error = assert_refused(bounded(project.stat_bucket(BUCKET)).await);
+            kinds.push((error.kind(), calls.load(Ordering::Relaxed)));
+        }
+        assert_eq!(kinds[0], kinds[1], "kinds and calls over gRPC and DRPC");
+        assert_eq!(kinds[0].1, 1, "calls until the status is believed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn millions_of_empty_batch_items_take_little_memory() {
+    let world = World::start().await;
+    world.put(BUCKET, "key", 1, b"content").await;
+    let items: Bytes = [0x0A, 0].repeat(2_000_000).into();
+    for transport in TRANSPORTS {
+        let (project, items) = (world.project(transport), items.clone());
+        world.satellite.lie(move |_, _| {
+            let items = items.clone();
+            async move { Ok(items) }
+        });
+        assert_refused(bounded(project.stat_object(BUCKET, "key")).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proxy_that_tells_the_truth_changes_nothing() {
+    let world = World::start().await;
+    for transport in TRANSPORTS {
+        let (project, key) = (world.project(transport), world.fresh_name());
+        for size in [0, 1000, 20_000, 2 * SEGMENT + 1] {
+            put(&project, &key, size).await.expect("uploaded");
+            assert!(get(&project, &key).await.expect("read") == content(&key, 1, size));
+        }
+        assert!(project.delete_object(BUCKET, &key).await.expect("deleted"));
+        let missing = project.stat_object(BUCKET, &key).await.expect_err("it is gone");
+        assert_eq!(missing.kind(), ErrorKind::ObjectNotFound, "{missing}");
+    }
+    assert!(world.satellite.calls() > 10);
+}
