@@ -21,6 +21,8 @@ mod contact;
 mod faults;
 #[path = "node/program.rs"]
 mod program;
+#[path = "node/prompt.rs"]
+mod prompt;
 #[path = "node/retain.rs"]
 mod retain;
 #[path = "node/settlement.rs"]

@@ -15,6 +15,8 @@ mod world;
 mod checks;
 #[path = "node/faults.rs"]
 mod faults;
+#[path = "node/prompt.rs"]
+mod prompt;
 #[path = "node/retain.rs"]
 mod retain;
 #[path = "node/transfer.rs"]

@@ -138,7 +138,7 @@ impl Outgoing {
 
     async fn send_all(&mut self, first_order: Option<raw::Order>) -> Result<(), Failure> {
         if let Some(order) = first_order {
-            self.orders.accept(&order)?;
+            Self::grant(&mut self.orders, &order)?;
         }
         if self.orders.limit().action == PieceAction::GetRepair {
             let mut original = original(self.windows.reader(), self.orders.limit());
@@ -154,6 +154,9 @@ impl Outgoing {
             } else {
                 return Ok(());
             }
+        }
+        if self.length == 0 {
+            return Ok(());
         }
         // A client that has everything says so; one that waits for us to end is not kept waiting.
         let close = async {
@@ -227,7 +230,16 @@ impl Outgoing {
             return Err(invalid("a second request on one download"));
         }
         let order = message.order.ok_or_else(|| invalid("a message without an order"))?;
-        orders.accept(&order)
+        Self::grant(orders, &order)
+    }
+
+    /// Accepts an order. One for nothing would leave client and node waiting for each other.
+    fn grant(orders: &mut Orders, order: &raw::Order) -> Result<(), Failure> {
+        orders.accept(order)?;
+        if orders.granted() == 0 {
+            return Err(invalid("order: 0 bytes are ordered"));
+        }
+        Ok(())
     }
 }
 
@@ -314,8 +326,9 @@ impl Drop for Replies {
     }
 }
 
-/// Time for a client to close its side after it was sent everything.
-const CLOSE_WAIT: Duration = Duration::from_secs(30);
+/// Time for a client to close its side after it was sent everything. No order can grant more, and
+/// a client that expects more than it asked for learns so from the end.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 const DOWNLOADS: [PieceAction; 3] =
     [PieceAction::Get, PieceAction::GetAudit, PieceAction::GetRepair];
 /// Bytes of one read: whole messages of the size that clients ask for.

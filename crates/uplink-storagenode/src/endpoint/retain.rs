@@ -53,6 +53,9 @@ pub(super) async fn parts(
         if filter.len().saturating_add(part.filter.len()) > MAX_FILTER_BYTES {
             return Err(invalid(format!("filter: more than {MAX_FILTER_BYTES} bytes")));
         }
+        if part.filter.is_empty() && part.hash.is_empty() {
+            return Err(invalid("filter: a part without bytes"));
+        }
         filter.extend_from_slice(&part.filter);
         if !part.hash.is_empty() {
             check(&filter, part.hash_algorithm, &part.hash)?;

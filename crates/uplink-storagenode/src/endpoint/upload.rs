@@ -51,6 +51,9 @@ pub(super) async fn serve(
         if message.limit.is_some() {
             return Err(invalid("a second order limit"));
         }
+        if message.order.is_none() && message.chunk.is_none() && message.done.is_none() {
+            return Err(invalid("a message without order, chunk and piece hash"));
+        }
     }
 }
 
@@ -95,6 +98,10 @@ impl Incoming {
             self.orders.accept(order)?;
         }
         if let Some(chunk) = message.chunk {
+            // A client that sends nothing and does not end would wait for ever.
+            if chunk.data.is_empty() && message.done.is_none() {
+                return Err(invalid("a chunk without bytes"));
+            }
             self.append(chunk).await?;
         }
         Ok(message.done)
