@@ -66,6 +66,7 @@ use crate::{
     endpoint::{Endpoint, Shared},
     lock::DirectoryLock,
     retention::Retention,
+    serials::Serials,
     settle::Settler,
     settlement::Settlement,
     store::{IoPool, PieceStore},
@@ -77,6 +78,7 @@ use crate::{
 #[derive(Debug)]
 pub struct StorageNode {
     shared: Arc<Shared>,
+    serials: Serials,
     contact: Arc<Contact>,
     settlers: Vec<Arc<Settler>>,
     running: Running,
@@ -109,15 +111,24 @@ impl StorageNode {
         let lock = take_directory(&config.data)?;
         let (data, capacity, keep_free) = (config.data.clone(), config.capacity, config.keep_free);
         let io = IoPool::new();
-        let opened = io.run(move || PieceStore::open(files, &data, capacity, keep_free)).await;
-        let store = opened.map_err(|_| StartError::Interrupted)??;
+        let clock = config.clock.clone();
+        let opened = io.run(move || {
+            let store = PieceStore::open(files, &data, capacity, keep_free)?;
+            let serials = Serials::open(&data, clock).map_err(in_directory(&data))?;
+            Ok::<_, StartError>((store, serials))
+        });
+        let (store, serials) = opened.await.map_err(|_| StartError::Interrupted)??;
         let listener = Listener::bind(config.listen).await?;
         let dialer = Dialer::new(&identity)?;
         let trust = Trust::new(&config.satellites, dialer.clone());
-        let since = verify::accept_since(config.clock.now(), lock.used_before());
         let retention = Arc::new(Retention::new(store.clone(), io.clone(), &config));
         let shared = Arc::new(Shared {
-            verifier: Verifier::new(identity.node_id(), config.clock.clone(), since, trust),
+            verifier: Verifier::new(
+                identity.node_id(),
+                config.clock.clone(),
+                trust,
+                serials.clone(),
+            ),
             identity: Arc::new(identity),
             settlement: Arc::new(Settlement::new(&config.data, config.clock.clone())),
             clock: config.clock,
@@ -144,6 +155,7 @@ impl StorageNode {
         let running = listener.serve(&shared.identity, routes(&shared))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&shared.settlement).run());
+        tasks.spawn(serials.clone().run());
         tasks.spawn(Arc::clone(&shared.retention).run());
         tasks.spawn(Arc::clone(&shared.retention).run_trash());
         for satellite in &contact.satellites {
@@ -152,7 +164,7 @@ impl StorageNode {
         for settler in &settlers {
             tasks.spawn(Arc::clone(settler).run());
         }
-        Ok(Self { shared, contact, settlers, running, tasks, _lock: lock })
+        Ok(Self { shared, serials, contact, settlers, running, tasks, _lock: lock })
     }
 
     /// The node's id.
@@ -230,6 +242,11 @@ impl StorageNode {
         self.running.stop(grace).await;
         self.shared.retention.idle().await;
         Arc::clone(&self.shared.settlement).flush().await;
+        let serials = self.serials;
+        let closed = tokio::task::spawn_blocking(move || serials.close()).await;
+        if let Ok(Err(error)) = closed {
+            tracing::error!(%error, "used serial numbers could not be written");
+        }
     }
 
     /// Closes all sockets at once, as the death of the process would; orders that were not written
@@ -252,8 +269,12 @@ fn take_directory(data: &Path) -> Result<DirectoryLock, StartError> {
     match DirectoryLock::take(data) {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(StartError::DirectoryInUse { path: data.to_owned() }),
-        Err(source) => Err(StartError::Directory { path: data.to_owned(), source }),
+        Err(source) => Err(in_directory(data)(source)),
     }
+}
+
+fn in_directory(data: &Path) -> impl Fn(io::Error) -> StartError {
+    |source| StartError::Directory { path: data.to_owned(), source }
 }
 
 /// Downloads at once; further ones are refused.

@@ -13,7 +13,6 @@ use rustix::fs::{FlockOperation, flock};
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
     _file: File,
-    used_before: bool,
 }
 
 impl DirectoryLock {
@@ -31,14 +30,8 @@ impl DirectoryLock {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        let used_before = file.metadata()?.len() > 0;
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Some(Self { _file: file, used_before }))
-    }
-
-    /// Tells whether a node has ever run on this directory.
-    pub(crate) fn used_before(&self) -> bool {
-        self.used_before
+        Ok(Some(Self { _file: file }))
     }
 }

@@ -13,10 +13,7 @@
     )
 )]
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_types::Timestamp;
@@ -27,7 +24,7 @@ use uplink_core::{
 use uplink_rpc::{
     raw,
     status::{Code, Failure},
-    time::{ZERO_SECONDS, system_time},
+    time::ZERO_SECONDS,
 };
 
 use crate::{
@@ -43,8 +40,6 @@ use crate::{
 pub(crate) struct Verifier {
     node: NodeId,
     clock: Clock,
-    /// Limits made earlier may have been used in an earlier process.
-    since: SystemTime,
     trust: Trust,
     serials: Serials,
 }
@@ -63,10 +58,28 @@ pub(crate) struct AcceptedLimit {
     pub wire: Bytes,
 }
 
+/// A limit whose serial number is taken in memory alone.
+#[derive(Debug)]
+pub(crate) struct ClaimedLimit {
+    limit: AcceptedLimit,
+    serials: Serials,
+}
+
+impl ClaimedLimit {
+    /// Writes the serial number, so that it stays taken when the process dies; blocks.
+    pub(crate) fn remember(self) -> Result<AcceptedLimit, Failure> {
+        let written = self.serials.remember(self.limit.name.satellite, self.limit.created);
+        written.map_err(|error| {
+            tracing::error!(%error, "a used serial number cannot be written");
+            Failure::new(Code::UNAVAILABLE, "order limit: its serial number cannot be written")
+        })?;
+        Ok(self.limit)
+    }
+}
+
 impl Verifier {
-    /// Accepts limits made at `since` or later, see [`accept_since`].
-    pub(crate) fn new(node: NodeId, clock: Clock, since: SystemTime, trust: Trust) -> Self {
-        Self { node, clock, since, trust, serials: Serials::default() }
+    pub(crate) fn new(node: NodeId, clock: Clock, trust: Trust, serials: Serials) -> Self {
+        Self { node, clock, trust, serials }
     }
 
     /// The satellites this node works for.
@@ -75,19 +88,22 @@ impl Verifier {
     }
 
     /// Checks an order limit for one of the actions `allowed`; on success its serial number is
-    /// spent, whatever becomes of the request.
+    /// spent, whatever becomes of the request. [`ClaimedLimit::remember`] yields the limit.
     pub(crate) async fn accept(
         &self,
         raw: &raw::OrderLimit,
         allowed: &[PieceAction],
-    ) -> Result<AcceptedLimit, Failure> {
+    ) -> Result<ClaimedLimit, Failure> {
         let limit = raw.decode_typed().map_err(|error| invalid(format!("order limit: {error}")))?;
         let accepted = self.check(&limit, raw.wire().clone(), allowed)?;
         self.verify_signature(accepted.name.satellite, raw.wire()).await?;
-        let now = self.clock.unix_seconds();
-        let until = accepted.created.saturating_add(CLOCK_SECONDS);
-        match self.serials.take(accepted.name.satellite, accepted.serial, until, now) {
-            Ok(()) => Ok(accepted),
+        let (satellite, serial) = (accepted.name.satellite, accepted.serial);
+        match self.serials.take(satellite, serial, accepted.created) {
+            Ok(()) => Ok(ClaimedLimit { limit: accepted, serials: self.serials.clone() }),
+            Err(SerialRefusal::Lost) => Err(Failure::new(
+                Code::UNAUTHENTICATED,
+                "order limit: made shortly before this storage node lost power, perhaps used then",
+            )),
             Err(SerialRefusal::Used) => {
                 Err(Failure::new(Code::UNAUTHENTICATED, "order limit: serial number already used"))
             }
@@ -152,12 +168,6 @@ impl Verifier {
         if created > now.saturating_add(CLOCK_SECONDS) {
             let ahead = created.saturating_sub(now);
             return Err(invalid(format!("order limit: made {ahead} s ahead of this node's clock")));
-        }
-        if system_time(limit.order_creation.as_ref()).is_none_or(|created| created < self.since) {
-            return Err(Failure::new(
-                Code::UNAUTHENTICATED,
-                "order limit: made before this storage node started",
-            ));
         }
         Ok(())
     }
@@ -238,12 +248,6 @@ impl Drop for Orders {
     }
 }
 
-/// The earliest creation of a limit that no earlier process can have accepted and forgotten: the
-/// start of this one. Where no node ran before, clocks may differ a little.
-pub(crate) fn accept_since(start: SystemTime, used_before: bool) -> SystemTime {
-    if used_before { start } else { start.checked_sub(FIRST_START).unwrap_or(start) }
-}
-
 /// A refusal of what the peer sent.
 pub(crate) fn invalid(text: impl Into<String>) -> Failure {
     Failure::new(Code::INVALID_ARGUMENT, text)
@@ -258,5 +262,3 @@ fn seconds(time: Option<&Timestamp>) -> i64 {
 const EXPIRED_SECONDS: i64 = 48 * 60 * 60;
 /// The satellite's clock may differ from ours by this much.
 const CLOCK_SECONDS: i64 = 60 * 60;
-/// How much earlier than the very first start of a node a limit may be made, by another clock.
-const FIRST_START: Duration = Duration::from_secs(5);

@@ -54,11 +54,15 @@ pub(super) async fn serve(
     let first = first.ok_or_else(|| invalid("the download has no order limit"))?;
     let raw = first.limit.ok_or_else(|| invalid("the download has no order limit"))?;
     let chunk = first.chunk.ok_or_else(|| invalid("the download has no range"))?;
-    let limit = shared.verifier.accept(&raw, &DOWNLOADS).await?;
-    let (offset, length) = range(&chunk, &limit)?;
-    let (store, name) = (shared.store.clone(), limit.name);
-    let found = shared.io.run(move || store.read_or_restore(name)).await;
-    let (reader, restored) = found.map_err(broken)?.map_err(refused)?;
+    let claimed = shared.verifier.accept(&raw, &DOWNLOADS).await?;
+    let store = shared.store.clone();
+    let found = shared.io.run(move || {
+        let limit = claimed.remember()?;
+        let range = range(&chunk, &limit)?;
+        let (reader, restored) = store.read_or_restore(limit.name).map_err(refused)?;
+        Ok::<_, Failure>((limit, range, reader, restored))
+    });
+    let (limit, (offset, length), reader, restored) = found.await.map_err(broken)??;
     if offset.checked_add(length).is_none_or(|end| end > reader.size()) {
         return Err(invalid(format!(
             "{length} bytes from {offset} are asked for, the piece has {}",

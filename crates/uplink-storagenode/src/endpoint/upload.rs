@@ -72,12 +72,15 @@ impl Incoming {
         let raw = first.limit.take().ok_or_else(|| invalid("the upload has no order limit"))?;
         let algorithm = PieceHashAlgorithm::try_from(first.hash_algorithm)
             .map_err(|_| invalid("unknown hash algorithm"))?;
-        let limit = shared.verifier.accept(&raw, &UPLOADS).await?;
+        let claimed = shared.verifier.accept(&raw, &UPLOADS).await?;
+        let store = shared.store.clone();
+        let begun = shared.io.run(move || {
+            let limit = claimed.remember()?;
+            let writer = store.begin(limit.name, limit.wire.len(), limit.most).map_err(refused)?;
+            Ok::<_, Failure>((limit, writer))
+        });
+        let (limit, writer) = begun.await.map_err(broken)??;
         let orders = Orders::new(limit, Arc::clone(&shared.settlement));
-        let (store, limit) = (shared.store.clone(), orders.limit());
-        let (name, limit_bytes, most) = (limit.name, limit.wire.len(), limit.most);
-        let writer = shared.io.run(move || store.begin(name, limit_bytes, most)).await;
-        let writer = writer.map_err(broken)?.map_err(refused)?;
         let file = Writing { writer, hasher: Hasher::new(algorithm) };
         Ok(Self {
             shared: Arc::clone(shared),
