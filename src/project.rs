@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Claimed, Rules};
 use crate::object::{ListItem, ListOptions, Object, ObjectList, custom};
 use crate::satellite::{Satellite, convert};
-use crate::segment::download::liars::Liars;
+use crate::segment::download::suspects::SuspectNodes;
 use crate::upload::{Upload, UploadOptions};
 
 /// A project at a satellite, opened with an access grant.
@@ -40,7 +40,7 @@ struct Inner {
     satellite: Satellite,
     budget: Budget,
     buffers: Shelves,
-    liars: Liars,
+    suspects: SuspectNodes,
 }
 
 impl Project {
@@ -61,8 +61,8 @@ impl Project {
         let satellite = Satellite::new(access.satellite(), access.api_key(), config, dialler)?;
         let budget = Budget::new(config.memory, config.transfers);
         let (access, config) = (access.clone(), config.clone());
-        let (buffers, liars) = (Shelves::default(), Liars::default());
-        Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget, buffers, liars }) })
+        let (buffers, suspects) = (Shelves::default(), SuspectNodes::default());
+        Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget, buffers, suspects }) })
     }
 
     // ---- buckets ---------------------------------------------------------------------------
@@ -251,8 +251,8 @@ impl Project {
         &self.inner.buffers
     }
 
-    pub(crate) fn liars(&self) -> &Liars {
-        &self.inner.liars
+    pub(crate) fn suspects(&self) -> &SuspectNodes {
+        &self.inner.suspects
     }
 
     pub(crate) fn locate(&self, bucket: &str, key: &[u8]) -> Result<Location> {

@@ -16,6 +16,7 @@ mod api {
     mod listing;
     mod overwrite;
     mod pending;
+    mod rot;
     mod settlement;
     mod sizes;
     mod world;

@@ -13,6 +13,7 @@ mod api {
     mod listing;
     mod overwrite;
     mod pending;
+    mod rot;
     mod sizes;
     mod world;
 }

@@ -25,6 +25,21 @@ impl Node {
         }
         Ok(damaged)
     }
+
+    /// Flips one bit of every piece that the node stores, in byte `position` of each piece: bit rot.
+    ///
+    /// The node may run, and notices nothing. Doing it again repairs the pieces. Returns how many
+    /// pieces reach so far and were changed.
+    ///
+    /// # Errors
+    /// A file cannot be read or written; some pieces may have been changed then.
+    pub fn flip_bit(&self, position: u64) -> Result<usize> {
+        let mut flipped = 0;
+        for path in pieces(&self.directory().join("data/pieces"))? {
+            flipped += usize::from(flip(&path, position).map_err(at(&path))?);
+        }
+        Ok(flipped)
+    }
 }
 
 /// Bytes before a piece's own in its file, unless its order limit is uncommonly long.
@@ -59,6 +74,20 @@ fn damage(path: &Path, from: u64, seed: u64) -> io::Result<bool> {
         *byte ^= mixed as u8 | 1;
     }
     file.write_all_at(&bytes, start)?;
+    Ok(true)
+}
+
+/// Flips a bit of a piece in place; returns whether it reaches so far.
+fn flip(path: &Path, position: u64) -> io::Result<bool> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let place = HEADER_AREA.saturating_add(position);
+    if place >= file.metadata()?.len() {
+        return Ok(false);
+    }
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, place)?;
+    byte[0] ^= 1 << (position % 8);
+    file.write_all_at(&byte, place)?;
     Ok(true)
 }
 

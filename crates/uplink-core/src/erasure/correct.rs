@@ -12,8 +12,12 @@
 //! ```
 //!
 //! Where more than e differ, the base itself is wrong: [`Locator`] solves that one column, and the
-//! pieces it finds leave the base for the rest of the window. Bytes that do not fit nearly always come from a few
-//! bad pieces, so one or two columns are solved and the others only compared.
+//! pieces it finds leave the base. Bytes that do not fit nearly always come from a few bad pieces, so
+//! one or two columns are solved and the others only compared.
+//!
+//! A base serves a *run* of columns. Corrupt bytes may be scattered over so many pieces that no k
+//! pieces are right in all columns. The columns compared so far then form a complete run, and the
+//! next one begins with a base that leaves out only the pieces found in its own columns.
 
 mod locate;
 
@@ -21,6 +25,7 @@ mod locate;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use self::locate::Locator;
 use super::{
@@ -33,13 +38,15 @@ use super::{
 /// Restores windows of stripes from the same windows of k or more given pieces, and tells which
 /// pieces are wrong.
 ///
-/// With r pieces, up to ⌊(r − k) / 2⌋ wrong bytes in each byte column are corrected. With k pieces
+/// With r pieces, up to ⌊(r − k) / 2⌋ wrong bytes in each byte column are corrected, also when they
+/// belong to other pieces in each column. With k pieces
 /// nothing can be noticed: this is then a [`Decoder`]. With k + 1 pieces wrong bytes are noticed and
 /// not corrected. When more bytes of a column are wrong than can be corrected, the result may be an
 /// error or wrong stripes, as with any such code: what comes out must be authenticated.
 ///
-/// Preparing costs about r · k field operations and is done once for each set of pieces; finding
-/// wrong pieces prepares anew, at most r − k times for a window.
+/// Preparing costs about r · k field operations and is done once for each set of pieces. Finding wrong
+/// pieces prepares again, at most r − k times for a window and eight times more for each of its
+/// stripes.
 pub struct Corrector {
     code: Code,
     share_size: usize,
@@ -50,6 +57,16 @@ pub struct Corrector {
     said: Vec<u8>,
     /// By column: how many pieces differ from what the base says of them.
     differing: Vec<u8>,
+}
+
+/// How often a window may change its base for each stripe, beyond r − k times in all: bounds the time
+/// that colluding nodes can cost. Bit rot needs a change for each damaged byte at most.
+const BASES_PER_STRIPE: usize = 8;
+
+/// Consecutive columns in which the pieces of one base are right.
+struct Run {
+    columns: Range<usize>,
+    base: Base,
 }
 
 /// The k pieces from which stripes are restored, and what they say of the others.
@@ -118,30 +135,85 @@ impl Corrector {
     ///
     /// # Errors
     ///
-    /// When a length does not fit, or wrong bytes are noticed that cannot be corrected: more in one
-    /// column than [`correctable`](Self::correctable), or in all columns together of more than
-    /// r − k pieces. Nothing is written then.
+    /// When a length does not fit, more bytes of one column are wrong than
+    /// [`correctable`](Self::correctable), or the corrupt pieces change from column to column so often
+    /// that preparing for them would take too long. Nothing is written then.
     pub fn correct<S: AsRef<[u8]>>(
         &mut self,
         shares: &[S],
         stripes: &mut [u8],
     ) -> Result<BTreeSet<u16>, CorrectError> {
         let shares: Vec<&[u8]> = shares.iter().map(S::as_ref).collect();
-        let run_size = self.run_size(&shares)?;
-        let (mut wrong, mut from) = (BTreeSet::new(), 0);
-        // Each column that does not fit takes at least one piece out of the base.
-        while let Some(column) = self.compare(&shares, from..run_size, &mut wrong) {
-            let found = self.locate(&shares, column)?;
-            let known = wrong.len();
-            wrong.extend(found);
-            if wrong.len() == known || wrong.len() > self.base.others.len() {
-                return Err(self.too_many());
+        let run_size = self.run_size(&shares, stripes.len())?;
+        let (runs, wrong) = self.runs(&shares, run_size)?;
+        let end = runs.last().map_or(0, |run| run.columns.end);
+        if runs.is_empty() {
+            self.base.decoder.decode(&self.base.pick(&shares), stripes)?;
+        } else {
+            for run in &runs {
+                self.decode_run(&run.base, run.columns.clone(), &shares, stripes)?;
             }
-            self.base = Base::new(self.code, self.share_size, &self.pieces, &wrong)?;
+            self.decode_run(&self.base, end..run_size, &shares, stripes)?;
+        }
+        Ok(wrong.into_iter().map(|place| self.pieces[place]).collect())
+    }
+
+    /// Divides the columns into runs and finds the places of all wrong pieces. The last run, from the
+    /// end of the others on, is left to the base that is kept for the next window.
+    fn runs(
+        &mut self,
+        shares: &[&[u8]],
+        run_size: usize,
+    ) -> Result<(Vec<Run>, BTreeSet<usize>), CorrectError> {
+        let spare = self.base.others.len();
+        let mut bases = spare.saturating_add(BASES_PER_STRIPE * (run_size / self.share_size));
+        let (mut runs, mut all) = (Vec::new(), BTreeSet::new());
+        let (mut begin, mut from) = (0, 0);
+        // Places that are wrong in the present run. The base holds none of them.
+        let mut wrong = BTreeSet::new();
+        // Each column that does not fit takes at least one piece out of the base.
+        while let Some(column) = self.compare(shares, from..run_size, &mut wrong) {
+            bases = bases.checked_sub(1).ok_or_else(|| self.too_many())?;
+            let found: BTreeSet<usize> = self.locate(shares, column)?.into_iter().collect();
+            let both: BTreeSet<usize> = wrong.union(&found).copied().collect();
+            all.append(&mut wrong);
+            let is_full = both.len() > spare;
+            wrong = if is_full { found } else { both };
+            let base = Base::new(self.code, self.share_size, &self.pieces, &wrong)?;
+            let base = std::mem::replace(&mut self.base, base);
+            if is_full {
+                runs.push(Run { columns: begin..column, base });
+                begin = column;
+            }
             from = column;
         }
-        self.base.decoder.decode(&self.base.pick(&shares), stripes)?;
-        Ok(wrong.into_iter().map(|place| self.pieces[place]).collect())
+        all.append(&mut wrong);
+        Ok((runs, all))
+    }
+
+    /// Decodes some columns of a window, by way of the stripes that they lie in.
+    fn decode_run(
+        &self,
+        base: &Base,
+        columns: Range<usize>,
+        shares: &[&[u8]],
+        stripes: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let (share_size, required) = (self.share_size, usize::from(self.code.required()));
+        let first = columns.start / share_size;
+        let whole = first * share_size..columns.end.next_multiple_of(share_size);
+        let picked = base.pick(shares).into_iter();
+        let picked: Vec<&[u8]> = picked.map(|share| &share[whole.clone()]).collect();
+        let mut decoded = vec![0; whole.len() * required];
+        base.decoder.decode(&picked, &mut decoded)?;
+        let target = stripes[whole.start * required..].chunks_exact_mut(share_size);
+        for (place, (to, from)) in target.zip(decoded.chunks_exact(share_size)).enumerate() {
+            let stripe_start = (first + place / required) * share_size;
+            let begin = columns.start.saturating_sub(stripe_start).min(share_size);
+            let end = columns.end.saturating_sub(stripe_start).min(share_size);
+            to[begin..end].copy_from_slice(&from[begin..end]);
+        }
+        Ok(())
     }
 
     /// Compares all other pieces with what the base says of them.
@@ -151,7 +223,7 @@ impl Corrector {
     fn compare(
         &mut self,
         shares: &[&[u8]],
-        columns: std::ops::Range<usize>,
+        columns: Range<usize>,
         wrong: &mut BTreeSet<usize>,
     ) -> Option<usize> {
         if columns.is_empty() {
@@ -205,20 +277,28 @@ impl Corrector {
         CorrectError::TooManyErrors { given, correctable }
     }
 
-    /// The length all shares have.
-    fn run_size(&self, shares: &[&[u8]]) -> Result<usize, DecodeError> {
+    /// The length all shares have: whole shares, that fit `stripes` bytes of stripes.
+    fn run_size(&self, shares: &[&[u8]], stripes: usize) -> Result<usize, DecodeError> {
         if shares.len() != self.pieces.len() {
             let required = self.code.required();
             return Err(DecodeError::PieceCount { given: shares.len(), required });
         }
-        let expected = shares.first().map_or(0, |first| first.len());
+        let length = shares.first().map_or(0, |first| first.len());
         for (&piece, share) in self.pieces.iter().zip(shares) {
-            let length = share.len();
-            if length != expected {
+            if share.len() != length {
+                let (length, expected) = (share.len(), length);
                 return Err(DecodeError::ShareLength { piece, length, expected });
             }
         }
-        Ok(expected)
+        let share_size = self.share_size;
+        if share_size == 0 || !length.is_multiple_of(share_size) {
+            return Err(DecodeError::PartialShare { length, share_size });
+        }
+        let expected = length.saturating_mul(self.code.required().into());
+        if stripes != expected {
+            return Err(DecodeError::OutputLength { length: stripes, expected });
+        }
+        Ok(length)
     }
 }
 

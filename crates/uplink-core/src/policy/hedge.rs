@@ -16,12 +16,13 @@
 //!
 //! When too few pieces are left, the satellite is asked once for all that exist.
 //!
-//! A node may lie. Bytes are *settled* once what they decode to is authentic, and every piece is
-//! opened from there on, not from the head: when a node turns out to have lied, its part of what
-//! lies between is lost, and the others must be able to make up for it.
+//! Shares may be corrupt. Bytes are *settled* once what they decode to is authentic, and every piece is
+//! opened from there on, not from the head: when shares turn out to be corrupt, the others must be
+//! able to make up for what lies between. All pieces are opened then, and a piece with corrupt shares
+//! goes on, for its other shares may be needed.
 //!
 //! Positions count the bytes of a piece's share range from its start; all pieces have ranges of
-//! one length. Shares that a transfer delivered before it failed still count, wrong ones do not.
+//! one length. Shares that a transfer delivered before it failed still count.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -100,8 +101,6 @@ enum State {
     Usable,
     /// Will deliver no more.
     Failed,
-    /// What it delivered is wrong.
-    Wrong,
 }
 
 /// A head at a time.
@@ -133,16 +132,14 @@ pub enum HedgeEvent {
     },
     /// The transfer of a piece failed.
     Failed(u16),
-    /// What was decoded after the settled bytes is not authentic: some node lies. This may come
-    /// after the range is complete, and reopens it: finding the liar takes shares of more pieces.
-    /// When to stop is then for the caller to say.
+    /// What was decoded after the settled bytes is not authentic: some shares are corrupt. This may
+    /// come after the range is complete, and reopens it: recovery takes shares of more pieces. When
+    /// to stop is then for the caller to say.
     Corrupt,
     /// Everything up to a position in the share range is authentic.
     Settled(u64),
     /// Time has passed.
     Tick,
-    /// The shares of a piece are wrong: it counts no more.
-    Wrong(u16),
 }
 
 /// What to do next.
@@ -207,10 +204,10 @@ impl Hedge {
     /// Notes an event at time `now` and decides what follows.
     ///
     /// Events about pieces that are not open change nothing, nor do events after the end, unless
-    /// they tell of wrong shares.
+    /// they tell of corrupt shares.
     pub fn on(&mut self, event: HedgeEvent, now: Duration) -> Vec<HedgeAction> {
         let over = match event {
-            HedgeEvent::Corrupt | HedgeEvent::Settled(_) | HedgeEvent::Wrong(_) => self.given_up,
+            HedgeEvent::Corrupt | HedgeEvent::Settled(_) => self.given_up,
             _ => self.is_over(),
         };
         if over {
@@ -240,10 +237,6 @@ impl Hedge {
                 Vec::new()
             }
             HedgeEvent::Tick => self.tick(now),
-            HedgeEvent::Wrong(piece) => {
-                self.take_out(piece, now);
-                self.replenish()
-            }
         }
     }
 
@@ -340,16 +333,6 @@ impl Hedge {
         }
     }
 
-    /// Takes out a piece with wrong shares, after which the head may be further back.
-    fn take_out(&mut self, piece: u16, now: Duration) {
-        let Some(transfer) = self.transfers.get_mut(&piece) else { return };
-        transfer.state = State::Wrong;
-        let [head] = self.furthest([self.required]);
-        self.head = head.max(self.settled);
-        self.step = Mark { head: self.head, at: now };
-        self.stretch = None;
-    }
-
     fn tick(&mut self, now: Duration) -> Vec<HedgeAction> {
         if now < self.deadline() {
             return Vec::new();
@@ -408,8 +391,8 @@ impl Hedge {
 
     /// For each number of transfers the position that so many have reached or passed.
     fn furthest<const N: usize>(&self, counts: [u16; N]) -> [u64; N] {
-        let right = self.transfers.values().filter(|transfer| transfer.state != State::Wrong);
-        let mut positions: Vec<u64> = right.map(|transfer| transfer.position).collect();
+        let mut positions: Vec<u64> =
+            self.transfers.values().map(|transfer| transfer.position).collect();
         positions.sort_unstable_by(|a, b| b.cmp(a));
         counts.map(|count| {
             let place = usize::from(count).saturating_sub(1);

@@ -145,25 +145,6 @@ fn corruption_opens_everything_even_after_the_end() {
 }
 
 #[test]
-fn wrong_pieces_count_no_more_and_others_make_up_for_them() {
-    let (mut hedge, _) = Hedge::start(2, 0, 0..3, LENGTH, millis(0));
-    hedge.on(progress(0, LENGTH), millis(1));
-    hedge.on(progress(1, 700), millis(1));
-    hedge.on(HedgeEvent::Settled(512), millis(1));
-    let opened = hedge.on(HedgeEvent::Corrupt, millis(2));
-    assert_eq!(opened, [HedgeAction::Open { piece: 2, from: 512 }, HedgeAction::AskForAll]);
-    hedge.on(progress(2, 600), millis(3));
-    assert_eq!(hedge.head(), 700);
-    assert_eq!(hedge.on(HedgeEvent::Wrong(0), millis(4)), []);
-    assert_eq!(hedge.head(), 600);
-    hedge.on(progress(0, LENGTH), millis(5));
-    assert_eq!(hedge.head(), 600, "what it still delivers counts neither");
-    assert_eq!(hedge.on(HedgeEvent::Offered(vec![0, 1, 2]), millis(6)), []);
-    let actions = hedge.on(HedgeEvent::Failed(1), millis(7));
-    assert_eq!(actions, [HedgeAction::GiveUp { found: 1, needed: 2 }]);
-}
-
-#[test]
 fn an_empty_range_opens_nothing() {
     let (hedge, actions) = Hedge::start(2, 1, 0..4, 0, millis(0));
     assert!(actions.is_empty() && hedge.is_over());
@@ -207,7 +188,6 @@ enum Step {
     Corrupt,
     Settle(u64),
     Wait(u64),
-    Wrong(prop::sample::Index),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -218,7 +198,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => proptest::collection::vec(0..14_u16, 0..14).prop_map(Step::Answer),
         1 => Just(Step::Corrupt),
         2 => (0..LONG).prop_map(Step::Settle),
-        1 => pick().prop_map(Step::Wrong),
         4 => (0..4000_u64).prop_map(Step::Wait),
     ];
     proptest::collection::vec(step, 0..80)
@@ -232,10 +211,9 @@ proptest! {
     /// - no piece is opened twice unless it was closed and offered again, and every transfer starts
     ///   where settled bytes end;
     /// - who is closed has the required number of running ones ahead of it;
-    /// - the head is what the required number of transfers that are not wrong has reached, and goes
-    ///   back for no other reason;
-    /// - beyond the number at the start and replacements of failed and wrong pieces, each time the
-    ///   head was held up for the shortest patience opens one piece more at most;
+    /// - the head is what the required number of transfers has reached, and never goes back;
+    /// - beyond the number at the start and replacements of failed pieces, each time the head was
+    ///   held up for the shortest patience opens one piece more at most;
     /// - the satellite is asked once;
     /// - while the download is not over, enough transfers run or an answer is awaited, and as long
     ///   as there is anything left to do the next tick does it;
@@ -267,7 +245,7 @@ struct Model {
     now: Duration,
     unopened: BTreeSet<u16>,
     opened: BTreeSet<u16>,
-    /// Of all pieces opened that are not wrong.
+    /// Of all pieces opened.
     positions: BTreeMap<u16, u64>,
     failed: BTreeSet<u16>,
     asked: bool,
@@ -335,14 +313,6 @@ impl Model {
             Step::Wait(time) => {
                 self.now += millis(time);
                 HedgeEvent::Tick
-            }
-            Step::Wrong(pick) => {
-                let pieces: Vec<u16> = self.positions.keys().copied().collect();
-                let piece = *pick.get(if pieces.is_empty() { return None } else { &pieces });
-                self.positions.remove(&piece);
-                self.failed.remove(&piece);
-                self.head = self.settled;
-                HedgeEvent::Wrong(piece)
             }
         })
     }

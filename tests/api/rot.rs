@@ -1,0 +1,185 @@
+//! Bit rot: single bits of pieces that flip at rest, scattered over many pieces.
+
+use uplink::{DownloadOptions, Error, ErrorKind, Project};
+use uplink_testnet::{Node, Options, Scheme};
+
+use super::world::{BUCKET, World, bytes, config};
+
+/// Pieces required.
+const REQUIRED: usize = 4;
+/// Pieces of each segment.
+const PIECES: usize = 8;
+/// Bytes of a share.
+const SHARE: u64 = 256;
+/// Bytes of an object with one segment, whose pieces have 700 shares each.
+const SIZE: u64 = 700_000;
+
+/// Eight nodes, all of which hold a piece of each segment.
+async fn world() -> World {
+    let scheme: Scheme = "4/6/8/8-256".parse().expect("a scheme");
+    World::start_with(Options::new().nodes(PIECES).scheme(scheme), &config()).await
+}
+
+/// Reads with a client that knows nothing of the nodes yet.
+async fn get(world: &World, options: DownloadOptions) -> Result<Vec<u8>, Error> {
+    let project = Project::open_with(&world.access, &config()).expect("a project");
+    project.download_object(BUCKET, "key", options).await?.read_to_vec().await
+}
+
+async fn assert_readable(world: &World, plain: &[u8]) {
+    for _ in 0..3 {
+        assert!(get(world, DownloadOptions::new()).await.expect("read") == plain);
+    }
+}
+
+/// Flips one bit in one share of each piece that the node holds.
+fn flip(node: &Node, share: u64) {
+    assert_eq!(node.flip_bit(share * SHARE + 77).expect("flipped"), 1);
+}
+
+/// Flips a bit of each of the first nodes, all in other stripes and blocks.
+fn scatter(nodes: &[Node]) {
+    (0..).zip(nodes).for_each(|(share, node)| flip(node, 17 + share * 83));
+}
+
+/// Leaves as many of the nodes running.
+async fn stop_all_but(world: &World, left: usize) {
+    for node in &world.network.nodes()[left..] {
+        node.kill().await.expect("killed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_of_eight_pieces_with_a_flipped_bit_each_are_read() {
+    let world = world().await;
+    let plain = bytes(1, SIZE);
+    world.put("key", &plain).await;
+    scatter(&world.network.nodes()[..5]);
+    assert_readable(&world, &plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_of_eight_pieces_with_flipped_bits_are_read_in_any_range() {
+    let world = world().await;
+    let plain = bytes(2, SIZE);
+    world.put("key", &plain).await;
+    scatter(&world.network.nodes()[..7]);
+    assert_readable(&world, &plain).await;
+    // A second round, so that each stripe has a flipped bit at most and each piece several.
+    for round in 1..5 {
+        for (share, node) in (0..).zip(world.network.nodes()) {
+            flip(node, 17 + share * 83 + round * 10);
+        }
+    }
+    assert_readable(&world, &plain).await;
+    for (start, length) in [(0, 1), (17_000, 200_000), (350_001, 7408), (SIZE - 9, 9), (1, SIZE)] {
+        let read = get(&world, DownloadOptions::new().range(start, length)).await.expect("read");
+        let end = (start + length).min(SIZE) as usize;
+        assert!(read == plain[start as usize..end], "{length} bytes from {start}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_corrupt_of_exactly_five_reachable_pieces_is_told() {
+    let world = world().await;
+    let plain = bytes(3, SIZE);
+    world.put("key", &plain).await;
+    stop_all_but(&world, REQUIRED + 1).await;
+    for node in &world.network.nodes()[..=REQUIRED] {
+        flip(node, 300);
+        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        flip(node, 300);
+        // The whole piece instead of a bit.
+        assert_eq!(node.damage_pieces(0).expect("damaged"), 1);
+        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        assert_eq!(node.damage_pieces(0).expect("repaired"), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flipped_bits_in_all_of_exactly_five_reachable_pieces_are_told() {
+    let world = world().await;
+    let plain = bytes(4, SIZE);
+    world.put("key", &plain).await;
+    stop_all_but(&world, REQUIRED + 1).await;
+    scatter(&world.network.nodes()[..=REQUIRED]);
+    // Two stripes of one block, each of another piece.
+    flip(&world.network.nodes()[1], 600);
+    flip(&world.network.nodes()[3], 602);
+    assert_readable(&world, &plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_of_eight_pieces_corrupt_in_one_byte_are_told() {
+    let world = world().await;
+    let plain = bytes(5, SIZE);
+    world.put("key", &plain).await;
+    for corrupt in [[0, 1, 2], [5, 6, 7], [0, 3, 7]] {
+        corrupt.iter().for_each(|node| flip(&world.network.nodes()[*node], 400));
+        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        corrupt.iter().for_each(|node| flip(&world.network.nodes()[*node], 400));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn liars_and_bit_rot_in_all_other_pieces_are_told() {
+    let world = world().await;
+    let plain = bytes(6, SIZE);
+    world.put("key", &plain).await;
+    let nodes = world.network.nodes();
+    scatter(&nodes[2..]);
+    for liar in &nodes[..2] {
+        assert_eq!(liar.damage_pieces(0).expect("damaged"), 1);
+    }
+    assert_readable(&world, &plain).await;
+    let read = get(&world, DownloadOptions::new().range(123_456, 400_000)).await.expect("read");
+    assert!(read == plain[123_456..523_456]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bit_rot_with_unreachable_holders_is_retryable_and_heals() {
+    let world = world().await;
+    let plain = bytes(7, SIZE);
+    world.put("key", &plain).await;
+    let nodes = world.network.nodes();
+    for (left, corrupt) in [(REQUIRED, 1), (REQUIRED + 1, 2)] {
+        stop_all_but(&world, left).await;
+        nodes[..corrupt].iter().for_each(|node| flip(node, 200));
+        let project = Project::open_with(&world.access, &config()).expect("a project");
+        let reading = || async {
+            let options = DownloadOptions::new();
+            project.download_object(BUCKET, "key", options).await?.read_to_vec().await
+        };
+        let error = reading().await.expect_err("three right pieces are left");
+        assert_eq!(error.kind(), ErrorKind::NotEnoughNodes, "{error}");
+        assert!(error.is_retryable());
+        let counts = format!(
+            "at least {corrupt} of {left} pieces read are corrupt, {} are unreachable",
+            PIECES - left
+        );
+        assert!(error.to_string().contains(&counts), "{error}");
+        for node in &nodes[left..] {
+            node.start().await.expect("started");
+        }
+        assert!(reading().await.expect("read") == plain);
+        nodes[..corrupt].iter().for_each(|node| flip(node, 200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_of_eight_pieces_corrupt_in_one_byte_are_beyond_repair() {
+    let world = world().await;
+    let plain = bytes(8, SIZE);
+    world.put("key", &plain).await;
+    world.network.nodes()[..5].iter().for_each(|node| flip(node, 500));
+    let error = get(&world, DownloadOptions::new()).await.expect_err("three right ones are left");
+    assert_eq!(error.kind(), ErrorKind::Decryption, "{error}");
+    let counts = "at least 4 of 8 pieces read are corrupt, 0 are unreachable";
+    assert!(error.to_string().contains(counts), "{error}");
+    assert!(error.to_string().contains("beyond repair"), "{error}");
+    // All other blocks are read.
+    let read = get(&world, DownloadOptions::new().range(0, 400_000)).await.expect("read");
+    assert!(read == plain[..400_000]);
+    let read = get(&world, DownloadOptions::new().last(150_000)).await.expect("read");
+    assert!(read == plain[SIZE as usize - 150_000..]);
+}
