@@ -31,6 +31,9 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Largest frame accepted; bigger frames cost fewer system calls per byte.
 const FRAME_SIZE: u32 = 64 << 10;
+/// Most bytes of an answer's headers and trailers. The text of a status may be as long as a message,
+/// as over DRPC, before it is cut.
+const HEADER_LIST_SIZE: u32 = 4 << 20;
 /// A silent connection is probed after this time.
 const PROBE_AFTER: Duration = Duration::from_secs(20);
 /// A probe unanswered for this long ends the connection.
@@ -213,6 +216,7 @@ impl Shared {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME_SIZE)
+            .http2_max_header_list_size(HEADER_LIST_SIZE)
             .http2_keep_alive_interval(PROBE_AFTER)
             .keep_alive_timeout(PROBE_DEADLINE)
             .connect_with_connector_lazy(connector);

@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 use uplink_core::id::NodeId;
 use uplink_core::identity::PeerIdentity;
 
+use crate::status::printable;
 use crate::tls::{Identity, IdentityError, client_config, offered, peer_of};
 
 /// What every connection to a peer of the network begins with.
@@ -156,13 +157,15 @@ impl Dialer {
     ) -> Result<(TlsStream<Socket>, Arc<PeerIdentity>), DialError> {
         let connect_error = |error: std::io::Error| DialError::Connect {
             address: address.to_owned(),
-            reason: error.to_string(),
+            reason: printable(&error.to_string()),
         };
         let mut socket = TcpStream::connect(address).await.map_err(connect_error)?;
         socket.set_nodelay(true).map_err(connect_error)?;
         socket.write_all(PREAMBLE).await.map_err(connect_error)?;
-        let handshake_error =
-            |reason: String| DialError::Handshake { address: address.to_owned(), reason };
+        let handshake_error = |reason: String| DialError::Handshake {
+            address: address.to_owned(),
+            reason: printable(&reason),
+        };
         // Peers check no names; the library wants one all the same.
         let name = ServerName::try_from("node").map_err(|e| handshake_error(e.to_string()))?;
         let mut stream = TlsConnector::from(Arc::clone(&self.tls))

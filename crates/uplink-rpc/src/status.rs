@@ -21,6 +21,9 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use tonic::Status;
 
+use crate::channel::ChannelError;
+use crate::dial::DialError;
+
 /// Name of the trailer that carries the original number.
 const TRAILER: &str = "rpc-status";
 /// Most bytes of a peer's text that are kept.
@@ -160,6 +163,24 @@ impl From<Failure> for Status {
     }
 }
 
+/// Returns why no connection could be opened for a call. The call was never sent then: sending it
+/// again cannot repeat its effect.
+#[must_use]
+pub fn unsent(status: &Status) -> Option<&DialError> {
+    let mut error = status.source()?;
+    loop {
+        // A transparent error hides the dial error behind itself.
+        let dial = match error.downcast_ref() {
+            Some(ChannelError::Dial(dial)) => Some(dial),
+            _ => error.downcast_ref(),
+        };
+        match (dial, error.source()) {
+            (None, Some(cause)) => error = cause,
+            (dial, _) => return dial,
+        }
+    }
+}
+
 /// A failure as the data of DRPC's `Error`, whose text is as long as the service made it.
 pub(crate) fn to_drpc(status: &Status) -> Bytes {
     let code = original(status).unwrap_or_else(|| Code::from_grpc(status.code()));
@@ -213,7 +234,7 @@ fn innermost<'a>(mut error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError +
 }
 
 /// A peer's text made safe to print: no control characters, at most [`TEXT_LIMIT`] bytes.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut kept = String::new();
     for character in text.chars().filter(|character| !character.is_control()) {
         if kept.len().saturating_add(character.len_utf8()) > TEXT_LIMIT {

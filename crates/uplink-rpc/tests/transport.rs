@@ -31,7 +31,7 @@ use uplink_rpc::r#gen::piecestore::{
 };
 use uplink_rpc::pool::Pool;
 use uplink_rpc::server::{Listener, Peer, Running};
-use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::status::{Code, Failure, unsent};
 use uplink_rpc::tls::Identity;
 
 const TRANSPORTS: [Transport; 2] = [Transport::Negotiated, Transport::Drpc];
@@ -95,6 +95,7 @@ impl Piecestore for Depot {
         let metadata = request.metadata().clone();
         match &request.into_inner().filter[..] {
             b"fail" => Err(Failure::new(Code::BUCKET_NOT_FOUND, "no bucket, sorry").into()),
+            b"long" => Err(Failure::new(Code::BUCKET_NOT_FOUND, "ü".repeat(50_000)).into()),
             b"wait" => std::future::pending().await,
             b"rest" => {
                 sleep(Duration::from_millis(300)).await;
@@ -229,6 +230,45 @@ async fn unary_calls_are_answered_or_fail_with_the_networks_code() {
             assert_eq!(failed, Failure::new(Code::BUCKET_NOT_FOUND, "no bucket, sorry"));
         }
         assert_eq!(world.depot.connections(), 1, "{transport:?}");
+    }
+}
+
+#[tokio::test]
+async fn long_status_text_is_cut_over_both_transports() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        for _ in 0..3 {
+            let failed = failure(world.client().retain(asked(b"long")).await);
+            assert_eq!(failed, Failure::new(Code::BUCKET_NOT_FOUND, "ü".repeat(512)));
+        }
+        world.works().await;
+    }
+}
+
+#[tokio::test]
+async fn call_without_a_connection_is_known_as_unsent() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        world.works().await;
+        let mut client = world.client();
+        let lost = client.retain(asked(b"wait"));
+        let kill = async {
+            world.depot.until("a call", |seen| seen.begun.load(Ordering::SeqCst) > 1).await;
+            world.running.kill();
+        };
+        let (lost, ()) = tokio::join!(lost, kill);
+        assert!(unsent(&lost.unwrap_err()).is_none(), "{transport:?}: it was delivered");
+        // Connections that were open end one after the other.
+        for attempt in 0.. {
+            let status = world.client().retain(asked(b"")).await.unwrap_err();
+            match unsent(&status) {
+                Some(error) => {
+                    assert!(error.to_string().contains("cannot connect"), "{error}");
+                    break;
+                }
+                None => assert!(attempt < 10, "{transport:?}: {status:?}"),
+            }
+        }
     }
 }
 

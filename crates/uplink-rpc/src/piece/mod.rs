@@ -27,7 +27,7 @@ use uplink_core::order::{Order, OrderError, PiecePrivateKey};
 
 use crate::pool::Connection;
 use crate::raw;
-use crate::status::{Code, Failure};
+use crate::status::{self, Code, Failure, printable};
 
 pub mod download;
 mod progress;
@@ -122,7 +122,7 @@ impl Target {
     }
 
     fn failed(&self, status: Status) -> PieceError {
-        let failure = match self.connection.dial_error() {
+        let failure = match status::unsent(&status) {
             Some(error) => Failure::new(Code::UNAVAILABLE, error.to_string()),
             None => status.into(),
         };
@@ -130,7 +130,7 @@ impl Target {
     }
 
     fn misbehaved(&self, reason: impl Display) -> PieceError {
-        PieceError::Misbehaved { node: self.node, reason: reason.to_string() }
+        PieceError::Misbehaved { node: self.node, reason: printable(&reason.to_string()) }
     }
 
     fn stalled(&self) -> PieceError {

@@ -161,7 +161,7 @@ impl State {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => Err(connection
                 .dial_error()
-                .map_or_else(|| status.message().to_owned(), |error| error.to_string())),
+                .map_or_else(|| Failure::from(status).message, |error| error.to_string())),
             Err(_) => Err(format!("no answer from {address} within {PING_DEADLINE:?}")),
         }
     }
