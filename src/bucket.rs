@@ -3,10 +3,13 @@
 use std::time::SystemTime;
 
 use uplink_rpc::r#gen::metainfo;
+use uplink_rpc::status::Code;
 use uplink_rpc::time::system_time;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::project::Project;
+use crate::satellite::bucket_exists;
+use crate::satellite::page::{PAGE, next_cursor};
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,14 +21,106 @@ pub struct Bucket {
     pub created: Option<SystemTime>,
 }
 
+impl Project {
+    /// Creates a bucket.
+    ///
+    /// Asks whether it exists, then sends the creation once. When the reply is lost, a bucket that was
+    /// absent before and exists now counts as created, even if another client created it at the same
+    /// moment; one that is still absent is a network error, and creating it again is harmless.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BucketAlreadyExists`], [`ErrorKind::BucketNameInvalid`],
+    /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
+    /// [`ErrorKind::OutcomeUnknown`]: the reply was lost, and the bucket cannot be queried.
+    pub async fn create_bucket(&self, name: &str) -> Result<Bucket> {
+        check_bucket(name)?;
+        let created = self.satellite().create_bucket(name).await;
+        created.map(Bucket::from).map_err(|error| match error.failure().map(|f| f.code) {
+            Some(Code::ALREADY_EXISTS) => bucket_exists(name).with_source(error),
+            Some(Code::INVALID_ARGUMENT) => {
+                let text = format!("{name:?} is no valid bucket name: {error}");
+                Error::new(ErrorKind::BucketNameInvalid, text).with_source(error)
+            }
+            _ => error,
+        })
+    }
+
+    /// Creates a bucket unless it exists, and returns it.
+    ///
+    /// # Errors
+    /// As [`create_bucket`](Self::create_bucket), but for an existing bucket.
+    pub async fn ensure_bucket(&self, name: &str) -> Result<Bucket> {
+        match self.create_bucket(name).await {
+            Err(error) if error.kind() == ErrorKind::BucketAlreadyExists => {
+                self.stat_bucket(name).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Returns what is known of a bucket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BucketNotFound`], [`ErrorKind::PermissionDenied`], or the satellite cannot be
+    /// reached.
+    pub async fn stat_bucket(&self, name: &str) -> Result<Bucket> {
+        check_bucket(name)?;
+        let bucket = self.satellite().bucket(name).await;
+        bucket.map(Bucket::from).map_err(|error| bucket_missing(error, name))
+    }
+
+    /// Deletes an empty bucket.
+    ///
+    /// The deletion is sent once. When the reply is lost, a bucket that is absent counts as deleted.
+    /// One that is there is [`ErrorKind::OutcomeUnknown`]: it was not deleted, or another client has
+    /// created it again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BucketNotEmpty`], [`ErrorKind::BucketNotFound`],
+    /// [`ErrorKind::PermissionDenied`], [`ErrorKind::OutcomeUnknown`], or the satellite cannot be
+    /// reached.
+    pub async fn delete_bucket(&self, name: &str) -> Result<()> {
+        self.remove_bucket(name, false).await
+    }
+
+    /// Deletes a bucket and all objects in it.
+    ///
+    /// After an error some of the objects may have been deleted.
+    ///
+    /// # Errors
+    /// As [`delete_bucket`](Self::delete_bucket); [`ErrorKind::BucketNotEmpty`] when others write
+    /// into it meanwhile.
+    pub async fn delete_bucket_with_objects(&self, name: &str) -> Result<()> {
+        self.remove_bucket(name, true).await
+    }
+
+    async fn remove_bucket(&self, name: &str, with_objects: bool) -> Result<()> {
+        check_bucket(name)?;
+        let deleted = self.satellite().delete_bucket(name, with_objects).await;
+        deleted.map_err(|error| match error.failure().map(|failure| failure.code) {
+            Some(Code::FAILED_PRECONDITION) => {
+                let text = format!("bucket {name:?} is not empty");
+                Error::new(ErrorKind::BucketNotEmpty, text).with_source(error)
+            }
+            _ => bucket_missing(error, name),
+        })
+    }
+
+    /// Lists the buckets that the access grant shows, in the order of their names, after `cursor`.
+    #[must_use]
+    pub fn list_buckets(&self, cursor: &str) -> BucketList {
+        BucketList::new(self.clone(), cursor)
+    }
+}
+
 /// Buckets of a project in the order of their names, fetched page by page.
 ///
-/// Dropping it ends the listing.
+/// Holds one page. Dropping it ends the listing.
 #[derive(Debug)]
 pub struct BucketList {
     project: Project,
     cursor: Vec<u8>,
-    page: std::vec::IntoIter<metainfo::BucketListItem>,
+    page: std::vec::IntoIter<Bucket>,
     more: bool,
 }
 
@@ -38,25 +133,44 @@ impl BucketList {
     /// Returns the next bucket, or `None` after the last one.
     ///
     /// # Errors
-    /// As the satellite's answer tells; the listing can be continued by calling again.
+    /// As the satellite's answer tells. [`ErrorKind::Protocol`] when a page does not advance, is out
+    /// of order, too large, or holds an invalid name. Calling again fetches the same page again.
     pub async fn next(&mut self) -> Result<Option<Bucket>> {
         loop {
-            if let Some(item) = self.page.next() {
-                return Ok(Some(Bucket {
-                    name: String::from_utf8_lossy(&item.name).into_owned(),
-                    created: system_time(item.created_at.as_ref()),
-                }));
+            if let Some(bucket) = self.page.next() {
+                return Ok(Some(bucket));
             }
             if !self.more {
                 return Ok(None);
             }
-            let page = self.project.satellite().list_buckets(&self.cursor).await?;
-            self.more = page.more;
-            if let Some(last) = page.items.last() {
-                self.cursor = last.name.to_vec();
-            }
-            self.page = page.items.into_iter();
+            self.fetch().await?;
         }
+    }
+
+    async fn fetch(&mut self) -> Result<()> {
+        let satellite = self.project.satellite();
+        let page = satellite.list_buckets(&self.cursor, i32::from(PAGE)).await?;
+        let names = page.items.iter().map(|item| item.name.as_ref());
+        let next = next_cursor(&self.cursor, names, page.more)?;
+        let buckets: Result<Vec<Bucket>> = page.items.iter().map(Bucket::listed).collect();
+        self.page = buckets?.into_iter();
+        self.more = next.is_some();
+        self.cursor = next.unwrap_or_default();
+        Ok(())
+    }
+}
+
+/// Longest name of a bucket accepted from a satellite; new names have at most 63 bytes.
+const MAX_NAME: usize = 255;
+
+impl Bucket {
+    fn listed(item: &metainfo::BucketListItem) -> Result<Self> {
+        let name = std::str::from_utf8(&item.name).unwrap_or_default();
+        if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            let text = format!("listing of buckets: invalid name of {} bytes", item.name.len());
+            return Err(Error::protocol(text));
+        }
+        Ok(Self { name: name.to_owned(), created: system_time(item.created_at.as_ref()) })
     }
 }
 
@@ -67,4 +181,19 @@ impl From<metainfo::Bucket> for Bucket {
             created: system_time(bucket.created_at.as_ref()),
         }
     }
+}
+
+pub(crate) fn check_bucket(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::new(ErrorKind::BucketNameInvalid, "a bucket name may not be empty"));
+    }
+    Ok(())
+}
+
+pub(crate) fn bucket_missing(error: Error, name: &str) -> Error {
+    if error.failure().map(|failure| failure.code) != Some(Code::NOT_FOUND) {
+        return error;
+    }
+    let text = format!("bucket {name:?} not found");
+    Error::new(ErrorKind::BucketNotFound, text).with_source(error)
 }

@@ -61,6 +61,8 @@ pub enum ErrorKind {
     ObjectKeyInvalid,
     /// There is no such object.
     ObjectNotFound,
+    /// A deletion or creation was sent, and neither its success nor its failure could be learned.
+    OutcomeUnknown,
     /// The access grant does not allow this.
     PermissionDenied,
     /// A peer sent something that makes no sense.
@@ -114,6 +116,17 @@ impl Error {
                 | ErrorKind::SatelliteOutOfSpace
                 | ErrorKind::TooManyRequests
         )
+    }
+
+    /// Returns whether a call was sent, or may have been, and its reply never arrived: it may have
+    /// taken effect.
+    pub(crate) fn is_lost_reply(&self) -> bool {
+        self.kind == ErrorKind::Network && !self.is_unsent()
+    }
+
+    /// Returns whether a call was never sent, because no connection could be opened.
+    fn is_unsent(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.is::<DialError>())
     }
 
     /// Returns the status that the satellite or a storage node answered with, if one did.

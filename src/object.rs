@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Authenticity, Claimed};
 use crate::project::Project;
 use crate::satellite::convert;
+use crate::satellite::page::{PAGE, next_cursor};
 
 #[cfg(test)]
 mod tests;
@@ -103,7 +104,9 @@ impl ListOptions {
     }
 }
 
-/// Objects of a bucket, fetched page by page. Dropping it ends the listing.
+/// Objects of a bucket, fetched page by page.
+///
+/// Holds one page. Dropping it ends the listing.
 #[derive(Debug)]
 pub struct ObjectList {
     project: Project,
@@ -138,8 +141,9 @@ impl ObjectList {
     /// Returns the next item, or `None` after the last one.
     ///
     /// # Errors
-    /// As the satellite's answer tells. An item that cannot be decrypted is no error but a
-    /// [`ListItem::Undecryptable`].
+    /// As the satellite's answer tells. [`ErrorKind::Protocol`] when a page does not advance, is out
+    /// of order or too large; calling again fetches the same page again. An item that cannot be
+    /// decrypted is no error but a [`ListItem::Undecryptable`].
     pub async fn next(&mut self) -> Result<Option<ListItem>> {
         loop {
             if let Some(item) = self.page.next() {
@@ -154,19 +158,10 @@ impl ObjectList {
 
     async fn fetch(&mut self) -> Result<()> {
         let page = self.project.satellite().list_objects(self.request()).await?;
-        self.more = page.more;
-        if page.items.len() > 2 * PAGE as usize {
-            return Err(Error::protocol("a page of a listing is larger than asked for"));
-        }
-        match page.items.last() {
-            Some(last) if last.encrypted_object_key.as_ref() > self.cursor.as_slice() => {
-                self.cursor = last.encrypted_object_key.to_vec();
-            }
-            // With unencrypted names an object that is called like the prefix has no name below it.
-            Some(last) if last.encrypted_object_key.is_empty() && !page.more => {}
-            None if !page.more => {}
-            _ => return Err(Error::protocol("a listing does not advance")),
-        }
+        let keys = page.items.iter().map(|item| item.encrypted_object_key.as_ref());
+        let next = next_cursor(&self.cursor, keys, page.more)?;
+        self.more = next.is_some();
+        self.cursor = next.unwrap_or_default();
         self.page = page.items.into_iter();
         Ok(())
     }
@@ -180,7 +175,7 @@ impl ObjectList {
             encrypted_prefix: Bytes::copy_from_slice(prefix),
             encrypted_cursor: Bytes::copy_from_slice(&self.cursor),
             recursive: self.options.recursive,
-            limit: PAGE,
+            limit: i32::from(PAGE),
             object_includes: Some(metainfo::ObjectListItemIncludes {
                 metadata: self.options.custom,
                 ..Default::default()
@@ -239,9 +234,6 @@ impl ObjectList {
         convert::listed_metadata(&content_key, &item.into())
     }
 }
-
-/// Items asked for at once.
-const PAGE: i32 = 1000;
 
 pub(crate) fn custom(metadata: Option<OpenedMetadata>) -> BTreeMap<String, String> {
     let info = metadata.and_then(|opened| opened.stream_info);

@@ -12,7 +12,7 @@ use uplink_rpc::time::system_time;
 use uplink_rpc::tls::Identity;
 
 use crate::access::Access;
-use crate::bucket::{Bucket, BucketList};
+use crate::bucket::{bucket_missing, check_bucket};
 use crate::budget::Budget;
 use crate::buffers::Shelves;
 use crate::config::Config;
@@ -64,92 +64,6 @@ impl Project {
         let (buffers, suspects) = (Shelves::default(), SuspectNodes::default());
         Ok(Self { inner: Arc::new(Inner { access, config, satellite, budget, buffers, suspects }) })
     }
-
-    // ---- buckets ---------------------------------------------------------------------------
-
-    /// Creates a bucket.
-    ///
-    /// # Errors
-    /// [`ErrorKind::BucketAlreadyExists`], [`ErrorKind::BucketNameInvalid`],
-    /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached. After a network error
-    /// the bucket may exist or not.
-    pub async fn create_bucket(&self, name: &str) -> Result<Bucket> {
-        check_bucket(name)?;
-        let created = self.satellite().create_bucket(name).await;
-        created.map(Bucket::from).map_err(|error| match error.failure().map(|f| f.code) {
-            Some(Code::ALREADY_EXISTS) => {
-                let text = format!("bucket {name:?} exists already");
-                Error::new(ErrorKind::BucketAlreadyExists, text).with_source(error)
-            }
-            Some(Code::INVALID_ARGUMENT) => {
-                let text = format!("{name:?} is no valid bucket name: {error}");
-                Error::new(ErrorKind::BucketNameInvalid, text).with_source(error)
-            }
-            _ => error,
-        })
-    }
-
-    /// Creates a bucket unless it exists, and returns it.
-    ///
-    /// # Errors
-    /// As [`create_bucket`](Self::create_bucket), but for an existing bucket.
-    pub async fn ensure_bucket(&self, name: &str) -> Result<Bucket> {
-        match self.create_bucket(name).await {
-            Err(error) if error.kind() == ErrorKind::BucketAlreadyExists => {
-                self.stat_bucket(name).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Returns what is known of a bucket.
-    ///
-    /// # Errors
-    /// [`ErrorKind::BucketNotFound`], [`ErrorKind::PermissionDenied`], or the satellite cannot be
-    /// reached.
-    pub async fn stat_bucket(&self, name: &str) -> Result<Bucket> {
-        check_bucket(name)?;
-        let bucket = self.satellite().bucket(name).await;
-        bucket.map(Bucket::from).map_err(|error| bucket_missing(error, name))
-    }
-
-    /// Deletes an empty bucket.
-    ///
-    /// # Errors
-    /// [`ErrorKind::BucketNotEmpty`], [`ErrorKind::BucketNotFound`],
-    /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
-    pub async fn delete_bucket(&self, name: &str) -> Result<()> {
-        self.remove_bucket(name, false).await
-    }
-
-    /// Deletes a bucket and all objects in it.
-    ///
-    /// # Errors
-    /// As [`delete_bucket`](Self::delete_bucket); [`ErrorKind::BucketNotEmpty`] when others write
-    /// into it meanwhile.
-    pub async fn delete_bucket_with_objects(&self, name: &str) -> Result<()> {
-        self.remove_bucket(name, true).await
-    }
-
-    async fn remove_bucket(&self, name: &str, with_objects: bool) -> Result<()> {
-        check_bucket(name)?;
-        let deleted = self.satellite().delete_bucket(name, with_objects).await;
-        deleted.map_err(|error| match error.failure().map(|failure| failure.code) {
-            Some(Code::FAILED_PRECONDITION) => {
-                let text = format!("bucket {name:?} is not empty");
-                Error::new(ErrorKind::BucketNotEmpty, text).with_source(error)
-            }
-            _ => bucket_missing(error, name),
-        })
-    }
-
-    /// Lists the buckets that the access grant shows, in the order of their names, after `cursor`.
-    #[must_use]
-    pub fn list_buckets(&self, cursor: &str) -> BucketList {
-        BucketList::new(self.clone(), cursor)
-    }
-
-    // ---- objects ---------------------------------------------------------------------------
 
     /// Begins uploading an object.
     ///
@@ -209,13 +123,19 @@ impl Project {
     /// Returns whether the satellite deleted something; it says so only to grants that may read or
     /// list.
     ///
+    /// The deletion is sent once. When its reply is lost, the object is queried: if it is absent, the
+    /// deletion succeeded and this returns `true`. An object that is there may not have been deleted,
+    /// or another client may have stored it since; it is left alone, and the error is
+    /// [`ErrorKind::OutcomeUnknown`]. A deletion that the satellite received and has not executed by
+    /// then may still take effect.
+    ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`], [`ErrorKind::BucketNotFound`], or the satellite cannot be
-    /// reached. After a network error the object may be there or not.
+    /// [`ErrorKind::PermissionDenied`], [`ErrorKind::BucketNotFound`],
+    /// [`ErrorKind::OutcomeUnknown`], or [`ErrorKind::Network`]: the deletion was not sent.
     pub async fn delete_object(&self, bucket: &str, key: impl AsRef<[u8]>) -> Result<bool> {
         let location = self.locate(bucket, key.as_ref())?;
         let deleted = self.satellite().delete_object(bucket, location.encrypted_key).await;
-        deleted.map(|object| object.is_some()).map_err(|error| bucket_missing(error, bucket))
+        deleted.map_err(|error| bucket_missing(error, bucket))
     }
 
     /// Lists objects of a bucket, in the order of their encrypted keys.
@@ -358,19 +278,4 @@ pub(crate) fn dialler(config: &Config) -> Result<Dialer> {
     let dialler = Identity::generate().and_then(|identity| Dialer::new(&identity));
     let dialler = dialler.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
     Ok(dialler.with_deadline(config.dial_deadline).with_transport(config.transport))
-}
-
-pub(crate) fn check_bucket(name: &str) -> Result<()> {
-    if name.is_empty() {
-        return Err(Error::new(ErrorKind::BucketNameInvalid, "a bucket name may not be empty"));
-    }
-    Ok(())
-}
-
-pub(crate) fn bucket_missing(error: Error, name: &str) -> Error {
-    if error.failure().map(|failure| failure.code) != Some(Code::NOT_FOUND) {
-        return error;
-    }
-    let text = format!("bucket {name:?} not found");
-    Error::new(ErrorKind::BucketNotFound, text).with_source(error)
 }

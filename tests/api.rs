@@ -14,8 +14,11 @@ mod api {
     mod handles;
     mod liars;
     mod listing;
+    mod outcomes;
     mod overwrite;
+    mod pages;
     mod pending;
+    mod proxy;
     mod rot;
     mod settlement;
     mod sizes;

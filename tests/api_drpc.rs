@@ -11,8 +11,11 @@ mod api {
     mod handles;
     mod liars;
     mod listing;
+    mod outcomes;
     mod overwrite;
+    mod pages;
     mod pending;
+    mod proxy;
     mod rot;
     mod sizes;
     mod world;

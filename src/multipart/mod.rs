@@ -8,8 +8,9 @@ use bytes::Bytes;
 use uplink_core::base58;
 use uplink_rpc::status::Code;
 
+use crate::bucket::{bucket_missing, check_bucket};
 use crate::error::{Error, ErrorKind, Result};
-use crate::project::{Project, bucket_missing, check_bucket};
+use crate::project::Project;
 
 mod list;
 

@@ -23,6 +23,7 @@ use uplink_core::encryption::{CipherSuite, EncryptionParameters, Key, Nonce, key
 use uplink_core::erasure::Scheme;
 use uplink_core::id::{NodeId, SegmentPosition};
 use uplink_core::layout;
+use uplink_core::node_url::NodeUrl;
 use uplink_core::order::{OrderLimit, PieceAction, PiecePrivateKey};
 use uplink_core::signature::VerifyingKey;
 use uplink_rpc::r#gen::encryption;
@@ -365,11 +366,23 @@ fn offers(
             return Err(Error::protocol("two order limits name the same node"));
         }
         let address = addressed.storage_node_address.map(|address| address.address);
-        let address = address.filter(|address| !address.is_empty());
-        let address = address.ok_or_else(|| Error::protocol("a storage node has no address"))?;
+        let address = node_address(address.unwrap_or_default())?;
         offers.push(Offer { piece, node, address, limit });
     }
     Ok(offers)
+}
+
+/// Longest address of a storage node: a domain name has at most 253 bytes.
+const MAX_ADDRESS: usize = 272;
+
+/// Checks that an address is a name or IP address with a port.
+fn node_address(address: String) -> Result<String> {
+    let size = address.len();
+    let url = address.parse::<NodeUrl>().ok().filter(|_| size <= MAX_ADDRESS);
+    match url {
+        Some(url) if url.address == address && url.host_port().is_some() => Ok(address),
+        _ => Err(Error::protocol(format!("invalid storage node address of {size} bytes"))),
+    }
 }
 
 fn scheme(wire: Option<&RedundancyScheme>) -> Result<Scheme> {

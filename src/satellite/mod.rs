@@ -18,16 +18,22 @@ use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 use uplink_rpc::r#gen::metainfo::metainfo_client::MetainfoClient;
 use uplink_rpc::r#gen::metainfo::{self, RequestHeader};
 use uplink_rpc::pool::{Connection, Pool};
-use uplink_rpc::status::Failure;
+use uplink_rpc::status::{self, Failure};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime;
 
+mod call;
 pub(crate) mod convert;
 mod multipart;
+mod outcome;
+pub(crate) mod page;
 
-/// Attempts of a call that changes nothing, after the first one failed in the network.
+use self::call::{Call, Class};
+pub(crate) use self::outcome::bucket_exists;
+
+/// Attempts of a call that may be sent again, after the first one failed in the network.
 const RETRIES: u32 = 5;
 
 /// Limits asked for when every holder of a segment is wanted.
@@ -81,7 +87,7 @@ impl Satellite {
     pub(crate) async fn project_salt(&self) -> Result<Bytes> {
         let request = metainfo::ProjectInfoRequest { header: self.header() };
         let reply = self
-            .read(|mut client| {
+            .call(Call::ProjectInfo, |mut client| {
                 let request = request.clone();
                 async move { client.project_info(request).await }
             })
@@ -89,56 +95,34 @@ impl Satellite {
         Ok(reply.project_salt)
     }
 
-    pub(crate) async fn create_bucket(&self, name: &str) -> Result<metainfo::Bucket> {
-        let request = metainfo::CreateBucketRequest {
-            name: Bytes::copy_from_slice(name.as_bytes()),
-            header: self.header(),
-            ..Default::default()
-        };
-        let reply = self
-            .once(|mut client| {
-                let request = request.clone();
-                async move { client.create_bucket(request).await }
-            })
-            .await?;
-        reply.bucket.ok_or_else(|| missing("bucket"))
+    pub(crate) async fn bucket(&self, name: &str) -> Result<metainfo::Bucket> {
+        self.bucket_within(RETRIES, name).await
     }
 
-    pub(crate) async fn bucket(&self, name: &str) -> Result<metainfo::Bucket> {
-        let name = Bytes::copy_from_slice(name.as_bytes());
-        let request = metainfo::GetBucketRequest { name, header: None };
-        match self.single(Request::BucketGet(request)).await? {
-            Reply::BucketGet(reply) => reply.bucket.ok_or_else(|| missing("bucket")),
+    async fn bucket_within(&self, retries: u32, name: &str) -> Result<metainfo::Bucket> {
+        let request = metainfo::GetBucketRequest {
+            name: Bytes::copy_from_slice(name.as_bytes()),
+            header: None,
+        };
+        match self.item(retries, Request::BucketGet(request)).await? {
+            Reply::BucketGet(reply) => named(reply.bucket, name),
             _ => Err(other_reply()),
         }
     }
 
-    pub(crate) async fn delete_bucket(&self, name: &str, with_objects: bool) -> Result<()> {
-        let request = metainfo::DeleteBucketRequest {
-            name: Bytes::copy_from_slice(name.as_bytes()),
-            delete_all: with_objects,
-            header: self.header(),
-            ..Default::default()
-        };
-        self.once(|mut client| {
-            let request = request.clone();
-            async move { client.delete_bucket(request).await }
-        })
-        .await?;
-        Ok(())
-    }
-
+    /// Lists at most `limit` buckets after `cursor`.
     pub(crate) async fn list_buckets(
         &self,
         cursor: &[u8],
+        limit: i32,
     ) -> Result<metainfo::ListBucketsResponse> {
         let request = metainfo::ListBucketsRequest {
             cursor: Bytes::copy_from_slice(cursor),
             direction: metainfo::ListDirection::After.into(),
+            limit,
             header: self.header(),
-            ..Default::default()
         };
-        self.read(|mut client| {
+        self.call(Call::ListBuckets, |mut client| {
             let request = request.clone();
             async move { client.list_buckets(request).await }
         })
@@ -146,57 +130,25 @@ impl Satellite {
     }
 
     pub(crate) async fn object(&self, bucket: &str, key: Vec<u8>) -> Result<metainfo::Object> {
+        self.object_within(RETRIES, bucket, key).await
+    }
+
+    async fn object_within(
+        &self,
+        retries: u32,
+        bucket: &str,
+        key: Vec<u8>,
+    ) -> Result<metainfo::Object> {
         let request = metainfo::GetObjectRequest {
             bucket: Bytes::copy_from_slice(bucket.as_bytes()),
             encrypted_object_key: key.into(),
             redundancy_scheme_per_segment: true,
             ..Default::default()
         };
-        match self.single(Request::ObjectGet(request)).await? {
+        match self.item(retries, Request::ObjectGet(request)).await? {
             Reply::ObjectGet(reply) => reply.object.ok_or_else(|| missing("object")),
             _ => Err(other_reply()),
         }
-    }
-
-    pub(crate) async fn delete_object(
-        &self,
-        bucket: &str,
-        key: Vec<u8>,
-    ) -> Result<Option<metainfo::Object>> {
-        let request = metainfo::BeginDeleteObjectRequest {
-            bucket: Bytes::copy_from_slice(bucket.as_bytes()),
-            encrypted_object_key: key.into(),
-            header: self.header(),
-            ..Default::default()
-        };
-        let reply = self.once(|mut client| {
-            let request = request.clone();
-            async move { client.begin_delete_object(request).await }
-        });
-        Ok(reply.await?.object)
-    }
-
-    /// Gives up an upload whose object was begun.
-    pub(crate) async fn abort_object(
-        &self,
-        bucket: &str,
-        key: Vec<u8>,
-        stream_id: Bytes,
-    ) -> Result<()> {
-        let request = metainfo::BeginDeleteObjectRequest {
-            bucket: Bytes::copy_from_slice(bucket.as_bytes()),
-            encrypted_object_key: key.into(),
-            status: metainfo::object::Status::Uploading.into(),
-            stream_id,
-            header: self.header(),
-            ..Default::default()
-        };
-        self.once(|mut client| {
-            let request = request.clone();
-            async move { client.begin_delete_object(request).await }
-        })
-        .await?;
-        Ok(())
     }
 
     pub(crate) async fn list_objects(
@@ -230,7 +182,7 @@ impl Satellite {
             header: self.header(),
             ..Default::default()
         };
-        self.read(|mut client| {
+        self.call(Call::ListSegments, |mut client| {
             let request = request.clone();
             async move { client.list_segments(request).await }
         })
@@ -273,29 +225,30 @@ impl Satellite {
         }
     }
 
-    /// Sends several calls as one. They run in order, and the first failure fails all; never
-    /// repeated, because some of them may have taken effect.
+    /// Sends several calls as one. They run in order, and the first failure fails all.
+    ///
+    /// Sent again after a lost reply only when that is harmless for each of them.
     pub(crate) async fn batch(&self, requests: Vec<Request>) -> Result<Vec<Reply>> {
-        let (count, request) = (requests.len(), self.batch_request(requests));
-        let reply = self
-            .once(|mut client| {
-                let request = request.clone();
-                async move { client.batch(request).await }
-            })
-            .await?;
-        replies(reply, count)
+        self.batch_within(RETRIES, requests).await
     }
 
-    /// A batch of one call that changes nothing or may be repeated without harm.
+    async fn batch_within(&self, retries: u32, requests: Vec<Request>) -> Result<Vec<Reply>> {
+        let (count, class) = (requests.len(), call::class(&requests));
+        let request = self.batch_request(requests);
+        let send = |mut client: MetainfoClient<Channel>| {
+            let request = request.clone();
+            async move { client.batch(request).await }
+        };
+        replies(self.send(class, retries, send).await?, count)
+    }
+
+    /// A batch of one call.
     async fn single(&self, request: Request) -> Result<Reply> {
-        let request = self.batch_request(vec![request]);
-        let reply = self
-            .read(|mut client| {
-                let request = request.clone();
-                async move { client.batch(request).await }
-            })
-            .await?;
-        replies(reply, 1)?.pop().ok_or_else(other_reply)
+        self.item(RETRIES, request).await
+    }
+
+    async fn item(&self, retries: u32, request: Request) -> Result<Reply> {
+        self.batch_within(retries, vec![request]).await?.pop().ok_or_else(other_reply)
     }
 
     fn batch_request(&self, requests: Vec<Request>) -> metainfo::BatchRequest {
@@ -312,10 +265,25 @@ impl Satellite {
         self.pool.peer(self.node, &self.address)
     }
 
-    /// Makes a call that changes nothing: repeated with growing pauses while the network fails.
-    async fn read<T, F>(
+    /// Makes a call as often as its class allows.
+    async fn call<T, F>(
         &self,
-        call: impl Fn(MetainfoClient<Channel>) -> F + Send + Sync,
+        call: Call,
+        send: impl Fn(MetainfoClient<Channel>) -> F + Send + Sync,
+    ) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<Response<T>, Status>> + Send,
+    {
+        self.send(call.class(), RETRIES, send).await
+    }
+
+    /// Sends a call, and again with growing pauses while the network fails and its class allows it.
+    async fn send<T, F>(
+        &self,
+        class: Class,
+        retries: u32,
+        send: impl Fn(MetainfoClient<Channel>) -> F + Send + Sync,
     ) -> Result<T>
     where
         T: Send,
@@ -323,19 +291,22 @@ impl Satellite {
     {
         let mut backoff = Backoff::new();
         loop {
-            let error = match self.once(&call).await {
+            let error = match self.once(&send).await {
                 Err(error) if error.kind() == ErrorKind::Network => error,
                 outcome => return outcome,
             };
+            if class == Class::OnceOnly && error.is_lost_reply() {
+                return Err(error);
+            }
             let pause = backoff.failed(runtime::jitter()?);
-            if backoff.failures() > RETRIES {
+            if backoff.failures() > retries {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Makes a call that may change something: never repeated.
+    /// Sends a call once.
     async fn once<T, F>(&self, call: impl Fn(MetainfoClient<Channel>) -> F + Send) -> Result<T>
     where
         T: Send,
@@ -345,13 +316,10 @@ impl Satellite {
         let answer = timeout(self.deadline, call(client::metainfo(connection.channel()))).await;
         match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => {
-                let failure = Failure::from(status);
-                match connection.dial_error() {
-                    Some(error) => Err(error.into()),
-                    None => Err(failure.into()),
-                }
-            }
+            Ok(Err(status)) => Err(match status::unsent(&status) {
+                Some(error) => error.clone().into(),
+                None => Failure::from(status).into(),
+            }),
             Err(_) => {
                 let after = self.deadline.as_secs();
                 let text = format!("satellite {} has not answered within {after} s", self.address);
@@ -378,6 +346,15 @@ pub(crate) fn position(position: SegmentPosition) -> Result<metainfo::SegmentPos
 
 pub(crate) fn other_reply() -> Error {
     Error::protocol("the satellite answers another call than the one made")
+}
+
+/// The bucket of an answer, which must be the one asked for.
+fn named(bucket: Option<metainfo::Bucket>, name: &str) -> Result<metainfo::Bucket> {
+    let bucket = bucket.ok_or_else(|| missing("bucket"))?;
+    if bucket.name != name.as_bytes() {
+        return Err(Error::protocol("the satellite's answer holds another bucket"));
+    }
+    Ok(bucket)
 }
 
 fn missing(what: &str) -> Error {

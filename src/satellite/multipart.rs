@@ -3,6 +3,7 @@
 use uplink_rpc::r#gen::metainfo;
 
 use super::Satellite;
+use super::call::Call;
 use crate::error::Result;
 
 impl Satellite {
@@ -13,7 +14,7 @@ impl Satellite {
     ) -> Result<metainfo::ListPendingObjectStreamsResponse> {
         let request =
             metainfo::ListPendingObjectStreamsRequest { header: self.header(), ..request };
-        self.read(|mut client| {
+        self.call(Call::ListPendingStreams, |mut client| {
             let request = request.clone();
             async move { client.list_pending_object_streams(request).await }
         })

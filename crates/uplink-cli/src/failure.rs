@@ -79,7 +79,7 @@ Exit codes:
     8  in the way: exists already, is not empty, or was replaced while it was read
     9  a limit of the project is reached, or the satellite asks to slow down or has no space
    10  a peer's answer makes no sense
-   11  a commit was sent and its outcome cannot be learned
+   11  a commit, deletion or creation was sent and its outcome cannot be learned
    12  incomplete: some of many objects failed; each has a line of its own before
   129  the terminal went away
   130  interrupted (Ctrl-C); 143 terminated. An unfinished upload leaves nothing visible
@@ -215,7 +215,7 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::StorageLimitExceeded
             | ErrorKind::TooManyRequests => Self::Limit,
             ErrorKind::Protocol => Self::Protocol,
-            ErrorKind::CommitUnknown => Self::CommitUnknown,
+            ErrorKind::CommitUnknown | ErrorKind::OutcomeUnknown => Self::CommitUnknown,
             _ => Self::Other,
         }
     }

@@ -144,11 +144,7 @@ struct Next {
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        project: &'a Project,
-        mut remote: RemoteSegment,
-        opener: Opener,
-    ) -> Result<Self> {
+    fn new(project: &'a Project, mut remote: RemoteSegment, opener: Opener) -> Result<Self> {
         let (required, shares) = (remote.scheme.required(), opener.shares());
         let extra = suspects_last(&mut remote, project.suspects());
         let offered: Vec<u16> = remote.offers.iter().map(|offer| offer.piece).collect();

@@ -77,7 +77,10 @@ mod tests {
         assert!(!suspicion.is_suspect(3, 0));
         assert_eq!(suspicion.found(3, 1, 50), 1);
         assert!(suspicion.is_suspect(3, 149) && !suspicion.is_suspect(3, 150));
-        assert_eq!((suspicion.rank(3, 149), suspicion.rank(3, 150), suspicion.rank(2, 0)), (1, 0, 0));
+        assert_eq!(
+            (suspicion.rank(3, 149), suspicion.rank(3, 150), suspicion.rank(2, 0)),
+            (1, 0, 0)
+        );
         assert_eq!(suspicion.corrupt_pieces(), 1);
     }
 

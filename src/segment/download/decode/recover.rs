@@ -131,10 +131,12 @@ impl Coder {
         left_out: &[usize],
         sites: &[usize],
     ) -> Result<()> {
-        let kept: Vec<usize> = (0..block.pieces.len()).filter(|it| !left_out.contains(it)).collect();
+        let kept: Vec<usize> =
+            (0..block.pieces.len()).filter(|it| !left_out.contains(it)).collect();
         let least = kept.len().saturating_sub(block.scheme.required().into());
         let least = kept.get(least..).unwrap_or_default();
-        let mut corrector = Corrector::new(block.scheme, &block.numbers(&kept)).map_err(internal)?;
+        let mut corrector =
+            Corrector::new(block.scheme, &block.numbers(&kept)).map_err(internal)?;
         let decoder = Decoder::new(block.scheme, &block.numbers(least)).map_err(internal)?;
         let site_stripes = block.site_stripes();
         for &site in sites {
