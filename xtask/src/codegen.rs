@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::{Failure, root};
+use protox::prost_reflect::DescriptorPool;
+
+use crate::{Failure, root, shapes};
 
 const FILES: [&str; 10] = [
     "encryption.proto",
@@ -20,7 +22,7 @@ const FILES: [&str; 10] = [
 ];
 
 /// Signed messages whose received bytes must survive are hand-written types.
-const SIGNED: [(&str, &str); 3] = [
+pub(crate) const SIGNED: [(&str, &str); 3] = [
     (".orders.OrderLimit", "crate::raw::OrderLimit"),
     (".orders.Order", "crate::raw::Order"),
     (".orders.PieceHash", "crate::raw::PieceHash"),
@@ -52,8 +54,13 @@ pub(crate) fn run(check: bool) -> Result<(), Failure> {
 fn generate(into: &Path) -> Result<(), Failure> {
     let proto = root().join("proto");
     let descriptors = protox::compile(FILES, [proto])?;
-    let mut builder =
-        tonic_prost_build::configure().out_dir(into).bytes(".").generate_default_stubs(true);
+    let pool = DescriptorPool::from_file_descriptor_set(descriptors.clone())?;
+    fs::write(into.join("shapes.rs"), shapes::generate(&pool)?)?;
+    let mut builder = tonic_prost_build::configure()
+        .out_dir(into)
+        .bytes(".")
+        .generate_default_stubs(true)
+        .codec_path("crate::codec::BoundedCodec");
     for (message, path) in SIGNED {
         builder = builder.extern_path(message, path);
     }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod codegen;
 mod fuzz;
 mod pool;
+mod shapes;
 mod soak;
 mod steps;
 

@@ -22,6 +22,7 @@
 //! | [`dial`], [`pool`] | address → authenticated connection within a deadline; connections kept |
 //! | [`channel`] | calls to one peer, over whichever transport it speaks |
 //! | [`drpc`] | the public network's transport, both sides |
+//! | [`codec`] | decoding of messages whose size in memory is bounded first |
 //! | [`client`] | generated clients with the network's message limits |
 //! | [`server`] | one listening port for all services of a process |
 //! | [`status`] | status codes ↔ typed failures |
@@ -29,6 +30,7 @@
 
 pub mod channel;
 pub mod client;
+pub mod codec;
 pub mod dial;
 pub mod drpc;
 #[path = "gen/mod.rs"]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::{Buf, BufMut, Bytes};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::{iter, pending, repeat_with};
@@ -14,7 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::BoxStream;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use uplink_core::id::NodeId;
@@ -25,9 +28,9 @@ use uplink_rpc::r#gen::contact::ContactPingRequest;
 use uplink_rpc::r#gen::piecestore::piecestore_client::PiecestoreClient;
 use uplink_rpc::r#gen::piecestore::piecestore_server::{Piecestore, PiecestoreServer};
 use uplink_rpc::r#gen::piecestore::{
-    PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
-    RetainRequest, RetainResponse, piece_download_request, piece_download_response,
-    piece_upload_request,
+    ExistsRequest, ExistsResponse, PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest,
+    PieceUploadResponse, RetainRequest, RetainResponse, piece_download_request,
+    piece_download_response, piece_upload_request,
 };
 use uplink_rpc::pool::Pool;
 use uplink_rpc::server::{Listener, Peer, Running};
@@ -109,6 +112,16 @@ impl Piecestore for Depot {
             }
             _ => Ok(Response::new(RetainResponse {})),
         }
+    }
+
+    /// Misses every piece; of more than ten, many more than were asked for.
+    async fn exists(
+        &self,
+        request: Request<ExistsRequest>,
+    ) -> Result<Response<ExistsResponse>, Status> {
+        let asked = request.into_inner().piece_ids.len();
+        let missing = vec![0; if asked > 10 { 3_000_000 } else { asked }];
+        Ok(Response::new(ExistsResponse { missing }))
     }
 
     /// Answers with the number of messages and bytes; refuses a negative offset at once.
@@ -241,6 +254,73 @@ async fn long_status_text_is_cut_over_both_transports() {
             let failed = failure(world.client().retain(asked(b"long")).await);
             assert_eq!(failed, Failure::new(Code::BUCKET_NOT_FOUND, "ü".repeat(512)));
         }
+        world.works().await;
+    }
+}
+
+/// Sends bytes as they are.
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+#[tokio::test]
+async fn request_of_millions_of_empty_items_is_refused() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        // Ids of pieces, all of them empty.
+        for (count, code) in [(1000, Code::UNIMPLEMENTED), (1_900_000, Code::OUT_OF_RANGE)] {
+            let request = Request::new(Bytes::from([0x0a, 0].repeat(count)));
+            let mut client = tonic::client::Grpc::new(world.channel());
+            client.ready().await.expect("ready");
+            let path = PathAndQuery::from_static("/piecestore.Piecestore/DeletePieces");
+            let failed = failure(client.unary(request, path, Raw).await);
+            assert_eq!(failed.code, code, "{transport:?} {count}: {failed}");
+        }
+        world.works().await;
+    }
+}
+
+#[tokio::test]
+async fn response_of_millions_of_small_items_is_refused() {
+    for transport in TRANSPORTS {
+        let world = World::new(transport).await;
+        let asked = |count: usize| ExistsRequest { piece_ids: vec![vec![1; 32].into(); count] };
+        let exists = world.client().exists(asked(10)).await.expect("an answer");
+        assert_eq!(exists.into_inner().missing.len(), 10);
+        let failed = failure(world.client().exists(asked(11)).await);
+        assert_eq!(failed.code, Code::OUT_OF_RANGE, "{transport:?}: {failed}");
         world.works().await;
     }
 }

@@ -33,16 +33,19 @@ pub fn write<'a>(pairs: impl IntoIterator<Item = Pair<'a>>) -> Bytes {
     written.freeze()
 }
 
+/// Pairs of one call, at most. Peers of the network send five.
+pub const MAX_PAIRS: usize = 1024;
+
 /// Reads pairs in the order they came in.
 ///
 /// # Errors
-/// The bytes are not what [`write()`] makes: the connection is over.
+/// The bytes are not what [`write()`] makes, or hold more than [`MAX_PAIRS`]: the connection is over.
 pub fn read(mut bytes: &[u8]) -> Result<Vec<Pair<'_>>, ProtocolError> {
     let mut pairs = Vec::new();
     while !bytes.is_empty() {
         let mut entry = field(ENTRY, &mut bytes)?;
         let pair = (field(KEY, &mut entry)?, field(VALUE, &mut entry)?);
-        if !entry.is_empty() {
+        if !entry.is_empty() || pairs.len() >= MAX_PAIRS {
             return Err(ProtocolError::Metadata);
         }
         pairs.push(pair);

@@ -322,6 +322,14 @@ fn calls_out_of_order_are_fatal() {
 }
 
 #[test]
+fn metadata_of_too_many_pairs_is_refused() {
+    let pairs = |count| metadata::write(std::iter::repeat_n((&b"k"[..], &b"v"[..]), count));
+    let most = metadata::MAX_PAIRS;
+    assert_eq!(metadata::read(&pairs(most)).map(|pairs| pairs.len()), Ok(most));
+    assert_eq!(metadata::read(&pairs(most + 1)), Err(ProtocolError::Metadata));
+}
+
+#[test]
 fn metadata_belongs_to_the_call_with_its_stream_only() {
     let pair = b"\x0a\x06\x0a\x01a\x12\x01b";
     let mut calls = Calls::default();

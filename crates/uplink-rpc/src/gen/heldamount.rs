@@ -131,7 +131,7 @@ pub mod held_amount_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/heldamount.HeldAmount/GetPayStub",
             );
@@ -155,7 +155,7 @@ pub mod held_amount_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/heldamount.HeldAmount/GetAllPaystubs",
             );
@@ -179,7 +179,7 @@ pub mod held_amount_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/heldamount.HeldAmount/GetPayment",
             );
@@ -203,7 +203,7 @@ pub mod held_amount_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/heldamount.HeldAmount/GetAllPayments",
             );
@@ -370,7 +370,7 @@ pub mod held_amount_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPayStubSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -415,7 +415,7 @@ pub mod held_amount_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetAllPaystubsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -460,7 +460,7 @@ pub mod held_amount_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPaymentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -505,7 +505,7 @@ pub mod held_amount_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetAllPaymentsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

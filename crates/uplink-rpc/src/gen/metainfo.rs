@@ -1941,7 +1941,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/CreateBucket",
             );
@@ -1965,7 +1965,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetBucket",
             );
@@ -1989,7 +1989,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/DeleteBucket",
             );
@@ -2013,7 +2013,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/ListBuckets",
             );
@@ -2037,7 +2037,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/BeginObject",
             );
@@ -2061,7 +2061,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/CommitObject",
             );
@@ -2085,7 +2085,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetObject",
             );
@@ -2109,7 +2109,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/ListObjects",
             );
@@ -2133,7 +2133,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/BeginDeleteObject",
             );
@@ -2157,7 +2157,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/DownloadObject",
             );
@@ -2181,7 +2181,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/BeginSegment",
             );
@@ -2205,7 +2205,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/RetryBeginSegmentPieces",
             );
@@ -2229,7 +2229,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/CommitSegment",
             );
@@ -2253,7 +2253,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/MakeInlineSegment",
             );
@@ -2277,7 +2277,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/ListSegments",
             );
@@ -2301,7 +2301,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/DownloadSegment",
             );
@@ -2322,7 +2322,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static("/metainfo.Metainfo/Batch");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("metainfo.Metainfo", "Batch"));
@@ -2343,7 +2343,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/CompressedBatch",
             );
@@ -2367,7 +2367,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/ProjectInfo",
             );
@@ -2391,7 +2391,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/RevokeAPIKey",
             );
@@ -2415,7 +2415,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/ListPendingObjectStreams",
             );
@@ -2441,7 +2441,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/UpdateObjectMetadata",
             );
@@ -2465,7 +2465,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetObjectIPs",
             );
@@ -2489,7 +2489,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/DeleteObjects",
             );
@@ -2513,7 +2513,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/BeginMoveObject",
             );
@@ -2537,7 +2537,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/FinishMoveObject",
             );
@@ -2561,7 +2561,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/BeginCopyObject",
             );
@@ -2585,7 +2585,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/FinishCopyObject",
             );
@@ -2609,7 +2609,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetBucketLocation",
             );
@@ -2633,7 +2633,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetBucketTagging",
             );
@@ -2657,7 +2657,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/SetBucketTagging",
             );
@@ -2681,7 +2681,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetBucketVersioning",
             );
@@ -2705,7 +2705,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/SetBucketVersioning",
             );
@@ -2731,7 +2731,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetBucketObjectLockConfiguration",
             );
@@ -2762,7 +2762,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/SetBucketObjectLockConfiguration",
             );
@@ -2793,7 +2793,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetBucketNotificationConfiguration",
             );
@@ -2824,7 +2824,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/SetBucketNotificationConfiguration",
             );
@@ -2853,7 +2853,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/FinishDeleteObject",
             );
@@ -2877,7 +2877,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetPendingObjectMetadata",
             );
@@ -2903,7 +2903,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetObjectRetention",
             );
@@ -2927,7 +2927,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/SetObjectRetention",
             );
@@ -2951,7 +2951,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/GetObjectLegalHold",
             );
@@ -2975,7 +2975,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/SetObjectLegalHold",
             );
@@ -2999,7 +2999,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/BeginDeleteSegment",
             );
@@ -3023,7 +3023,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/FinishDeleteSegment",
             );
@@ -3047,7 +3047,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/DeletePart",
             );
@@ -3071,7 +3071,7 @@ pub mod metainfo_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/metainfo.Metainfo/AccountLicenses",
             );
@@ -3622,7 +3622,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateBucketSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3667,7 +3667,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBucketSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3712,7 +3712,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteBucketSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3757,7 +3757,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListBucketsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3802,7 +3802,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BeginObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3847,7 +3847,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CommitObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3892,7 +3892,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3937,7 +3937,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListObjectsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3982,7 +3982,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BeginDeleteObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4027,7 +4027,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DownloadObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4072,7 +4072,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BeginSegmentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4120,7 +4120,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RetryBeginSegmentPiecesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4165,7 +4165,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CommitSegmentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4210,7 +4210,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MakeInlineSegmentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4255,7 +4255,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListSegmentsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4300,7 +4300,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DownloadSegmentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4343,7 +4343,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4388,7 +4388,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CompressedBatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4433,7 +4433,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProjectInfoSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4478,7 +4478,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeAPIKeySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4529,7 +4529,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListPendingObjectStreamsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4575,7 +4575,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateObjectMetadataSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4620,7 +4620,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetObjectIPsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4665,7 +4665,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteObjectsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4710,7 +4710,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BeginMoveObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4755,7 +4755,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FinishMoveObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4800,7 +4800,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BeginCopyObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4845,7 +4845,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FinishCopyObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4890,7 +4890,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBucketLocationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4935,7 +4935,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBucketTaggingSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4980,7 +4980,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetBucketTaggingSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5026,7 +5026,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBucketVersioningSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5072,7 +5072,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetBucketVersioningSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5124,7 +5124,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBucketObjectLockConfigurationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5176,7 +5176,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetBucketObjectLockConfigurationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5230,7 +5230,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBucketNotificationConfigurationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5284,7 +5284,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetBucketNotificationConfigurationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5329,7 +5329,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FinishDeleteObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5380,7 +5380,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPendingObjectMetadataSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5425,7 +5425,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetObjectRetentionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5470,7 +5470,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetObjectRetentionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5516,7 +5516,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetObjectLegalHoldSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5562,7 +5562,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetObjectLegalHoldSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5607,7 +5607,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BeginDeleteSegmentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5653,7 +5653,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FinishDeleteSegmentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5698,7 +5698,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeletePartSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5743,7 +5743,7 @@ pub mod metainfo_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AccountLicensesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -45,3 +45,11 @@ pub mod heldamount {
 pub mod userinfo {
     include!("userinfo.rs");
 }
+/// Tables for the bounded codec, of every message above.
+mod shapes {
+    #![allow(dead_code)]
+
+    use crate::codec::{Bounded, Field, Item, Shape};
+
+    include!("shapes.rs");
+}

@@ -230,7 +230,7 @@ pub mod orders_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/orders.Orders/SettlementWithWindow",
             );
@@ -374,7 +374,7 @@ pub mod orders_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SettlementWithWindowSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -115,7 +115,7 @@ pub mod user_info_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static("/userinfo.UserInfo/Get");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("userinfo.UserInfo", "Get"));
@@ -252,7 +252,7 @@ pub mod user_info_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

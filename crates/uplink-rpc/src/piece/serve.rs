@@ -17,6 +17,7 @@ use tonic::server::NamedService;
 
 use super::stream::{GRPC, Messages, Outgoing};
 use super::{DOWNLOAD, PROGRESS_DEADLINE, UPLOAD, wire};
+use crate::codec::Bounded;
 use crate::r#gen::piecestore::{
     PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
     RestoreTrashRequest, RestoreTrashResponse, RetainRequest, RetainResponse,
@@ -115,7 +116,7 @@ impl<T: Pieces> PieceServer<T> {
 }
 
 /// The one message of a request.
-async fn only<M: Message + Default>(body: Body) -> Result<M, Status> {
+async fn only<M: Bounded>(body: Body) -> Result<M, Status> {
     let message = timeout(PROGRESS_DEADLINE, Messages::of_request(body).next()).await;
     let message = message.map_err(|_| Status::deadline_exceeded("no request came"))??;
     message.ok_or_else(|| Status::invalid_argument("no request came"))

@@ -15,13 +15,13 @@ use bytes::{Buf, Bytes};
 use futures_core::Stream;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use http_body::Frame;
-use prost::Message;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
 use super::wire::{PREFIX, Parts};
 use crate::client::MESSAGE_LIMIT;
+use crate::codec::{self, Bounded};
 use crate::pool::Connection;
 
 /// Media type of gRPC.
@@ -75,7 +75,7 @@ impl<M> Messages<M> {
     }
 }
 
-impl<M: Message + Default> Messages<M> {
+impl<M: Bounded> Messages<M> {
     /// Returns the next message, or `None` when the sender has closed its side.
     ///
     /// Fields of bytes are slices of received memory, which they keep. Dropping the future loses
@@ -128,8 +128,7 @@ impl<M: Message + Default> Messages<M> {
             return Ok(None);
         };
         self.length = None;
-        let message = M::decode((&mut self.received).take(length));
-        message.map(Some).map_err(|error| Status::internal(error.to_string()))
+        Ok(Some(codec::decode((&mut self.received).take(length))?))
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Result<(), Status> {
@@ -323,7 +322,7 @@ mod tests {
         PieceUploadRequest { chunk, hash_algorithm: 1, ..PieceUploadRequest::default() }
     }
 
-    async fn read<M: Message + Default>(mut messages: Messages<M>) -> Result<Vec<M>, Status> {
+    async fn read<M: Bounded>(mut messages: Messages<M>) -> Result<Vec<M>, Status> {
         let mut read = Vec::new();
         while let Some(message) = messages.next().await? {
             read.push(message);

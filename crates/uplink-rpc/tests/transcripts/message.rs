@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::io::Read as _;
 
 use bytes::Bytes;
-use prost::Message;
 use ruzstd::decoding::StreamingDecoder;
+use uplink_rpc::codec::{self, Bounded};
 use uplink_rpc::r#gen::metainfo::{
     self, BatchRequest, BatchResponse, CompressedBatchRequest, CompressedBatchResponse,
     batch_request_item::Request, batch_response_item::Response,
@@ -163,8 +163,8 @@ fn compressed(side: Side, wire: Bytes) -> Read {
 }
 
 /// Decodes, encodes, and insists that decoding once more gives an equal message.
-fn both<M: Message + Default + PartialEq + Debug>(wire: Bytes) -> (M, Vec<u8>) {
-    let message = M::decode(wire).expect("a message of this type");
+fn both<M: Bounded + PartialEq + Debug>(wire: Bytes) -> (M, Vec<u8>) {
+    let message: M = codec::decode(wire).expect("a message of this type");
     let encoded = message.encode_to_vec();
     assert_eq!(M::decode(&encoded[..]).as_ref(), Ok(&message));
     (message, encoded)

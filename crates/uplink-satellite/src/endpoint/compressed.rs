@@ -8,6 +8,7 @@ use std::io::Read;
 use bytes::Bytes;
 use prost::Message;
 use uplink_rpc::client::MESSAGE_LIMIT;
+use uplink_rpc::codec::{self, Refusal};
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::compressed_batch_request::CompressionType;
 use uplink_rpc::server::Peer;
@@ -40,7 +41,10 @@ fn opened(request: messages::CompressedBatchRequest) -> Answer<messages::BatchRe
         Ok(CompressionType::Zstd) => decompressed(&request.data)?,
         Err(_) => return Err(unreadable("unsupported compression type")),
     };
-    messages::BatchRequest::decode(data).map_err(|_| unreadable("data is not a batch request"))
+    codec::decode(data).map_err(|refusal| match refusal {
+        Refusal::TooLarge { .. } => unreadable(&refusal.to_string()),
+        _ => unreadable("data is not a batch request"),
+    })
 }
 
 fn decompressed(data: &[u8]) -> Answer<Bytes> {
@@ -94,6 +98,18 @@ mod tests {
         assert!(decompressed(&frame).is_err());
         let narrow = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 13 << 3, 0x01, 0x00, 0x00];
         assert_eq!(decompressed(&narrow), Ok(Bytes::new()));
+    }
+
+    #[test]
+    fn batch_of_millions_of_empty_items_is_refused() {
+        let items: Vec<u8> = [0x0a, 0].repeat(MESSAGE_LIMIT / 2);
+        for (selected, data) in [(0, items.clone()), (1, zstd_of(&items))] {
+            let supported = Vec::new();
+            let request =
+                messages::CompressedBatchRequest { supported, selected, data: data.into() };
+            let refused = opened(request).unwrap_err();
+            assert!(refused.message.contains("takes more than"), "{refused}");
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use prost::Message;
 use tokio::{
     sync::{Mutex, Semaphore},
     task::JoinError,
@@ -18,6 +17,7 @@ use tokio::{
 };
 use tonic::{Request, Response, Status};
 use uplink_rpc::{
+    codec::Bounded,
     r#gen::{
         contact::{ContactPingRequest, ContactPingResponse, contact_server::Contact},
         piecestore::{
@@ -119,7 +119,7 @@ impl Contact for Endpoint {
 }
 
 /// The next message of a client: `None` when it has closed its side.
-async fn next<T: Message + Default>(
+async fn next<T: Bounded>(
     messages: &mut Messages<T>,
     idle: Duration,
 ) -> Result<Option<T>, Failure> {
