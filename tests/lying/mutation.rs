@@ -63,7 +63,14 @@ pub(crate) struct Donors {
 /// Bytes of a huge value: more than any field needs, less than an answer may have.
 const HUGE: usize = 300_000;
 /// Bytes that a repeated field is filled up to: just below what an answer may have.
-const FULL: usize = 4_100_000;
+pub(crate) const FULL: usize = 4_100_000;
+
+impl Mutation {
+    /// Whether an answer becomes as large as it may be.
+    pub(crate) fn fills(self) -> bool {
+        matches!(self, Self::Many | Self::ManyEmpty)
+    }
+}
 
 /// What can be done to a field.
 pub(crate) fn mutations(place: &Place) -> Vec<Mutation> {
@@ -88,6 +95,9 @@ impl Lie {
     /// Tells the lie in an encoded answer. An answer without the field stays as it is where the lie
     /// needs one.
     pub(crate) fn tell(&self, answer: Bytes, donors: &Donors, key: &SigningKey) -> Bytes {
+        if self.mutation.fills() && answer.len() > FULL / 2 {
+            return answer;
+        }
         let mut random = Random::new(self.seed);
         let from = match self.mutation {
             Mutation::OtherObject => &donors.other_object,

@@ -11,10 +11,11 @@ use tokio::time::timeout;
 use uplink::{ErrorKind, Project};
 use uplink_rpc::status::{Code, Failure};
 use uplink_testnet::Call;
+use uplink_testnet::wire::{self, Field};
 
 use super::fields::places;
-use super::messages::rewrite;
-use super::mutation::{Answers, Donors, Lie};
+use super::messages::{BATCH, rewrite};
+use super::mutation::{Answers, Donors, FULL, Lie};
 use super::operations::{
     LISTED_KEYS, Operation, Setting, Transport2, Verdict, perform, prepare, target, verify,
 };
@@ -42,6 +43,8 @@ pub(crate) struct Runner {
     donors: HashMap<Kind, Arc<Donors>>,
     clean: HashMap<Setting, Clean>,
     projects: HashMap<Transport2, (Project, usize)>,
+    /// Memory that the largest answer takes in this process, most of it in proxy and transport.
+    full: usize,
 }
 
 /// What an operation does when nothing lies.
@@ -74,6 +77,15 @@ pub(crate) enum Told {
     Failure(FailureLie),
 }
 
+impl Told {
+    fn fills(&self) -> bool {
+        match self {
+            Self::Lies(lies) => lies.iter().any(|lie| lie.mutation.fills()),
+            Self::Failure(_) => false,
+        }
+    }
+}
+
 impl Runner {
     /// Makes the objects, and records what is answered about others than those that will be read.
     pub(crate) async fn start() -> Self {
@@ -95,7 +107,7 @@ impl Runner {
             }
         }
         let (clean, projects) = (HashMap::new(), HashMap::new());
-        let mut runner = Self { world, donors: HashMap::new(), clean, projects };
+        let mut runner = Self { world, donors: HashMap::new(), clean, projects, full: 0 };
         for setting in Setting::all() {
             let clean = runner.clean_run(setting, &mut other).await;
             runner.clean.insert(setting, clean);
@@ -103,8 +115,27 @@ impl Runner {
         let donors = |(kind, older_version)| {
             (kind, Arc::new(Donors { other_object: other.clone(), older_version }))
         };
+        runner.full = runner.full_answer().await;
         runner.donors = older.into_iter().map(donors).collect();
         runner
+    }
+
+    /// Measures an answer that is as large as it may be and holds nothing that a client would keep.
+    async fn full_answer(&mut self) -> usize {
+        let unknown = wire::encode(&[Field::bytes(9999, vec![0; FULL])]);
+        self.world.satellite.rewrite(move |call, answer| {
+            answer.map(|answer| {
+                rewrite(call, answer, &mut |name, answer| match name {
+                    BATCH => [answer, unknown.clone()].concat().into(),
+                    _ => answer,
+                })
+            })
+        });
+        let (operation, kind) = (Operation::Stat, Kind::Inline);
+        let setting = Setting { operation, kind, transport: Transport2::Grpc };
+        let run = self.run(setting, true).await;
+        assert_eq!(run.verdict, Verdict::Exact, "a large answer that is true");
+        run.memory
     }
 
     /// Settings whose operation gets an answer of this name.
@@ -179,7 +210,8 @@ impl Runner {
         self.arm(setting, told.clone(), Arc::clone(&changed));
         let run = self.run(setting, fresh).await;
         let clean = self.clean[&setting].memory;
-        let memory = run.memory.saturating_sub(clean);
+        let full = if told.fills() { self.full } else { 0 };
+        let memory = run.memory.saturating_sub(clean + full);
         let broken = |class, what| Outcome::Broken { class, what };
         let outcome = match run.verdict {
             Verdict::Wrong(what) => broken("wrong", what),

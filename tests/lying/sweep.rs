@@ -56,6 +56,8 @@ async fn random_pairs_of_lies_break_no_promise() {
         let of_setting: Vec<&Lie> = lies.iter().filter(gets).collect();
         let mut pair = [(); 2].map(|()| (*random.pick(&of_setting)).clone());
         pair.iter_mut().for_each(|lie| lie.seed = random.next());
+        // What fills an answer comes last, so that this process does not take it apart again.
+        pair.sort_by_key(|lie| lie.mutation.fills());
         run(&mut runner, &mut report, setting, Told::Lies(pair.to_vec())).await;
     }
     report.finish("random pairs of lies", seed());

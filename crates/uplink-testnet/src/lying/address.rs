@@ -29,7 +29,7 @@ pub(super) fn confine(method: &str, answer: Bytes) -> Bytes {
             other if other == name => path.to_vec(),
             _ => continue,
         };
-        if let Some(other) = replace_at(&confined, &path, &mut local) {
+        if let Some(other) = replace_at(&confined, &path, &local) {
             confined = other;
         }
     }

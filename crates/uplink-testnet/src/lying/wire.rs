@@ -56,27 +56,47 @@ impl Field {
 ///
 /// Returns `None` when the bytes are not a message, or hold a group, which the network never uses.
 #[must_use]
-pub fn decode(mut message: Bytes) -> Option<Vec<Field>> {
-    let mut fields = Vec::new();
-    while !message.is_empty() {
-        let key = varint(&mut message)?;
-        let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0)?;
-        let value = match key & 7 {
-            0 => Value::Varint(varint(&mut message)?),
-            1 => Value::Fixed64(message.try_get_u64_le().ok()?),
-            2 => {
-                let length = usize::try_from(varint(&mut message)?).ok()?;
-                if length > message.len() {
-                    return None;
-                }
-                Value::Bytes(message.split_to(length))
-            }
-            5 => Value::Fixed32(message.try_get_u32_le().ok()?),
-            _ => return None,
-        };
-        fields.push(Field { number, value });
+pub fn decode(message: Bytes) -> Option<Vec<Field>> {
+    Fields { left: message, failed: false }.collect()
+}
+
+/// The fields of a message, one after the other: a message of many takes no memory for them.
+struct Fields {
+    left: Bytes,
+    failed: bool,
+}
+
+impl Iterator for Fields {
+    /// `None` in the place of what is no field.
+    type Item = Option<Field>;
+
+    fn next(&mut self) -> Option<Option<Field>> {
+        if self.left.is_empty() || self.failed {
+            return None;
+        }
+        let field = field(&mut self.left);
+        self.failed = field.is_none();
+        Some(field)
     }
-    Some(fields)
+}
+
+fn field(message: &mut Bytes) -> Option<Field> {
+    let key = varint(message)?;
+    let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0)?;
+    let value = match key & 7 {
+        0 => Value::Varint(varint(message)?),
+        1 => Value::Fixed64(message.try_get_u64_le().ok()?),
+        2 => {
+            let length = usize::try_from(varint(message)?).ok()?;
+            if length > message.len() {
+                return None;
+            }
+            Value::Bytes(message.split_to(length))
+        }
+        5 => Value::Fixed32(message.try_get_u32_le().ok()?),
+        _ => return None,
+    };
+    Some(Field { number, value })
 }
 
 /// Puts a message together.
@@ -113,18 +133,24 @@ pub fn encode(fields: &[Field]) -> Bytes {
 pub(super) fn replace_at(
     message: &Bytes,
     path: &[u32],
-    replace: &mut dyn FnMut(&Bytes) -> Option<Bytes>,
+    replace: &dyn Fn(&Bytes) -> Option<Bytes>,
 ) -> Option<Bytes> {
     let Some((number, rest)) = path.split_first() else { return replace(message) };
+    let other = |field: &Field| {
+        let bytes = field.as_bytes().filter(|_| field.number == *number)?;
+        replace_at(bytes, rest, replace)
+    };
+    let mut fields = Fields { left: message.clone(), failed: false };
+    if !fields.any(|field| field.is_some_and(|field| other(&field).is_some())) {
+        return None;
+    }
     let mut fields = decode(message.clone())?;
-    let mut changed = false;
-    for field in fields.iter_mut().filter(|field| field.number == *number) {
-        let Value::Bytes(bytes) = &mut field.value else { continue };
-        if let Some(other) = replace_at(bytes, rest, replace) {
-            (*bytes, changed) = (other, true);
+    for field in &mut fields {
+        if let Some(other) = other(field) {
+            field.value = Value::Bytes(other);
         }
     }
-    changed.then(|| encode(&fields))
+    Some(encode(&fields))
 }
 
 /// Most bytes of a varint.
@@ -180,9 +206,7 @@ mod tests {
     fn fields_at_a_path_are_replaced_wherever_they_repeat() {
         let item = encode(&[Field::bytes(2, "old"), Field::bytes(3, "old")]);
         let message = encode(&[Field::bytes(1, item.clone()), Field::bytes(1, item)]);
-        let mut seen = 0;
-        let replaced = replace_at(&message, &[1, 2], &mut |bytes| {
-            seen += 1;
+        let replaced = replace_at(&message, &[1, 2], &|bytes| {
             (bytes == "old").then(|| Bytes::from_static(b"new"))
         });
         let item = encode(&[Field::bytes(2, "new"), Field::bytes(3, "old")]);
@@ -190,7 +214,6 @@ mod tests {
             replaced.unwrap(),
             encode(&[Field::bytes(1, item.clone()), Field::bytes(1, item)])
         );
-        assert_eq!(seen, 2);
-        assert_eq!(replace_at(&message, &[1, 5], &mut |_| Some(Bytes::new())), None);
+        assert_eq!(replace_at(&message, &[1, 5], &|_| Some(Bytes::new())), None);
     }
 }
