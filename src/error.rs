@@ -124,6 +124,13 @@ impl Error {
         self.kind == ErrorKind::Network && !self.is_unsent()
     }
 
+    /// Returns whether a call may have taken effect although its reply is not a success: the reply
+    /// was lost, or makes no sense.
+    pub(crate) fn may_have_taken_effect(&self) -> bool {
+        let is_nonsense = self.kind == ErrorKind::Protocol && self.failure().is_none();
+        self.kind == ErrorKind::Network || is_nonsense
+    }
+
     /// Returns whether a call was never sent, because no connection could be opened.
     fn is_unsent(&self) -> bool {
         self.source.as_ref().is_some_and(|source| source.is::<DialError>())

@@ -46,6 +46,11 @@ impl DownloadOptions {
         self
     }
 
+    /// Whether the satellite is asked for the whole object.
+    pub(super) fn is_whole(self) -> bool {
+        self.part == Part::Whole
+    }
+
     pub(super) fn wire(self) -> Result<Option<metainfo::Range>> {
         use metainfo::range::Range as Wire;
         let signed = |number: u64| {

@@ -16,7 +16,7 @@ use super::options::DownloadOptions;
 use super::pass::Pass;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{
-    Claimed, ExpectedSegment, Layout, ListedSegment, PageState, Rules, Start, WholeList, covers,
+    Claimed, ExpectedSegment, Layout, ListedSegment, PageState, Rules, Start, WholeList,
     unauthenticated,
 };
 use crate::object::Object;
@@ -67,7 +67,7 @@ pub(super) async fn open(
     let stream = Stream { project, location, parameters, stream_id: wire.stream_id };
     let list = reply.segment_list.unwrap_or_default();
     let listed = convert::listed_segments(&list.items, &stream.keys())?;
-    let page = PageState { more: list.more, covers: covers(&range, object.size, list.more) };
+    let page = PageState { more: list.more, covers: options.is_whole() && !list.more };
     let mut layout = stream.layout(claimed, &listed, page, rules).await?;
     let first = if range.is_empty() {
         None

@@ -28,7 +28,7 @@ mod segments;
 mod tests;
 
 pub(crate) use self::listed::WholeList;
-pub(crate) use self::segments::{Layout, PageState, Start, covers};
+pub(crate) use self::segments::{Layout, PageState, Start};
 
 /// Segments of one object that are accepted at most.
 pub(crate) const MAX_SEGMENTS: u64 = 1_000_000;

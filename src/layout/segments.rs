@@ -1,7 +1,6 @@
 //! The segments of one object, as far as they are known, for one handle.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use uplink_core::encryption::Key;
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind};
@@ -282,9 +281,4 @@ fn empty() -> crate::error::Error {
 
 fn not_covered() -> crate::error::Error {
     unauthenticated("the segments listed do not cover it")
-}
-
-/// Whether a list of `range` is one of the whole object.
-pub(crate) fn covers(range: &Range<u64>, size: u64, more: bool) -> bool {
-    !more && range.start == 0 && range.end == size
 }

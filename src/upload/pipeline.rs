@@ -362,9 +362,7 @@ impl Pipeline {
                 // The satellite did commit, or it lies.
                 _ => self.resolve(&sealed, other_reply()).await?,
             },
-            Err(error) if error.kind() == ErrorKind::Network => {
-                self.resolve(&sealed, error).await?
-            }
+            Err(error) if error.may_have_taken_effect() => self.resolve(&sealed, error).await?,
             Err(error) => return Err(error),
         };
         self.pending.committed();
