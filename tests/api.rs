@@ -8,6 +8,7 @@ const TRANSPORT: Transport = Transport::Negotiated;
 
 mod api {
     mod buckets;
+    mod clocks;
     mod examples;
     mod faults;
     mod garbage;

@@ -14,6 +14,7 @@
     )
 )]
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
@@ -59,8 +60,147 @@ pub fn system_time(time: Option<&Timestamp>) -> Option<SystemTime> {
     whole?.checked_add(nanos)
 }
 
+/// Largest difference between two parties' clocks with which transfers work. Storage nodes of the
+/// public network refuse order limits made further away.
+pub const MAX_SKEW: Duration = Duration::from_secs(60 * 60);
+
+/// Signed seconds by which `one` is ahead of `other`; negative when it is behind.
+#[must_use]
+pub fn seconds_ahead(one: SystemTime, other: SystemTime) -> i64 {
+    let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    match one.duration_since(other) {
+        Ok(ahead) => seconds(ahead),
+        Err(behind) => seconds(behind.duration()).saturating_neg(),
+    }
+}
+
+/// Whether clocks that differ by this many seconds are too far apart for transfers.
+#[must_use]
+pub fn is_skewed(seconds: i64) -> bool {
+    seconds.unsigned_abs() > MAX_SKEW.as_secs()
+}
+
+/// Says how a clock that is `seconds` ahead of another relates to it: `7200 s ahead of`.
+#[must_use]
+pub fn relation(seconds: i64) -> String {
+    let direction = if seconds < 0 { "behind" } else { "ahead of" };
+    format!("{} s {direction}", seconds.unsigned_abs())
+}
+
+/// Holds back steps of a clock, for decisions that cannot be taken back: what is deleted because it
+/// is old must not be deleted because a clock jumped.
+///
+/// A step ahead is believed once it has lasted for some time; a step back, at once.
+#[derive(Debug)]
+pub struct StepGuard {
+    hold: Duration,
+    last: Mutex<Option<Reading>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    wall: SystemTime,
+    steady: Duration,
+    /// Since when the wall clock has been ahead of the steady one.
+    ahead_since: Option<Duration>,
+}
+
+impl StepGuard {
+    /// A difference below this is drift, and believed at once.
+    const DRIFT: Duration = Duration::from_secs(1);
+
+    /// Believes a step ahead that has lasted for `hold`.
+    #[must_use]
+    pub fn new(hold: Duration) -> Self {
+        Self { hold, last: Mutex::new(None) }
+    }
+
+    /// Returns the time by which to decide, given that of the wall clock and of one that never steps.
+    #[must_use]
+    pub fn read(&self, wall: SystemTime, steady: Duration) -> SystemTime {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = Reading { wall, steady, ahead_since: None };
+        let Some(known) = last.as_mut() else {
+            *last = Some(fresh);
+            return wall;
+        };
+        let passed = steady.saturating_sub(known.steady);
+        let expected = known.wall.checked_add(passed).unwrap_or(wall);
+        let believable = expected.checked_add(Self::DRIFT).unwrap_or(expected);
+        if wall > believable {
+            let since = *known.ahead_since.get_or_insert(steady);
+            if steady.saturating_sub(since) < self.hold {
+                return expected;
+            }
+        }
+        *last = Some(fresh);
+        wall
+    }
+}
+
 /// The wire form of "not set" that peers of the public network write.
 #[must_use]
 pub fn zero() -> Timestamp {
     Timestamp { seconds: ZERO_SECONDS, nanos: 0 }
+}
+
+impl Default for StepGuard {
+    /// Believes a step ahead that has lasted for an hour.
+    fn default() -> Self {
+        Self::new(MAX_SKEW)
+    }
+}
+
+#[cfg(test)]
+mod guard_tests {
+    use super::*;
+
+    const START: u64 = 1_000_000_000;
+    const HOUR: u64 = 3600;
+
+    fn read(guard: &StepGuard, wall: u64, steady: u64) -> u64 {
+        let read = guard.read(at(wall), Duration::from_secs(steady));
+        read.duration_since(UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn step_ahead_is_believed_after_an_hour() {
+        let guard = StepGuard::default();
+        assert_eq!(read(&guard, START, 0), START);
+        assert_eq!(read(&guard, START + 10, 10), START + 10);
+        assert_eq!(read(&guard, START + 9 * HOUR, 20), START + 20);
+        assert_eq!(read(&guard, START + 10 * HOUR, 20 + HOUR - 1), START + 20 + HOUR - 1);
+        assert_eq!(read(&guard, START + 10 * HOUR, 20 + HOUR), START + 10 * HOUR);
+    }
+
+    #[test]
+    fn step_ahead_that_is_taken_back_is_never_believed() {
+        let guard = StepGuard::default();
+        for round in 0..10 {
+            let steady = round * HOUR / 2;
+            assert_eq!(read(&guard, START + steady, steady), START + steady);
+            assert_eq!(read(&guard, START + steady + HOUR, steady + 1), START + steady + 1);
+        }
+    }
+
+    #[test]
+    fn step_back_is_believed_at_once() {
+        let guard = StepGuard::default();
+        assert_eq!(read(&guard, START, 0), START);
+        assert_eq!(read(&guard, START - HOUR, 1), START - HOUR);
+        assert_eq!(read(&guard, START + 2, 2), START - HOUR + 1);
+    }
+
+    #[test]
+    fn differences_have_a_sign_and_words() {
+        assert_eq!(seconds_ahead(at(7200), at(0)), 7200);
+        assert_eq!(seconds_ahead(at(0), at(7200)), -7200);
+        assert!(!is_skewed(3600) && is_skewed(3601) && is_skewed(-3601) && is_skewed(i64::MIN));
+        assert_eq!(relation(-5), "5 s behind");
+        assert_eq!(relation(5), "5 s ahead of");
+    }
 }

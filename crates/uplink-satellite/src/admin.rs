@@ -3,7 +3,7 @@
 //! There is no administration over the network. Everything here works beside a running satellite.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use uplink_core::id::NodeId;
 use uplink_core::macaroon::ApiKey;
@@ -14,6 +14,7 @@ use crate::metabase::{
     KeyRow, Metabase, MetabaseError, NodeRow, NodeState, Project, database_file,
 };
 use crate::random;
+use crate::selection::is_recent;
 use crate::time::{Clock, Time};
 
 /// Access to a satellite's database.
@@ -259,9 +260,9 @@ impl Admin {
     /// # Errors
     /// The store fails.
     pub async fn nodes(&self, config: &Config) -> Result<Vec<NodeRecord>, AdminError> {
-        let online_since = self.clock.now().minus(config.online_window);
-        let nodes = self.metabase.nodes().await?;
-        Ok(nodes.into_iter().map(|node| record_of(node, online_since)).collect())
+        let now = self.clock.now();
+        let nodes = self.metabase.nodes().await?.into_iter();
+        Ok(nodes.map(|node| record_of(node, now, config.online_window)).collect())
     }
 
     /// What a node has settled, oldest hour first; nothing if it never did.
@@ -290,13 +291,13 @@ fn check_name(name: &str, what: &'static str) -> Result<(), AdminError> {
     if usable { Ok(()) } else { Err(AdminError::Name { what }) }
 }
 
-fn record_of(node: NodeRow, online_since: Time) -> NodeRecord {
+fn record_of(node: NodeRow, now: Time, window: Duration) -> NodeRecord {
     NodeRecord {
         id: node.id,
         address: node.address,
         free_disk: u64::try_from(node.free_disk).unwrap_or(0),
         version: node.version,
-        online: node.last_contact.is_some_and(|contact| contact >= online_since),
+        online: is_recent(node.last_contact, now, window),
         disqualified: node.state == NodeState::Disqualified,
         first_contact: node.created.to_system(),
         last_contact: node.last_contact.map(Time::to_system),

@@ -138,8 +138,11 @@ impl Authority {
             return None;
         }
         let cache = self.cache();
-        let found = cache.found.get(api_key.tail()).filter(|found| found.until > now)?.clone();
+        let found = cache.found.get(api_key.tail())?.clone();
         drop(cache);
+        // Remembered for longer than ever: the clock was set back.
+        let recent = found.until > now && found.until <= now.plus(self.remember);
+        recent.then_some(())?;
         // The tail alone could be joined to other caveats: the chain is what proves the rest.
         api_key.is_authentic(found.stored.secret.expose()).then_some(found)
     }

@@ -18,6 +18,8 @@
 //!   in development networks 9 of 10 minutes. How long the object stays pending does not matter.
 //! - A commit is checked against the segment lifetime when it begins. For the time until others see
 //!   it the time noted is put back by [`COMMIT_TIME`].
+//! - The clock may step: a segment's life is counted in time that does not, and the time noted follows
+//!   a step ahead only when the segments begun before it can be committed no more.
 //!
 //! A node that misses a filter gets the next one, which has another seed: what a filter keeps by
 //! mistake is found by the ones after it.
@@ -39,6 +41,7 @@ use uplink_rpc::pool::Pool;
 use crate::endpoint::State;
 use crate::metabase::{MetabaseError, NodeRow, SegmentPieces};
 use crate::random;
+use crate::time::Time;
 
 /// What became of one collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +112,8 @@ pub(crate) async fn collect(state: &State) -> Result<GarbageReport, GarbageError
     let counts = count(state).await?;
     let mut report = GarbageReport::default();
     for group in groups(nodes, &counts, FILTER_MEMORY) {
-        let noted = state.clock.now().minus(COMMIT_TIME);
+        let now = state.garbage_time.read(state.clock.now().to_system(), state.clock.steady());
+        let noted = Time::from_system(now).minus(COMMIT_TIME);
         let filters = fill(state, empty_filters(&group, &counts)).await?;
         let sent = send(&state.dialer, &group, noted.to_wire(), filters).await;
         report.told = report.told.saturating_add(sent.told);

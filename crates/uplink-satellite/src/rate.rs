@@ -71,7 +71,10 @@ impl Rate {
         parts.iter().for_each(|part| hash.update(part));
         let key: [u8; 32] = hash.finalize().into();
         let mut busy = self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = busy.get(&key).copied().unwrap_or(now).max(now);
+        // Farther ahead than any rate leads: the clock was set back.
+        let farthest = now.0.saturating_add(self.interval.saturating_mul(self.burst));
+        let until = busy.get(&key).copied().filter(|until| until.0 <= farthest);
+        let until = until.unwrap_or(now).max(now);
         let ahead = until.0.saturating_sub(now.0);
         if ahead > self.interval.saturating_mul(self.burst.saturating_sub(1)) {
             return Err(too_many());
@@ -113,6 +116,15 @@ mod tests {
         // After a pause as many as at the beginning, not more.
         let later = 100_000_000;
         assert_eq!((0..6).filter(|_| request(later).is_ok()).count(), 4);
+    }
+
+    #[test]
+    fn clock_set_back_does_not_refuse_until_it_catches_up() {
+        let rates = Rates::new(4, 0);
+        for _ in 0..4 {
+            assert_eq!(rates.request(&PROJECT, Time(3_600_000_000)), Ok(()));
+        }
+        assert_eq!((0..6).filter(|_| rates.request(&PROJECT, Time(0)).is_ok()).count(), 4);
     }
 
     #[test]

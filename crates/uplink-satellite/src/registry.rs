@@ -16,6 +16,26 @@ pub(crate) struct Registry {
     metabase: Metabase,
     view: Mutex<Option<View>>,
     identities: Mutex<HashMap<NodeId, Arc<PeerIdentity>>>,
+    /// Replaced as a whole, so that selection reads it without a lock.
+    heard: Mutex<Arc<HashMap<NodeId, Heard>>>,
+}
+
+/// What this process heard of a node, in time that never steps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Heard {
+    /// When it was last reached after a check-in.
+    pub(crate) reached: Option<Duration>,
+    /// What its clock showed at its last check-in.
+    pub(crate) clock: Option<ClockReading>,
+}
+
+/// A node's clock and this satellite's at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClockReading {
+    pub(crate) theirs: Time,
+    pub(crate) ours: Time,
+    /// The moment, in time that never steps.
+    pub(crate) steady: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -29,7 +49,12 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 
 impl Registry {
     pub(crate) fn new(metabase: Metabase) -> Self {
-        Self { metabase, view: Mutex::default(), identities: Mutex::default() }
+        Self {
+            metabase,
+            view: Mutex::default(),
+            identities: Mutex::default(),
+            heard: Mutex::default(),
+        }
     }
 
     /// All nodes, at most a moment old.
@@ -49,6 +74,28 @@ impl Registry {
     pub(crate) fn forget(&self, node: &NodeId) {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.identities.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+    }
+
+    /// Notes a check-in at `steady`: whether the node was reached, and what its clock showed, if it
+    /// said so.
+    pub(crate) fn hear(
+        &self,
+        node: NodeId,
+        steady: Duration,
+        reached: bool,
+        clock: Option<ClockReading>,
+    ) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = Arc::make_mut(&mut heard).entry(node).or_default();
+        if reached {
+            entry.reached = Some(steady);
+        }
+        entry.clock = clock;
+    }
+
+    /// What this process heard of the nodes.
+    pub(crate) fn heard(&self) -> Arc<HashMap<NodeId, Heard>> {
+        Arc::clone(&self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The identity with which a node last checked in.

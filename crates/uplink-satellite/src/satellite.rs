@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 use uplink_core::node_url::NodeUrl;
 use uplink_rpc::dial::Dialer;
 use uplink_rpc::server::{ListenError, Listener, Running};
+use uplink_rpc::time::MAX_SKEW;
 use uplink_rpc::tls::{Identity, IdentityError};
 
 use crate::admin::{Admin, AdminError, NodeRecord};
@@ -46,6 +47,8 @@ pub enum StartError {
 
 /// How often overdue uploads and expired objects are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Time for which overdue rows are kept: a clock that is set ahead by mistake deletes nothing.
+const SWEEP_GRACE: Duration = MAX_SKEW;
 /// Objects deleted in one transaction of a sweep.
 const SWEEP_BATCH: i64 = 100;
 
@@ -112,7 +115,12 @@ impl Satellite {
     /// # Errors
     /// The store fails.
     pub async fn nodes(&self) -> Result<Vec<NodeRecord>, AdminError> {
-        self.admin().nodes(&self.state.config).await
+        let mut nodes = self.admin().nodes(&self.state.config).await?;
+        let (rows, rules) = self.state.nodes_and_rules(self.state.clock.now()).await?;
+        for node in &mut nodes {
+            node.online = rows.iter().any(|row| row.id == node.id && rules.is_online(row));
+        }
+        Ok(nodes)
     }
 
     /// Tells all storage nodes now which of their pieces are wanted, beside the regular collections.
@@ -150,7 +158,8 @@ async fn sweep(state: Arc<State>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         loop {
-            match state.metabase.delete_overdue(state.clock.now(), SWEEP_BATCH).await {
+            let overdue = state.clock.now().minus(SWEEP_GRACE);
+            match state.metabase.delete_overdue(overdue, SWEEP_BATCH).await {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) => {

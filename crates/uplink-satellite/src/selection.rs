@@ -3,19 +3,29 @@
 //! Pure functions of the nodes known, the rules and random numbers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use uplink_core::erasure::{MAX_TOTAL, Scheme};
+use uplink_core::id::NodeId;
+use uplink_rpc::time::{is_skewed, relation, seconds_ahead};
 
 use crate::config::{DistinctNetworks, DownloadOffer};
 use crate::metabase::{NodeRow, NodeState};
 use crate::random::Numbers;
+use crate::registry::Heard;
 use crate::time::Time;
 
 /// Who may get pieces.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    /// Nodes not heard of since are offline.
-    pub(crate) online_since: Time,
+    pub(crate) now: Time,
+    /// The same moment by a clock that never steps.
+    pub(crate) steady: Duration,
+    /// Nodes not heard of for this long are offline.
+    pub(crate) online_window: Duration,
+    /// What this process heard of the nodes; what others heard is in their rows.
+    pub(crate) heard: Arc<HashMap<NodeId, Heard>>,
     pub(crate) min_free_space: i64,
     pub(crate) distinct_networks: DistinctNetworks,
 }
@@ -28,10 +38,50 @@ pub(crate) struct TooFewNodes {
     pub(crate) need: usize,
 }
 
+/// How far the clocks of several processes of one satellite may differ.
+const DRIFT: Duration = Duration::from_secs(60);
+
 impl Rules {
+    /// Whether a node answers, and accepts this satellite's order limits.
     pub(crate) fn is_online(&self, node: &NodeRow) -> bool {
+        let heard = self.heard.get(&node.id).and_then(|heard| heard.reached);
+        let reached = heard.is_some_and(|at| self.steady.saturating_sub(at) <= self.online_window);
         node.state == NodeState::Normal
-            && node.last_contact.is_some_and(|contact| contact >= self.online_since)
+            && (reached || is_recent(node.last_contact, self.now, self.online_window))
+            && !self.seconds_ahead(&node.id).is_some_and(is_skewed)
+    }
+
+    /// Seconds by which a node's clock is ahead of the satellite's, as far as it said so.
+    ///
+    /// When the satellite's clock has stepped since the check-in, the smaller of both differences:
+    /// clocks of one machine step together, and where they do not, the node refuses and checks in.
+    fn seconds_ahead(&self, node: &NodeId) -> Option<i64> {
+        let reading = self.heard.get(node)?.clock?;
+        let passed = self.steady.saturating_sub(reading.steady);
+        let then = seconds_ahead(reading.theirs.to_system(), reading.ours.to_system());
+        let now = seconds_ahead(reading.theirs.plus(passed).to_system(), self.now.to_system());
+        Some(if now.unsigned_abs() < then.unsigned_abs() { now } else { then })
+    }
+
+    /// Says whose clock differs when nodes are left out for that: the satellite's if it differs from
+    /// all of several nodes that agree with each other.
+    pub(crate) fn skew(&self, nodes: &[NodeRow]) -> Option<String> {
+        let known = nodes.iter().filter_map(|node| Some((node.id, self.seconds_ahead(&node.id)?)));
+        let known: Vec<(NodeId, i64)> = known.collect();
+        let skewed = known.iter().filter(|(_, ahead)| is_skewed(*ahead)).count();
+        let (first, ahead) = *known.iter().find(|(_, ahead)| is_skewed(*ahead))?;
+        let agree = known.iter().all(|(_, other)| !is_skewed(other.saturating_sub(ahead)));
+        if skewed > 1 && skewed == known.len() && agree {
+            let relation = relation(ahead.saturating_neg());
+            return Some(format!(
+                "the clock of this satellite is {relation} those of all its {skewed} storage nodes"
+            ));
+        }
+        let relation = relation(ahead);
+        Some(format!(
+            "{skewed} left out because of their clocks: that of storage node {first} is {relation} \
+             the satellite's"
+        ))
     }
 
     fn is_eligible(&self, node: &NodeRow) -> bool {
@@ -49,6 +99,12 @@ impl Rules {
             }
         }
     }
+}
+
+/// Whether a node was reached lately. A time in the future is from before the clock was set back, and
+/// says nothing.
+pub(crate) fn is_recent(contact: Option<Time>, now: Time, window: Duration) -> bool {
+    contact.is_some_and(|contact| contact >= now.minus(window) && contact <= now.plus(DRIFT))
 }
 
 /// Chooses nodes for the pieces of a new segment, and the scheme for that many: between `optimal`

@@ -2,28 +2,47 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
 
 /// Tells the time. Injected, so that tests decide what "48 hours later" means.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+pub struct Clock {
+    now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    /// Time since some moment, for durations: never steps.
+    steady: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
 
 impl Clock {
-    /// Takes the time from `source` whenever it is asked for.
+    /// Takes the time from `source` whenever it is asked for. What `source` advances counts as time
+    /// that has passed.
     pub fn new(source: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        Self(Arc::new(source))
+        let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(source);
+        let passed = Arc::clone(&now);
+        let steady = move || passed().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { now, steady: Arc::new(steady) }
+    }
+
+    /// Takes the time from `source`, which may step: durations are the machine's.
+    pub fn stepping(source: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        let start = Instant::now();
+        Self { now: Arc::new(source), steady: Arc::new(move || start.elapsed()) }
     }
 
     /// The system's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self::new(SystemTime::now)
+        Self::stepping(SystemTime::now)
     }
 
     pub(crate) fn now(&self) -> Time {
-        Time::from_system((self.0)())
+        Time::from_system((self.now)())
+    }
+
+    /// Time since some moment, by a clock that never steps.
+    pub(crate) fn steady(&self) -> Duration {
+        (self.steady)()
     }
 }
 

@@ -12,6 +12,8 @@
 //! A stream id is a function of facts that never change: the same upload has the same bytes in the
 //! reply to its begin, in listings, and once it is committed.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use prost::Message;
@@ -80,6 +82,12 @@ pub(crate) struct SegmentId {
     /// When the newest segment of an earlier upload of the part was made.
     #[prost(sint64, optional, tag = "13")]
     pub(crate) replaces: Option<i64>,
+    /// The process that made it.
+    #[prost(fixed64, tag = "14")]
+    pub(crate) process: u64,
+    /// Microseconds of that process's steady time.
+    #[prost(uint64, tag = "15")]
+    pub(crate) steady: u64,
 }
 
 /// A segment id in the terms of the rest of the program.
@@ -97,6 +105,15 @@ pub(crate) struct BegunSegment {
     /// The first segment of a part that is uploaded once more: what the part had until this time
     /// goes when the segment comes.
     pub(crate) replaces: Option<Time>,
+    pub(crate) made: Made,
+}
+
+/// When a token was made, in time that never steps: only its process can tell how long ago that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// Random number of the process.
+    pub(crate) process: u64,
+    pub(crate) steady: Duration,
 }
 
 /// Bytes of the code at the end of a token.
@@ -132,6 +149,8 @@ impl TokenKey {
             piece_key: segment.piece_key.to_vec(),
             limit: segment.limit,
             replaces: segment.replaces.map(|time| time.0),
+            process: segment.made.process,
+            steady: u64::try_from(segment.made.steady.as_micros()).unwrap_or(u64::MAX),
         };
         self.seal(project, Kind::Segment, &facts)
     }
@@ -220,7 +239,17 @@ impl BegunSegment {
             piece_key: facts.piece_key.as_slice().try_into().ok()?,
             limit: facts.limit,
             replaces: facts.replaces.map(Time),
+            made: Made { process: facts.process, steady: Duration::from_micros(facts.steady) },
         })
+    }
+
+    /// How long ago the segment was begun: by steady time if the process of `now` made it, so that a
+    /// step of the clock neither ends nor prolongs uploads, else by the clock.
+    pub(crate) fn age(&self, wall: Time, now: Made) -> Duration {
+        if self.made.process == now.process {
+            return now.steady.saturating_sub(self.made.steady);
+        }
+        wall.to_system().duration_since(self.created.to_system()).unwrap_or_default()
     }
 
     /// The piece id under which the node of this number stores its piece.
@@ -264,6 +293,7 @@ mod tests {
             piece_key: [10; 32],
             limit: 11,
             replaces: Some(Time(-12)),
+            made: Made { process: 13, steady: Duration::from_micros(14) },
         }
     }
 
@@ -275,6 +305,17 @@ mod tests {
         assert_eq!(key.open_stream_id(&PROJECT, &token), Ok(stream));
         let token = key.segment_id(&PROJECT, &segment);
         assert_eq!(key.open_segment_id(&PROJECT, &token), Ok(segment));
+    }
+
+    #[test]
+    fn age_is_steady_in_one_process_and_by_the_clock_in_others() {
+        let segment = segment();
+        let now = |process| Made { process, steady: Duration::from_micros(514) };
+        let later = Time(8 + 3_600_000_000);
+        assert_eq!(segment.age(later, now(13)), Duration::from_micros(500));
+        assert_eq!(segment.age(Time(-1), now(13)), Duration::from_micros(500));
+        assert_eq!(segment.age(later, now(12)), Duration::from_secs(3600));
+        assert_eq!(segment.age(Time(-1), now(12)), Duration::ZERO);
     }
 
     #[test]

@@ -98,7 +98,9 @@ impl Usage {
         now: Time,
     ) -> Option<Result<(), Failure>> {
         let mut counts = self.counts();
-        let count = counts.get_mut(project).filter(|count| count.at.plus(GOOD_FOR) > now)?;
+        // A count of the future is one from before the clock was set back.
+        let recent = |count: &&mut Count| count.at <= now && count.at.plus(GOOD_FOR) > now;
+        let count = counts.get_mut(project).filter(recent)?;
         let allowed = self.add(count, amounts);
         (allowed.is_ok() || count.at.plus(GOOD_TO_REFUSE) > now).then_some(allowed)
     }

@@ -3,29 +3,47 @@
 use std::{
     fmt,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Tells the time; the machine's unless a test decides otherwise.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+pub struct Clock {
+    now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    /// Time since some moment, for durations: never steps.
+    steady: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
 
 impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self::new(SystemTime::now)
+        Self::stepping(SystemTime::now)
     }
 
-    /// A clock that asks `now` each time.
+    /// A clock that asks `now` each time. What `now` advances counts as time that has passed.
     pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(now);
+        let passed = Arc::clone(&now);
+        let steady = move || passed().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { now, steady: Arc::new(steady) }
+    }
+
+    /// A clock that asks `now` each time, and that may step: durations are the machine's.
+    pub fn stepping(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        let start = Instant::now();
+        Self { now: Arc::new(now), steady: Arc::new(move || start.elapsed()) }
     }
 
     /// Tells the time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        (self.0)()
+        (self.now)()
+    }
+
+    /// Time since some moment, by a clock that never steps.
+    pub(crate) fn steady(&self) -> Duration {
+        (self.steady)()
     }
 
     /// Whole seconds since 1970, negative before.

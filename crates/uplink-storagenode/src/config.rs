@@ -44,13 +44,16 @@ pub struct Config {
     pub creation_margin: Duration,
     /// How long pieces that are not wanted any more stay in the trash.
     pub trash_lifetime: Duration,
+    /// Whether the node may begin with an empty data directory. One that has run before must not:
+    /// its disk may not be mounted.
+    pub accept_empty_data: bool,
     /// Tells the time.
     pub clock: Clock,
 }
 
 impl Config {
     /// A node that listens on a free loopback port, keeps nothing of the file system free, checks
-    /// in every 10 minutes, takes 500 uploads at once, waits 10 minutes for a silent client, leaves
+    /// in every 10 minutes, may begin with an empty data directory, takes 500 uploads at once, waits 10 minutes for a silent client, leaves
     /// pieces alone for 72 hours and keeps its trash for 7 days.
     #[must_use]
     pub fn new(data: impl Into<PathBuf>, capacity: u64, satellites: Vec<Satellite>) -> Self {
@@ -66,6 +69,7 @@ impl Config {
             idle_limit: IDLE_LIMIT,
             creation_margin: CREATION_MARGIN,
             trash_lifetime: TRASH_LIFETIME,
+            accept_empty_data: true,
             clock: Clock::system(),
         }
     }

@@ -13,7 +13,7 @@ use uplink_rpc::{
     },
     pool::{Connection, Pool},
     status::Failure,
-    time::{system_time, zero},
+    time::{MAX_SKEW, is_skewed, relation, system_time, timestamp, zero},
 };
 
 use crate::{config::Satellite, endpoint::Shared};
@@ -39,13 +39,12 @@ impl Contact {
     }
 
     /// Checks in with one satellite for ever: at once, after each interval, and soon after free
-    /// space has moved; after a failure again in 1 s, 2 s, 4 s …
+    /// space has moved or an order limit was refused for its time; after a failure again in 1 s, 2 s, 4 s …
     pub(crate) async fn run(self: Arc<Self>, satellite: Satellite) {
         let mut moved = self.shared.store.space().moved();
+        let mut doubted = self.shared.verifier.clocks().doubted();
         let mut pause = FIRST_PAUSE;
-        let mut clock_compared = false;
         loop {
-            clock_compared = clock_compared || self.compare_clocks(&satellite).await;
             match self.check_in(&satellite).await {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
@@ -53,6 +52,7 @@ impl Contact {
                     tokio::select! {
                         () = sleep(self.interval) => {}
                         Ok(()) = moved.changed() => sleep_until(earliest).await,
+                        Ok(()) = doubted.changed() => sleep_until(earliest).await,
                     }
                 }
                 Err(error) => {
@@ -66,6 +66,7 @@ impl Contact {
 
     async fn check_in(&self, satellite: &Satellite) -> Result<(), CheckInError> {
         let connection = self.pool.peer(satellite.id, &satellite.address);
+        let ahead = self.compare_clocks(satellite, &connection).await;
         let shared = Arc::clone(&self.shared);
         let usage = self.shared.io.run(move || shared.store.usage()).await;
         let free = usage.ok().and_then(Result::ok).map_or(0, |usage| usage.free);
@@ -78,6 +79,10 @@ impl Contact {
         };
         if let Some(peer) = connection.identity() {
             self.shared.verifier.trust().learn(&peer).await;
+        }
+        if let Some(ahead) = ahead.filter(|ahead| is_skewed(*ahead)) {
+            let satellite = satellite.clone();
+            return Err(CheckInError::Clock { satellite, ahead });
         }
         if !reply.ping_node_success {
             let reason = Failure::from(Status::unavailable(reply.ping_error_message)).message;
@@ -102,30 +107,26 @@ impl Contact {
             version: Some(version),
             capacity: Some(NodeCapacity { free_bandwidth: 0, free_disk }),
             operator: Some(NodeOperator::default()),
+            node_time: Some(timestamp(self.shared.clock.now())),
             ..CheckInRequest::default()
         }
     }
 
-    /// Warns when the satellite's clock and ours differ so much that order limits would be refused;
-    /// tells whether the satellite answered.
-    async fn compare_clocks(&self, satellite: &Satellite) -> bool {
-        let connection = self.pool.peer(satellite.id, &satellite.address);
+    /// Reads the satellite's clock, and warns when ours differs notably; `None` when it does not
+    /// answer.
+    async fn compare_clocks(&self, satellite: &Satellite, connection: &Connection) -> Option<i64> {
         let call = async { client::node(connection.channel()).get_time(GetTimeRequest {}).await };
-        let Ok(Ok(reply)) = timeout(DEADLINE, call).await else { return false };
-        let Some(theirs) = system_time(reply.into_inner().timestamp.as_ref()) else { return true };
-        let ours = self.shared.clock.now();
-        let (skew, direction) = match ours.duration_since(theirs) {
-            Ok(ahead) => (ahead, "ahead of"),
-            Err(behind) => (behind.duration(), "behind"),
-        };
-        if skew > NOTABLE_SKEW {
-            let seconds = skew.as_secs();
+        let Ok(Ok(reply)) = timeout(DEADLINE, call).await else { return None };
+        let theirs = system_time(reply.into_inner().timestamp.as_ref())?;
+        let ahead = self.shared.verifier.clocks().note(satellite.id, theirs);
+        if ahead.unsigned_abs() > NOTABLE_SKEW.as_secs() {
+            let (relation, most) = (relation(ahead), MAX_SKEW.as_secs());
             tracing::warn!(
-                "this node's clock is {seconds} s {direction} that of satellite {satellite}; \
-                 beyond 3600 s its order limits are refused"
+                "the clock of this storage node is {relation} that of satellite {satellite}; \
+                 order limits are refused beyond {most} s"
             );
         }
-        true
+        Some(ahead)
     }
 }
 
@@ -141,6 +142,18 @@ fn failed(satellite: &Satellite, connection: &Connection, status: Status) -> Che
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckInError {
+    /// The clocks of node and satellite differ too much for order limits to be accepted.
+    #[error(
+        "the clock of this storage node is {} that of satellite {satellite}: order limits are \
+         refused beyond {} s",
+        relation(*.ahead), MAX_SKEW.as_secs()
+    )]
+    Clock {
+        /// The satellite.
+        satellite: Satellite,
+        /// Seconds by which the node's clock is ahead; negative when it is behind.
+        ahead: i64,
+    },
     /// The satellite cannot be reached or refuses the node.
     #[error("check-in with satellite {satellite}: {reason}")]
     Call {

@@ -16,6 +16,7 @@
 //! of power.
 
 mod clock;
+mod clocks;
 mod config;
 mod contact;
 mod endpoint;
@@ -58,10 +59,14 @@ pub use crate::{
     contact::CheckInError,
     retention::RetentionError,
     settle::SettleError,
-    store::{Disk, Entry, Files, HeaderError, ReadableFile, StoreError, Usage, WritableFile},
+    store::{
+        Disk, Entry, Files, HeaderError, MarkerError, Owner, ReadableFile, StoreError, Usage,
+        WritableFile,
+    },
 };
 
 use crate::{
+    clocks::Clocks,
     contact::Contact,
     endpoint::{Endpoint, Shared},
     lock::DirectoryLock,
@@ -69,7 +74,7 @@ use crate::{
     serials::Serials,
     settle::Settler,
     settlement::Settlement,
-    store::{IoPool, PieceStore},
+    store::{IoPool, Marker, PieceStore},
     trust::Trust,
     verify::Verifier,
 };
@@ -111,9 +116,12 @@ impl StorageNode {
         let lock = take_directory(&config.data)?;
         let (data, capacity, keep_free) = (config.data.clone(), config.capacity, config.keep_free);
         let io = IoPool::new();
-        let clock = config.clock.clone();
+        let (clock, begins) = (config.clock.clone(), config.accept_empty_data);
+        let marker = Marker::new(&data, identity.node_id());
         let opened = io.run(move || {
+            marker.claim(begins)?;
             let store = PieceStore::open(files, &data, capacity, keep_free)?;
+            store.require(marker);
             let serials = Serials::open(&data, clock).map_err(in_directory(&data))?;
             Ok::<_, StartError>((store, serials))
         });
@@ -125,9 +133,10 @@ impl StorageNode {
         let shared = Arc::new(Shared {
             verifier: Verifier::new(
                 identity.node_id(),
-                config.clock.clone(),
                 trust,
                 serials.clone(),
+                Clocks::new(config.clock.clone()),
+                config.clock.clone(),
             ),
             identity: Arc::new(identity),
             settlement: Arc::new(Settlement::new(&config.data, config.clock.clone())),
@@ -277,6 +286,15 @@ fn in_directory(data: &Path) -> impl Fn(io::Error) -> StartError {
     |source| StartError::Directory { path: data.to_owned(), source }
 }
 
+/// Notes in a data directory that it is a node's, before the node first runs on it.
+///
+/// # Errors
+///
+/// When the directory belongs to another node, or the file system fails.
+pub fn prepare_data(data: &Path, node: NodeId) -> Result<(), MarkerError> {
+    Marker::new(data, node).claim(true)
+}
+
 /// Downloads at once; further ones are refused.
 const MAX_DOWNLOADS: usize = 1000;
 
@@ -292,6 +310,9 @@ pub enum StartError {
         /// What the file system said.
         source: io::Error,
     },
+    /// The data directory holds nothing of this node.
+    #[error(transparent)]
+    Data(#[from] MarkerError),
     /// Another node runs on the data directory.
     #[error("data directory {path} is in use by another storage node")]
     DirectoryInUse {

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use uplink_rpc::tls::Identity;
-use uplink_storagenode::StorageNode;
+use uplink_storagenode::{StorageNode, prepare_data};
 
 use crate::settings::Settings;
 
@@ -35,7 +35,14 @@ enum Command {
     /// Write a configuration and an identity; neither is ever overwritten
     Setup(Options),
     /// Run the node until interrupted
-    Run(Options),
+    Run {
+        #[command(flatten)]
+        options: Options,
+        /// Begin with an empty data directory although the node has run before: its data is lost for
+        /// good
+        #[arg(long)]
+        accept_empty_data: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +62,9 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let (json, outcome) = match Arguments::parse().command {
         Command::Setup(options) => (options.json, setup(options)),
-        Command::Run(options) => (options.json, run(options)),
+        Command::Run { options, accept_empty_data } => {
+            (options.json, run(options, accept_empty_data))
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -92,6 +101,7 @@ fn setup(options: Options) -> Outcome {
         identity.save(&identity_directory)?;
         identity
     };
+    prepare_data(&data, identity.node_id())?;
     write_new(&path, &settings.to_file())?;
     for directory in [&home, &data] {
         fs::File::open(directory.join(".."))?.sync_all()?;
@@ -109,10 +119,11 @@ fn setup(options: Options) -> Outcome {
 }
 
 /// Runs the node until SIGINT or SIGTERM.
-fn run(options: Options) -> Outcome {
+fn run(options: Options, accept_empty_data: bool) -> Outcome {
     let Options { directory: home, json, settings } = options;
     let settings = settings.over(Settings::read(&config_path(&home))?);
-    let config = settings.config(&home)?;
+    let mut config = settings.config(&home)?;
+    config.accept_empty_data = accept_empty_data;
     let identity_directory = settings.identity(&home);
     if !identity_directory.join("identity.cert").exists() {
         let shown = identity_directory.display();

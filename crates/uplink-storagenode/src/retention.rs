@@ -32,7 +32,7 @@ use tokio::{
     time::sleep,
 };
 use uplink_core::{bloom_filter::BloomFilter, id::NodeId};
-use uplink_rpc::time::system_time;
+use uplink_rpc::time::{StepGuard, system_time};
 
 use crate::{
     clock::Clock,
@@ -46,6 +46,8 @@ pub(crate) struct Retention {
     store: PieceStore,
     io: IoPool,
     clock: Clock,
+    /// Nothing is deleted because the clock stepped ahead.
+    guard: StepGuard,
     margin: Duration,
     trash_lifetime: Duration,
     satellites: Vec<NodeId>,
@@ -63,6 +65,7 @@ impl Retention {
             store,
             io,
             clock: config.clock.clone(),
+            guard: StepGuard::default(),
             margin: config.creation_margin,
             trash_lifetime: config.trash_lifetime,
             satellites: config.satellites.iter().map(|satellite| satellite.id).collect(),
@@ -180,7 +183,7 @@ impl Retention {
 
     /// Deletes what has been in the trash for its lifetime; tells how many pieces.
     pub(crate) async fn empty_trash(&self) -> Result<u64, RetentionError> {
-        let now = self.clock.now();
+        let now = self.guard.read(self.clock.now(), self.clock.steady());
         let until = now.checked_sub(self.trash_lifetime).unwrap_or(UNIX_EPOCH);
         let mut removed = 0u64;
         for satellite in self.job(PieceStore::trash_satellites).await? {

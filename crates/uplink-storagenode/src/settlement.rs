@@ -34,7 +34,11 @@ use tokio::{
     time,
 };
 use uplink_core::id::NodeId;
-use uplink_rpc::{r#gen::orders::SettlementRequest, raw};
+use uplink_rpc::{
+    r#gen::orders::SettlementRequest,
+    raw,
+    time::{StepGuard, timestamp},
+};
 
 use crate::clock::Clock;
 
@@ -43,6 +47,8 @@ use crate::clock::Clock;
 pub(crate) struct Settlement {
     directory: PathBuf,
     clock: Clock,
+    /// No hour is closed because the clock stepped ahead.
+    guard: StepGuard,
     pending: Mutex<Pending>,
     filling: Notify,
     /// Also serialises flushes.
@@ -78,6 +84,7 @@ impl Settlement {
         Self {
             directory: data.join("orders"),
             clock,
+            guard: StepGuard::default(),
             pending: Mutex::default(),
             filling: Notify::new(),
             logs: Mutex::default(),
@@ -149,7 +156,8 @@ impl Settlement {
 
     /// What is pending, and the hour before which nothing more will come.
     fn take(&self) -> (Vec<Record>, i64) {
-        let over = hour_of(self.clock.unix_seconds()).saturating_sub(1);
+        let now = self.guard.read(self.clock.now(), self.clock.steady());
+        let over = hour_of(timestamp(now).seconds).saturating_sub(1);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let open = pending.open.keys().next().copied().unwrap_or(i64::MAX);
         pending.closed = pending.closed.max(over.min(open));

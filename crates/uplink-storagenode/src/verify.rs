@@ -24,11 +24,12 @@ use uplink_core::{
 use uplink_rpc::{
     raw,
     status::{Code, Failure},
-    time::ZERO_SECONDS,
+    time::{ZERO_SECONDS, is_skewed},
 };
 
 use crate::{
     clock::Clock,
+    clocks::Clocks,
     serials::{SerialRefusal, Serials},
     settlement::Settlement,
     store::PieceName,
@@ -39,9 +40,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Verifier {
     node: NodeId,
-    clock: Clock,
     trust: Trust,
     serials: Serials,
+    clocks: Clocks,
+    clock: Clock,
 }
 
 /// An order limit that passed every check and whose serial number is spent on one request.
@@ -78,8 +80,19 @@ impl ClaimedLimit {
 }
 
 impl Verifier {
-    pub(crate) fn new(node: NodeId, clock: Clock, trust: Trust, serials: Serials) -> Self {
-        Self { node, clock, trust, serials }
+    pub(crate) fn new(
+        node: NodeId,
+        trust: Trust,
+        serials: Serials,
+        clocks: Clocks,
+        clock: Clock,
+    ) -> Self {
+        Self { node, trust, serials, clocks, clock }
+    }
+
+    /// How far the node's clock is from its satellites'.
+    pub(crate) fn clocks(&self) -> &Clocks {
+        &self.clocks
     }
 
     /// The satellites this node works for.
@@ -127,11 +140,11 @@ impl Verifier {
         if limit.storage_node_id != self.node.as_bytes() {
             return Err(invalid("order limit: for another storage node"));
         }
-        self.check_times(limit)?;
         let satellite = NodeId::from_slice(&limit.satellite_id)
             .ok()
             .filter(|id| !id.is_zero())
             .ok_or_else(|| invalid("order limit: no satellite id"))?;
+        self.check_times(limit, satellite)?;
         let piece = PieceId::from_slice(&limit.piece_id)
             .ok()
             .filter(|id| *id != PieceId::default())
@@ -150,7 +163,7 @@ impl Verifier {
         Ok(AcceptedLimit { name, serial, action, most, uplink_key, created, wire })
     }
 
-    fn check_times(&self, limit: &OrderLimit) -> Result<(), Failure> {
+    fn check_times(&self, limit: &OrderLimit, satellite: NodeId) -> Result<(), Failure> {
         let now = self.clock.unix_seconds();
         let long_past = now.saturating_sub(EXPIRED_SECONDS);
         let expires = seconds(limit.piece_expiration.as_ref());
@@ -160,14 +173,10 @@ impl Verifier {
         if seconds(limit.order_expiration.as_ref()) < long_past {
             return Err(invalid("order limit: expired"));
         }
-        let created = seconds(limit.order_creation.as_ref());
-        if created < now.saturating_sub(CLOCK_SECONDS) {
-            let behind = now.saturating_sub(created);
-            return Err(invalid(format!("order limit: made {behind} s ago by this node's clock")));
-        }
-        if created > now.saturating_add(CLOCK_SECONDS) {
-            let ahead = created.saturating_sub(now);
-            return Err(invalid(format!("order limit: made {ahead} s ahead of this node's clock")));
+        let ahead = seconds(limit.order_creation.as_ref()).saturating_sub(now);
+        if is_skewed(ahead) {
+            let reason = self.clocks.explain(satellite, ahead);
+            return Err(invalid(format!("order limit: {reason}")));
         }
         Ok(())
     }
@@ -260,5 +269,3 @@ fn seconds(time: Option<&Timestamp>) -> i64 {
 
 /// Limits and pieces may be expired for this long.
 const EXPIRED_SECONDS: i64 = 48 * 60 * 60;
-/// The satellite's clock may differ from ours by this much.
-const CLOCK_SECONDS: i64 = 60 * 60;

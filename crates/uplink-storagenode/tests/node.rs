@@ -19,6 +19,8 @@ mod checks;
 mod contact;
 #[path = "node/faults.rs"]
 mod faults;
+#[path = "node/marker.rs"]
+mod marker;
 #[path = "node/program.rs"]
 mod program;
 #[path = "node/prompt.rs"]

@@ -17,6 +17,15 @@ pub enum NetworkError {
     /// The satellite's database refuses.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The satellite ran before, and its database is not there.
+    #[error(
+        "the satellite's database {path} is gone. Bring it back, or mount its disk; to give up what is \
+         stored and begin anew, start with --reset"
+    )]
+    DatabaseGone {
+        /// The database.
+        path: PathBuf,
+    },
     /// A folder or file cannot be used.
     #[error("{path}: {source}")]
     File {
@@ -28,6 +37,17 @@ pub enum NetworkError {
     /// Garbage cannot be collected.
     #[error(transparent)]
     Garbage(#[from] uplink_satellite::GarbageError),
+    /// A service that ran before has lost its folder.
+    #[error(
+        "{whose} is gone: {path} holds nothing of it. Bring the folder back, or mount its disk; to give \
+         up what is stored and begin anew, start with --reset"
+    )]
+    Gone {
+        /// The service.
+        whose: String,
+        /// Its folder.
+        path: PathBuf,
+    },
     /// An identity cannot be made or read.
     #[error("identity of {whose}: {source}")]
     Identity {
@@ -132,6 +152,18 @@ pub enum NetworkError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A folder holds another identity than the one that ran there.
+    #[error("{path} holds identity {found}, {whose} of this network is {known}")]
+    OtherIdentity {
+        /// The service.
+        whose: String,
+        /// Its folder.
+        path: PathBuf,
+        /// The identity in the folder.
+        found: NodeId,
+        /// The identity that it had.
+        known: NodeId,
     },
     /// The service runs already.
     #[error("{0} is running already")]

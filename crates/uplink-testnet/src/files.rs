@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use uplink_core::erasure::Scheme;
+use uplink_core::id::NodeId;
 use uplink_rpc::tls::Identity;
 
 use crate::error::{NetworkError, Result};
@@ -32,6 +33,9 @@ pub(crate) struct Record {
     pub(crate) scheme: Scheme,
     pub(crate) satellite: SocketAddr,
     pub(crate) nodes: Vec<SocketAddr>,
+    /// Id of the satellite, and of each node; earlier versions kept none.
+    pub(crate) satellite_id: Option<NodeId>,
+    pub(crate) node_ids: Vec<NodeId>,
 }
 
 /// The text form of a [`Record`].
@@ -42,9 +46,14 @@ struct Text {
     scheme: String,
     satellite: SocketAddr,
     nodes: Vec<SocketAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    satellite_id: Option<String>,
+    #[serde(default)]
+    node_ids: Vec<String>,
 }
 
-const FORMAT: i64 = 1;
+/// Format 1 has no ids.
+const FORMAT: i64 = 2;
 const HEADER: &str = "# An uplink network on this machine. Ports are chosen once: access grants hold the satellite's.\n\n";
 const SATELLITE: &str = "satellite";
 const LOCK_FILE: &str = "lock";
@@ -95,20 +104,14 @@ impl Home {
         Ok(())
     }
 
-    /// The folder of the satellite.
-    pub(crate) fn satellite(&self) -> Result<PathBuf> {
-        self.subdirectory(SATELLITE)
+    /// Where the folder of the satellite is, or would be.
+    pub(crate) fn satellite_path(&self) -> PathBuf {
+        self.path.join(SATELLITE)
     }
 
-    /// The folder of a node.
-    pub(crate) fn node(&self, index: usize) -> Result<PathBuf> {
-        self.subdirectory(&format!("node-{index:02}"))
-    }
-
-    fn subdirectory(&self, name: &str) -> Result<PathBuf> {
-        let path = self.path.join(name);
-        create_directory(&path)?;
-        Ok(path)
+    /// Where the folder of a node is, or would be.
+    pub(crate) fn node_path(&self, index: usize) -> PathBuf {
+        self.path.join(node_name(index))
     }
 
     /// What was kept, if this folder held a network before.
@@ -130,6 +133,8 @@ impl Home {
             scheme: record.scheme.to_string(),
             satellite: record.satellite,
             nodes: record.nodes.clone(),
+            satellite_id: record.satellite_id.map(|id| id.to_string()),
+            node_ids: record.node_ids.iter().map(NodeId::to_string).collect(),
         };
         let path = self.network_file();
         let text = toml::to_string(&text).map_err(|error| malformed(&path, error.to_string()))?;
@@ -160,6 +165,26 @@ pub(crate) fn identity(folder: &Path, whose: &str) -> Result<Identity> {
     made().map_err(|source| NetworkError::Identity { whose: whose.to_owned(), source })
 }
 
+/// Requires the folder of a service that ran before, with the identity that it had.
+pub(crate) fn require(folder: &Path, identity: &Path, known: NodeId, whose: &str) -> Result<()> {
+    let whose = whose.to_owned();
+    if !identity.join("identity.cert").exists() {
+        return Err(NetworkError::Gone { whose, path: folder.to_owned() });
+    }
+    match Identity::load(identity) {
+        Ok(identity) if identity.node_id() == known => Ok(()),
+        Ok(identity) => {
+            let (path, found) = (folder.to_owned(), identity.node_id());
+            Err(NetworkError::OtherIdentity { whose, path, found, known })
+        }
+        Err(source) => Err(NetworkError::Identity { whose, source }),
+    }
+}
+
+fn node_name(index: usize) -> String {
+    format!("node-{index:02}")
+}
+
 /// Makes a folder for its owner alone, and those it lies in.
 pub(crate) fn create_directory(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
@@ -171,7 +196,7 @@ fn parse(text: &str, path: &Path) -> Result<Record> {
         text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))?;
     let found = table.get("format").and_then(toml::Value::as_integer);
     match found {
-        Some(FORMAT) => {}
+        Some(1 | FORMAT) => {}
         Some(found) if found > FORMAT => {
             let path = path.to_owned();
             return Err(NetworkError::NewerFormat { path, found, known: FORMAT });
@@ -189,7 +214,11 @@ fn parse(text: &str, path: &Path) -> Result<Record> {
             return Err(damaged(format!("{address} is no address with a port on this machine")));
         }
     }
-    Ok(Record { scheme, satellite: text.satellite, nodes: text.nodes })
+    let id =
+        |id: &String| id.parse::<NodeId>().map_err(|error| damaged(format!("id {id:?}: {error}")));
+    let node_ids = text.node_ids.iter().map(id).collect::<Result<Vec<_>>>()?;
+    let satellite_id = text.satellite_id.as_ref().map(id).transpose()?;
+    Ok(Record { scheme, satellite: text.satellite, nodes: text.nodes, satellite_id, node_ids })
 }
 
 fn malformed(path: &Path, reason: String) -> NetworkError {
@@ -240,6 +269,8 @@ mod tests {
             scheme: "2/3/4/5-64".parse().unwrap(),
             satellite: "127.0.0.1:7777".parse().unwrap(),
             nodes: vec!["127.0.0.1:7778".parse().unwrap(), "127.0.0.1:7779".parse().unwrap()],
+            satellite_id: Some(NodeId::new([1; 32])),
+            node_ids: vec![NodeId::new([2; 32]), NodeId::new([3; 32])],
         };
         home.write(&record).unwrap();
         assert_eq!(home.read().unwrap(), Some(record));
@@ -260,6 +291,7 @@ mod tests {
             (text(1, "2/3/4/5-64", "10.0.0.1:7777", nodes), "10.0.0.1:7777"),
             (text(1, "2/3/4/5-64", address, "[]"), "0 storage nodes"),
             (text(1, "2/3/4/5-64", address, nodes) + "\nport = 3", "port"),
+            (text(2, "2/3/4/5-64", address, nodes) + "\nnode_ids = [\"x\"]", "id \"x\""),
         ] {
             let error = parse(&damaged, Path::new(PATH)).unwrap_err();
             assert!(matches!(error, NetworkError::Malformed { .. }), "{error}");
@@ -270,11 +302,11 @@ mod tests {
 
     #[test]
     fn newer_format_is_refused_with_both_numbers() {
-        let error = parse("format = 2\nwonders = true", Path::new(PATH)).unwrap_err();
-        assert!(matches!(error, NetworkError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+        let error = parse("format = 3\nwonders = true", Path::new(PATH)).unwrap_err();
+        assert!(matches!(error, NetworkError::NewerFormat { found: 3, known: 2, .. }), "{error}");
         assert_eq!(
             error.to_string(),
-            "network.toml has format 2, this program knows formats up to 1"
+            "network.toml has format 3, this program knows formats up to 2"
         );
     }
 
@@ -293,8 +325,10 @@ mod tests {
     fn clearing_leaves_what_is_not_the_network() {
         let folder = TempDir::new().unwrap();
         let home = Home::open(Some(folder.path())).unwrap();
-        fs::write(home.satellite().unwrap().join("satellite.db"), "x").unwrap();
-        fs::write(home.node(3).unwrap().join("piece"), "x").unwrap();
+        for (folder, file) in [(home.satellite_path(), "satellite.db"), (home.node_path(3), "x")] {
+            create_directory(&folder).unwrap();
+            fs::write(folder.join(file), "x").unwrap();
+        }
         fs::write(home.network_file(), "damaged").unwrap();
         for kept in ["node-x", "photo.jpg", "network.toml.mine"] {
             fs::write(folder.path().join(kept), "x").unwrap();

@@ -29,7 +29,7 @@ pub use files::NETWORK_FILE;
 pub use lying::{Answer, Call, LyingSatellite, Upstream, wire};
 pub use network::{Credentials, Network};
 pub use node::Node;
-pub use options::{MAX_NODES, Options};
+pub use options::{MAX_NODES, Options, Party};
 pub use uplink_core::erasure::Scheme;
 pub use uplink_core::id::NodeId;
 pub use uplink_satellite::{

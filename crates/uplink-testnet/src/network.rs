@@ -14,9 +14,9 @@ use uplink_rpc::tls::Identity;
 use uplink_satellite::{Admin, Clock, GarbageReport, NodeRecord, Satellite, StartError};
 
 use crate::error::{NetworkError, Result};
-use crate::files::{Home, Record, identity};
+use crate::files::{Home, Record, identity, require};
 use crate::node::{Node, Settings};
-use crate::options::{AdjustSatellite, MAX_NODES, Now, Options};
+use crate::options::{AdjustSatellite, Clocks, MAX_NODES, Now, Options, Party};
 use crate::port;
 
 /// A satellite and its storage nodes, running in this process.
@@ -40,6 +40,7 @@ struct Service {
     address: SocketAddr,
     adjust: Option<AdjustSatellite>,
     now: Option<Now>,
+    clocks: Option<Clocks>,
 }
 
 /// What opens a project: material for an access grant.
@@ -77,13 +78,19 @@ impl Network {
             home.clear()?;
         }
         let kept = options.listen.or_else(|| record.as_ref().map(|record| record.satellite));
-        let (satellite, service) = launch_satellite(&home, scheme, kept, &options).await?;
+        let known = record.as_ref().and_then(|record| record.satellite_id);
+        let (satellite, service) = launch_satellite(&home, scheme, kept, known, &options).await?;
         let url = satellite.node_url();
         let nodes = launch_nodes(&home, &url, count, record.as_ref(), &options).await?;
         let satellite_address = service.address;
         let network = Self { satellite: Mutex::new(Some(satellite)), nodes, service, url, home };
-        let nodes = network.nodes.iter().map(Node::address).collect();
-        let fresh = Record { scheme, satellite: satellite_address, nodes };
+        let fresh = Record {
+            scheme,
+            satellite: satellite_address,
+            nodes: network.nodes.iter().map(Node::address).collect(),
+            satellite_id: network.url.id,
+            node_ids: network.nodes.iter().map(Node::id).collect(),
+        };
         if record.as_ref() != Some(&fresh) {
             network.home.write(&fresh)?;
         }
@@ -275,8 +282,7 @@ impl Network {
 }
 
 impl Service {
-    async fn start(&self, address: SocketAddr) -> std::result::Result<Satellite, StartError> {
-        let identity = Identity::load(&self.folder.join("identity"))?;
+    fn config(&self, address: SocketAddr) -> uplink_satellite::Config {
         let mut config = uplink_satellite::Config::dev();
         config.listen = address;
         config.folder.clone_from(&self.folder);
@@ -284,7 +290,17 @@ impl Service {
         if let Some(adjust) = &self.adjust {
             adjust(&mut config);
         }
-        let clock = self.now.clone().map_or_else(Clock::system, |now| Clock::new(move || now()));
+        config
+    }
+
+    async fn start(&self, address: SocketAddr) -> std::result::Result<Satellite, StartError> {
+        let identity = Identity::load(&self.folder.join("identity"))?;
+        let config = self.config(address);
+        let clock = match (self.clocks.clone(), self.now.clone()) {
+            (Some(clocks), _) => Clock::stepping(move || clocks(Party::Satellite)),
+            (None, Some(now)) => Clock::new(move || now()),
+            (None, None) => Clock::system(),
+        };
         Satellite::start_with_clock(config, identity, clock).await
     }
 }
@@ -322,13 +338,22 @@ async fn launch_satellite(
     home: &Home,
     scheme: Scheme,
     kept: Option<SocketAddr>,
+    known: Option<NodeId>,
     options: &Options,
 ) -> Result<(Satellite, Service)> {
-    let folder = home.satellite()?;
-    identity(&folder.join("identity"), SATELLITE)?;
+    let folder = home.satellite_path();
+    match known {
+        Some(known) => require(&folder, &folder.join("identity"), known, SATELLITE)?,
+        None => drop(identity(&folder.join("identity"), SATELLITE)?),
+    }
     let address = kept.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let (adjust, now) = (options.satellite.clone(), options.now.clone());
-    let mut service = Service { folder, scheme, address, adjust, now };
+    let clocks = options.clocks.clone();
+    let mut service = Service { folder, scheme, address, adjust, now, clocks };
+    let database = service.config(address).database_path();
+    if known.is_some() && !database.exists() {
+        return Err(NetworkError::DatabaseGone { path: database });
+    }
     let started = match kept {
         Some(address) if address.port() != 0 => {
             port::on_same(address, port::FOREIGN, |address| service.start(address)).await
@@ -353,7 +378,9 @@ async fn launch_nodes(
     };
     let mut nodes = Vec::with_capacity(count);
     for index in 0..count {
-        let settings = Settings::new(index, home.node(index)?, satellite.clone(), options);
+        let known = record.and_then(|record| record.node_ids.get(index)).copied();
+        let folder = home.node_path(index);
+        let settings = Settings::new(index, folder, satellite.clone(), known, options);
         settings.prepare()?;
         let kept = record.and_then(|record| record.nodes.get(index)).copied();
         nodes.push(Node::launch(settings, kept).await?);

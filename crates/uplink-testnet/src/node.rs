@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use uplink_core::id::NodeId;
-use uplink_storagenode::{Clock, Config, Satellite, StartError, StorageNode, Usage};
+use uplink_storagenode::{Clock, Config, MarkerError, Satellite, StartError, StorageNode, Usage};
 
 use crate::error::{NetworkError, Result};
-use crate::files::{create_directory, identity};
-use crate::options::{AdjustNode, DEFAULT_CAPACITY, Now, Options};
+use crate::files::{create_directory, identity, require};
+use crate::options::{AdjustNode, Clocks, DEFAULT_CAPACITY, Now, Options, Party};
 use crate::port;
 use crate::relay::{self, Relay};
 
@@ -41,6 +41,9 @@ pub(crate) struct Settings {
     capacity: u64,
     adjust: Option<AdjustNode>,
     now: Option<Now>,
+    clocks: Option<Clocks>,
+    /// The id it had before; its folder must still be there.
+    known: Option<NodeId>,
 }
 
 /// Time that transfers under way get when a node is stopped.
@@ -55,7 +58,8 @@ const TRASH_LIFETIME: Duration = Duration::from_secs(60);
 impl Node {
     /// Starts a node on the address it had before, if that is free, else on another.
     pub(crate) async fn launch(settings: Settings, kept: Option<SocketAddr>) -> Result<Self> {
-        let start = |address| settings.start(address, Duration::ZERO);
+        let begins = settings.known.is_none();
+        let start = |address| settings.start(address, Duration::ZERO, begins);
         let kept = match kept {
             Some(address) => match port::on_same(address, port::FOREIGN, start).await {
                 Err(error) if port::StartFailure::port_taken(&error) => {
@@ -170,7 +174,7 @@ impl Node {
     }
 
     async fn start_with(&self, delay: Duration) -> Result<Running> {
-        let start = |address| self.settings.start(address, delay);
+        let start = |address| self.settings.start(address, delay, false);
         let started = port::on_same(self.address, port::OWN, start).await;
         started.map_err(|error| self.settings.failed(error))
     }
@@ -237,17 +241,23 @@ impl Settings {
         index: usize,
         folder: PathBuf,
         satellite: Satellite,
+        known: Option<NodeId>,
         options: &Options,
     ) -> Self {
         let capacity = options.capacity.unwrap_or(DEFAULT_CAPACITY);
         let (adjust, now) = (options.node.clone(), options.now.clone());
-        Self { index, folder, satellite, capacity, adjust, now }
+        let clocks = options.clocks.clone();
+        Self { index, folder, satellite, capacity, adjust, now, clocks, known }
     }
 
-    /// Makes the node's folders and identity.
+    /// Makes the node's folders and identity, or requires those that it had.
     pub(crate) fn prepare(&self) -> Result<()> {
-        create_directory(&self.data())?;
-        identity(&self.identity(), &format!("storage node {}", self.index)).map(drop)
+        let whose = format!("storage node {}", self.index);
+        let Some(known) = self.known else {
+            create_directory(&self.data())?;
+            return identity(&self.identity(), &whose).map(drop);
+        };
+        require(&self.folder, &self.identity(), known, &whose)
     }
 
     /// Starts the node so that it is reached at `address`.
@@ -255,15 +265,21 @@ impl Settings {
         &self,
         address: SocketAddr,
         delay: Duration,
+        begins: bool,
     ) -> std::result::Result<Running, StartError> {
         let identity = uplink_rpc::tls::Identity::load(&self.identity())?;
         let mut config = Config::new(self.data(), self.capacity, vec![self.satellite.clone()]);
         config.listen = address;
         config.check_in_interval = CHECK_IN_INTERVAL;
+        config.accept_empty_data = begins;
         config.creation_margin = CREATION_MARGIN;
         config.trash_lifetime = TRASH_LIFETIME;
         if let Some(now) = self.now.clone() {
             config.clock = Clock::new(move || now());
+        }
+        if let Some(clocks) = self.clocks.clone() {
+            let party = Party::Node(self.index);
+            config.clock = Clock::stepping(move || clocks(party));
         }
         if let Some(adjust) = &self.adjust {
             adjust(self.index, &mut config);
@@ -281,6 +297,12 @@ impl Settings {
     }
 
     fn failed(&self, source: StartError) -> NetworkError {
+        if let StartError::Data(MarkerError::Missing { data, .. }) = source {
+            return NetworkError::Gone {
+                whose: format!("storage node {}", self.index),
+                path: data,
+            };
+        }
         NetworkError::Node { index: self.index, source: Box::new(source) }
     }
 

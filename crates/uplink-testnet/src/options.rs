@@ -23,8 +23,20 @@ pub struct Options {
     pub(crate) satellite: Option<AdjustSatellite>,
     pub(crate) node: Option<AdjustNode>,
     pub(crate) now: Option<Now>,
+    pub(crate) clocks: Option<Clocks>,
 }
 
+/// Whose clock is asked for, see [`Options::stepping_clocks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Party {
+    /// The storage node of this index.
+    Node(usize),
+    /// The satellite.
+    Satellite,
+}
+
+pub(crate) type Clocks = Arc<dyn Fn(Party) -> SystemTime + Send + Sync>;
 pub(crate) type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub(crate) type AdjustSatellite = Arc<dyn Fn(&mut uplink_satellite::Config) + Send + Sync>;
 pub(crate) type AdjustNode = Arc<dyn Fn(usize, &mut uplink_storagenode::Config) + Send + Sync>;
@@ -89,9 +101,19 @@ impl Options {
     }
 
     /// Lets satellite and storage nodes take the time from `now` instead of the machine's clock. What
-    /// they wait for, they wait by the machine's.
+    /// `now` advances counts as time that has passed; what they wait for, they wait by the machine's.
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.now = Some(Arc::new(now));
+        self
+    }
+
+    /// Gives each party a clock of its own, which may step at any moment. Durations, they measure by
+    /// the machine's.
+    pub fn stepping_clocks(
+        mut self,
+        now: impl Fn(Party) -> SystemTime + Send + Sync + 'static,
+    ) -> Self {
+        self.clocks = Some(Arc::new(now));
         self
     }
 

@@ -231,3 +231,43 @@ async fn impossible_sizes_are_refused() {
     let refused = refusal(small().listen(anywhere)).await;
     assert!(matches!(refused, NetworkError::NotLoopback(_)), "{refused}");
 }
+
+#[tokio::test]
+async fn lost_folder_of_a_service_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = start(small().directory(folder.path())).await;
+    let ids: Vec<NodeId> = first.nodes().iter().map(|node| node.id()).collect();
+    first.stop().await;
+    let lost: [(&str, &str); 4] = [
+        ("node-02", "storage node 2 is gone"),
+        ("node-02/data/node-id", "node-02/data holds nothing of it"),
+        ("satellite", "the satellite is gone"),
+        ("satellite/satellite.db", "satellite's database"),
+    ];
+    for (path, named) in lost {
+        let (there, away) = (folder.path().join(path), folder.path().join("away"));
+        std::fs::rename(&there, &away).expect("moved away");
+        let error = refusal(small().directory(folder.path())).await.to_string();
+        assert!(error.contains(named), "{path}: {error}");
+        assert!(!there.exists(), "{path} is not made anew");
+        std::fs::rename(&away, &there).expect("brought back");
+    }
+    let again = start(small().directory(folder.path())).await;
+    assert!(again.nodes().iter().map(|node| node.id()).eq(ids));
+    again.stop().await;
+    std::fs::remove_dir_all(folder.path().join("node-01")).expect("removed");
+    let begun = start(small().directory(folder.path()).anew()).await;
+    begun.stop().await;
+}
+
+#[tokio::test]
+async fn node_with_the_folder_of_another_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    start(small().directory(folder.path())).await.stop().await;
+    let at = |name: &str| folder.path().join(name);
+    std::fs::rename(at("node-00"), at("spare")).expect("moved");
+    std::fs::rename(at("node-01"), at("node-00")).expect("moved");
+    std::fs::rename(at("spare"), at("node-01")).expect("moved");
+    let error = refusal(small().directory(folder.path())).await;
+    assert!(matches!(error, NetworkError::OtherIdentity { .. }), "{error}");
+}

@@ -21,6 +21,9 @@ pub struct CheckInRequest {
     pub features: u64,
     #[prost(message, optional, tag = "8")]
     pub signed_tags: ::core::option::Option<super::node::SignedNodeTagSets>,
+    /// Extension of this project: the node's clock when it checks in.
+    #[prost(message, optional, tag = "100")]
+    pub node_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CheckInResponse {

@@ -16,7 +16,7 @@
 
 use std::fmt::Display;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prost_types::Timestamp;
 use tokio::sync::mpsc;
@@ -28,6 +28,7 @@ use uplink_core::order::{Order, OrderError, PiecePrivateKey};
 use crate::pool::Connection;
 use crate::raw;
 use crate::status::{self, Code, Failure, printable};
+use crate::time::{is_skewed, relation, seconds_ahead, system_time};
 
 pub mod download;
 mod progress;
@@ -62,6 +63,8 @@ pub struct Target {
     serial_number: Vec<u8>,
     amount: u64,
     order_creation: Option<Timestamp>,
+    /// Seconds by which this machine's clock was ahead of the satellite's when the limit came.
+    ahead: i64,
 }
 
 impl Target {
@@ -81,7 +84,9 @@ impl Target {
         let typed = limit.decode_typed().map_err(|error| unusable(error.to_string()))?;
         let node = NodeId::from_slice(&typed.storage_node_id);
         let piece_id = PieceId::from_slice(&typed.piece_id);
+        let made = system_time(typed.order_creation.as_ref());
         Ok(Self {
+            ahead: made.map_or(0, |made| seconds_ahead(SystemTime::now(), made)),
             node: node.map_err(|error| unusable(error.to_string()))?,
             piece_id: piece_id.map_err(|error| unusable(error.to_string()))?,
             amount: u64::try_from(typed.limit).map_err(|error| unusable(error.to_string()))?,
@@ -122,10 +127,16 @@ impl Target {
     }
 
     fn failed(&self, status: Status) -> PieceError {
-        let failure = match status::unsent(&status) {
+        let mut failure = match status::unsent(&status) {
             Some(error) => Failure::new(Code::UNAVAILABLE, error.to_string()),
             None => status.into(),
         };
+        if failure.code == Code::INVALID_ARGUMENT && is_skewed(self.ahead) {
+            let relation = relation(self.ahead);
+            failure
+                .message
+                .push_str(&format!("; this machine's clock is {relation} the satellite's"));
+        }
         PieceError::Node { node: self.node, failure }
     }
 

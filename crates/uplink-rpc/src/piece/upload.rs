@@ -32,9 +32,9 @@ use super::wire::{self, Parts};
 use super::{CHUNK_SIZE, PieceError, Target, UPLOAD};
 use crate::r#gen::piecestore::{PieceUploadRequest, PieceUploadResponse, piece_upload_request};
 use crate::raw;
-use crate::time::{system_time, timestamp};
+use crate::time::{relation, seconds_ahead, system_time};
 
-/// How far a node's clock may be from ours in its signed hash.
+/// How far a node's clock may be from the satellite's in its signed hash.
 const HASH_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A piece that a storage node holds and has signed for.
@@ -217,10 +217,12 @@ fn check(
     }
     let signed_at = system_time(theirs.timestamp.as_ref())
         .ok_or_else(|| target.misbehaved("gave no time of its signature"))?;
-    let now = system_time(Some(&timestamp(std::time::SystemTime::now()))).unwrap_or(signed_at);
-    let age = now.duration_since(signed_at).unwrap_or_else(|ahead| ahead.duration());
-    if age > HASH_AGE {
-        return Err(target.misbehaved(format!("its clock is {} h from ours", age.as_secs() / 3600)));
+    // The satellite decides, by its own clock; ours may be wrong.
+    let made = system_time(target.order_creation.as_ref()).unwrap_or(signed_at);
+    let ahead = seconds_ahead(signed_at, made);
+    if ahead.unsigned_abs() > HASH_AGE.as_secs() {
+        let relation = relation(ahead);
+        return Err(target.misbehaved(format!("its clock is {relation} the satellite's")));
     }
     let node = signer(target, &reply.node_certchain)?;
     PieceHash::verify_from_node(raw.wire(), node.leaf_key())

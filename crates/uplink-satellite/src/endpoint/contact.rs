@@ -14,10 +14,13 @@ use uplink_rpc::r#gen::contact::node_server::Node;
 use uplink_rpc::pool::Pool;
 use uplink_rpc::server::Peer;
 use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::time::{MAX_SKEW, is_skewed, relation, seconds_ahead};
 
 use super::{Answer, State};
 use crate::failure::{database, invalid};
 use crate::metabase::{CheckIn, NodeRow};
+use crate::registry::ClockReading;
+use crate::time::Time;
 
 /// The service that storage nodes call.
 pub(super) struct NodeService(pub(super) Arc<State>);
@@ -89,7 +92,14 @@ impl State {
             Ok(_) => self.ping(node.node_id(), &request.address).await,
             Err(reason) => Err(reason.clone()),
         };
+        let now = self.clock.now();
+        let clock = Time::from_wire(request.node_time.as_ref());
+        let ahead = clock.map_or(0, |clock| seconds_ahead(clock.to_system(), now.to_system()));
+        let steady = self.clock.steady();
+        let reading = clock.map(|theirs| ClockReading { theirs, ours: now, steady });
+        self.registry.hear(node.node_id(), steady, reached.is_ok(), reading);
         let last = resolved.map(|address| address.to_string()).unwrap_or_default();
+        let free_disk = request.capacity.map_or(0, |capacity| capacity.free_disk);
         let version = request.version.map(|version| version.version).unwrap_or_default();
         let version: String = version.chars().take(MAX_VERSION).collect();
         let check_in = CheckIn {
@@ -98,14 +108,19 @@ impl State {
             address: &request.address,
             last_address: &last,
             subnet: &subnet(&last, &node.node_id()),
-            free_disk: request.capacity.map_or(0, |capacity| capacity.free_disk),
+            // Other processes of this satellite must not choose a node with a skewed clock either.
+            free_disk: if is_skewed(ahead) { 0 } else { free_disk },
             version: &version,
-            now: self.clock.now(),
-            reached: reached.is_ok(),
+            now,
+            reached: reached.is_ok() && !is_skewed(ahead),
         };
         self.metabase.check_in(&check_in).await.map_err(database)?;
         self.registry.forget(&node.node_id());
         tracing::debug!(node = %node.node_id(), address = request.address, ?reached, "check-in");
+        let reached = reached.and_then(|()| match is_skewed(ahead) {
+            true => Err(skewed(ahead)),
+            false => Ok(()),
+        });
         Ok(messages::CheckInResponse {
             ping_node_success: reached.is_ok(),
             ping_error_message: reached.err().unwrap_or_default(),
@@ -171,6 +186,11 @@ impl State {
 pub(super) fn node_of<T>(request: &Request<T>) -> Answer<Arc<PeerIdentity>> {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.identity.clone());
     peer.ok_or_else(|| Failure::new(Code::UNAUTHENTICATED, "the connection shows no node identity"))
+}
+
+fn skewed(ahead: i64) -> String {
+    let (relation, most) = (relation(ahead), MAX_SKEW.as_secs());
+    format!("the clock of the storage node is {relation} the satellite's, allowed are {most} s")
 }
 
 fn check_address(address: &str) -> Answer<()> {

@@ -169,9 +169,10 @@ impl State {
             .collect();
         let needed = usize::from(remote.scheme.required());
         if online.len() < needed {
+            let skew = rules.skew(&nodes).map(|skew| format!(": {skew}")).unwrap_or_default();
             return Err(Failure::new(
                 Code::INTERNAL,
-                format!("not enough reachable pieces: have {}, need {needed}", online.len()),
+                format!("not enough reachable pieces: have {}, need {needed}{skew}", online.len()),
             ));
         }
         let rule = self.config.download_offer;

@@ -15,18 +15,20 @@ use uplink_rpc::r#gen::metainfo::{self as messages, RequestHeader};
 use uplink_rpc::r#gen::orders::orders_server::OrdersServer;
 use uplink_rpc::server::Peer;
 use uplink_rpc::status::Failure;
+use uplink_rpc::time::{MAX_SKEW, StepGuard};
 use uplink_rpc::tls::Identity;
 
 use crate::auth::{Authority, Caller};
 use crate::config::Config;
 use crate::failure::database;
-use crate::metabase::{Metabase, NodeRow};
+use crate::metabase::{Metabase, MetabaseError, NodeRow};
 use crate::order::Issuer;
+use crate::random;
 use crate::rate::Rates;
 use crate::registry::Registry;
 use crate::selection::Rules;
 use crate::time::{Clock, Time};
-use crate::token::TokenKey;
+use crate::token::{Made, TokenKey};
 use crate::usage::Usage;
 
 mod batch;
@@ -66,6 +68,11 @@ pub(crate) struct State {
     pub(crate) dialer: Dialer,
     /// Held while garbage is collected.
     pub(crate) collecting: tokio::sync::Mutex<()>,
+    /// The time by which pieces are garbage. It has read the clock whenever a segment was begun, and
+    /// believes a step ahead when no segment begun before can be committed any more.
+    pub(crate) garbage_time: StepGuard,
+    /// Tells this process's tokens from those of others.
+    process: u64,
     rates: Rates,
     usage: Usage,
     /// Whether pieces had to lie in distinct networks when a segment was last begun.
@@ -87,13 +94,22 @@ impl State {
             issuer: Issuer::new(Arc::clone(identity), config.order_lifetime),
             rates: Rates::new(config.requests_per_second, config.uploads_per_key_and_second),
             usage: Usage::new(&config, metabase.clone()),
+            garbage_time: StepGuard::new(config.segment_lifetime.max(MAX_SKEW)),
             config,
             clock,
             metabase,
             dialer,
             collecting: tokio::sync::Mutex::default(),
+            process: u64::from_be_bytes(random::bytes()),
             distinct: Mutex::default(),
         }
+    }
+
+    /// The mark of a segment that is begun at `now`.
+    fn made(&self, now: Time) -> Made {
+        let steady = self.clock.steady();
+        let _ = self.garbage_time.read(now.to_system(), steady);
+        Made { process: self.process, steady }
     }
 
     /// Logs the rule in force when it is another than before.
@@ -113,9 +129,20 @@ impl State {
 
     /// The storage nodes and the rules by which they are chosen at this moment.
     async fn nodes(&self, now: Time) -> Answer<(Arc<Vec<NodeRow>>, Rules)> {
-        let nodes = self.registry.nodes(now).await.map_err(database)?;
+        self.nodes_and_rules(now).await.map_err(database)
+    }
+
+    /// As [`nodes`](Self::nodes), for others than clients.
+    pub(crate) async fn nodes_and_rules(
+        &self,
+        now: Time,
+    ) -> Result<(Arc<Vec<NodeRow>>, Rules), MetabaseError> {
+        let nodes = self.registry.nodes(now).await?;
         let rules = Rules {
-            online_since: now.minus(self.config.online_window),
+            now,
+            steady: self.clock.steady(),
+            online_window: self.config.online_window,
+            heard: self.registry.heard(),
             min_free_space: i64::try_from(self.config.min_free_space).unwrap_or(i64::MAX),
             distinct_networks: self.config.distinct_networks,
         };

@@ -24,7 +24,7 @@ use crate::metabase::{
 use crate::order::PieceAt;
 use crate::random;
 use crate::random::Numbers;
-use crate::selection::{self, TooFewNodes};
+use crate::selection::{self, Rules, TooFewNodes};
 use crate::time::Time;
 use crate::token::BegunSegment;
 
@@ -63,8 +63,9 @@ impl State {
         self.note_rule(rules.distinct(&nodes, &self.config.scheme));
         let (scheme, chosen) =
             selection::choose(&nodes, &rules, &self.config.scheme, &mut Numbers::default())
-                .map_err(too_few)?;
+                .map_err(|error| too_few(error, &rules, &nodes))?;
         let piece_key = self.issuer.piece_key()?;
+        let made = self.made(caller.now);
         let segment = BegunSegment {
             position,
             root_piece_id: PieceId::new(random::bytes()),
@@ -75,6 +76,7 @@ impl State {
             piece_key: *piece_key.public().as_bytes(),
             limit: piece_size(max_size, &scheme)?,
             replaces,
+            made,
             stream,
         };
         Ok(messages::BeginSegmentResponse {
@@ -105,7 +107,8 @@ impl State {
             &mut Numbers::default(),
         );
         if fresh.len() < numbers.len() {
-            return Err(too_few(TooFewNodes { have: fresh.len(), need: numbers.len() }));
+            let error = TooFewNodes { have: fresh.len(), need: numbers.len() };
+            return Err(too_few(error, &rules, &nodes));
         }
         for (number, node) in numbers.into_iter().zip(fresh) {
             if let Some(place) = segment.nodes.get_mut(number) {
@@ -215,7 +218,7 @@ impl State {
     fn begun_segment(&self, caller: &Caller, segment_id: &[u8]) -> Answer<BegunSegment> {
         let segment = self.tokens.open_segment_id(&caller.project.id, segment_id)?;
         caller.require(Operation::Write, &segment.stream.bucket, &segment.stream.key)?;
-        if segment.created.plus(self.config.segment_lifetime) < caller.now {
+        if segment.age(caller.now, self.made(caller.now)) > self.config.segment_lifetime {
             return Err(invalid("segment id expired"));
         }
         Ok(segment)
@@ -386,8 +389,9 @@ pub(super) fn piece_size(
     size.and_then(|size| i64::try_from(size).ok()).ok_or_else(|| invalid("size is out of bounds"))
 }
 
-fn too_few(error: TooFewNodes) -> Failure {
-    Failure::new(Code::FAILED_PRECONDITION, error.to_string())
+fn too_few(error: TooFewNodes, rules: &Rules, nodes: &[NodeRow]) -> Failure {
+    let skew = rules.skew(nodes).map(|skew| format!(": {skew}")).unwrap_or_default();
+    Failure::new(Code::FAILED_PRECONDITION, format!("{error}{skew}"))
 }
 
 fn too_few_pieces(have: usize, need: usize) -> Failure {

@@ -3,11 +3,21 @@ use std::collections::{HashMap, HashSet};
 use uplink_core::id::NodeId;
 
 use super::*;
+use crate::registry::ClockReading;
 
-const NOW: Time = Time(1_000_000);
+const NOW: Time = Time(1_800_000_000_000_000);
+const STEADY: Duration = Duration::from_secs(100_000);
+const WINDOW: Duration = Duration::from_secs(1800);
 
 fn rules() -> Rules {
-    Rules { online_since: NOW, min_free_space: 100, distinct_networks: DistinctNetworks::Off }
+    Rules {
+        now: NOW,
+        steady: STEADY,
+        online_window: WINDOW,
+        heard: Arc::default(),
+        min_free_space: 100,
+        distinct_networks: DistinctNetworks::Off,
+    }
 }
 
 fn scheme() -> Scheme {
@@ -143,4 +153,70 @@ fn downloads_are_offered_as_many_nodes_as_the_rule_says() {
     assert_eq!(offer(&public, 80, i32::MAX, narrow), 80);
     assert_eq!(offer(&public, 80, -1, narrow), 39);
     assert_eq!(offer(&public, 35, 0, narrow), 35);
+}
+
+/// Rules of a process that heard the nodes `ago` seconds ago, with clocks that many seconds ahead.
+fn heard(ago: u64, ahead: &[Option<i64>]) -> Rules {
+    let at = STEADY - Duration::from_secs(ago);
+    let ours = Time(NOW.0 - i64::try_from(ago).unwrap() * 1_000_000);
+    let heard = ahead.iter().enumerate().map(|(number, ahead)| {
+        let theirs = |ahead: i64| Time(ours.0 + ahead * 1_000_000);
+        let clock = ahead.map(|ahead| ClockReading { theirs: theirs(ahead), ours, steady: at });
+        let number = u8::try_from(number).unwrap();
+        (NodeId::new([number; 32]), Heard { reached: Some(at), clock })
+    });
+    Rules { heard: Arc::new(heard.collect()), ..rules() }
+}
+
+#[test]
+fn node_with_a_skewed_clock_is_not_chosen() {
+    let mut ahead = vec![Some(0); 10];
+    let rules = heard(20, &ahead);
+    assert!(choose(&nodes(10), &rules, &scheme(), &mut Numbers::default()).is_ok());
+    assert_eq!(rules.skew(&nodes(10)), None);
+    ahead[3] = Some(3601);
+    ahead[4] = Some(-3601);
+    ahead[5] = Some(3600);
+    ahead[6] = None;
+    let rules = heard(20, &ahead);
+    let nodes = nodes(10);
+    let (_, chosen) = choose(&nodes, &rules, &scheme(), &mut Numbers::default()).unwrap();
+    let chosen: HashSet<NodeId> = ids(&chosen).into_iter().collect();
+    assert_eq!(chosen.len(), 8);
+    for skewed in [3, 4] {
+        assert!(!chosen.contains(&NodeId::new([skewed; 32])));
+    }
+    let text = rules.skew(&nodes).unwrap();
+    assert!(text.starts_with("2 left out") && text.contains("3601 s ahead of"), "{text}");
+}
+
+#[test]
+fn satellite_that_differs_from_all_nodes_names_itself() {
+    let rules = heard(20, &[Some(-7200), Some(-7300), Some(-7100), None]);
+    let text = rules.skew(&nodes(4)).unwrap();
+    assert!(text.contains("this satellite is 7200 s ahead of those of all its 3"), "{text}");
+    let text = heard(20, &[Some(-7200), Some(7200)]).skew(&nodes(2)).unwrap();
+    assert!(text.starts_with("2 left out"), "nodes that differ from each other: {text}");
+    let text = heard(20, &[Some(-7200)]).skew(&nodes(1)).unwrap();
+    assert!(text.starts_with("1 left out"), "one node alone: {text}");
+}
+
+#[test]
+fn difference_counts_that_was_there_at_check_in_and_is_now() {
+    let stepped = |ahead| Rules { now: Time(NOW.0 + 7_200_000_000), ..heard(20, &[Some(ahead)]) };
+    // The satellite's clock was wrong and is right now; or all clocks stepped together.
+    assert!(stepped(7200).is_online(&node(0, 0)));
+    assert!(stepped(0).is_online(&node(0, 0)));
+    assert!(!stepped(-7200).is_online(&node(0, 0)));
+}
+
+#[test]
+fn step_of_the_satellites_clock_leaves_nodes_online() {
+    let node = node(0, 0);
+    for step in [-3600, 3600] {
+        let moved = Time(NOW.0 + step * 1_000_000);
+        assert!(!Rules { now: moved, ..rules() }.is_online(&node), "{step} s, not heard here");
+        assert!(Rules { now: moved, ..heard(20, &[None]) }.is_online(&node), "{step} s");
+        assert!(!Rules { now: moved, ..heard(1801, &[None]) }.is_online(&node), "{step} s");
+    }
 }

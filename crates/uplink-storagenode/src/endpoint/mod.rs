@@ -154,6 +154,11 @@ fn refused(error: StoreError) -> Failure {
             tracing::error!(%error, "the piece store failed");
             Code::INTERNAL
         }
+        StoreError::Marker(_) => {
+            tracing::error!(%error, "the data directory is gone");
+            let text = "the disk of this storage node is not there";
+            return Failure::new(Code::UNAVAILABLE, text);
+        }
     };
     Failure::new(code, error.to_string())
 }

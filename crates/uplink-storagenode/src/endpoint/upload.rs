@@ -21,7 +21,7 @@ use uplink_rpc::{
     piece::stream::Messages,
     raw,
     status::{Code, Failure},
-    time::{system_time, timestamp},
+    time::{relation, seconds_ahead, system_time, timestamp},
 };
 
 use super::{Shared, broken, next, refused};
@@ -189,10 +189,12 @@ impl Incoming {
             )));
         }
         if let Some(signed_at) = system_time(theirs.timestamp.as_ref()) {
-            let now = self.shared.clock.now();
-            let age = now.duration_since(signed_at).unwrap_or_else(|ahead| ahead.duration());
-            if age.as_secs() > HASH_AGE_SECONDS {
-                return Err(mismatch("signed more than a day from this node's time"));
+            let ahead = seconds_ahead(signed_at, self.shared.clock.now());
+            if ahead.unsigned_abs() > HASH_AGE_SECONDS {
+                let relation = relation(ahead);
+                return Err(mismatch(format!(
+                    "signed at a time {relation} this node's clock; the client's clock may differ"
+                )));
             }
         }
         Ok(theirs)

@@ -114,7 +114,11 @@ impl Log {
     }
 
     fn create(&mut self) -> io::Result<(PathBuf, Arc<File>)> {
-        create_directory(&self.directory)?;
+        // Not those above: the disk may have been unmounted.
+        match DirBuilder::new().mode(0o700).create(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         let path = self.directory.join(format!("{}.{EXTENSION}", self.next_number));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         self.next_number = self.next_number.saturating_add(1);

@@ -5,6 +5,7 @@
 //! DATA/trash/…                         pieces that may be deleted, see [`trash`]
 //! DATA/filters/…                       what satellites want kept, see [`filters`]
 //! DATA/temp/<number>.partial           uploads under way; emptied at start
+//! DATA/node-id                         whose data this is, see [`marker`]
 //! ```
 //!
 //! The files are what the public network's storage nodes keep (see [`header`]). A piece appears
@@ -18,6 +19,7 @@ mod files;
 mod filters;
 mod header;
 mod io_pool;
+mod marker;
 mod piece;
 mod space;
 mod trash;
@@ -27,7 +29,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -36,11 +38,13 @@ use uplink_core::id::{NodeId, PieceId};
 
 pub use files::{Disk, Entry, Files, ReadableFile, WritableFile};
 pub use header::HeaderError;
+pub use marker::{MarkerError, Owner};
 pub use space::Usage;
 
 pub(crate) use {
     header::PieceHeader,
     io_pool::IoPool,
+    marker::Marker,
     piece::{PieceReader, PieceWriter},
     trash::Keep,
 };
@@ -65,6 +69,8 @@ struct Inner {
     durable: Mutex<HashSet<PathBuf>>,
     /// Pieces being uploaded or moved, so that no two do so with one name.
     claimed: Mutex<HashSet<PieceName>>,
+    /// Checked before free space is claimed: another disk may be there.
+    marker: OnceLock<Marker>,
 }
 
 /// The right to change what is under a piece's name, until dropped.
@@ -112,8 +118,14 @@ impl PieceStore {
             next_temp: AtomicU64::new(0),
             durable: Mutex::default(),
             claimed: Mutex::default(),
+            marker: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Requires the marker from now on, before free space is claimed or a piece is missed.
+    pub(crate) fn require(&self, marker: Marker) {
+        let _ = self.inner.marker.set(marker);
     }
 
     /// Starts an upload of at most `most` bytes whose header will hold an order limit of
@@ -132,6 +144,7 @@ impl PieceStore {
         let (directory, file) = self.inner.place(name);
         let file = match self.inner.files.open(&directory.join(file)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.inner.check_marker()?;
                 return Err(StoreError::NotFound(name.piece));
             }
             other => other.map_err(failed("open a piece"))?,
@@ -171,7 +184,12 @@ impl Inner {
         (self.pieces.join(name.satellite.to_string()).join(prefix), format!("{rest}.{EXTENSION}"))
     }
 
+    fn check_marker(&self) -> Result<(), StoreError> {
+        self.marker.get().map_or(Ok(()), |marker| Ok(marker.check(&*self.files)?))
+    }
+
     fn disk_free(&self) -> Result<u64, StoreError> {
+        self.check_marker()?;
         self.files.free_space(&self.pieces).map_err(failed("ask for the free space"))
     }
 
@@ -258,6 +276,9 @@ pub enum StoreError {
         /// What the file system said.
         source: io::Error,
     },
+    /// The data directory is not the node's any more.
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
     /// The disk is full although the books said there was space.
     #[error("not enough space: cannot {what}: the disk is full")]
     NoSpace {

@@ -3,14 +3,14 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tempfile::TempDir;
 use tonic::{Request, Response, Status, service::Routes};
-use uplink_core::id::NodeId;
+use uplink_core::{id::NodeId, order::PieceAction};
 use uplink_rpc::{
     client,
     r#gen::contact::{
@@ -19,12 +19,13 @@ use uplink_rpc::{
     },
     pool::Pool,
     server::Peer,
+    status::Code,
     time::timestamp,
     tls::Identity,
 };
 use uplink_storagenode::{CheckInError, Config, Disk, Satellite, StorageNode};
 
-use crate::world::{CAPACITY, World, pool, until};
+use crate::world::{CAPACITY, World, moved, noise, pool, until};
 
 #[derive(Clone)]
 struct Registry {
@@ -32,6 +33,8 @@ struct Registry {
     seen: Arc<Mutex<Vec<(NodeId, CheckInRequest)>>>,
     /// Check-ins that are refused before the first is accepted.
     refusals: Arc<AtomicUsize>,
+    /// Seconds by which the satellite's clock is ahead of the machine's.
+    ahead: Arc<AtomicI64>,
 }
 
 #[tonic::async_trait]
@@ -60,14 +63,19 @@ impl Node for Registry {
         &self,
         _: Request<GetTimeRequest>,
     ) -> Result<Response<GetTimeResponse>, Status> {
-        let timestamp = Some(timestamp(std::time::SystemTime::now()));
+        let timestamp = Some(timestamp(moved(self.ahead.load(Ordering::Relaxed))));
         Ok(Response::new(GetTimeResponse { timestamp }))
     }
 }
 
 impl Registry {
     fn new(refusals: usize) -> Self {
-        Self { pool: pool(), seen: Arc::default(), refusals: Arc::new(AtomicUsize::new(refusals)) }
+        Self {
+            pool: pool(),
+            seen: Arc::default(),
+            refusals: Arc::new(AtomicUsize::new(refusals)),
+            ahead: Arc::default(),
+        }
     }
 
     async fn world(&self, change: impl Fn(&mut Config)) -> World {
@@ -140,4 +148,42 @@ async fn a_satellite_that_is_away_or_somebody_else_is_named() {
         assert!(error.to_string().contains(part), "{error}");
         node.stop(Duration::ZERO).await;
     }
+}
+
+#[tokio::test]
+async fn clock_that_is_set_wrong_later_is_noticed_at_check_in() {
+    let registry = Registry::new(0);
+    let world = registry.world(|_| {}).await;
+    world.node.check_in_now().await.unwrap();
+    for ahead in [7200, -7200] {
+        world.clock.store(ahead, Ordering::Relaxed);
+        let error = world.node.check_in_now().await.unwrap_err();
+        assert!(matches!(error, CheckInError::Clock { .. }), "{error}");
+        let direction = if ahead < 0 { "behind" } else { "ahead of" };
+        assert!(error.to_string().contains(direction), "{error}");
+        let seen = registry.seen.lock().unwrap().last().unwrap().1.node_time.unwrap();
+        let theirs = timestamp(moved(0)).seconds;
+        assert!((seen.seconds - theirs - ahead).abs() < 60, "the satellite is told the time");
+        world.clock.store(0, Ordering::Relaxed);
+        world.node.check_in_now().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn refused_limit_names_the_party_whose_clock_differs() {
+    let registry = Registry::new(0);
+    let world = registry.world(|_| {}).await;
+    registry.ahead.store(7200, Ordering::Relaxed);
+    world.node.check_in_now().await.unwrap_err();
+    // A limit by the satellite's clock.
+    world.clock.store(7200, Ordering::Relaxed);
+    let put = world.limit(PieceAction::Put, 10);
+    world.clock.store(0, Ordering::Relaxed);
+    let refused = world.upload(&put, &noise(10, 1)).await.unwrap_err();
+    assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{refused}");
+    let named = "the clock of this storage node is 7200 s behind that of satellite";
+    assert!(refused.message.contains(named) || refused.message.contains("7199 s"), "{refused}");
+    // After the correction the same limit is good, without another check-in.
+    world.clock.store(7200, Ordering::Relaxed);
+    world.upload(&put, &noise(10, 1)).await.unwrap();
 }

@@ -112,6 +112,17 @@ async fn setup_makes_what_run_needs_and_never_overwrites() {
 }
 
 #[tokio::test]
+async fn run_on_an_empty_disk_is_refused_with_what_to_do() {
+    let ready = Ready::new().await;
+    let (home, data) = (ready.home.path(), ready.home.path().join("data"));
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    let refused = error(&["run"], home).await;
+    assert!(refused.contains("Mount the disk with the node's data"), "{refused}");
+    assert!(refused.contains("--accept-empty-data"), "{refused}");
+}
+
+#[tokio::test]
 async fn mistakes_of_the_operator_are_one_clear_sentence() {
     let ready = Ready::new().await;
     let home = ready.home.path();

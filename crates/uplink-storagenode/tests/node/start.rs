@@ -28,14 +28,16 @@ async fn a_missing_directory_is_named() {
 
 #[tokio::test]
 async fn a_second_node_on_a_directory_is_refused_until_the_first_has_stopped() {
-    let directory = TempDir::new().unwrap();
-    let first = start(config(&directory)).await.unwrap();
-    let refused = start(config(&directory)).await.unwrap_err();
+    let (directory, identity) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    Identity::generate().unwrap().save(identity.path()).unwrap();
+    let start = || StorageNode::start(config(&directory), Identity::load(identity.path()).unwrap());
+    let first = start().await.unwrap();
+    let refused = start().await.unwrap_err();
     assert!(matches!(refused, StartError::DirectoryInUse { .. }), "{refused}");
     first.stop(Duration::ZERO).await;
-    let second = start(config(&directory)).await.unwrap();
+    let second = start().await.unwrap();
     second.kill();
-    start(config(&directory)).await.unwrap();
+    start().await.unwrap();
 }
 
 #[tokio::test]
@@ -44,10 +46,13 @@ async fn a_port_in_use_is_named_and_free_after_a_stop() {
     let first = start(config(&one)).await.unwrap();
     let mut same_port = config(&two);
     same_port.listen = first.address();
-    let error = start(same_port.clone()).await.unwrap_err().to_string();
+    let identity = TempDir::new().unwrap();
+    Identity::generate().unwrap().save(identity.path()).unwrap();
+    let load = || Identity::load(identity.path()).unwrap();
+    let error = StorageNode::start(same_port.clone(), load()).await.unwrap_err().to_string();
     assert!(error.contains(&first.address().to_string()), "{error}");
     first.stop(Duration::from_secs(1)).await;
-    start(same_port).await.unwrap();
+    StorageNode::start(same_port, load()).await.unwrap();
 }
 
 #[tokio::test]

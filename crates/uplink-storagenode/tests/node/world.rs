@@ -301,7 +301,7 @@ fn config(
     config
 }
 
-fn moved(seconds: i64) -> SystemTime {
+pub(crate) fn moved(seconds: i64) -> SystemTime {
     let now = SystemTime::now();
     let by = Duration::from_secs(seconds.unsigned_abs());
     if seconds < 0 { now - by } else { now + by }
