@@ -131,9 +131,11 @@ impl Error {
         self.kind == ErrorKind::Network || is_nonsense
     }
 
-    /// Returns whether a call was never sent, because no connection could be opened.
+    /// Returns whether a call was never sent, because no connection could be opened, or never begun,
+    /// because the peer was overloaded.
     fn is_unsent(&self) -> bool {
         self.source.as_ref().is_some_and(|source| source.is::<DialError>())
+            || self.failure().is_some_and(Failure::is_overloaded)
     }
 
     /// Returns the status that the satellite or a storage node answered with, if one did.

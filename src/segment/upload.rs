@@ -4,16 +4,17 @@
 //! exchanged for other nodes and when enough are stored is decided by `policy::pieces`; here events
 //! go in and actions come out.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use uplink_core::id::NodeId;
-use uplink_core::order::PieceHashAlgorithm;
+use uplink_core::order::{PieceHashAlgorithm, PiecePrivateKey};
 use uplink_core::policy::long_tail::LongTail;
 use uplink_core::policy::pieces::{PieceDecision, PieceEvent, Pieces};
+use uplink_core::policy::retry::Backoff;
 use uplink_core::policy::spare::Spares;
 use uplink_rpc::r#gen::metainfo::SegmentPieceUploadResult;
 use uplink_rpc::piece::upload::{StoredPiece, upload as upload_piece};
@@ -23,6 +24,7 @@ use super::ring::{Reader, Ring};
 use super::split::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::project::Project;
+use crate::runtime;
 use crate::satellite::convert::{BegunSegment, Offer, upload_offers};
 
 /// A segment whose pieces are on nodes.
@@ -136,10 +138,16 @@ impl Run {
             let Some(piece) = self.pieces.next_piece() else { break };
             let offer = self.begun.offers.get(usize::from(piece)).cloned();
             let offer = offer.ok_or_else(|| Error::protocol("a piece has no order limit"))?;
-            let (project, reader) = (self.project.clone(), self.ring.reader(piece));
             let key = self.begun.piece_key.clone();
-            self.transfers
-                .spawn(async move { (piece, transfer(&project, offer, key, reader).await) });
+            let reader = self.ring.reader(piece);
+            let sending = Sending {
+                project: self.project.clone(),
+                ring: Arc::downgrade(&self.ring),
+                piece,
+                offer,
+                key,
+            };
+            self.transfers.spawn(async move { (piece, sending.run(reader).await) });
         }
         if self.coder.is_empty() {
             // After the first readers are there, so that it codes for them.
@@ -195,19 +203,46 @@ impl Run {
     }
 }
 
-/// Sends one piece.
-async fn transfer(
-    project: &Project,
+/// One piece and where it goes.
+struct Sending {
+    project: Project,
+    /// Weak: transfers end with the upload.
+    ring: Weak<Ring>,
+    piece: u16,
     offer: Offer,
-    key: uplink_core::order::PiecePrivateKey,
-    reader: Reader,
-) -> Result<StoredPiece, PieceError> {
-    let permit = project.budget().transfer().await;
-    let _permit = permit.map_err(|error| PieceError::OrderLimit(error.to_string()))?;
-    let connection = project.satellite().pool().peer(offer.node, &offer.address);
-    let deadline = project.config().progress_deadline;
-    let target = Target::new(connection, offer.limit, key, deadline)?;
-    upload_piece(target, PieceHashAlgorithm::Blake3, reader).await
+    key: PiecePrivateKey,
+}
+
+impl Sending {
+    /// Sends the piece, again while the node is overloaded: it has not used the order limit then, and
+    /// the satellite may have no other node. Pauses are bounded by the deadline for progress.
+    async fn run(&self, mut reader: Reader) -> Result<StoredPiece, PieceError> {
+        let deadline = self.project.config().progress_deadline;
+        let (started, mut backoff) = (Instant::now(), Backoff::new());
+        loop {
+            let error = match self.send(reader).await {
+                Err(error) if error.is_overloaded() => error,
+                outcome => return outcome,
+            };
+            let jitter = runtime::jitter().unwrap_or_default();
+            let left = deadline.saturating_sub(started.elapsed());
+            let Some(pause) = backoff.failed_within(jitter, left) else { return Err(error) };
+            tracing::debug!(piece = self.piece, %error, "a piece waits for its node");
+            tokio::time::sleep(pause).await;
+            let Some(ring) = self.ring.upgrade() else { return Err(error) };
+            reader = ring.reader(self.piece);
+        }
+    }
+
+    async fn send(&self, reader: Reader) -> Result<StoredPiece, PieceError> {
+        let permit = self.project.budget().transfer().await;
+        let _permit = permit.map_err(|error| PieceError::OrderLimit(error.to_string()))?;
+        let offer = &self.offer;
+        let connection = self.project.satellite().pool().peer(offer.node, &offer.address);
+        let deadline = self.project.config().progress_deadline;
+        let target = Target::new(connection, offer.limit.clone(), self.key.clone(), deadline)?;
+        upload_piece(target, PieceHashAlgorithm::Blake3, reader).await
+    }
 }
 
 fn shortage(have: usize, needed: u16, cause: Option<PieceError>) -> Error {

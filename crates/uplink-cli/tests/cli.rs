@@ -7,6 +7,8 @@ mod access;
 mod bad_input;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/descriptors.rs"]
+mod descriptors;
 #[path = "cli/dev.rs"]
 mod dev;
 #[path = "cli/home.rs"]

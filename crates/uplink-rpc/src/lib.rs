@@ -25,12 +25,14 @@
 //! | [`codec`] | decoding of messages whose size in memory is bounded first |
 //! | [`client`] | generated clients with the network's message limits |
 //! | [`server`] | one listening port for all services of a process |
+//! | [`descriptors`] | what the open files of a process are shared out for |
 //! | [`status`] | status codes ↔ typed failures |
 //! | [`piece`] | one piece up, one piece down |
 
 pub mod channel;
 pub mod client;
 pub mod codec;
+pub mod descriptors;
 pub mod dial;
 pub mod drpc;
 #[path = "gen/mod.rs"]

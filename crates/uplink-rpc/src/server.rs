@@ -2,7 +2,8 @@
 //!
 //! The first bytes decide: `DRPC!!!1` is the network's preamble and is followed by TLS; a TLS
 //! record without it is accepted too, so that any gRPC tool can connect. Everything else is closed.
-//! Then the handshake decides: a client that selects `h2` speaks gRPC, every other DRPC.
+//! Then the handshake decides: a client that selects `h2` speaks gRPC, every other DRPC. How many
+//! connections a process takes at once is bounded by its [descriptors].
 
 use std::fmt;
 use std::future::Future;
@@ -11,7 +12,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -27,9 +28,12 @@ use tonic::service::Routes;
 use tonic::transport::server::Connected;
 use uplink_core::identity::PeerIdentity;
 
+use self::admission::{Admission, Arrival, Counting, admit};
 use crate::dial::{self, PREAMBLE, WRITE_LIMIT, buffered};
 use crate::drpc;
 use crate::tls::{GRPC, Identity, IdentityError, peer_of, server_config};
+
+mod admission;
 
 /// Time for the first bytes and the handshake of an accepted connection.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -45,6 +49,10 @@ const FRAME_SIZE: u32 = 64 << 10;
 const CALLS_PER_CONNECTION: u32 = 1024;
 /// A silent connection is probed after this time.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
+/// Pause after the system could not give a connection, in which others end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two entries in the log that say so.
+const ACCEPT_LOG_EVERY: Duration = Duration::from_secs(60);
 /// First byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -167,8 +175,7 @@ async fn run(
     let (ready, connections) = mpsc::channel(HANDSHAKES);
     let (in_use, mut all_over) = mpsc::channel(1);
     let routes = routes.prepare();
-    let drpc =
-        Drpc { routes: routes.clone(), stop: stop.clone(), kill: kill.clone(), _in_use: in_use };
+    let drpc = Drpc { routes: routes.clone(), stop: stop.clone(), _in_use: in_use };
     let accepting = accept(listener.socket, TlsAcceptor::from(tls), ready, drpc, kill);
     let serving = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -176,6 +183,7 @@ async fn run(
         .max_frame_size(FRAME_SIZE)
         .max_concurrent_streams(CALLS_PER_CONNECTION)
         .http2_keepalive_interval(Some(PROBE_AFTER))
+        .layer(tower::layer::layer_fn(Counting::all))
         .add_routes(routes)
         .serve_with_incoming_shutdown(
             ReceiverStream::new(connections),
@@ -200,17 +208,17 @@ async fn run(
 struct Drpc {
     routes: Routes,
     stop: CancellationToken,
-    kill: CancellationToken,
     /// Held while the connection is open.
     _in_use: mpsc::Sender<()>,
 }
 
 impl Drpc {
-    async fn serve(self, stream: TlsStream<dial::Socket>, remote: SocketAddr) {
-        let peer = Peer { remote, identity: peer_of(stream.get_ref().1.peer_certificates()) };
-        let serving = drpc::server::serve(stream, peer, self.routes, self.stop);
+    async fn serve(self, stream: TlsStream<dial::Socket>, peer: Peer, admission: Admission) {
+        let remote = peer.remote;
+        let routes = Counting::of(self.routes, admission.clone());
+        let serving = drpc::server::serve(stream, peer, routes, self.stop);
         tokio::select! {
-            () = self.kill.cancelled() => {}
+            () = admission.ended() => {}
             served = serving => if let Err(error) = served {
                 tracing::debug!(%remote, %error, "a connection failed");
             },
@@ -226,17 +234,22 @@ async fn accept(
     kill: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut logged: Option<Instant> = None;
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         let (stream, remote) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors: waiting lets other connections end.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                if logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_EVERY) {
+                    logged = Some(Instant::now());
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let (tls, ready, drpc, kill) = (tls.clone(), ready.clone(), drpc.clone(), kill.clone());
+        let Some(admission) = admit(&kill).await else { continue };
+        let (tls, ready, drpc) = (tls.clone(), ready.clone(), drpc.clone());
         tokio::spawn(async move {
             let handshake = timeout(HANDSHAKE_DEADLINE, handshake(stream, tls));
             let shaken = tokio::select! {
@@ -244,17 +257,29 @@ async fn accept(
                 shaken = handshake => shaken,
             };
             drop(slot);
-            match shaken {
-                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() != Some(GRPC) => {
-                    drop(ready);
-                    drpc.serve(stream, remote).await;
+            let stream = match shaken {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(%remote, %error, "handshake failed");
+                    return;
                 }
-                Ok(Ok(stream)) => {
-                    drop(drpc);
-                    let _ = ready.send(Ok(Socket::new(stream, remote, kill))).await;
+                Err(_) => {
+                    tracing::debug!(%remote, "handshake took too long");
+                    return;
                 }
-                Ok(Err(error)) => tracing::debug!(%remote, %error, "handshake failed"),
-                Err(_) => tracing::debug!(%remote, "handshake took too long"),
+            };
+            let peer = Peer { remote, identity: peer_of(stream.get_ref().1.peer_certificates()) };
+            let grpc = stream.get_ref().1.alpn_protocol() == Some(GRPC);
+            if !grpc {
+                drop(ready);
+                drpc.serve(stream, peer, admission).await;
+                return;
+            }
+            drop(drpc);
+            let arrival = Arrival { peer, admission: admission.clone() };
+            let _ = ready.send(Ok(Socket::new(stream, arrival))).await;
+            if admission.is_refused() {
+                admission.ended().await;
             }
         });
     }
@@ -279,14 +304,14 @@ async fn handshake(mut stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStr
 /// An authenticated connection that dies when the process is told to let go of it.
 struct Socket {
     stream: TlsStream<dial::Socket>,
-    peer: Peer,
+    arrival: Arrival,
     killed: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Socket {
-    fn new(stream: TlsStream<dial::Socket>, remote: SocketAddr, kill: CancellationToken) -> Self {
-        let identity = peer_of(stream.get_ref().1.peer_certificates());
-        Self { stream, peer: Peer { remote, identity }, killed: Box::pin(kill.cancelled_owned()) }
+    fn new(stream: TlsStream<dial::Socket>, arrival: Arrival) -> Self {
+        let closed = arrival.admission.closed().clone();
+        Self { stream, arrival, killed: Box::pin(closed.cancelled_owned()) }
     }
 
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
@@ -298,10 +323,10 @@ impl Socket {
 }
 
 impl Connected for Socket {
-    type ConnectInfo = Peer;
+    type ConnectInfo = Arrival;
 
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+    fn connect_info(&self) -> Arrival {
+        self.arrival.clone()
     }
 }
 

@@ -29,6 +29,9 @@ const TRAILER: &str = "rpc-status";
 /// Most bytes of a peer's text that are kept.
 const TEXT_LIMIT: usize = 1024;
 
+/// What a server says that has no descriptor left for another connection.
+pub(crate) const OVERLOADED: &str = "server overloaded: too many open connections";
+
 /// A status code of the network. An open set: peers may send numbers that are not named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Code(pub u64);
@@ -138,6 +141,15 @@ impl Failure {
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    /// Returns whether a server has not begun the call because it does too much else at the moment:
+    /// the same call may be made again after a pause.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        let text = self.message.as_str();
+        self.code == Code::UNAVAILABLE
+            && (text.contains("overloaded") || text.starts_with("too many "))
     }
 }
 

@@ -113,6 +113,7 @@ async fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    uplink_rpc::descriptors::raise_limit();
     let arguments = Arguments::parse();
     match cli::execute(arguments.common, arguments.command).await {
         Ok(()) => ExitCode::SUCCESS,

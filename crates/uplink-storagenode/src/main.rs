@@ -60,6 +60,7 @@ struct Options {
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("UPLINK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    uplink_rpc::descriptors::raise_limit();
     let (json, outcome) = match Arguments::parse().command {
         Command::Setup(options) => (options.json, setup(options)),
         Command::Run { options, accept_empty_data } => {

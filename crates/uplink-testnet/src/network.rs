@@ -71,6 +71,8 @@ impl Network {
     /// The folder is in use, damaged or of a newer version; the satellite's port is taken; there
     /// are fewer nodes than the scheme stores pieces; a service does not start.
     pub async fn start(options: Options) -> Result<Self> {
+        // One process for all of them.
+        uplink_rpc::descriptors::raise_limit();
         let home = Home::open(options.directory.as_deref())?;
         let record = if options.anew { None } else { home.read()? };
         let (scheme, count) = plan(&options, record.as_ref(), home.path())?;

@@ -1,11 +1,13 @@
 //! One accepted connection: its calls, one after the other, into the services of a process.
 
-use std::future::{Future, poll_fn};
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,7 +15,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::service::Routes;
 use tower::Service;
 
 use super::body::{Feed, Packer, channel};
@@ -28,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(5 * 60);
 /// Time to take leave.
 const LEAVE: Duration = Duration::from_secs(1);
 
-type Answering = <Routes as Service<http::Request<Body>>>::Future;
+type Answering = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
 
 /// Serves `routes` on a connection until the client closes it, or between calls after `stop`.
 ///
@@ -39,14 +40,15 @@ type Answering = <Routes as Service<http::Request<Body>>>::Future;
 ///
 /// # Errors
 /// The connection fails, or the client breaks the protocol.
-pub(crate) async fn serve<S>(
+pub(crate) async fn serve<S, R>(
     socket: S,
     peer: Peer,
-    routes: Routes,
+    routes: R,
     stop: CancellationToken,
 ) -> Result<(), ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    R: Services,
 {
     let mut wire = Wire::new(socket);
     let mut calls = Calls::default();
@@ -66,6 +68,27 @@ where
     poll_fn(|context| wire.poll_send(context)).await?;
     let _ = timeout(LEAVE, poll_fn(|context| wire.poll_close(context))).await;
     Ok(())
+}
+
+/// What answers calls.
+pub(crate) trait Services:
+    Service<
+        http::Request<Body>,
+        Response = http::Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+{
+}
+
+impl<R> Services for R where
+    R: Service<
+            http::Request<Body>,
+            Response = http::Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+{
 }
 
 /// Waits for a client to begin a call; `None` when there will be no other.
@@ -118,13 +141,13 @@ struct Served {
 enum Answer {
     /// The path is none.
     Refused,
-    Awaited(Pin<Box<Answering>>),
+    Awaited(Answering),
     Streaming(Body),
     Given,
 }
 
 impl Served {
-    fn begin(start: Start, peer: &Peer, routes: &Routes) -> Self {
+    fn begin(start: Start, peer: &Peer, routes: &impl Services) -> Self {
         let (feed, fed) = channel();
         let call = Call::new(Side::Server, start.stream);
         let answer = match request(&start, peer, Body::new(fed)) {

@@ -185,6 +185,15 @@ pub enum PieceError {
     },
 }
 
+impl PieceError {
+    /// Returns whether the node has not begun the transfer because it does too much else at the
+    /// moment. Its order limit is not used up: the same transfer may be tried again after a pause.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        matches!(self, Self::Node { failure, .. } if failure.is_overloaded())
+    }
+}
+
 impl From<OrderError> for PieceError {
     fn from(error: OrderError) -> Self {
         Self::OrderLimit(error.to_string())

@@ -6,8 +6,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use uplink_rpc::descriptors::{self, KeptFile, briefly};
 
 /// A file system; every operation blocks.
 ///
@@ -60,19 +62,22 @@ pub struct Entry {
     pub size: u64,
 }
 
-/// The machine's file system.
+/// The machine's file system. Files stay open while descriptors are plentiful; otherwise they are
+/// opened for every operation, and one that was removed meanwhile fails.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Disk;
 
 impl Files for Disk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WritableFile>> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let file = Sparing::open(path, &options)?;
         Ok(Box::new(file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
-        Ok(Box::new(File::open(path)?))
+        Ok(Box::new(Sparing::open(path, OpenOptions::new().read(true))?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -88,7 +93,7 @@ impl Files for Disk {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        briefly(|| File::open(path)?.sync_all())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
@@ -113,22 +118,80 @@ impl Files for Disk {
     }
 }
 
-impl WritableFile for File {
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+/// A file that stays open if it may, and is opened for every operation if not.
+#[derive(Debug)]
+struct Sparing {
+    path: PathBuf,
+    kept: Option<(File, KeptFile)>,
+}
+
+impl Sparing {
+    fn open(path: &Path, options: &OpenOptions) -> io::Result<Self> {
+        let kept = briefly(|| {
+            let file = options.open(path)?;
+            Ok::<_, io::Error>(descriptors::keep_file().map(|kept| (file, kept)))
+        })?;
+        Ok(Self { path: path.to_owned(), kept })
     }
 
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_all()
+    fn with<T>(
+        &self,
+        options: &OpenOptions,
+        mut operation: impl FnMut(&File) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match &self.kept {
+            Some((file, _)) => operation(file),
+            None => briefly(|| operation(&options.open(&self.path)?)),
+        }
     }
 }
 
-impl ReadableFile for File {
+impl WritableFile for Sparing {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.with(OpenOptions::new().write(true), |file| file.write_all_at(bytes, offset))
+    }
+
+    /// What other descriptors of the file wrote is synced too, and their failures are reported.
+    fn sync(&mut self) -> io::Result<()> {
+        self.with(OpenOptions::new().write(true), File::sync_all)
+    }
+}
+
+impl ReadableFile for Sparing {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        self.with(OpenOptions::new().read(true), |file| Ok(file.metadata()?.len()))
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.read_exact_at(buffer, offset)
+        self.with(OpenOptions::new().read(true), |file| file.read_exact_at(buffer, offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_that_may_not_stay_open_works_as_one_that_may() {
+        let folder = tempfile::tempdir().unwrap();
+        for kept in [true, false] {
+            let path = folder.path().join(kept.to_string());
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            let mut file = Sparing::open(&path, &options).unwrap();
+            if !kept {
+                file.kept = None;
+            }
+            file.write_at(4, b"piece").unwrap();
+            file.write_at(0, b"head").unwrap();
+            file.sync().unwrap();
+            let mut file = Sparing::open(&path, OpenOptions::new().read(true)).unwrap();
+            if !kept {
+                file.kept = None;
+            }
+            let mut read = [0; 9];
+            file.read_at(0, &mut read).unwrap();
+            assert_eq!((file.size().unwrap(), &read), (9, b"headpiece"));
+        }
     }
 }
