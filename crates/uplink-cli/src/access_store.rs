@@ -21,6 +21,7 @@ use uplink::Access;
 use uplink_core::secret::Secret;
 
 use crate::failure::{Exit, Failure, Outcome};
+use crate::local::place::Place;
 
 /// The stored access grants of this user.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ impl AccessStore {
         let _lock = lock.map_err(|error| self.failure("cannot lock", &error))?;
         let mut contents = self.read()?;
         let result = change(&mut contents)?;
-        self.write(directory, &contents).map_err(|error| self.failure("cannot write", &error))?;
+        self.write(&contents).map_err(|error| self.failure("cannot write", &error))?;
         Ok(result)
     }
 
@@ -135,14 +136,20 @@ impl AccessStore {
         Ok(Access::parse(self.text(selection)?.expose())?)
     }
 
-    fn write(&self, directory: &Path, contents: &Contents) -> io::Result<()> {
+    fn write(&self, contents: &Contents) -> io::Result<()> {
+        // Where the file is a link, like one into a directory of settings, the link stays.
+        let file = match Place::of(&self.file)? {
+            Place::Entry(file) => file,
+            Place::Open(_) | Place::Unnamed(_) => return Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let directory = file.parent().unwrap_or_else(|| Path::new("."));
         // Files made this way are readable by their owner only.
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
         let mut text = Secret::new(serde_json::to_vec_pretty(contents)?);
         text.expose_mut().push(b'\n');
-        file.write_all(text.expose())?;
-        file.as_file().sync_all()?;
-        file.persist(&self.file)?;
+        temporary.write_all(text.expose())?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&file)?;
         sync_directory(directory)
     }
 

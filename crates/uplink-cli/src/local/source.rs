@@ -49,9 +49,9 @@ impl Source {
     pub(crate) async fn open(path: &Path) -> Outcome<Self> {
         let unreadable = |error| Failure::io(format_args!("cannot read {path:?}"), &error);
         let owned = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || match Place::of(&owned)? {
-            Place::Open(file) => Ok(file),
-            Place::Entry(_) | Place::Unnamed(_) => File::open(&owned),
+        let opened = tokio::task::spawn_blocking(move || match Place::of(&owned) {
+            Ok(Place::Open(file)) => Ok(file),
+            _ => File::open(&owned),
         });
         let file = opened.await.map_err(io::Error::other).map_err(unreadable)?;
         let file = file.map_err(unreadable)?;

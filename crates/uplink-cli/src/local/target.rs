@@ -182,11 +182,12 @@ impl Old {
     /// Gives a temporary file the mode of the file that it is to replace.
     #[cfg(unix)]
     fn like(file: File, part: &File) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt as _;
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
         let (old, new) = (file.metadata()?, part.metadata()?);
         let keep = old.nlink() > 1 || (old.uid(), old.gid()) != (new.uid(), new.gid());
         if !keep {
-            part.set_permissions(old.permissions())?;
+            // Not the bits that give a program the rights of its owner: the content is another one.
+            part.set_permissions(fs::Permissions::from_mode(old.mode() & 0o777))?;
         }
         Ok(Self { file, keep })
     }

@@ -64,6 +64,20 @@ fn stored_accesses_are_private_and_replaced_as_a_whole() {
 }
 
 #[test]
+#[cfg(unix)]
+fn linked_store_stays_a_link() {
+    let home = Home::new();
+    home.run(&["access", "import", "one", &known_grant()]).ok();
+    let real = home.work().join("settings.json");
+    fs::rename(home.store(), &real).unwrap();
+    std::os::unix::fs::symlink(&real, home.store()).unwrap();
+    home.run(&["access", "import", "two", &known_grant()]).ok();
+    assert!(home.store().is_symlink());
+    assert!(fs::read_to_string(&real).unwrap().contains("\"two\""));
+    assert_eq!(home.run(&["access", "list", "--json"]).json().len(), 2);
+}
+
+#[test]
 fn many_commands_at_once_lose_no_access() {
     let home = Home::new();
     let grant = known_grant();

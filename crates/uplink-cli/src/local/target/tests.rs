@@ -89,9 +89,11 @@ mod unix {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("secret");
         fs::write(&path, "old").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        write(&path, true, "new").await.unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        for (mode, expected) in [(0o600, 0o600), (0o4755, 0o755)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            write(&path, true, "new").await.unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, expected);
+        }
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
