@@ -96,7 +96,8 @@ async fn check_rows(shapes: &[Shape], rows: impl AsyncFn(&Material) -> Vec<Attac
 }
 
 async fn without_envelope(material: &Material) -> Vec<Attack> {
-    let strips: [(&str, fn(&mut Story)); 4] = [
+    type Strip = fn(&mut Story);
+    let strips: [(&str, Strip); 4] = [
         ("no metadata, key and nonce", strip),
         ("no metadata", |story| story.object.encrypted_metadata.clear()),
         ("empty stream info", |story| set_stream_info(story, Vec::new())),

@@ -53,6 +53,8 @@ pub(crate) enum Verdict {
     Exact,
     Refused(ErrorKind, String),
     Wrong(String),
+    /// It was given up.
+    Endless,
 }
 
 /// Most items that a listing of these worlds may have.
@@ -204,7 +206,9 @@ pub(crate) async fn verify(
     let name = prepared.name.as_str();
     let succeeded = match &verdict {
         Verdict::Exact => true,
-        Verdict::Refused(ErrorKind::CommitUnknown, _) | Verdict::Wrong(_) => return verdict,
+        Verdict::Refused(ErrorKind::CommitUnknown, _) | Verdict::Wrong(_) | Verdict::Endless => {
+            return verdict;
+        }
         Verdict::Refused(..) => false,
     };
     let wrong = match setting.operation {

@@ -25,6 +25,8 @@ use crate::HEAP;
 
 /// Time in which every operation ends.
 const TIME: Duration = Duration::from_secs(2);
+/// How many times longer than the truth a lie may take beside that.
+const LOAD: u32 = 4;
 /// Time after which an operation counts as endless.
 const ENDLESS: Duration = Duration::from_secs(4);
 /// Memory that a lie may cost.
@@ -182,22 +184,21 @@ impl Runner {
         setting: Setting,
         told: &Told,
     ) -> (Outcome, Duration, usize) {
-        let first = self.lie_once(setting, told, false).await;
-        if !matches!(first.0, Outcome::Broken { .. }) {
-            return first;
-        }
+        let first = self.lie_once(setting, told, false, TIME).await;
+        let Outcome::Broken { class, what } = &first.0 else { return first };
+        // The machine may be busy with something else: then the truth takes long, too.
+        self.world.satellite.rewrite(move |call, answer| {
+            answer.map(|answer| spoil(setting.operation, call, answer))
+        });
+        let truth = self.run(setting, true).await.time;
         // New connections and no memory of earlier lies: what remains is the lie's own doing.
-        let again = self.lie_once(setting, told, true).await;
-        match (&again.0, first.0) {
-            (Outcome::Broken { .. }, _) => again,
-            // The machine was busy with something else.
-            (_, Outcome::Broken { class: SLOW | MEMORY, .. }) => again,
-            (_, Outcome::Broken { class, what }) => {
-                let what = format!("{what} (only after other lies)");
-                (Outcome::Broken { class, what }, first.1, first.2)
-            }
-            _ => again,
+        let again = self.lie_once(setting, told, true, TIME + LOAD * truth).await;
+        let broken = matches!(again.0, Outcome::Broken { .. });
+        if broken || *class == SLOW || *class == MEMORY {
+            return again;
         }
+        let what = format!("{what} (only after other lies)");
+        (Outcome::Broken { class, what }, first.1, first.2)
     }
 
     async fn lie_once(
@@ -205,6 +206,7 @@ impl Runner {
         setting: Setting,
         told: &Told,
         fresh: bool,
+        time: Duration,
     ) -> (Outcome, Duration, usize) {
         let changed = Arc::new(AtomicBool::new(false));
         self.arm(setting, told.clone(), Arc::clone(&changed));
@@ -215,12 +217,13 @@ impl Runner {
         let broken = |class, what| Outcome::Broken { class, what };
         let outcome = match run.verdict {
             Verdict::Wrong(what) => broken("wrong", what),
+            Verdict::Endless => broken(SLOW, format!("no end within {ENDLESS:?}")),
             _ if run.panics > 0 => broken("panic", "a task panicked".to_owned()),
             Verdict::Refused(ErrorKind::Internal, text) => broken("internal", text),
             Verdict::Refused(_, text) if text.len() > 4096 => {
                 broken("long text", format!("an error text of {} bytes", text.len()))
             }
-            _ if run.time > TIME => broken(SLOW, format!("{:?}", run.time)),
+            _ if run.time > time => broken(SLOW, format!("{:?}", run.time)),
             _ if memory > MAX_MEMORY => broken(MEMORY, format!("{} MiB", memory >> 20)),
             _ if !changed.load(Ordering::Relaxed) => Outcome::Untold,
             Verdict::Exact => Outcome::Exact,
@@ -279,7 +282,7 @@ impl Runner {
         self.world.satellite.tell_truth();
         let verdict = match performed {
             Ok(verdict) => verify(&self.world, setting, &prepared, verdict).await,
-            Err(_) => Verdict::Wrong(format!("no end within {ENDLESS:?}")),
+            Err(_) => Verdict::Endless,
         };
         Run { verdict, time, memory, panics: self::panics() - panics }
     }
@@ -302,7 +305,7 @@ pub(crate) fn lies_about(answer: &str, seed: u64) -> Vec<Lie> {
                     continue;
                 }
                 let seed = seed.wrapping_add(lies.len() as u64);
-                let always = seed % 3 > 0;
+                let always = !seed.is_multiple_of(3);
                 lies.push(Lie { place: place.clone(), mutation, sign, always, seed });
             }
         }

@@ -131,7 +131,7 @@ impl Story {
                 let segments = &mut self.segments.iter();
                 let part = segments.find(|part| position(part.item.position) == wanted);
                 // Another one, if that is not there.
-                let part = part.or(self.segments.last())?;
+                let part = part.or_else(|| self.segments.last())?;
                 Response::SegmentDownload(part.download(raw).await)
             }
             Request::ObjectDownload(request) => {
