@@ -11,7 +11,7 @@ const REQUIRED: usize = 4;
 const PIECES: usize = 8;
 /// Bytes of a share.
 const SHARE: u64 = 256;
-/// Bytes of an object with one segment, whose pieces have 700 shares each.
+/// Bytes of an object with one segment, whose pieces have 685 shares each.
 const SIZE: u64 = 700_000;
 
 /// Eight nodes, all of which hold a piece of each segment.
@@ -104,8 +104,8 @@ async fn flipped_bits_in_all_of_exactly_five_reachable_pieces_are_told() {
     stop_all_but(&world, REQUIRED + 1).await;
     scatter(&world.network.nodes()[..=REQUIRED]);
     // Two stripes of one block, each of another piece.
-    flip(&world.network.nodes()[1], 600);
-    flip(&world.network.nodes()[3], 602);
+    flip(&world.network.nodes()[1], 596);
+    flip(&world.network.nodes()[3], 599);
     assert_readable(&world, &plain).await;
 }
 
