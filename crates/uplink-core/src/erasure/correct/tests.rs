@@ -218,7 +218,7 @@ fn one_window_after_another_is_corrected_whoever_is_wrong() {
 fn more_pieces_corrupt_than_spare_are_corrected_in_other_stripes() {
     let code = Code::new(4, 6).unwrap();
     let given: Vec<u16> = (0..6).collect();
-    let stripes: Vec<u8> = (0..6 * 4 * 3).map(|i| i as u8 * 11).collect();
+    let stripes: Vec<u8> = (0..6 * 4 * 3).map(|i| (i * 11) as u8).collect();
     let mut shares = vec![vec![0; 18]; 6];
     Encoder::with_code(code, 3).encode(&stripes, &given, &mut shares).unwrap();
     for piece in 0..5 {
