@@ -127,7 +127,8 @@ impl Error {
     /// Returns whether a call may have taken effect although its reply is not a success: the reply
     /// was lost, or makes no sense.
     pub(crate) fn may_have_taken_effect(&self) -> bool {
-        let is_nonsense = self.kind == ErrorKind::Protocol && self.failure().is_none();
+        let is_unclear = |failure: &Failure| matches!(failure.code, Code::INTERNAL | Code::UNKNOWN);
+        let is_nonsense = self.kind == ErrorKind::Protocol && self.failure().is_none_or(is_unclear);
         self.kind == ErrorKind::Network || is_nonsense
     }
 

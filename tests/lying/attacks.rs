@@ -101,7 +101,7 @@ async fn without_envelope(material: &Material) -> Vec<Attack> {
         ("no metadata, key and nonce", strip),
         ("no metadata", |story| story.object.encrypted_metadata.clear()),
         ("empty stream info", |story| set_stream_info(story, Vec::new())),
-        ("no metadata key", |story| story.object.encrypted_metadata_encrypted_key.clear()),
+        ("no metadata key", strip_key),
     ];
     let mut attacks = Vec::new();
     for (name, strip) in strips {
@@ -479,6 +479,15 @@ fn strip(story: &mut Story) {
 fn set_stream_info(story: &mut Story, encrypted_stream_info: Vec<u8>) {
     let meta = StreamMeta::decode(&story.object.encrypted_metadata).expect("metadata");
     story.object.encrypted_metadata = StreamMeta { encrypted_stream_info, ..meta }.encode().into();
+}
+
+/// Removes the wrapped metadata key from the object and from the clear part of its metadata, from
+/// which the client would take it otherwise.
+fn strip_key(story: &mut Story) {
+    story.object.encrypted_metadata_encrypted_key.clear();
+    let meta = StreamMeta::decode(&story.object.encrypted_metadata).expect("metadata");
+    let meta = StreamMeta { last_segment_meta: None, ..meta };
+    story.object.encrypted_metadata = meta.encode().into();
 }
 
 /// An ETag under the object's own metadata key, as a client that writes ETags would have sealed it.
