@@ -185,9 +185,13 @@ impl From<ErrorKind> for Scope {
             ErrorKind::AccessInvalid
             | ErrorKind::BandwidthLimitExceeded
             | ErrorKind::BucketNotFound
+            | ErrorKind::SatelliteOutOfSpace
             | ErrorKind::SegmentsLimitExceeded
             | ErrorKind::StorageLimitExceeded => Self::Command,
-            ErrorKind::Network | ErrorKind::TooManyRequests => Self::Network,
+            ErrorKind::CommitUnknown
+            | ErrorKind::Network
+            | ErrorKind::OutcomeUnknown
+            | ErrorKind::TooManyRequests => Self::Network,
             _ => Self::Object,
         }
     }
@@ -263,6 +267,21 @@ mod tests {
             assert!(EXIT_CODES.lines().any(|line| line.starts_with(&code)), "{exit:?}");
         }
         assert!(EXIT_CODES.contains("143 terminated"));
+    }
+
+    #[test]
+    fn failures_of_the_satellite_count_for_all_objects() {
+        for (kind, scope) in [
+            (ErrorKind::BucketNotFound, Scope::Command),
+            (ErrorKind::SatelliteOutOfSpace, Scope::Command),
+            (ErrorKind::StorageLimitExceeded, Scope::Command),
+            (ErrorKind::Network, Scope::Network),
+            (ErrorKind::OutcomeUnknown, Scope::Network),
+            (ErrorKind::ObjectNotFound, Scope::Object),
+            (ErrorKind::PermissionDenied, Scope::Object),
+        ] {
+            assert_eq!(Scope::from(kind), scope, "{kind:?}");
+        }
     }
 
     #[test]
