@@ -251,26 +251,15 @@ async fn accept(
         let Some(admission) = admit(&kill).await else { continue };
         let (tls, ready, drpc) = (tls.clone(), ready.clone(), drpc.clone());
         tokio::spawn(async move {
-            let handshake = timeout(HANDSHAKE_DEADLINE, handshake(stream, tls));
             let shaken = tokio::select! {
-                () = drpc.stop.cancelled() => return,
-                shaken = handshake => shaken,
+                () = drpc.stop.cancelled() => None,
+                () = admission.closed().cancelled() => None,
+                shaken = handshake_in_time(stream, tls) => shaken,
             };
             drop(slot);
-            let stream = match shaken {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    tracing::debug!(%remote, %error, "handshake failed");
-                    return;
-                }
-                Err(_) => {
-                    tracing::debug!(%remote, "handshake took too long");
-                    return;
-                }
-            };
+            let Some(stream) = shaken else { return };
             let peer = Peer { remote, identity: peer_of(stream.get_ref().1.peer_certificates()) };
-            let grpc = stream.get_ref().1.alpn_protocol() == Some(GRPC);
-            if !grpc {
+            if stream.get_ref().1.alpn_protocol() != Some(GRPC) {
                 drop(ready);
                 drpc.serve(stream, peer, admission).await;
                 return;
@@ -283,6 +272,16 @@ async fn accept(
             }
         });
     }
+}
+
+async fn handshake_in_time(stream: TcpStream, tls: TlsAcceptor) -> Option<TlsStream<dial::Socket>> {
+    let remote = stream.peer_addr();
+    match timeout(HANDSHAKE_DEADLINE, handshake(stream, tls)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!(?remote, %error, "handshake failed"),
+        Err(_) => tracing::debug!(?remote, "handshake took too long"),
+    }
+    None
 }
 
 async fn handshake(mut stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<dial::Socket>> {
