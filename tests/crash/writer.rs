@@ -49,7 +49,10 @@ pub(crate) async fn write(
             Err(error) => assert!(
                 matches!(
                     error.kind(),
-                    ErrorKind::Network | ErrorKind::NotEnoughNodes | ErrorKind::CommitUnknown
+                    ErrorKind::CommitUnknown
+                        | ErrorKind::Network
+                        | ErrorKind::NotEnoughNodes
+                        | ErrorKind::OutcomeUnknown
                 ),
                 "{key}: {:?} {error}",
                 error.kind()

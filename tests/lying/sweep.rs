@@ -44,56 +44,6 @@ async fn each_lie_about_each_field_breaks_no_promise() {
     report.finish("each lie once", seed());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "slow: random pairs of lies; PROPTEST_CASES sets how many"]
-async fn random_pairs_of_lies_break_no_promise() {
-    let (mut runner, mut random) = (Runner::start().await, Random::new(seed()));
-    let mut report = Report::default();
-    let (lies, settings) = (all_lies(&runner), Setting::all());
-    for _ in 0..cases(PAIRS) {
-        let setting = *random.pick(&settings);
-        let gets = |lie: &&Lie| runner.settings_with(&lie.place.root).contains(&setting);
-        let of_setting: Vec<&Lie> = lies.iter().filter(gets).collect();
-        let mut pair = [(); 2].map(|()| (*random.pick(&of_setting)).clone());
-        pair.iter_mut().for_each(|lie| lie.seed = random.next());
-        // What fills an answer comes last, so that this process does not take it apart again.
-        pair.sort_by_key(|lie| lie.mutation.fills());
-        run(&mut runner, &mut report, setting, Told::Lies(pair.to_vec())).await;
-    }
-    report.finish("random pairs of lies", seed());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "slow: every field with every lie in every setting"]
-async fn each_lie_in_each_setting_breaks_no_promise() {
-    let mut runner = Runner::start().await;
-    let mut report = Report::default();
-    for lie in all_lies(&runner) {
-        for setting in runner.settings_with(&lie.place.root) {
-            run(&mut runner, &mut report, setting, Told::Lies(vec![lie.clone()])).await;
-        }
-    }
-    report.finish("the full product", seed());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "slow: every setting with every status"]
-async fn each_status_in_each_setting_breaks_no_promise() {
-    let mut runner = Runner::start().await;
-    let mut report = Report::default();
-    let codes = (0..=17).filter(|code| *code != 1).chain([10_019, 99_999, u64::MAX]);
-    for code in codes {
-        for setting in Setting::all() {
-            for text in [String::new(), "object not found: x".to_owned(), "é".repeat(HUGE_TEXT / 2)]
-            {
-                let told = Told::Failure(FailureLie { code, text });
-                run(&mut runner, &mut report, setting, told).await;
-            }
-        }
-    }
-    report.finish("each status in each setting", seed());
-}
-
 async fn run(runner: &mut Runner, report: &mut Report, setting: Setting, told: Told) {
     let begun = Instant::now();
     let (outcome, time, memory) = runner.lie(setting, &told).await;
@@ -123,4 +73,60 @@ fn cases(usual: usize) -> usize {
     let cases = usual.max(ProptestConfig::default().cases as usize);
     println!("{cases} cases");
     cases
+}
+
+/// What takes too long for the slow tests: `cargo test --release --test lying -- --ignored soak::`.
+mod soak {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "soak: random pairs of lies; PROPTEST_CASES sets how many"]
+    async fn random_pairs_of_lies_break_no_promise() {
+        let (mut runner, mut random) = (Runner::start().await, Random::new(seed()));
+        let mut report = Report::default();
+        let (lies, settings) = (all_lies(&runner), Setting::all());
+        for _ in 0..cases(PAIRS) {
+            let setting = *random.pick(&settings);
+            let gets = |lie: &&Lie| runner.settings_with(&lie.place.root).contains(&setting);
+            let of_setting: Vec<&Lie> = lies.iter().filter(gets).collect();
+            let mut pair = [(); 2].map(|()| (*random.pick(&of_setting)).clone());
+            pair.iter_mut().for_each(|lie| lie.seed = random.next());
+            // What fills an answer comes last, so that this process does not take it apart again.
+            pair.sort_by_key(|lie| lie.mutation.fills());
+            run(&mut runner, &mut report, setting, Told::Lies(pair.to_vec())).await;
+        }
+        report.finish("random pairs of lies", seed());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "soak: every field with every lie in every setting"]
+    async fn each_lie_in_each_setting_breaks_no_promise() {
+        let mut runner = Runner::start().await;
+        let mut report = Report::default();
+        for lie in all_lies(&runner) {
+            for setting in runner.settings_with(&lie.place.root) {
+                run(&mut runner, &mut report, setting, Told::Lies(vec![lie.clone()])).await;
+            }
+        }
+        report.finish("the full product", seed());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "soak: every setting with every status"]
+    async fn each_status_in_each_setting_breaks_no_promise() {
+        let mut runner = Runner::start().await;
+        let mut report = Report::default();
+        let codes = (0..=17).filter(|code| *code != 1).chain([10_019, 99_999, u64::MAX]);
+        for code in codes {
+            for setting in Setting::all() {
+                for text in
+                    [String::new(), "object not found: x".to_owned(), "é".repeat(HUGE_TEXT / 2)]
+                {
+                    let told = Told::Failure(FailureLie { code, text });
+                    run(&mut runner, &mut report, setting, told).await;
+                }
+            }
+        }
+        report.finish("each status in each setting", seed());
+    }
 }

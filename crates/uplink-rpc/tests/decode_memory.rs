@@ -148,7 +148,8 @@ fn decoding_takes_at_most_four_times_the_wire_size_and_1_mib() {
         assert!(!routes.is_empty(), "{name} has no repeated field");
         for route in routes {
             let end = route_end(&message, &route);
-            let items = [Vec::new(), end.map(|end| small(&end, 3)).unwrap_or(b"x".to_vec())];
+            let items =
+                [Vec::new(), end.map(|end| small(&end, 3)).unwrap_or_else(|| b"x".to_vec())];
             for (item, spread) in items.iter().flat_map(|item| [(item, false), (item, true)]) {
                 let mut size = MESSAGE_LIMIT;
                 while size > 256 {

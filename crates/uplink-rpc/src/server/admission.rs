@@ -67,7 +67,7 @@ struct Open {
     /// When the last call ended, or the connection was accepted.
     used: Mutex<Instant>,
     close: CancellationToken,
-    registry: &'static Mutex<HashMap<u64, Weak<Open>>>,
+    registry: &'static Mutex<HashMap<u64, Weak<Self>>>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -273,7 +273,7 @@ mod tests {
         Box::leak(Box::new(Admissions::new(connections, refusals)))
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn idle_connection_makes_room_and_busy_ones_stay() {
         let (all, kill) = (admissions(2, 1), CancellationToken::new());
         let idle = all.admit(&kill).await.unwrap();
@@ -290,7 +290,7 @@ mod tests {
         drop(call);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn connection_beyond_the_limit_is_refused_until_one_ends() {
         let (all, kill) = (admissions(1, 1), CancellationToken::new());
         let first = all.admit(&kill).await.unwrap();
