@@ -116,7 +116,7 @@ impl Proxy {
     }
 
     /// Waits until the reply is lost, cuts all connections, and listens again after `meanwhile`.
-    pub(crate) async fn outage(&mut self, meanwhile: impl Future<Output = ()>) {
+    pub(crate) async fn outage(&mut self, meanwhile: impl Future<Output = ()> + Send) {
         self.lost.recv().await.expect("a lost reply");
         drop(self.running.take());
         meanwhile.await;

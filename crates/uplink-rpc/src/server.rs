@@ -3,7 +3,7 @@
 //! The first bytes decide: `DRPC!!!1` is the network's preamble and is followed by TLS; a TLS
 //! record without it is accepted too, so that any gRPC tool can connect. Everything else is closed.
 //! Then the handshake decides: a client that selects `h2` speaks gRPC, every other DRPC. How many
-//! connections a process takes at once is bounded by its [descriptors].
+//! connections a process takes at once is bounded by its descriptors (`descriptors.rs`).
 
 use std::fmt;
 use std::future::Future;

@@ -133,6 +133,10 @@ proptest! {
         same_as_prost::<ListObjectsResponse>(&wire)?;
         same_as_prost::<RetryBeginSegmentPiecesRequest>(&wire)?;
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn order_limits_of_any_length_decode(lengths in proptest::collection::vec(0..300_usize, 0..80)) {

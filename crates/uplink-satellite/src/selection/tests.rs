@@ -79,7 +79,7 @@ fn every_eligible_node_is_chosen_equally_often() {
 fn full_offline_and_disqualified_nodes_are_never_chosen() {
     let mut nodes = nodes(28);
     nodes[3].free_disk = 99;
-    nodes[11].last_contact = Some(NOW.minus(Duration::from_micros(1)));
+    nodes[11].last_contact = Some(NOW.minus(WINDOW + Duration::from_micros(1)));
     nodes[12].last_contact = None;
     nodes[27].state = NodeState::Disqualified;
     check_uniform(&nodes, 24, &rules());

@@ -97,6 +97,11 @@ const TEXTS: &[(&str, &str, &str)] = &[
         "names no library",
     ),
     (
+        "bucket not empty",
+        "bucket not empty: it holds objects and 1 pending upload",
+        "says what is in the way",
+    ),
+    (
         "metainfo: bucket label must start with a lowercase letter or number",
         "bucket name must consist of labels that begin and end with a lower-case letter or digit",
         "one text for both ends",

@@ -6,12 +6,19 @@ use tempfile::TempDir;
 
 use super::*;
 
-const A: NodeId = NodeId::new([1; 32]);
-const B: NodeId = NodeId::new([2; 32]);
+const A: NodeId = id(1);
+const B: NodeId = id(2);
 const NOW: i64 = 1_800_000_000;
 const HOUR: i64 = 3600;
 const BOOT: Option<&str> = Some("one");
 const NEXT_BOOT: Option<&str> = Some("two");
+
+/// An id whose text can be read: the last byte is the version.
+const fn id(number: u8) -> NodeId {
+    let mut bytes = [number; 32];
+    bytes[31] = 0;
+    NodeId::new(bytes)
+}
 
 struct Disk {
     directory: TempDir,
