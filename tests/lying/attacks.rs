@@ -48,8 +48,8 @@ macro_rules! rows {
         )*
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        #[ignore = "slow: every attack on objects of more shapes"]
-        async fn every_attack_on_more_shapes_is_refused() {
+        #[ignore = "soak: every attack on objects of more shapes"]
+        async fn soak_every_attack_on_more_shapes_is_refused() {
             check_rows(&MORE_SHAPES, async |material| {
                 let mut attacks = Vec::new();
                 $(attacks.extend($row(material).await);)*
@@ -75,8 +75,8 @@ rows! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "slow: objects of 1001 segments"]
-async fn attacks_on_1001_segments_are_refused() {
+#[ignore = "soak: objects of 1001 segments"]
+async fn soak_attacks_on_1001_segments_are_refused() {
     check_rows(&[MANY], many_segments).await;
 }
 

@@ -33,8 +33,8 @@ async fn sample_of_lies_about_fields_breaks_no_promise() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "slow: every field with every lie about it, once"]
-async fn each_lie_about_each_field_breaks_no_promise() {
+#[ignore = "soak: every field with every lie about it, once"]
+async fn soak_each_lie_about_each_field_breaks_no_promise() {
     let (mut runner, mut random) = (Runner::start().await, Random::new(seed()));
     let mut report = Report::default();
     for lie in all_lies(&runner) {
