@@ -10,6 +10,7 @@
 //! Nothing that holds a descriptor of one share waits for another one, so that shares run dry without
 //! a deadlock.
 
+use std::fs;
 use std::io;
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -77,6 +78,18 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
+/// Whether so few descriptors are left, with so many connections accepted, that no further one should
+/// be. Counts those that are open, but only when connections may be the reason.
+pub(crate) fn are_scarce(connections: usize) -> bool {
+    connections >= SHARES.connections / 2
+        && open().is_none_or(|open| open.saturating_add(SHARES.headroom) >= SHARES.limit)
+}
+
+/// Descriptors that are open; `None` when not even counting them has one left.
+fn open() -> Option<usize> {
+    fs::read_dir("/dev/fd").ok().map(Iterator::count)
+}
+
 /// Most connections that this process accepts at once.
 pub(crate) fn connections() -> usize {
     SHARES.connections
@@ -89,6 +102,9 @@ pub(crate) fn refusals() -> usize {
 
 #[derive(Debug)]
 struct Shares {
+    limit: usize,
+    /// What accepted connections leave in any case.
+    headroom: usize,
     connections: usize,
     refusals: usize,
     kept: Semaphore,
@@ -99,6 +115,8 @@ impl Shares {
     fn of(limit: usize) -> Self {
         let share = |parts: usize| (limit / parts).clamp(MIN_SHARE, Semaphore::MAX_PERMITS);
         Self {
+            limit,
+            headroom: share(8),
             connections: share(2),
             refusals: share(16).min(MAX_REFUSALS),
             kept: Semaphore::new(share(16)),

@@ -28,7 +28,7 @@ use tonic::service::Routes;
 use tonic::transport::server::Connected;
 use uplink_core::identity::PeerIdentity;
 
-use self::admission::{Admission, Arrival, Counting, admit};
+use self::admission::{Admission, Admissions, Arrival, Counting};
 use crate::dial::{self, PREAMBLE, WRITE_LIMIT, buffered};
 use crate::drpc;
 use crate::tls::{GRPC, Identity, IdentityError, peer_of, server_config};
@@ -61,6 +61,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    admissions: Arc<Admissions>,
 }
 
 /// The port cannot be listened on.
@@ -99,7 +100,7 @@ impl Listener {
         let bound = async {
             let socket = TcpListener::bind(address).await?;
             let address = socket.local_addr()?;
-            Ok(Self { socket, address })
+            Ok(Self { socket, address, admissions: Admissions::of_process() })
         };
         bound.await.map_err(|source| ListenError { address, source })
     }
@@ -108,6 +109,14 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Gives this listener a number of connections of its own, instead of the one that all listeners
+    /// of the process share. At least one is accepted.
+    #[must_use]
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.admissions = Admissions::new(count.max(1), count.max(1));
+        self
     }
 
     /// Serves `routes` in the name of `identity` until stopped.
@@ -176,7 +185,7 @@ async fn run(
     let (in_use, mut all_over) = mpsc::channel(1);
     let routes = routes.prepare();
     let drpc = Drpc { routes: routes.clone(), stop: stop.clone(), _in_use: in_use };
-    let accepting = accept(listener.socket, TlsAcceptor::from(tls), ready, drpc, kill);
+    let accepting = accept(listener, TlsAcceptor::from(tls), ready, drpc, kill);
     let serving = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -227,7 +236,7 @@ impl Drpc {
 }
 
 async fn accept(
-    socket: TcpListener,
+    listener: Listener,
     tls: TlsAcceptor,
     ready: mpsc::Sender<io::Result<Socket>>,
     drpc: Drpc,
@@ -236,7 +245,7 @@ async fn accept(
     let slots = Arc::new(Semaphore::new(HANDSHAKES));
     let mut logged: Option<Instant> = None;
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let (stream, remote) = match socket.accept().await {
+        let (stream, remote) = match listener.socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors: waiting lets other connections end.
@@ -248,7 +257,7 @@ async fn accept(
                 continue;
             }
         };
-        let Some(admission) = admit(&kill).await else { continue };
+        let Some(admission) = listener.admissions.admit(&kill).await else { continue };
         let (tls, ready, drpc) = (tls.clone(), ready.clone(), drpc.clone());
         tokio::spawn(async move {
             let shaken = tokio::select! {

@@ -1,8 +1,10 @@
 //! One port, one dial: who may talk to whom, and how failures look.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{Notify, Semaphore};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use uplink_core::id::NodeId;
@@ -113,6 +115,54 @@ async fn killed_peer_fails_calls_and_a_restarted_one_answers_on_the_same_connect
             }
         };
         ping(&kept, callee.node_id(), address).await.expect("answered again");
+    }
+}
+
+/// Answers each ping that it has a permit for, and notes that one has arrived.
+struct Slow(Arc<Semaphore>, Arc<Notify>);
+
+#[tonic::async_trait]
+impl Contact for Slow {
+    async fn ping_node(
+        &self,
+        _: Request<ContactPingRequest>,
+    ) -> Result<Response<ContactPingResponse>, Status> {
+        self.1.notify_one();
+        self.0.acquire().await.expect("never closed").forget();
+        Ok(Response::new(ContactPingResponse {}))
+    }
+}
+
+#[tokio::test]
+async fn connection_beyond_the_limit_is_refused_as_overloaded() {
+    for transport in TRANSPORTS {
+        let (answers, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
+        let callee = Identity::generate().unwrap();
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let routes =
+            Routes::new(ContactServer::new(Slow(Arc::clone(&answers), Arc::clone(&arrived))));
+        let running = listener.max_connections(1).serve(&callee, routes).unwrap();
+        let (node, address) = (callee.node_id(), running.address());
+        let pools = [0, 1].map(|_| pool(&Identity::generate().unwrap(), transport));
+        let [first, second] = &pools;
+        let busy = ping(first, node, address);
+        let refused = async {
+            arrived.notified().await;
+            let refused = ping(second, node, address).await.unwrap_err();
+            answers.add_permits(100);
+            refused
+        };
+        let (busy, refused) = tokio::join!(busy, refused);
+        assert!(refused.is_overloaded(), "{refused:?}");
+        busy.expect("answered");
+        // The connection of the first one is idle by and by, and makes room.
+        let made_room = async {
+            while let Err(refused) = ping(second, node, address).await {
+                assert_eq!(refused.code, Code::UNAVAILABLE, "{refused:?}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), made_room).await.expect("room");
     }
 }
 

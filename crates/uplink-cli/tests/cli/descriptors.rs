@@ -66,9 +66,11 @@ impl Drop for Limited {
     }
 }
 
-fn upload_trees_at_once(descriptors: u32) {
+#[test]
+#[ignore = "slow: 600 MB through a network of ten nodes"]
+fn parallel_uploads_succeed_with_few_descriptors() {
     let home = Home::new();
-    let (network, grant) = Limited::start(&home, descriptors);
+    let (network, grant) = Limited::start(&home, 256);
     let run = |args: &[&str]| home.run(&[args, &["--access", &grant]].concat());
     run(&["mb", "sj://bucket"]).ok();
     for number in 0..FILES {
@@ -88,16 +90,4 @@ fn upload_trees_at_once(descriptors: u32) {
     }
     let log = network.end();
     assert!(!log.contains("open files"), "{log}");
-}
-
-#[test]
-#[ignore = "slow: 600 MB through a network of ten nodes"]
-fn parallel_uploads_succeed_with_few_descriptors() {
-    upload_trees_at_once(256);
-}
-
-#[test]
-#[ignore = "slow: 600 MB through a network of ten nodes"]
-fn uploads_wait_for_servers_that_refuse_connections() {
-    upload_trees_at_once(160);
 }

@@ -38,17 +38,12 @@ const ROOM_WITHIN: Duration = Duration::from_secs(1);
 const REFUSED_FOR: Duration = Duration::from_secs(1);
 
 /// The connections of this process.
-static ADMISSIONS: LazyLock<Admissions> =
+static ADMISSIONS: LazyLock<Arc<Admissions>> =
     LazyLock::new(|| Admissions::new(descriptors::connections(), descriptors::refusals()));
 
-/// Asks for room for a connection that was accepted; `None` when not even a refusal has room. The
-/// connection ends with `kill`.
-pub(super) async fn admit(kill: &CancellationToken) -> Option<Admission> {
-    ADMISSIONS.admit(kill).await
-}
-
+/// A number of connections, and those that are open.
 #[derive(Debug)]
-struct Admissions {
+pub(super) struct Admissions {
     slots: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     open: Mutex<HashMap<u64, Weak<Open>>>,
@@ -67,22 +62,30 @@ struct Open {
     /// When the last call ended, or the connection was accepted.
     used: Mutex<Instant>,
     close: CancellationToken,
-    registry: &'static Mutex<HashMap<u64, Weak<Self>>>,
+    registry: Arc<Admissions>,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Admissions {
-    fn new(connections: usize, refusals: usize) -> Self {
-        Self {
+    pub(super) fn new(connections: usize, refusals: usize) -> Arc<Self> {
+        Arc::new(Self {
             slots: Arc::new(Semaphore::new(connections)),
             refusals: Arc::new(Semaphore::new(refusals)),
             open: Mutex::default(),
             next: AtomicU64::default(),
-        }
+        })
     }
 
-    async fn admit(&'static self, kill: &CancellationToken) -> Option<Admission> {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+    /// Those that all listeners of the process share.
+    pub(super) fn of_process() -> Arc<Self> {
+        Arc::clone(&ADMISSIONS)
+    }
+
+    /// Asks for room for a connection that was accepted; `None` when not even a refusal has room.
+    /// The connection ends with `kill`.
+    pub(super) async fn admit(self: &Arc<Self>, kill: &CancellationToken) -> Option<Admission> {
+        let scarce = descriptors::are_scarce(lock(&self.open).len());
+        if !scarce && let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Some(self.open(slot, false, kill));
         }
         if self.close_idle()
@@ -96,7 +99,7 @@ impl Admissions {
     }
 
     fn open(
-        &'static self,
+        self: &Arc<Self>,
         slot: OwnedSemaphorePermit,
         refused: bool,
         kill: &CancellationToken,
@@ -107,7 +110,7 @@ impl Admissions {
             calls: AtomicUsize::default(),
             used: Mutex::new(Instant::now()),
             close: kill.child_token(),
-            registry: &self.open,
+            registry: Arc::clone(self),
             _slot: slot,
         });
         lock(&self.open).insert(open.number, Arc::downgrade(&open));
@@ -136,7 +139,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        lock(self.registry).remove(&self.number);
+        lock(&self.registry.open).remove(&self.number);
     }
 }
 
@@ -269,13 +272,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn admissions(connections: usize, refusals: usize) -> &'static Admissions {
-        Box::leak(Box::new(Admissions::new(connections, refusals)))
-    }
-
     #[tokio::test]
     async fn idle_connection_makes_room_and_busy_ones_stay() {
-        let (all, kill) = (admissions(2, 1), CancellationToken::new());
+        let (all, kill) = (Admissions::new(2, 1), CancellationToken::new());
         let idle = all.admit(&kill).await.unwrap();
         let busy = all.admit(&kill).await.unwrap();
         let call = busy.begin_call();
@@ -292,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn connection_beyond_the_limit_is_refused_until_one_ends() {
-        let (all, kill) = (admissions(1, 1), CancellationToken::new());
+        let (all, kill) = (Admissions::new(1, 1), CancellationToken::new());
         let first = all.admit(&kill).await.unwrap();
         let call = first.begin_call();
         let second = all.admit(&kill).await.unwrap();
