@@ -78,6 +78,8 @@ impl Processes {
         self.nodes[number].kill();
     }
 
+    /// Starts what was killed, and waits until the satellite counts every node as online: it may
+    /// have been dead at each of a node's last check-ins.
     pub(crate) async fn restart_dead(&mut self) {
         for process in self.nodes.iter_mut().chain([&mut self.satellite]) {
             if process.child.is_none() {
@@ -85,6 +87,7 @@ impl Processes {
                 process.ready().await;
             }
         }
+        self.online().await;
     }
 
     /// Waits until the satellite has heard of every node.

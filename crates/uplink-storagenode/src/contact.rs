@@ -58,7 +58,7 @@ impl Contact {
                 Err(error) => {
                     tracing::warn!(%error, "check-in failed; next try in {} s", pause.as_secs());
                     sleep(pause).await;
-                    pause = (pause * 2).min(self.interval.max(FIRST_PAUSE));
+                    pause = (pause * 2).min(self.interval.clamp(FIRST_PAUSE, LAST_PAUSE));
                 }
             }
         }
@@ -182,8 +182,10 @@ pub enum CheckInError {
 
 /// Time for one call, the ping back included.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Pause after the first failure; doubles with each further one, up to the interval.
+/// Pause after the first failure; doubles with each further one, up to the interval or the last pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause between tries: a satellite that was down for long knows its nodes again this soon.
+const LAST_PAUSE: Duration = Duration::from_secs(15);
 /// A check-in because free space moved comes no sooner than this after the last one.
 const MOVED_PAUSE: Duration = Duration::from_secs(1);
 /// A difference of clocks that is worth a warning.
