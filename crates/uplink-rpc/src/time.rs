@@ -90,19 +90,38 @@ pub fn relation(seconds: i64) -> String {
 /// Holds back steps of a clock, for decisions that cannot be taken back: what is deleted because it
 /// is old must not be deleted because a clock jumped.
 ///
-/// A step ahead is believed once it has lasted for some time; a step back, at once.
+/// A step ahead is believed once it has lasted for some time; a step back, at once, and so is the
+/// return from it.
 #[derive(Debug)]
 pub struct StepGuard {
     hold: Duration,
-    last: Mutex<Option<Reading>>,
+    readings: Mutex<Option<Readings>>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Readings {
+    /// The last one that was believed.
+    last: Reading,
+    /// The last one before a step back, which may be a mistake that ends.
+    usual: Reading,
+    /// Since when the clock has been ahead of both, in steady time.
+    ahead_since: Option<Duration>,
+    /// Since when it has been behind the usual reading.
+    behind_since: Option<Duration>,
+}
+
+/// Two clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     wall: SystemTime,
     steady: Duration,
-    /// Since when the wall clock has been ahead of the steady one.
-    ahead_since: Option<Duration>,
+}
+
+impl Reading {
+    /// What the wall clock shows later, if it does not step.
+    fn after(&self, steady: Duration) -> SystemTime {
+        self.wall.checked_add(steady.saturating_sub(self.steady)).unwrap_or(self.wall)
+    }
 }
 
 impl StepGuard {
@@ -112,30 +131,44 @@ impl StepGuard {
     /// Believes a step ahead that has lasted for `hold`.
     #[must_use]
     pub fn new(hold: Duration) -> Self {
-        Self { hold, last: Mutex::new(None) }
+        Self { hold, readings: Mutex::new(None) }
     }
 
     /// Returns the time by which to decide, given that of the wall clock and of one that never steps.
     #[must_use]
     pub fn read(&self, wall: SystemTime, steady: Duration) -> SystemTime {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = Reading { wall, steady, ahead_since: None };
-        let Some(known) = last.as_mut() else {
-            *last = Some(fresh);
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Reading { wall, steady };
+        let fresh = Readings { last: now, usual: now, ahead_since: None, behind_since: None };
+        let Some(known) = readings.as_mut() else {
+            *readings = Some(fresh);
             return wall;
         };
-        let passed = steady.saturating_sub(known.steady);
-        let expected = known.wall.checked_add(passed).unwrap_or(wall);
-        let believable = expected.checked_add(Self::DRIFT).unwrap_or(expected);
-        if wall > believable {
+        let (expected, usual) = (known.last.after(steady), known.usual.after(steady));
+        let lasts = |since: Duration| steady.saturating_sub(since) >= self.hold;
+        if is_ahead(wall, expected) && is_ahead(wall, usual) {
             let since = *known.ahead_since.get_or_insert(steady);
-            if steady.saturating_sub(since) < self.hold {
+            if !lasts(since) {
                 return expected;
             }
+            *known = fresh;
+        } else if is_ahead(usual, wall) {
+            let since = *known.behind_since.get_or_insert(steady);
+            *known = if lasts(since) {
+                fresh
+            } else {
+                Readings { last: now, ahead_since: None, ..*known }
+            };
+        } else {
+            *known = fresh;
         }
-        *last = Some(fresh);
         wall
     }
+}
+
+/// Whether one time is ahead of another by more than drift.
+fn is_ahead(one: SystemTime, other: SystemTime) -> bool {
+    other.checked_add(StepGuard::DRIFT).is_some_and(|other| one > other)
 }
 
 /// The wire form of "not set" that peers of the public network write.
@@ -188,11 +221,25 @@ mod guard_tests {
     }
 
     #[test]
-    fn step_back_is_believed_at_once() {
+    fn step_back_and_the_return_from_it_are_believed_at_once() {
         let guard = StepGuard::default();
         assert_eq!(read(&guard, START, 0), START);
         assert_eq!(read(&guard, START - HOUR, 1), START - HOUR);
-        assert_eq!(read(&guard, START + 2, 2), START - HOUR + 1);
+        assert_eq!(read(&guard, START - HOUR + 1, 2), START - HOUR + 1);
+        assert_eq!(read(&guard, START + 3, 3), START + 3);
+        // Farther ahead than before is not.
+        assert_eq!(read(&guard, START - HOUR + 4, 4), START - HOUR + 4);
+        assert_eq!(read(&guard, START + HOUR, 5), START - HOUR + 5);
+    }
+
+    #[test]
+    fn return_from_a_step_back_that_lasted_an_hour_is_a_step_ahead() {
+        let guard = StepGuard::default();
+        assert_eq!(read(&guard, START + HOUR, 0), START + HOUR);
+        for second in 1..=HOUR + 1 {
+            assert_eq!(read(&guard, START + second, second), START + second);
+        }
+        assert_eq!(read(&guard, START + 2 * HOUR + 2, HOUR + 2), START + HOUR + 2);
     }
 
     #[test]
