@@ -103,6 +103,21 @@ async fn clock_steps_of_up_to_an_hour_disturb_no_transfer() {
 }
 
 #[tokio::test]
+async fn clock_steps_right_after_a_restart_of_the_satellite_disturb_no_transfer() {
+    let (world, clocks) = world().await;
+    for step in [3500, -3500] {
+        world.network.kill_satellite().await.expect("killed");
+        world.network.start_satellite().await.expect("started");
+        clocks.set(step, |_| step);
+        let moved = moves(&world, 1).await;
+        assert!(moved.is_ok(), "{step} s: {moved:?}");
+        clocks.set(0, |_| 0);
+        world.network.online().await.expect("online");
+    }
+    world.network.stop().await;
+}
+
+#[tokio::test]
 async fn clock_steps_during_an_upload_do_not_fail_it() {
     let (world, clocks) = world().await;
     for (seed, step) in [(1, 3500), (2, -3500)] {

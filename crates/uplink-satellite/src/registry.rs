@@ -76,6 +76,22 @@ impl Registry {
         self.identities.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
     }
 
+    /// Takes over what an earlier process of this satellite heard, as if this one had: from now on
+    /// steps of the clock do not matter to it.
+    pub(crate) async fn recall(&self, now: Time, steady: Duration) -> Result<()> {
+        let nodes = self.metabase.nodes().await?;
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = Arc::make_mut(&mut heard);
+        for node in nodes {
+            let Some(contact) = node.last_contact.filter(|contact| *contact <= now) else {
+                continue;
+            };
+            let age = now.to_system().duration_since(contact.to_system()).unwrap_or_default();
+            heard.entry(node.id).or_default().reached = steady.checked_sub(age);
+        }
+        Ok(())
+    }
+
     /// Notes a check-in at `steady`: whether the node was reached, and what its clock showed, if it
     /// said so.
     pub(crate) fn hear(

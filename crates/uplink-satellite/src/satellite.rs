@@ -80,6 +80,7 @@ impl Satellite {
         metabase.claim(&identity.node_id().to_string()).await?;
         let dialer = Dialer::new(&identity)?;
         let state = Arc::new(State::new(config, clock, metabase, &identity, dialer));
+        state.recall_nodes().await?;
         let running = listener.serve(&identity, endpoint::routes(&state))?;
         let sweeper = tokio::spawn(sweep(Arc::clone(&state))).abort_handle();
         let collector = tokio::spawn(garbage::run(Arc::clone(&state))).abort_handle();

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
 
+/// Steady time at the start of a process, so that moments before it have one too.
+const BEFORE_START: Duration = Duration::from_secs(24 * 3600);
+
 /// Tells the time. Injected, so that tests decide what "48 hours later" means.
 #[derive(Clone)]
 pub struct Clock {
@@ -27,7 +30,8 @@ impl Clock {
     /// Takes the time from `source`, which may step: durations are the machine's.
     pub fn stepping(source: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         let start = Instant::now();
-        Self { now: Arc::new(source), steady: Arc::new(move || start.elapsed()) }
+        let steady = move || BEFORE_START.saturating_add(start.elapsed());
+        Self { now: Arc::new(source), steady: Arc::new(steady) }
     }
 
     /// The system's clock.

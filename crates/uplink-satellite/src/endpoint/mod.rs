@@ -105,6 +105,11 @@ impl State {
         }
     }
 
+    /// Takes over which nodes were reached before this process began.
+    pub(crate) async fn recall_nodes(&self) -> Result<(), MetabaseError> {
+        self.registry.recall(self.clock.now(), self.clock.steady()).await
+    }
+
     /// The mark of a segment that is begun at `now`.
     fn made(&self, now: Time) -> Made {
         let steady = self.clock.steady();

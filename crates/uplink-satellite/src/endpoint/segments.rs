@@ -14,6 +14,7 @@ use uplink_core::order::{PieceAction, PieceHash};
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::AddressedOrderLimit;
 use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::time::{relation, seconds_ahead};
 
 use super::{Answer, State, check, convert};
 use crate::auth::Caller;
@@ -274,7 +275,7 @@ impl State {
         let needed = usize::from(begun.scheme.optimal());
         let uploaded = request.upload_result.len();
         if uploaded < needed {
-            return Err(too_few_pieces(uploaded, needed));
+            return Err(too_few_pieces(uploaded, needed, &[]));
         }
         if uploaded > begun.nodes.len() {
             return Err(invalid(format!(
@@ -283,6 +284,7 @@ impl State {
             )));
         }
         let mut pieces: Vec<Piece> = Vec::with_capacity(uploaded);
+        let mut skewed = Vec::new();
         for result in &request.upload_result {
             let Some(piece) = named_piece(result, begun) else { continue };
             let duplicate =
@@ -294,18 +296,21 @@ impl State {
                 continue;
             };
             match verified_hash(result, &node, begun, caller.now) {
-                Some(hash) if hash.piece_size == piece_size => pieces.push(piece),
-                Some(hash) => {
+                Ok(hash) if hash.piece_size == piece_size => pieces.push(piece),
+                Ok(hash) => {
                     return Err(invalid(format!(
                         "piece {} has {} bytes instead of {piece_size}",
                         piece.number, hash.piece_size
                     )));
                 }
-                None => tracing::debug!(node = %piece.node, "piece hash refused"),
+                Err(refused) => {
+                    tracing::debug!(node = %piece.node, ?refused, "piece hash refused");
+                    skewed.extend(refused.seconds_ahead());
+                }
             }
         }
         if pieces.len() < needed {
-            return Err(too_few_pieces(pieces.len(), needed));
+            return Err(too_few_pieces(pieces.len(), needed, &skewed));
         }
         pieces.sort_unstable_by_key(|piece| piece.number);
         Ok(Pieces(pieces))
@@ -348,19 +353,43 @@ fn named_piece(result: &messages::SegmentPieceUploadResult, begun: &BegunSegment
     (*begun.nodes.get(usize::from(number))? == node).then_some(Piece { number, node })
 }
 
+/// Why a piece hash does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// It is missing, not signed by the node, or for another piece.
+    Invalid,
+    /// It was signed at a time this many seconds ahead of the satellite's.
+    Time(i64),
+}
+
+impl Refused {
+    fn seconds_ahead(self) -> Option<i64> {
+        match self {
+            Self::Invalid => None,
+            Self::Time(seconds) => Some(seconds),
+        }
+    }
+}
+
 /// The hash of a result, if the node signed it lately, for the piece it was given.
 fn verified_hash(
     result: &messages::SegmentPieceUploadResult,
     node: &Arc<PeerIdentity>,
     begun: &BegunSegment,
     now: Time,
-) -> Option<PieceHash> {
-    let wire = result.hash.as_ref()?.wire();
-    let hash = PieceHash::verify_from_node(wire, node.leaf_key()).ok()?;
-    let piece_id = begun.piece_id(usize::try_from(result.piece_num).ok()?)?;
-    let at = Time::from_wire(hash.timestamp.as_ref())?;
-    let fresh = at >= now.minus(HASH_WINDOW) && at <= now.plus(HASH_WINDOW);
-    (fresh && hash.piece_id == piece_id.as_bytes()).then_some(hash)
+) -> Result<PieceHash, Refused> {
+    let wire = result.hash.as_ref().ok_or(Refused::Invalid)?.wire();
+    let hash = PieceHash::verify_from_node(wire, node.leaf_key()).map_err(|_| Refused::Invalid)?;
+    let number = usize::try_from(result.piece_num).map_err(|_| Refused::Invalid)?;
+    let piece_id = begun.piece_id(number).ok_or(Refused::Invalid)?;
+    if hash.piece_id != piece_id.as_bytes() {
+        return Err(Refused::Invalid);
+    }
+    let at = Time::from_wire(hash.timestamp.as_ref()).ok_or(Refused::Invalid)?;
+    if at < now.minus(HASH_WINDOW) || at > now.plus(HASH_WINDOW) {
+        return Err(Refused::Time(seconds_ahead(at.to_system(), now.to_system())));
+    }
+    Ok(hash)
 }
 
 /// Distinct numbers of existing pieces.
@@ -394,6 +423,12 @@ fn too_few(error: TooFewNodes, rules: &Rules, nodes: &[NodeRow]) -> Failure {
     Failure::new(Code::FAILED_PRECONDITION, format!("{error}{skew}"))
 }
 
-fn too_few_pieces(have: usize, need: usize) -> Failure {
-    invalid(format!("not enough valid pieces: have {have}, need {need}"))
+/// `skewed` holds the seconds by which nodes' clocks were too far ahead when they signed.
+fn too_few_pieces(have: usize, need: usize, skewed: &[i64]) -> Failure {
+    let reason = skewed.iter().max_by_key(|seconds| seconds.unsigned_abs()).map(|seconds| {
+        let (count, relation) = (skewed.len(), relation(*seconds));
+        format!(": {count} signed by clocks up to {relation} the satellite's")
+    });
+    let reason = reason.unwrap_or_default();
+    invalid(format!("not enough valid pieces: have {have}, need {need}{reason}"))
 }
