@@ -117,9 +117,10 @@ impl Settlement {
             tracing::warn!("orders arrive faster than they can be written; one is lost");
         } else {
             pending.records.push(Record::new(satellite, hour, limit, order));
-        }
-        if pending.records.len() >= MAX_PENDING / 2 {
-            self.filling.notify_one();
+            // Once, and not again for those that a full disk keeps here.
+            if pending.records.len() == MAX_PENDING / 2 {
+                self.filling.notify_one();
+            }
         }
     }
 
@@ -134,8 +135,8 @@ impl Settlement {
         }
     }
 
-    /// Writes what is pending, syncs it, and closes the hours that are over. A failure is logged
-    /// and loses the orders that were to be written.
+    /// Writes what is pending, syncs it, and closes the hours that are over. A failure is logged;
+    /// orders that could not be written are pending again, and their hours stay open.
     pub(crate) async fn flush(self: Arc<Self>) {
         let written = tokio::task::spawn_blocking(move || self.write()).await;
         if let Ok(Err(error)) = written {
@@ -146,7 +147,9 @@ impl Settlement {
     fn write(&self) -> io::Result<()> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let (records, closed) = self.take();
-        let written = logs.write(&self.directory, records);
+        let (unwritten, written) = logs.write(&self.directory, records);
+        let closed = unwritten.iter().map(|record| record.hour).fold(closed, i64::min);
+        self.put_back(unwritten);
         if logs.closed < closed {
             logs.close(&self.directory, closed)?;
             logs.closed = closed;
@@ -162,6 +165,20 @@ impl Settlement {
         let open = pending.open.keys().next().copied().unwrap_or(i64::MAX);
         pending.closed = pending.closed.max(over.min(open));
         (std::mem::take(&mut pending.records), pending.closed)
+    }
+
+    /// Makes records pending again, as many as there is room for.
+    fn put_back(&self, mut records: Vec<Record>) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_PENDING.saturating_sub(pending.records.len());
+        if let Some(lost) = records.len().checked_sub(room).filter(|lost| *lost > 0) {
+            tracing::warn!(
+                lost,
+                "orders cannot be written and are too many to keep; some are lost"
+            );
+        }
+        records.truncate(room);
+        pending.records.append(&mut records);
     }
 
     /// The closed hours of a satellite, oldest first.
@@ -183,26 +200,30 @@ impl Record {
 }
 
 impl Logs {
-    /// Writes to all logs that it can; the error is that of the first one that it cannot.
-    fn write(&mut self, directory: &Path, records: Vec<Record>) -> io::Result<()> {
-        let mut logs: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
-        for Record { satellite, hour, body } in records {
-            let path = directory.join(satellite.to_string()).join(format!("{hour}.{OPEN}"));
-            log::push(logs.entry(path).or_default(), &body);
+    /// Writes to all logs that it can. Returns the records of those that it cannot, and the first
+    /// error.
+    fn write(&mut self, directory: &Path, records: Vec<Record>) -> (Vec<Record>, io::Result<()>) {
+        let mut logs: BTreeMap<PathBuf, Vec<Record>> = BTreeMap::new();
+        for record in records {
+            let satellite = directory.join(record.satellite.to_string());
+            logs.entry(satellite.join(format!("{}.{OPEN}", record.hour))).or_default().push(record);
         }
-        let mut outcome = Ok(());
+        let (mut unwritten, mut outcome) = (Vec::new(), Ok(()));
         for (path, records) in logs {
-            match log::append(&path, &records, self.whole.contains(&path)) {
+            let mut bytes = Vec::new();
+            records.iter().for_each(|record| log::push(&mut bytes, &record.body));
+            match log::append(&path, &bytes, self.whole.contains(&path)) {
                 Ok(()) => {
                     self.whole.insert(path);
                 }
                 Err(error) => {
                     self.whole.remove(&path);
+                    unwritten.extend(records);
                     outcome = outcome.and(Err(error));
                 }
             }
         }
-        outcome
+        (unwritten, outcome)
     }
 
     /// Renames the logs of all hours before `before`.

@@ -121,6 +121,25 @@ fn an_hour_is_closed_two_hours_after_it_began_and_not_before() {
 }
 
 #[test]
+fn orders_that_cannot_be_written_are_kept_until_they_can_and_then_closed() {
+    let kept = Kept::new();
+    let directory = kept.data.path().join("orders");
+    // Nothing can be written below a file.
+    fs::write(&directory, b"").unwrap();
+    for number in [1, 2] {
+        kept.settlement.begin(CREATED);
+        let pair = Some((vec![8, number].into(), vec![16, number].into()));
+        kept.settlement.end(SATELLITE, CREATED, pair);
+        kept.settlement.write().unwrap_err();
+    }
+    kept.now.fetch_add(3 * SECONDS_PER_HOUR, Relaxed);
+    kept.settlement.write().unwrap_err();
+    fs::remove_file(&directory).unwrap();
+    kept.write_after(3 * SECONDS_PER_HOUR);
+    assert_eq!(kept.orders(CLOSED), [1, 2]);
+}
+
+#[test]
 fn a_request_under_way_keeps_its_hour_open() {
     let kept = Kept::new();
     kept.keep(1);
