@@ -24,9 +24,9 @@ pub struct Bucket {
 impl Project {
     /// Creates a bucket.
     ///
-    /// Asks whether it exists, then sends the creation once. When the reply is lost, a bucket that was
-    /// absent before and exists now counts as created, even if another client created it at the same
-    /// moment; one that is still absent is a network error, and creating it again is harmless.
+    /// Sent once. When the reply is lost, the bucket is queried: one that was created within the last
+    /// hour counts as created by this call, even if another client did it; one that is absent is a
+    /// network error, and creating it again is harmless.
     ///
     /// # Errors
     /// [`ErrorKind::BucketAlreadyExists`], [`ErrorKind::BucketNameInvalid`],

@@ -265,6 +265,11 @@ impl From<Failure> for Error {
             Code::PERMISSION_DENIED | Code::UNAUTHENTICATED => ErrorKind::PermissionDenied,
             Code::UNAVAILABLE | Code::DEADLINE_EXCEEDED | Code::CANCELED => ErrorKind::Network,
             Code::FAILED_PRECONDITION if text.contains("nodes") => ErrorKind::NotEnoughNodes,
+            // Too few of a segment's holders are online, or signed for their pieces lately.
+            Code::INTERNAL if text.contains("not enough") => ErrorKind::NotEnoughNodes,
+            Code::INVALID_ARGUMENT if text.starts_with("not enough valid pieces") => {
+                ErrorKind::NotEnoughNodes
+            }
             _ => ErrorKind::Protocol,
         };
         let message = match kind {

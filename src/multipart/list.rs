@@ -151,6 +151,7 @@ impl UploadList {
         if items.len() > 2 * PAGE as usize {
             return Err(Error::protocol("a page of a listing is larger than asked for"));
         }
+        self.query.check_order(&items)?;
         if more {
             self.query.advance(items.last())?;
         }
@@ -183,6 +184,20 @@ impl UploadList {
 }
 
 impl Query {
+    /// Checks that the keys of a page ascend from the cursor; several uploads may have one key.
+    fn check_order(&self, items: &[metainfo::ObjectListItem]) -> Result<()> {
+        let Self::Below { cursor, .. } = self else { return Ok(()) };
+        let mut last = cursor.as_ref().map_or(&[][..], |cursor| &cursor.key);
+        for item in items {
+            let key = &item.encrypted_object_key[..];
+            if key < last {
+                return Err(Error::protocol("page of a listing: keys do not ascend"));
+            }
+            last = key;
+        }
+        Ok(())
+    }
+
     /// Moves on behind the last item of a page that is not the last one. A satellite that would make
     /// the listing endless is refused.
     fn advance(&mut self, last: Option<&metainfo::ObjectListItem>) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! | call | queried | took effect | did not | cannot be learned |
 //! |---|---|---|---|---|
-//! | create bucket | the bucket, before and after | it was absent and is there | it is absent: the network error | otherwise |
+//! | create bucket | the bucket | it is there and new | it is there and old, or absent | otherwise |
 //! | delete bucket | the bucket | it is absent | – | it is there |
 //! | delete object | the object | it is absent | – | it is there |
 //! | abort upload | sent again, by stream id | it is gone | – | – |
@@ -11,40 +11,37 @@
 //! written since by another client. It is not deleted again: a lost reply must not cost what another
 //! client stored after the deletion.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use uplink_rpc::r#gen::metainfo;
 use uplink_rpc::status::Code;
+use uplink_rpc::time::{MAX_SKEW, system_time};
 
 use super::call::{Call, Class};
 use super::{RETRIES, Satellite, named};
 use crate::error::{Error, ErrorKind, Result};
 
+/// Largest age of a bucket that counts as new: clocks that differ by more let no transfer work.
+const LATELY: Duration = MAX_SKEW;
 /// Attempts of a query for an outcome: about ten seconds, in which a satellite restarts.
 const QUERY_RETRIES: u32 = 8;
 
 impl Satellite {
     /// Creates a bucket.
     ///
-    /// Asks first whether it exists. After a lost reply a bucket that was absent before and is there
-    /// now counts as created by this call; of two clients that create it at the same time, both may
-    /// be told so then.
+    /// After a lost reply a bucket that was created lately counts as created by this call: of two
+    /// clients that create it within [`LATELY`], both may be told so then. One that is absent is a
+    /// network error.
     pub(crate) async fn create_bucket(&self, name: &str) -> Result<metainfo::Bucket> {
-        let was_absent = match self.bucket(name).await {
-            Ok(_) => return Err(bucket_exists(name)),
-            Err(error) if error.kind() == ErrorKind::Network => return Err(error),
-            // Keys that may only write learn nothing here, and the call itself says what is wrong
-            // with a name.
-            Err(error) => is_absent(&error),
-        };
+        let sent = SystemTime::now();
         let lost = match self.send_create_bucket(name).await {
             Err(error) if error.is_lost_reply() => error,
             outcome => return outcome,
         };
-        if !was_absent {
-            return Err(unknown("creation of a bucket", lost));
-        }
         match self.bucket_within(QUERY_RETRIES, name).await {
-            Ok(bucket) => Ok(bucket),
+            Ok(bucket) if is_new(&bucket, sent) => Ok(bucket),
+            Ok(_) => Err(bucket_exists(name)),
             Err(error) if is_absent(&error) => Err(lost),
             Err(_) => Err(unknown("creation of a bucket", lost)),
         }
@@ -148,6 +145,12 @@ impl Satellite {
     }
 }
 
+/// Whether a bucket may have been created by a call that was sent at `sent`.
+fn is_new(bucket: &metainfo::Bucket, sent: SystemTime) -> bool {
+    let created = system_time(bucket.created_at.as_ref());
+    created.is_none_or(|created| created.checked_add(LATELY).is_none_or(|until| until >= sent))
+}
+
 fn is_absent(error: &Error) -> bool {
     error.failure().is_some_and(|failure| failure.code == Code::NOT_FOUND)
 }
@@ -159,4 +162,23 @@ pub(crate) fn bucket_exists(name: &str) -> Error {
 fn unknown(what: &str, lost: Error) -> Error {
     let text = format!("{what}: the reply was lost, and whether it took effect is unknown");
     Error::new(ErrorKind::OutcomeUnknown, text).with_source(lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use uplink_rpc::time::timestamp;
+
+    use super::*;
+
+    #[test]
+    fn bucket_is_new_as_far_as_clocks_that_work_together_can_tell() {
+        let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let created =
+            |at| metainfo::Bucket { created_at: Some(timestamp(at)), ..Default::default() };
+        assert!(is_new(&created(sent), sent));
+        assert!(is_new(&created(sent - LATELY), sent));
+        assert!(is_new(&created(sent + 2 * LATELY), sent));
+        assert!(!is_new(&created(sent - LATELY - Duration::from_secs(1)), sent));
+        assert!(is_new(&metainfo::Bucket::default(), sent), "the satellite does not say");
+    }
 }

@@ -366,7 +366,7 @@ impl Pipeline {
             Err(error) => return Err(error),
         };
         self.pending.committed();
-        let object = self.committed(&object)?;
+        let object = self.committed(object, &sealed)?;
         let placement = self.segments.into_iter().map(|segment| segment.placement).collect();
         Ok(Uploaded { object, placement })
     }
@@ -390,10 +390,17 @@ impl Pipeline {
         }
     }
 
-    /// The committed object: the satellite's times and version, but the bytes that were written.
-    fn committed(&self, wire: &metainfo::Object) -> Result<Object> {
+    /// The committed object: the satellite's times and version, but bytes and metadata as written.
+    fn committed(&self, answered: metainfo::Object, sealed: &SealedMetadata) -> Result<Object> {
         let written = self.segments.iter().map(|segment| segment.plain_size).sum::<u64>();
-        let described = self.pending.location().describe(wire, self.project().config().into());
+        let key = &sealed.encrypted_metadata_key;
+        let wire = metainfo::Object {
+            encrypted_metadata_nonce: Bytes::copy_from_slice(sealed.metadata_key_nonce.as_bytes()),
+            encrypted_metadata: sealed.encrypted_metadata.clone().into(),
+            encrypted_metadata_encrypted_key: Bytes::copy_from_slice(key),
+            ..answered
+        };
+        let described = self.pending.location().describe(&wire, self.project().config().into());
         let described = described.and_then(|(object, _)| {
             if object.size == written {
                 return Ok(object);
