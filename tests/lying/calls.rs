@@ -122,9 +122,12 @@ async fn bucket_pages_that_do_not_advance_end_in_an_error() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bucket_pages_larger_than_asked_for_are_bounded() {
     let world = World::start().await;
-    tell(&world, "ListBucketsResponse", |page: &mut ListBucketsResponse| {
-        let item = |n| BucketListItem { name: format!("b{n:06}").into(), ..Default::default() };
-        page.items = (0..BUCKETS).map(item).collect();
+    let item = |n| BucketListItem { name: format!("b{n:06}").into(), ..Default::default() };
+    let items = (0..BUCKETS).map(item).collect();
+    let page: Bytes = ListBucketsResponse { items, more: false }.encode_to_vec().into();
+    world.satellite.lie(move |_, _| {
+        let page = page.clone();
+        async move { Ok(page) }
     });
     for transport in TRANSPORTS {
         let project = world.project(transport);

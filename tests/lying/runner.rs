@@ -27,8 +27,8 @@ use crate::HEAP;
 const TIME: Duration = Duration::from_secs(2);
 /// How many times longer than the truth a lie may take beside that.
 const LOAD: u32 = 4;
-/// Time after which an operation counts as endless.
-const ENDLESS: Duration = Duration::from_secs(4);
+/// Time after which an operation without a lie counts as endless, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Memory that a lie may cost.
 const MAX_MEMORY: usize = 64 << 20;
 /// Classes of findings that depend on what else the machine does.
@@ -135,7 +135,7 @@ impl Runner {
         });
         let (operation, kind) = (Operation::Stat, Kind::Inline);
         let setting = Setting { operation, kind, transport: Transport2::Grpc };
-        let run = self.run(setting, true).await;
+        let run = self.run(setting, true, PATIENCE).await;
         assert_eq!(run.verdict, Verdict::Exact, "a large answer that is true");
         run.memory
     }
@@ -164,7 +164,7 @@ impl Runner {
                 })
             })
         });
-        let run = self.run(setting, true).await;
+        let run = self.run(setting, true, PATIENCE).await;
         assert_eq!(run.verdict, Verdict::Exact, "{setting} without a lie");
         let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
         let answers = seen.keys().cloned().collect();
@@ -190,7 +190,7 @@ impl Runner {
         self.world.satellite.rewrite(move |call, answer| {
             answer.map(|answer| spoil(setting.operation, call, answer))
         });
-        let truth = self.run(setting, true).await.time;
+        let truth = self.run(setting, true, PATIENCE).await.time;
         // New connections and no memory of earlier lies: what remains is the lie's own doing.
         let again = self.lie_once(setting, told, true, TIME + LOAD * truth).await;
         let broken = matches!(again.0, Outcome::Broken { .. });
@@ -210,14 +210,14 @@ impl Runner {
     ) -> (Outcome, Duration, usize) {
         let changed = Arc::new(AtomicBool::new(false));
         self.arm(setting, told.clone(), Arc::clone(&changed));
-        let run = self.run(setting, fresh).await;
+        let run = self.run(setting, fresh, time * 2).await;
         let clean = self.clean[&setting].memory;
         let full = if told.fills() { self.full } else { 0 };
         let memory = run.memory.saturating_sub(clean + full);
         let broken = |class, what| Outcome::Broken { class, what };
         let outcome = match run.verdict {
             Verdict::Wrong(what) => broken("wrong", what),
-            Verdict::Endless => broken(SLOW, format!("no end within {ENDLESS:?}")),
+            Verdict::Endless => broken(SLOW, format!("no end within {:?}", time * 2)),
             _ if run.panics > 0 => broken("panic", "a task panicked".to_owned()),
             Verdict::Refused(ErrorKind::Internal, text) => broken("internal", text),
             Verdict::Refused(_, text) if text.len() > 4096 => {
@@ -267,13 +267,13 @@ impl Runner {
         });
     }
 
-    /// Prepares, performs and verifies an operation.
-    async fn run(&mut self, setting: Setting, fresh: bool) -> Run {
+    /// Prepares, performs and verifies an operation, which is given up after `limit`.
+    async fn run(&mut self, setting: Setting, fresh: bool, limit: Duration) -> Run {
         let prepared = prepare(&self.world, setting).await;
         let project = self.project(setting.transport, fresh);
         HEAP.reset_peak_usage();
         let (panics, heap, begun) = (panics(), HEAP.current_usage(), Instant::now());
-        let performed = timeout(ENDLESS, perform(&self.world, &project, setting, &prepared)).await;
+        let performed = timeout(limit, perform(&self.world, &project, setting, &prepared)).await;
         let time = begun.elapsed();
         // What it has begun in the background, such as giving an upload up, is part of it.
         tokio::task::yield_now().await;

@@ -37,7 +37,7 @@ pub(super) fn confine(method: &str, answer: Bytes) -> Bytes {
 }
 
 /// Another address, if this one leads to another machine or asks a name server.
-fn local(address: &Bytes) -> Option<Bytes> {
+fn local(address: &[u8]) -> Option<Bytes> {
     let text = std::str::from_utf8(address).ok()?;
     let stays = match text.parse::<SocketAddr>() {
         Ok(address) => matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback()),

@@ -56,47 +56,58 @@ impl Field {
 ///
 /// Returns `None` when the bytes are not a message, or hold a group, which the network never uses.
 #[must_use]
-pub fn decode(message: Bytes) -> Option<Vec<Field>> {
-    Fields { left: message, failed: false }.collect()
-}
-
-/// The fields of a message, one after the other: a message of many takes no memory for them.
-struct Fields {
-    left: Bytes,
-    failed: bool,
-}
-
-impl Iterator for Fields {
-    /// `None` in the place of what is no field.
-    type Item = Option<Field>;
-
-    fn next(&mut self) -> Option<Option<Field>> {
-        if self.left.is_empty() || self.failed {
-            return None;
-        }
-        let field = field(&mut self.left);
-        self.failed = field.is_none();
-        Some(field)
+pub fn decode(mut message: Bytes) -> Option<Vec<Field>> {
+    let mut fields = Vec::new();
+    while !message.is_empty() {
+        let (number, wire_type) = key(&mut message)?;
+        let value = match wire_type {
+            0 => Value::Varint(varint(&mut message)?),
+            1 => Value::Fixed64(message.try_get_u64_le().ok()?),
+            2 => {
+                let length = length(&mut message)?;
+                Value::Bytes(message.split_to(length))
+            }
+            5 => Value::Fixed32(message.try_get_u32_le().ok()?),
+            _ => return None,
+        };
+        fields.push(Field { number, value });
     }
+    Some(fields)
 }
 
-fn field(message: &mut Bytes) -> Option<Field> {
+/// Whether a field at `path` passes `test`, in a message whose fields take no memory meanwhile.
+/// Fields behind bytes that are not a field are not there.
+fn any_at(mut message: &[u8], path: &[u32], test: &dyn Fn(&[u8]) -> bool) -> bool {
+    let Some((wanted, rest)) = path.split_first() else { return test(message) };
+    while !message.is_empty() {
+        let Some((number, wire_type)) = key(&mut message) else { return false };
+        let length = match wire_type {
+            0 => varint(&mut message).map(|_| 0),
+            1 => Some(8),
+            2 => length(&mut message),
+            5 => Some(4),
+            _ => None,
+        };
+        let bytes = length.and_then(|length| message.split_off(..length));
+        let Some(bytes) = bytes else { return false };
+        if wire_type == 2 && number == *wanted && any_at(bytes, rest, test) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Number and wire type of the field that comes next.
+fn key(message: &mut impl Buf) -> Option<(u32, u64)> {
     let key = varint(message)?;
     let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0)?;
-    let value = match key & 7 {
-        0 => Value::Varint(varint(message)?),
-        1 => Value::Fixed64(message.try_get_u64_le().ok()?),
-        2 => {
-            let length = usize::try_from(varint(message)?).ok()?;
-            if length > message.len() {
-                return None;
-            }
-            Value::Bytes(message.split_to(length))
-        }
-        5 => Value::Fixed32(message.try_get_u32_le().ok()?),
-        _ => return None,
-    };
-    Some(Field { number, value })
+    Some((number, key & 7))
+}
+
+/// Length of the bytes that come next, all of which are there.
+fn length(message: &mut impl Buf) -> Option<usize> {
+    let length = usize::try_from(varint(message)?).ok()?;
+    (length <= message.remaining()).then_some(length)
 }
 
 /// Puts a message together.
@@ -133,21 +144,17 @@ pub fn encode(fields: &[Field]) -> Bytes {
 pub(super) fn replace_at(
     message: &Bytes,
     path: &[u32],
-    replace: &dyn Fn(&Bytes) -> Option<Bytes>,
+    replace: &dyn Fn(&[u8]) -> Option<Bytes>,
 ) -> Option<Bytes> {
     let Some((number, rest)) = path.split_first() else { return replace(message) };
-    let other = |field: &Field| {
-        let bytes = field.as_bytes().filter(|_| field.number == *number)?;
-        replace_at(bytes, rest, replace)
-    };
-    let mut fields = Fields { left: message.clone(), failed: false };
-    if !fields.any(|field| field.is_some_and(|field| other(&field).is_some())) {
+    if !any_at(message, path, &|bytes| replace(bytes).is_some()) {
         return None;
     }
     let mut fields = decode(message.clone())?;
-    for field in &mut fields {
-        if let Some(other) = other(field) {
-            field.value = Value::Bytes(other);
+    for field in fields.iter_mut().filter(|field| field.number == *number) {
+        let Value::Bytes(bytes) = &mut field.value else { continue };
+        if let Some(other) = replace_at(bytes, rest, replace) {
+            *bytes = other;
         }
     }
     Some(encode(&fields))
@@ -156,7 +163,7 @@ pub(super) fn replace_at(
 /// Most bytes of a varint.
 const VARINT_BYTES: u32 = 10;
 
-fn varint(from: &mut Bytes) -> Option<u64> {
+fn varint(from: &mut impl Buf) -> Option<u64> {
     let mut number = 0;
     for place in 0..VARINT_BYTES {
         let byte = from.try_get_u8().ok()?;
@@ -207,7 +214,7 @@ mod tests {
         let item = encode(&[Field::bytes(2, "old"), Field::bytes(3, "old")]);
         let message = encode(&[Field::bytes(1, item.clone()), Field::bytes(1, item)]);
         let replaced = replace_at(&message, &[1, 2], &|bytes| {
-            (bytes == "old").then(|| Bytes::from_static(b"new"))
+            (bytes == b"old").then(|| Bytes::from_static(b"new"))
         });
         let item = encode(&[Field::bytes(2, "new"), Field::bytes(3, "old")]);
         assert_eq!(
