@@ -46,8 +46,12 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
-    /// Property tests with very many cases, for hours rather than minutes.
+    /// Property tests with very many cases, for hours rather than minutes; or with `--heal` a network
+    /// that is broken and healed again and again.
     Soak {
+        /// Breaks and heals a network for this many seconds instead, an hour if none are given.
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "3600")]
+        heal: Option<u64>,
         /// Cases of each property.
         #[arg(long, default_value_t = 1_000_000)]
         cases: u32,
@@ -72,7 +76,8 @@ fn main() -> ExitCode {
         Command::Check => steps::check(),
         Command::Codegen { check } => codegen::run(check),
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
-        Command::Soak { cases, name } => soak::run(cases, &name),
+        Command::Soak { heal: Some(seconds), .. } => soak::heal(seconds),
+        Command::Soak { heal: None, cases, name } => soak::run(cases, &name),
         Command::Test { slow } => steps::test(slow),
     };
     match outcome {

@@ -1,4 +1,5 @@
-//! Property tests with very many cases, each timed and its cases counted.
+//! Tests that run for long: property tests with very many cases, each timed and its cases counted,
+//! and a network that is broken and healed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,6 +23,15 @@ pub(crate) fn run(cases: u32, filter: &str) -> Result<(), Failure> {
     let tests = tests(&chosen)?;
     let outcomes = pool::each(tests, |test| test.run(cases));
     report(outcomes, cases)
+}
+
+/// Runs the test that breaks and heals a network, for some time.
+pub(crate) fn heal(seconds: u64) -> Result<(), Failure> {
+    let arguments = ["test", "--release", "--package", "uplink", "--test", "heal", "--"];
+    let arguments = [&arguments[..], &["--ignored", "--nocapture"]].concat();
+    let mut command = steps::cargo_command(&arguments);
+    let status = command.env("UPLINK_HEAL_SECONDS", seconds.to_string()).status()?;
+    if status.success() { Ok(()) } else { Err("the network was not healed".into()) }
 }
 
 /// A property test as it stands in the source.

@@ -1,0 +1,139 @@
+//! What may be found under each key.
+
+use std::sync::Mutex;
+
+/// Keys of each owner: few, so that most writes overwrite.
+const KEYS: usize = 6;
+
+/// A write of `size` bytes, or a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Operation {
+    pub(crate) number: u64,
+    pub(crate) size: Option<u64>,
+}
+
+impl Operation {
+    /// Whether this operation leaves that content.
+    fn explains(&self, key: &str, found: Option<&[u8]>) -> bool {
+        match (self.size, found) {
+            (Some(size), Some(found)) => {
+                size == found.len() as u64 && content(key, self.number, size) == found
+            }
+            (size, found) => size.is_none() && found.is_none(),
+        }
+    }
+}
+
+/// One key, which one writer changes and everybody reads.
+pub(crate) struct Key {
+    pub(crate) name: String,
+    history: Mutex<History>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct History {
+    /// All operations that were begun.
+    begun: Vec<Operation>,
+    /// The place of the last acknowledged one in `begun`, and of those whose outcome is unknown.
+    possible: Vec<usize>,
+}
+
+impl Key {
+    /// The keys of an owner; nothing is there in the beginning.
+    pub(crate) fn of(owner: usize) -> Vec<Self> {
+        let absent = Operation { number: 0, size: None };
+        let history = History { begun: vec![absent], possible: vec![0] };
+        let key = |number| Self {
+            name: format!("writer-{owner}/{number}"),
+            history: Mutex::new(history.clone()),
+        };
+        (0..KEYS).map(key).collect()
+    }
+
+    /// Notes that an operation begins: from now on its result may be found.
+    pub(crate) fn begin(&self, size: Option<u64>) -> Operation {
+        let mut history = self.history.lock().expect("no panic");
+        let operation = Operation { number: history.begun.len() as u64, size };
+        let place = history.begun.len();
+        history.begun.push(operation);
+        history.possible.push(place);
+        operation
+    }
+
+    /// Notes that the last operation was acknowledged. Earlier attempts whose outcome is unknown may
+    /// come through later only when what carried them was frozen.
+    pub(crate) fn acknowledge(&self, late: bool) {
+        let mut history = self.history.lock().expect("no panic");
+        let last = history.begun.len() - 1;
+        if !late {
+            history.possible.clear();
+            history.possible.push(last);
+        }
+    }
+
+    /// What a read that begins now may find, until [`explains`](Self::explains) is asked.
+    pub(crate) fn look(&self) -> Look<'_> {
+        let history = self.history.lock().expect("no panic");
+        Look { key: self, possible: history.possible.clone(), begun: history.begun.len() }
+    }
+
+    /// Takes what was found as the only thing possible, while nobody writes.
+    pub(crate) fn settle(&self, found: Option<&[u8]>) {
+        let mut history = self.history.lock().expect("no panic");
+        let History { begun, possible } = &mut *history;
+        possible.retain(|place| begun[*place].explains(&self.name, found));
+        let operations: Vec<Operation> = possible.iter().map(|place| begun[*place]).collect();
+        assert!(!operations.is_empty(), "{} holds what nobody wrote", self.name);
+    }
+}
+
+/// What was possible when a read began.
+pub(crate) struct Look<'a> {
+    key: &'a Key,
+    possible: Vec<usize>,
+    begun: usize,
+}
+
+impl Look<'_> {
+    /// Fails unless what was found was possible at some moment since the look.
+    pub(crate) fn check(&self, found: Option<&[u8]>) {
+        let size = found.map(<[u8]>::len);
+        let explains = |operation: &Operation| operation.explains(&self.key.name, found);
+        let candidates = self.candidates();
+        assert!(
+            candidates.iter().any(explains),
+            "{} holds {size:?} bytes, possible are {candidates:?}",
+            self.key.name
+        );
+    }
+
+    /// As [`check`](Self::check), for some of an object's bytes.
+    pub(crate) fn check_range(&self, start: u64, found: &[u8]) {
+        let explains = |operation: &Operation| {
+            let whole = content(&self.key.name, operation.number, operation.size.unwrap_or(0));
+            let start = usize::try_from(start).expect("a small object");
+            whole.get(start..).is_some_and(|rest| rest.starts_with(found))
+        };
+        let candidates = self.candidates();
+        assert!(
+            candidates.iter().any(explains),
+            "{} bytes from {start} of {}, possible are {candidates:?}",
+            found.len(),
+            self.key.name
+        );
+    }
+
+    fn candidates(&self) -> Vec<Operation> {
+        let history = self.key.history.lock().expect("no panic");
+        let since = self.begun..history.begun.len();
+        self.possible.iter().copied().chain(since).map(|place| history.begun[place]).collect()
+    }
+}
+
+/// Bytes that no other operation writes.
+pub(crate) fn content(key: &str, number: u64, size: u64) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(size).expect("a small object")];
+    let name = format!("{key} {number}");
+    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}

@@ -1,0 +1,167 @@
+//! The network that is broken: on a disk of its own, behind lines, with clocks that step.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep};
+use uplink::{Access, Config, DownloadOptions, ErrorKind, Project, Transport, UploadOptions};
+use uplink_testnet::{Network, Options, Party};
+
+use super::disk::Disk;
+use super::line::Line;
+use super::model::content;
+
+pub(crate) const NODES: usize = 10;
+/// Nodes of ten that may be missing: eight are enough for an upload.
+pub(crate) const SPARE: usize = 2;
+pub(crate) const BUCKET: &str = "bucket";
+const SEGMENT: u64 = 128 << 10;
+/// Time in which everything works again.
+const HEALED: Duration = Duration::from_secs(30);
+/// Bytes of the objects that show that it does: one inline, one in pieces.
+const PROBES: [u64; 2] = [100, 50_000];
+/// Life of segments that are not committed; garbage must be older.
+const SEGMENT_LIFETIME: Duration = Duration::from_secs(40);
+
+pub(crate) struct Broken {
+    pub(crate) network: Network,
+    pub(crate) satellite_line: Arc<Line>,
+    pub(crate) node_lines: Vec<Arc<Line>>,
+    pub(crate) clocks: Arc<Clocks>,
+    access: Access,
+    /// A client that lives through everything.
+    project: Project,
+    // Last: those above have files there.
+    pub(crate) disk: Disk,
+}
+
+/// Seconds by which each party's clock is ahead.
+#[derive(Default)]
+pub(crate) struct Clocks {
+    pub(crate) satellite: AtomicI64,
+    pub(crate) nodes: [AtomicI64; NODES],
+}
+
+impl Clocks {
+    fn now(&self, party: Party) -> SystemTime {
+        let ahead = match party {
+            Party::Node(index) => self.nodes[index].load(Relaxed),
+            _ => self.satellite.load(Relaxed),
+        };
+        let span = Duration::from_secs(ahead.unsigned_abs());
+        if ahead < 0 { SystemTime::now() - span } else { SystemTime::now() + span }
+    }
+}
+
+impl Broken {
+    /// Starts it for a run of some length.
+    pub(crate) async fn start(length: Duration) -> Self {
+        let (disk, clocks) = (Disk::new(length), Arc::new(Clocks::default()));
+        let satellite_line = Arc::new(Line::start().await);
+        let mut node_lines = Vec::new();
+        for _ in 0..NODES {
+            node_lines.push(Arc::new(Line::start().await));
+        }
+        let (told, to_satellite, to_nodes) =
+            (Arc::clone(&clocks), Arc::clone(&satellite_line), node_lines.clone());
+        let options = Options::new()
+            .nodes(NODES)
+            .directory(disk.path().join("network"))
+            .stepping_clocks(move |party| told.now(party))
+            .satellite_config(move |config| {
+                to_satellite.lead_to(config.listen);
+                config.segment_lifetime = SEGMENT_LIFETIME;
+                config.garbage_interval = Duration::ZERO;
+            })
+            .node_config(move |index, config| {
+                to_nodes[index].lead_to(config.listen);
+                config.external_address = Some(to_nodes[index].address.to_string());
+                config.creation_margin = SEGMENT_LIFETIME + Duration::from_secs(5);
+                config.trash_lifetime = Duration::from_secs(20);
+            });
+        let network = Network::start(options).await.expect("the network starts");
+        let credentials = network.project("test").await.expect("a project");
+        let (id, _) = credentials.satellite.split_once('@').expect("a node URL");
+        let satellite = format!("{id}@{}", satellite_line.address);
+        let config = Config::new();
+        let access =
+            Access::request_with_passphrase(&satellite, &credentials.api_key, "x", &config).await;
+        let access = access.expect("an access grant");
+        let project = client(&access, Transport::Negotiated);
+        project.create_bucket(BUCKET).await.expect("a bucket");
+        Self { network, satellite_line, node_lines, clocks, access, project, disk }
+    }
+
+    /// A client that has seen nothing of the network yet.
+    pub(crate) fn client(&self, transport: Transport) -> Project {
+        client(&self.access, transport)
+    }
+
+    /// Waits until everything works, for old clients as for new ones.
+    pub(crate) async fn works(&self) {
+        let begun = Instant::now();
+        while let Err(what) = self.try_everything().await {
+            assert!(begun.elapsed() < HEALED, "after {:?}: {what}", begun.elapsed());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn try_everything(&self) -> Result<(), String> {
+        let nodes = self.network.satellite_nodes().await.map_err(|error| error.to_string())?;
+        let online = nodes.iter().filter(|node| node.online).count();
+        if online < NODES {
+            return Err(format!("{online} of {NODES} nodes are online"));
+        }
+        let clients = [
+            ("old", self.project.clone()),
+            ("new", self.client(Transport::Negotiated)),
+            ("new DRPC", self.client(Transport::Drpc)),
+        ];
+        for (name, project) in clients {
+            for size in PROBES {
+                let done = probe(&project, size).await;
+                done.map_err(|error| format!("{name} client: {error:?}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects garbage, and empties what trash is old enough.
+    pub(crate) async fn collect_garbage(&self) {
+        let report = self.network.collect_garbage().await.expect("collected");
+        assert_eq!((report.told, report.failed), (NODES, 0), "garbage is collected everywhere");
+        for node in self.network.nodes() {
+            node.empty_trash().await.expect("emptied");
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.network.stop().await;
+    }
+}
+
+fn client(access: &Access, transport: Transport) -> Project {
+    let config = Config::new()
+        .transport(transport)
+        .dial_deadline(Duration::from_secs(3))
+        .progress_deadline(Duration::from_secs(5))
+        .segment_size(SEGMENT);
+    Project::open_with(access, &config).expect("a project")
+}
+
+/// Writes, reads and deletes an object.
+async fn probe(project: &Project, size: u64) -> Result<(), uplink::Error> {
+    let (key, bytes) = (format!("probe {size}"), content("probe", 0, size));
+    let mut upload = project.upload_object(BUCKET, &key, UploadOptions::new())?;
+    upload.write(&bytes).await?;
+    upload.commit().await?;
+    let mut download = project.download_object(BUCKET, &key, DownloadOptions::new()).await?;
+    assert!(download.read_to_vec().await? == bytes, "wrong bytes");
+    assert!(project.delete_object(BUCKET, &key).await?, "the probe was there");
+    match project.download_object(BUCKET, &key, DownloadOptions::new()).await {
+        Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => panic!("the probe is there after its deletion"),
+    }
+}
