@@ -127,7 +127,10 @@ impl Error {
     /// Returns whether a call may have taken effect although its reply is not a success: the reply
     /// was lost, or makes no sense.
     pub(crate) fn may_have_taken_effect(&self) -> bool {
-        let is_unclear = |failure: &Failure| matches!(failure.code, Code::INTERNAL | Code::UNKNOWN);
+        // Answers that are too large to be decoded are out of range, on this side.
+        let is_unclear = |failure: &Failure| {
+            matches!(failure.code, Code::INTERNAL | Code::UNKNOWN | Code::OUT_OF_RANGE)
+        };
         let is_nonsense = self.kind == ErrorKind::Protocol && self.failure().is_none_or(is_unclear);
         self.kind == ErrorKind::Network || is_nonsense
     }

@@ -294,13 +294,18 @@ async fn commit_answered_with_an_unreadable_object_is_resolved() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commit_answered_with_another_answer_is_resolved() {
     let world = World::start().await;
+    let mut answers =
+        [&b""[..], b"\xFF\xFF\xFF", b"\x0A\x02\x52\x00"].map(Bytes::from_static).to_vec();
+    // More than is decoded.
+    answers.push([0x0A, 0].repeat(2_000_000).into());
     for transport in TRANSPORTS {
-        for garbage in [&b""[..], b"\xFF\xFF\xFF", b"\x0A\x02\x52\x00"] {
+        for garbage in &answers {
             let (project, key) = (world.project(transport), world.fresh_name());
+            let garbage = garbage.clone();
             world.satellite.rewrite(move |call, answer| {
                 let commits = call.method == "Batch"
                     && rewrites(call, answer.clone(), "CommitObjectResponse");
-                if commits { Ok(Bytes::from_static(garbage)) } else { answer }
+                if commits { Ok(garbage.clone()) } else { answer }
             });
             match bounded(put(&project, &key, 1000)).await {
                 Ok(uploaded) => assert_eq!(uploaded.object.size, 1000),
