@@ -23,8 +23,8 @@ const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn execute(common: Common, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Setup => setup(&common),
-        Command::Run => run(&common).await,
+        Command::Setup => setup(&common).await,
+        Command::Run { accept_empty_database } => run(&common, accept_empty_database).await,
         Command::Project(command) => project(&common, command).await,
         Command::ApiKey(command) => api_key(&common, command).await,
         Command::Node(command) => node(&common, command).await,
@@ -48,7 +48,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars().filter(|(name, _)| name != FOLDER_VARIABLE)
 }
 
-fn setup(common: &Common) -> Result<(), Failure> {
+async fn setup(common: &Common) -> Result<(), Failure> {
     let file = config_file(common);
     if file.exists() {
         return Err(format!("{} exists already; setup overwrites nothing", file.display()).into());
@@ -59,6 +59,7 @@ fn setup(common: &Common) -> Result<(), Failure> {
     fs::create_dir_all(&folder)?;
     let identity = Identity::generate()?;
     identity.save(&folder)?;
+    Satellite::create_database(&config, &identity).await?;
     fs::write(&file, config.to_toml())?;
     let id = identity.node_id().to_string();
     let configuration = file.display().to_string();
@@ -71,9 +72,19 @@ fn setup(common: &Common) -> Result<(), Failure> {
     print(common, &json!({"id": id, "config": configuration}), &text)
 }
 
-async fn run(common: &Common) -> Result<(), Failure> {
+async fn run(common: &Common, accept_empty_database: bool) -> Result<(), Failure> {
     let config = load(common)?;
     let identity = load_identity(&config)?;
+    let database = config.database_path();
+    if !accept_empty_database && !database.exists() {
+        let text = format!(
+            "database {} does not exist: mount its disk or restore it; with \
+             --accept-empty-database the satellite begins with an empty one and knows nothing of \
+             what was stored",
+            database.display()
+        );
+        return Err(text.into());
+    }
     let satellite = Satellite::start(config, identity).await.map_err(|error| {
         let file = config_file(common);
         match error {

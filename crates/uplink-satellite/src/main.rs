@@ -32,10 +32,14 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Writes a configuration file and makes an identity; never overwrites either
+    /// Writes a configuration file, makes an identity and an empty database; never overwrites any
     Setup,
     /// Serves until interrupted
-    Run,
+    Run {
+        /// Begins with an empty database when there is none: whatever clients have stored is lost
+        #[arg(long)]
+        accept_empty_database: bool,
+    },
     /// Projects: owners of buckets and API keys
     #[command(subcommand)]
     Project(ProjectCommand),

@@ -53,6 +53,18 @@ const SWEEP_GRACE: Duration = MAX_SKEW;
 const SWEEP_BATCH: i64 = 100;
 
 impl Satellite {
+    /// Creates an empty database that belongs to an identity. One that exists is left as it is.
+    ///
+    /// # Errors
+    /// The database cannot be created, has a newer schema or belongs to another identity.
+    pub async fn create_database(config: &Config, identity: &Identity) -> Result<(), StartError> {
+        let now = Clock::system().now();
+        let metabase = Metabase::open(&config.database_path(), true, now).await?;
+        metabase.claim(&identity.node_id().to_string()).await?;
+        metabase.close().await;
+        Ok(())
+    }
+
     /// Opens the database, creating it if it does not exist, and serves the port.
     ///
     /// # Errors

@@ -147,9 +147,29 @@ fn nothing_is_overwritten_and_nothing_invented() {
     let missing = program.failure(&["run"]);
     assert!(missing.contains("satellite.toml does not exist"), "{missing}");
     std::fs::write(&file, config).unwrap();
+    let database = program.dir().join("satellite.db");
+    std::fs::rename(&database, database.with_extension("away")).unwrap();
+    let missing = program.failure(&["run"]);
+    assert!(missing.contains("satellite.db does not exist: mount its disk"), "{missing}");
+    assert!(!database.exists());
     std::fs::remove_dir_all(program.dir().join("identity")).unwrap();
     let missing = program.failure(&["run"]);
     assert!(missing.contains("identity.cert") && missing.contains("setup"), "{missing}");
+}
+
+#[tokio::test]
+async fn satellite_without_its_database_begins_anew_only_when_told_so() {
+    let program = Program::set_up(&["--set", "listen=127.0.0.1:0"]);
+    std::fs::remove_file(program.dir().join("satellite.db")).unwrap();
+    program.failure(&["run"]);
+    let mut command = tokio::process::Command::from(program.command(&["run"]));
+    command.args(["--json", "--accept-empty-database"]).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = timeout(Duration::from_secs(30), lines.next_line()).await.unwrap();
+    assert!(ready.unwrap().unwrap().contains("satellite"));
+    child.kill().await.unwrap();
+    program.serve().await.0.kill().await.unwrap();
 }
 
 #[test]
