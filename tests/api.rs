@@ -22,6 +22,8 @@ mod api {
     mod proxy;
     mod rot;
     mod settlement;
+    #[path = "../shared/clocks.rs"]
+    mod shared_clocks;
     mod sizes;
     mod world;
 }

@@ -7,6 +7,8 @@
 //! an hour.
 
 mod heal {
+    #[path = "../shared/clocks.rs"]
+    pub(crate) mod clocks;
     pub(crate) mod descriptors;
     pub(crate) mod disk;
     pub(crate) mod faults;

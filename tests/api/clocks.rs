@@ -1,45 +1,19 @@
 //! Clocks that step under the satellite, its storage nodes or all of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use uplink::{Error, UploadOptions};
-use uplink_testnet::{Options, Party};
+use uplink_testnet::Options;
 
+use super::shared_clocks::{Clocks, NODES};
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
-const NODES: usize = 10;
 const SIZE: u64 = 100_000;
 const DAY: i64 = 86_400;
 /// Time in which everything works again after a correction: more than one regular check-in.
 const RECOVERY: Duration = Duration::from_secs(30);
-
-/// Seconds by which each party's clock is ahead.
-#[derive(Default)]
-struct Clocks {
-    satellite: AtomicI64,
-    nodes: [AtomicI64; NODES],
-}
-
-impl Clocks {
-    fn now(&self, party: Party) -> SystemTime {
-        let ahead = match party {
-            Party::Node(index) => self.nodes[index].load(Relaxed),
-            _ => self.satellite.load(Relaxed),
-        };
-        let span = Duration::from_secs(ahead.unsigned_abs());
-        if ahead < 0 { SystemTime::now() - span } else { SystemTime::now() + span }
-    }
-
-    fn set(&self, satellite: i64, node: impl Fn(usize) -> i64) {
-        self.satellite.store(satellite, Relaxed);
-        for (index, clock) in self.nodes.iter().enumerate() {
-            clock.store(node(index), Relaxed);
-        }
-    }
-}
 
 async fn world() -> (World, Arc<Clocks>) {
     let clocks = Arc::new(Clocks::default());

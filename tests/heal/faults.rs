@@ -1,7 +1,6 @@
 //! What breaks, and how it ends.
 
 use std::fs::File;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::descriptors;
 use super::line::State;
@@ -142,8 +141,8 @@ impl Fault {
                     .collect();
             }
             Self::Clocks { satellite, nodes, seconds } => {
-                network.clocks.satellite.store(*satellite, Relaxed);
-                nodes.iter().for_each(|node| network.clocks.nodes[*node].store(*seconds, Relaxed));
+                let node = |node| if nodes.contains(&node) { *seconds } else { 0 };
+                network.clocks.set(*satellite, node);
             }
             Self::DiskFull => network.disk.fill(),
             Self::Descriptors { but, held } => *held = descriptors::exhaust(*but),
@@ -167,10 +166,7 @@ impl Fault {
                 set_lines(network, &nodes, State::Open);
             }
             Self::Rot { spread, .. } => spread.into_iter().for_each(Rot::repair),
-            Self::Clocks { nodes, .. } => {
-                network.clocks.satellite.store(0, Relaxed);
-                nodes.iter().for_each(|node| network.clocks.nodes[*node].store(0, Relaxed));
-            }
+            Self::Clocks { .. } => network.clocks.set(0, |_| 0),
             Self::DiskFull => network.disk.free(),
             Self::Descriptors { held, .. } => drop(held),
         }

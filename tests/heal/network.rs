@@ -1,18 +1,18 @@
 //! The network that is broken: on a disk of its own, behind lines, with clocks that step.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use uplink::{Access, Config, DownloadOptions, ErrorKind, Project, Transport, UploadOptions};
-use uplink_testnet::{Network, Options, Party};
+use uplink_testnet::{Network, Options};
 
+use super::clocks::Clocks;
+pub(crate) use super::clocks::NODES;
 use super::disk::Disk;
 use super::line::Line;
 use super::model::content;
 
-pub(crate) const NODES: usize = 10;
 /// Nodes of ten that may be missing: eight are enough for an upload.
 pub(crate) const SPARE: usize = 2;
 pub(crate) const BUCKET: &str = "bucket";
@@ -34,24 +34,6 @@ pub(crate) struct Broken {
     project: Project,
     // Last: those above have files there.
     pub(crate) disk: Disk,
-}
-
-/// Seconds by which each party's clock is ahead.
-#[derive(Default)]
-pub(crate) struct Clocks {
-    pub(crate) satellite: AtomicI64,
-    pub(crate) nodes: [AtomicI64; NODES],
-}
-
-impl Clocks {
-    fn now(&self, party: Party) -> SystemTime {
-        let ahead = match party {
-            Party::Node(index) => self.nodes[index].load(Relaxed),
-            _ => self.satellite.load(Relaxed),
-        };
-        let span = Duration::from_secs(ahead.unsigned_abs());
-        if ahead < 0 { SystemTime::now() - span } else { SystemTime::now() + span }
-    }
 }
 
 impl Broken {

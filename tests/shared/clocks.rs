@@ -1,0 +1,36 @@
+//! Clocks of a network's parties, which a test steps.
+
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use uplink_testnet::Party;
+
+/// Storage nodes that have a clock.
+pub(crate) const NODES: usize = 10;
+
+/// Seconds by which each party's clock is ahead.
+#[derive(Default)]
+pub(crate) struct Clocks {
+    satellite: AtomicI64,
+    nodes: [AtomicI64; NODES],
+}
+
+impl Clocks {
+    /// What a party's clock shows.
+    pub(crate) fn now(&self, party: Party) -> SystemTime {
+        let ahead = match party {
+            Party::Node(index) => self.nodes[index].load(Relaxed),
+            _ => self.satellite.load(Relaxed),
+        };
+        let span = Duration::from_secs(ahead.unsigned_abs());
+        if ahead < 0 { SystemTime::now() - span } else { SystemTime::now() + span }
+    }
+
+    /// Sets all of them: by how many seconds the satellite's is ahead, and each node's.
+    pub(crate) fn set(&self, satellite: i64, node: impl Fn(usize) -> i64) {
+        self.satellite.store(satellite, Relaxed);
+        for (index, clock) in self.nodes.iter().enumerate() {
+            clock.store(node(index), Relaxed);
+        }
+    }
+}
