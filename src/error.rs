@@ -269,7 +269,9 @@ impl From<Failure> for Error {
             Code::UNAVAILABLE | Code::DEADLINE_EXCEEDED | Code::CANCELED => ErrorKind::Network,
             Code::FAILED_PRECONDITION if text.contains("nodes") => ErrorKind::NotEnoughNodes,
             // Too few of a segment's holders are online, or signed for their pieces lately.
-            Code::INTERNAL if text.contains("not enough") => ErrorKind::NotEnoughNodes,
+            Code::INTERNAL if text.contains("not enough reachable pieces") => {
+                ErrorKind::NotEnoughNodes
+            }
             Code::INVALID_ARGUMENT if text.starts_with("not enough valid pieces") => {
                 ErrorKind::NotEnoughNodes
             }
@@ -284,5 +286,25 @@ impl From<Failure> for Error {
             _ => format!("the satellite answers: {failure}"),
         };
         Self::new(kind, message).with_source(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_nodes_are_told_from_other_failures_of_the_satellite() {
+        let kind = |code, text: &str| Error::from(Failure::new(code, text)).kind();
+        for (code, text) in [
+            (Code::INTERNAL, "not enough reachable pieces: have 3, need 4"),
+            (Code::INVALID_ARGUMENT, "not enough valid pieces: have 7, need 8"),
+            (Code::FAILED_PRECONDITION, "not enough storage nodes: have 7, need 8"),
+        ] {
+            assert_eq!(kind(code, text), ErrorKind::NotEnoughNodes, "{text}");
+        }
+        assert_eq!(kind(Code::INTERNAL, "not enough memory"), ErrorKind::Protocol);
+        let full = "satellite has no disk space left";
+        assert_eq!(kind(Code::RESOURCE_EXHAUSTED, full), ErrorKind::SatelliteOutOfSpace);
     }
 }

@@ -19,6 +19,8 @@ const WRITERS: usize = 2;
 const READERS: usize = 2;
 /// Inline, one segment of one stripe and of many, three segments.
 const SIZES: [u64; 4] = [40, 3_000, 30_000, 300_000];
+/// Bytes of a range.
+const RANGE: usize = 5_000;
 /// Pause of each client between two operations: the network must not drown in garbage.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -102,7 +104,7 @@ impl Load {
         std::mem::take(&mut self.shared.tally.lock().expect("no panic"))
     }
 
-    /// Compares everything with the model, while nobody writes.
+    /// Compares everything with the model, while no writer runs.
     pub(crate) async fn verify(&self, network: &Broken) {
         let _still = self.shared.still.write().await;
         let project = network.client(Transport::Negotiated);
@@ -219,34 +221,22 @@ impl Shared {
             let start = random.below(3) * 20_000;
             let options = match start {
                 0 => DownloadOptions::new(),
-                _ => DownloadOptions::new().range(start, 5_000),
+                _ => DownloadOptions::new().range(start, RANGE as u64),
             };
-            let outcome = match (download(project, &key.name, options).await, start) {
-                (Ok(found), 0) => {
-                    look.check(Some(&found));
-                    Ok(())
+            let read = download(project, &key.name, options).await;
+            let found = read.map(|found| match start {
+                0 => look.check(Some(&found)),
+                _ => look.check_range(start, RANGE, &found),
+            });
+            let outcome = found.or_else(|error| {
+                match error.kind() {
+                    ErrorKind::ObjectNotFound => look.check(None),
+                    ErrorKind::RangeInvalid => look.check_short(start),
+                    ErrorKind::ObjectChanged => look.check_changed(),
+                    _ => return Err(error),
                 }
-                (Ok(found), _) => {
-                    look.check_range(start, &found);
-                    Ok(())
-                }
-                (Err(error), 0) if error.kind() == ErrorKind::ObjectNotFound => {
-                    look.check(None);
-                    Ok(())
-                }
-                // Nothing there, or nothing so far behind, or something else by now.
-                (Err(error), _)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::ObjectChanged
-                            | ErrorKind::ObjectNotFound
-                            | ErrorKind::RangeInvalid
-                    ) =>
-                {
-                    Ok(())
-                }
-                (Err(error), _) => Err(error),
-            };
+                Ok(())
+            });
             self.note("read", key, begun, outcome);
             tokio::time::sleep(PAUSE).await;
         }

@@ -24,7 +24,7 @@ impl Operation {
     }
 }
 
-/// One key, which one writer changes and everybody reads.
+/// One key, which one writer changes and all clients read.
 pub(crate) struct Key {
     pub(crate) name: String,
     history: Mutex<History>,
@@ -71,19 +71,19 @@ impl Key {
         }
     }
 
-    /// What a read that begins now may find, until [`explains`](Self::explains) is asked.
+    /// What a read that begins now may find, until [`Look::check`] is asked.
     pub(crate) fn look(&self) -> Look<'_> {
         let history = self.history.lock().expect("no panic");
         Look { key: self, possible: history.possible.clone(), begun: history.begun.len() }
     }
 
-    /// Takes what was found as the only thing possible, while nobody writes.
+    /// Takes what was found as the only thing possible. No writer may run.
     pub(crate) fn settle(&self, found: Option<&[u8]>) {
         let mut history = self.history.lock().expect("no panic");
         let History { begun, possible } = &mut *history;
         possible.retain(|place| begun[*place].explains(&self.name, found));
         let operations: Vec<Operation> = possible.iter().map(|place| begun[*place]).collect();
-        assert!(!operations.is_empty(), "{} holds what nobody wrote", self.name);
+        assert!(!operations.is_empty(), "{} holds what no operation wrote", self.name);
     }
 }
 
@@ -107,12 +107,29 @@ impl Look<'_> {
         );
     }
 
-    /// As [`check`](Self::check), for some of an object's bytes.
-    pub(crate) fn check_range(&self, start: u64, found: &[u8]) {
+    /// Fails unless the object may have ended at `start` or before.
+    pub(crate) fn check_short(&self, start: u64) {
+        let candidates = self.candidates();
+        let is_short = |operation: &Operation| operation.size.is_some_and(|size| size <= start);
+        assert!(
+            candidates.iter().any(is_short),
+            "{} ends before {start}, possible are {candidates:?}",
+            self.key.name
+        );
+    }
+
+    /// Fails unless the object may have been replaced or deleted since the look.
+    pub(crate) fn check_changed(&self) {
+        let candidates = self.candidates();
+        assert!(candidates.len() > 1, "{} changed, possible is {candidates:?}", self.key.name);
+    }
+
+    /// As [`check`](Self::check), for `length` bytes of an object, or fewer at its end.
+    pub(crate) fn check_range(&self, start: u64, length: usize, found: &[u8]) {
         let explains = |operation: &Operation| {
             let whole = content(&self.key.name, operation.number, operation.size.unwrap_or(0));
             let start = usize::try_from(start).expect("a small object");
-            whole.get(start..).is_some_and(|rest| rest.starts_with(found))
+            whole.get(start..).is_some_and(|rest| &rest[..length.min(rest.len())] == found)
         };
         let candidates = self.candidates();
         assert!(
