@@ -24,14 +24,14 @@ pub struct Bucket {
 impl Project {
     /// Creates a bucket.
     ///
-    /// Sent once. When the reply is lost, the bucket is queried: one that was created within the last
-    /// hour counts as created by this call, even if another client did it; one that is absent is a
-    /// network error, and creating it again is harmless.
+    /// Sent once. When the reply is lost or makes no sense, the bucket is queried: one that was created
+    /// within the last hour counts as created by this call, even if another client did it; one that is
+    /// absent was not created, and creating it again is harmless.
     ///
     /// # Errors
     /// [`ErrorKind::BucketAlreadyExists`], [`ErrorKind::BucketNameInvalid`],
     /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
-    /// [`ErrorKind::OutcomeUnknown`]: the reply was lost, and the bucket cannot be queried.
+    /// [`ErrorKind::OutcomeUnknown`]: there was no sensible reply, and the bucket cannot be queried.
     pub async fn create_bucket(&self, name: &str) -> Result<Bucket> {
         check_bucket(name)?;
         let created = self.satellite().create_bucket(name).await;
@@ -71,7 +71,8 @@ impl Project {
 
     /// Deletes an empty bucket.
     ///
-    /// The deletion is sent once. When the reply is lost, a bucket that is absent counts as deleted.
+    /// The deletion is sent once. When the reply is lost or makes no sense, a bucket that is absent
+    /// counts as deleted.
     /// One that is there is [`ErrorKind::OutcomeUnknown`]: it was not deleted, or another client has
     /// created it again.
     ///
@@ -97,9 +98,9 @@ impl Project {
     async fn remove_bucket(&self, name: &str, with_objects: bool) -> Result<()> {
         check_bucket(name)?;
         let deleted = self.satellite().delete_bucket(name, with_objects).await;
-        deleted.map_err(|error| match error.failure().map(|failure| failure.code) {
-            Some(Code::FAILED_PRECONDITION) => {
-                let text = format!("bucket {name:?} is not empty");
+        deleted.map_err(|error| match error.failure() {
+            Some(failure) if failure.code == Code::FAILED_PRECONDITION => {
+                let text = not_empty(name, &failure.message);
                 Error::new(ErrorKind::BucketNotEmpty, text).with_source(error)
             }
             _ => bucket_missing(error, name),
@@ -188,6 +189,14 @@ pub(crate) fn check_bucket(name: &str) -> Result<()> {
         return Err(Error::new(ErrorKind::BucketNameInvalid, "a bucket name may not be empty"));
     }
     Ok(())
+}
+
+/// Says that a bucket is not empty, and what is in it if the satellite says so.
+fn not_empty(name: &str, answer: &str) -> String {
+    match answer.strip_prefix("bucket not empty: ") {
+        Some(content) => format!("bucket {name:?} is not empty: {content}"),
+        None => format!("bucket {name:?} is not empty"),
+    }
 }
 
 pub(crate) fn bucket_missing(error: Error, name: &str) -> Error {

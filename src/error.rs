@@ -132,7 +132,7 @@ impl Error {
             matches!(failure.code, Code::INTERNAL | Code::UNKNOWN | Code::OUT_OF_RANGE)
         };
         let is_nonsense = self.kind == ErrorKind::Protocol && self.failure().is_none_or(is_unclear);
-        self.kind == ErrorKind::Network || is_nonsense
+        self.is_lost_reply() || is_nonsense
     }
 
     /// Returns whether a call was never sent, because no connection could be opened, or never begun,

@@ -1,4 +1,5 @@
-//! Calls that may take effect twice: sent once, and after a lost reply their outcome is queried.
+//! Calls that may take effect twice: sent once, and after a reply that is lost or makes no sense
+//! their outcome is queried.
 //!
 //! | call | queried | took effect | did not | cannot be learned |
 //! |---|---|---|---|---|
@@ -36,7 +37,7 @@ impl Satellite {
     pub(crate) async fn create_bucket(&self, name: &str) -> Result<metainfo::Bucket> {
         let sent = SystemTime::now();
         let lost = match self.send_create_bucket(name).await {
-            Err(error) if error.is_lost_reply() => error,
+            Err(error) if error.may_have_taken_effect() => error,
             outcome => return outcome,
         };
         match self.bucket_within(QUERY_RETRIES, name).await {
@@ -75,7 +76,7 @@ impl Satellite {
             async move { client.delete_bucket(request).await }
         });
         let lost = match deleted.await {
-            Err(error) if error.is_lost_reply() => error,
+            Err(error) if error.may_have_taken_effect() => error,
             outcome => return outcome.map(drop),
         };
         match self.bucket_within(QUERY_RETRIES, name).await {
@@ -94,7 +95,7 @@ impl Satellite {
             ..Default::default()
         };
         let lost = match self.begin_delete(Call::DeleteObject.class(), RETRIES, &request).await {
-            Err(error) if error.is_lost_reply() => error,
+            Err(error) if error.may_have_taken_effect() => error,
             outcome => return Ok(outcome?.object.is_some()),
         };
         match self.object_within(QUERY_RETRIES, bucket, key).await {
@@ -122,7 +123,7 @@ impl Satellite {
         };
         // Once first: an upload that is unknown to the satellite now was not aborted by this call.
         match self.begin_delete(Class::OnceOnly, RETRIES, &request).await {
-            Err(error) if error.is_lost_reply() => {}
+            Err(error) if error.may_have_taken_effect() => {}
             outcome => return outcome.map(drop),
         }
         match self.begin_delete(Call::AbortObject.class(), QUERY_RETRIES, &request).await {
@@ -160,7 +161,7 @@ pub(crate) fn bucket_exists(name: &str) -> Error {
 }
 
 fn unknown(what: &str, lost: Error) -> Error {
-    let text = format!("{what}: the reply was lost, and whether it took effect is unknown");
+    let text = format!("{what} may or may not have taken effect");
     Error::new(ErrorKind::OutcomeUnknown, text).with_source(lost)
 }
 

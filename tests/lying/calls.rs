@@ -294,12 +294,8 @@ async fn commit_answered_with_an_unreadable_object_is_resolved() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commit_answered_with_another_answer_is_resolved() {
     let world = World::start().await;
-    let mut answers =
-        [&b""[..], b"\xFF\xFF\xFF", b"\x0A\x02\x52\x00"].map(Bytes::from_static).to_vec();
-    // More than is decoded.
-    answers.push([0x0A, 0].repeat(2_000_000).into());
     for transport in TRANSPORTS {
-        for garbage in &answers {
+        for garbage in &garbage() {
             let (project, key) = (world.project(transport), world.fresh_name());
             let garbage = garbage.clone();
             world.satellite.rewrite(move |call, answer| {
@@ -313,6 +309,36 @@ async fn commit_answered_with_another_answer_is_resolved() {
             }
             world.satellite.tell_truth();
             assert!(world.get(BUCKET, &key).await.expect("committed") == content(&key, 1, 1000));
+        }
+    }
+}
+
+/// Bodies that answer no call: none, no message, another message, and more than is decoded.
+fn garbage() -> Vec<Bytes> {
+    let small = [&b""[..], b"\xFF\xFF\xFF", b"\x0A\x02\x52\x00"];
+    let large = [0x0A, 0].repeat(2_000_000).into();
+    small.into_iter().map(Bytes::from_static).chain([large]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creation_and_deletions_answered_with_garbage_are_resolved() {
+    let world = World::start().await;
+    for transport in TRANSPORTS {
+        for garbage in garbage() {
+            let (project, name) = (world.project(transport), world.fresh_name());
+            let methods = ["CreateBucket", "BeginDeleteObject", "DeleteBucket"];
+            world.satellite.rewrite(move |call, answer| match methods.contains(&&*call.method) {
+                true => answer.and(Ok(garbage.clone())),
+                false => answer,
+            });
+            let created = bounded(project.create_bucket(&name)).await.expect("created");
+            assert_eq!(created.name, name);
+            world.put(&name, "key", 1, b"content").await;
+            bounded(project.delete_object(&name, "key")).await.expect("deleted");
+            bounded(project.delete_bucket(&name)).await.expect("deleted");
+            world.satellite.tell_truth();
+            let gone = project.stat_bucket(&name).await.expect_err("it is gone");
+            assert_eq!(gone.kind(), ErrorKind::BucketNotFound, "{gone}");
         }
     }
 }

@@ -36,6 +36,8 @@ const IDLE_DEADLINE: Duration = Duration::from_secs(120);
 /// Most orders counted in one call, which bounds its memory to some 40 MiB; further ones of the
 /// hour do not count.
 const MAX_ORDERS: usize = 1 << 20;
+/// Most pairs read in one call, whether they count or not.
+const MAX_PAIRS: usize = 4 * MAX_ORDERS;
 const SECONDS_PER_HOUR: i64 = 3600;
 
 impl OrdersService {
@@ -50,7 +52,7 @@ impl OrdersService {
     ) -> Answer<Option<Window>> {
         let satellite = self.state.issuer.verifying_key()?;
         let mut window: Option<Window> = None;
-        loop {
+        for _ in 0..=MAX_PAIRS {
             let next = timeout(IDLE_DEADLINE, pairs.message()).await.map_err(|_| {
                 Failure::new(Code::DEADLINE_EXCEEDED, "no order came for two minutes")
             })?;
@@ -64,6 +66,8 @@ impl OrdersService {
             let window = window.get_or_insert_with(|| Window::of(node, pair.hour));
             window.take(&pair, &satellite, self.state.clock.now());
         }
+        let text = format!("more than {MAX_PAIRS} orders in one call");
+        Err(Failure::new(Code::RESOURCE_EXHAUSTED, text))
     }
 }
 

@@ -190,6 +190,22 @@ async fn long_stream_counts_a_serial_number_once_and_only_for_its_own_node() {
 }
 
 #[tokio::test]
+#[ignore = "slow: four million messages"]
+async fn call_that_never_ends_is_refused_at_its_limit() {
+    let network = network(&Arc::default()).await;
+    network.create_bucket("bucket").await;
+    for node in &network.nodes {
+        node.check_in(&network.satellite, 1 << 40).await.unwrap();
+    }
+    let node = &network.nodes[0].identity;
+    let endless = tokio_stream::iter(std::iter::repeat_with(SettlementRequest::default));
+    let refused = orders(node, &network.satellite).settlement_with_window(endless).await;
+    let refused = Failure::from(refused.unwrap_err());
+    assert_eq!(refused.code, Code::RESOURCE_EXHAUSTED, "{refused}");
+    network.stop().await;
+}
+
+#[tokio::test]
 async fn orders_of_a_call_that_was_taken_back_are_not_settled() {
     let network = network(&Arc::default()).await;
     network.create_bucket("bucket").await;
