@@ -95,15 +95,18 @@ mod soak {
         let (mut runner, mut random) = (Runner::start().await, Random::new(seed()));
         let mut report = Report::default();
         let (lies, settings) = (all_lies(&runner), Setting::all());
-        for _ in 0..cases(PAIRS) {
-            let setting = *random.pick(&settings);
+        let of_setting = |setting| {
             let gets = |lie: &&Lie| runner.settings_with(&lie.place.root).contains(&setting);
-            let of_setting: Vec<&Lie> = lies.iter().filter(gets).collect();
-            let mut pair = [(); 2].map(|()| (*random.pick(&of_setting)).clone());
+            (setting, lies.iter().filter(gets).collect())
+        };
+        let choices: Vec<(Setting, Vec<&Lie>)> = settings.into_iter().map(of_setting).collect();
+        for _ in 0..cases(PAIRS) {
+            let (setting, of_setting) = random.pick(&choices);
+            let mut pair = [(); 2].map(|()| (*random.pick(of_setting)).clone());
             pair.iter_mut().for_each(|lie| lie.seed = random.next());
             // What fills an answer comes last, so that this process does not take it apart again.
             pair.sort_by_key(|lie| lie.mutation.fills());
-            run(&mut runner, &mut report, setting, Told::Lies(pair.to_vec())).await;
+            run(&mut runner, &mut report, *setting, Told::Lies(pair.to_vec())).await;
         }
         report.finish("random pairs of lies", seed());
     }
