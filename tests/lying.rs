@@ -13,6 +13,7 @@ mod lying {
     mod attacks;
     mod calls;
     mod fields;
+    mod judging;
     mod material;
     mod messages;
     mod mutation;
@@ -24,5 +25,7 @@ mod lying {
     mod runner;
     mod story;
     mod sweep;
+    mod table;
+    mod ways;
     mod world;
 }

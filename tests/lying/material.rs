@@ -1,10 +1,11 @@
 //! Two versions of an object and one other object, and everything that is needed to mix them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use uplink::{Config, Project, UploadOptions};
+use uplink::{Project, UploadOptions};
 use uplink_core::encryption::content::{ContentCipher, append_padding};
 use uplink_core::encryption::key::unwrap_key;
 use uplink_core::encryption::nonce::segment_start_nonce;
@@ -13,7 +14,7 @@ use uplink_core::encryption::{CipherSuite, Key, Nonce};
 use super::raw::Raw;
 use super::reading::Attack;
 use super::story::{Content, Part, Story, position};
-use super::world::{BUCKET, Known, SEGMENT, World, known};
+use super::world::{BUCKET, Known, SEGMENT, World};
 
 /// Bytes of an encrypted block.
 pub(crate) const BLOCK: usize = 7424;
@@ -30,7 +31,8 @@ pub(crate) struct Shape {
 
 #[derive(Debug)]
 pub(crate) struct Material {
-    pub(crate) shape: Shape,
+    /// What kind of object it is, for people.
+    pub(crate) title: String,
     pub(crate) known: Known,
     pub(crate) raw: Raw,
     pub(crate) encrypted_key: Bytes,
@@ -56,26 +58,40 @@ impl Shape {
 }
 
 impl Material {
-    /// Writes the objects through the satellite itself.
-    pub(crate) async fn make(world: &World, shape: Shape) -> Self {
-        let key = format!("object-{}-{}", shape.count, shape.last);
-        let (known, raw) = (known(&key, shape.size()), Raw::new(world));
-        let config = Config::new().segment_size(shape.segment);
-        let project = Project::open_with(&world.honest_access, &config).expect("a project");
+    /// Lets `write` write the objects: it is told the key, and which version.
+    pub(crate) async fn written(
+        world: &World,
+        title: String,
+        known: Known,
+        write: impl AsyncFn(&str, usize),
+    ) -> Self {
+        let (raw, key) = (Raw::new(world), known.key.clone());
         let encrypted_key = raw.encrypted_key(&key);
-        put(&project, &known, &known.key, 1).await;
-        let a = Story::of(&raw, &encrypted_key).await;
-        let aside = raw.move_aside(&encrypted_key).await;
-        let stored = Story::of(&raw, &aside).await;
-        put(&project, &known, &known.key, 0).await;
+        write(&key, 1).await;
+        let a = Story::put_aside(&raw, &encrypted_key, "earlier").await;
+        write(&key, 0).await;
         let b = Story::of(&raw, &encrypted_key).await;
-        put(&project, &known, &format!("{key}-other"), 1).await;
+        write(&format!("{key}-other"), 1).await;
         let other = Story::of(&raw, &raw.encrypted_key(&format!("{key}-other"))).await;
-        assert_eq!(b.segments.len() as u64, shape.count);
-        let a = Story { segments: stored.segments, ..a };
         let content_key = raw.content_key(&key);
         let names = AtomicUsize::new(0);
-        Self { shape, known, raw, encrypted_key, a, b, other, content_key, names }
+        Self { title, known, raw, encrypted_key, a, b, other, content_key, names }
+    }
+
+    /// Plain bytes of the object.
+    pub(crate) fn size(&self) -> u64 {
+        self.known.contents[0].len() as u64
+    }
+
+    /// Where a segment lies in the object.
+    pub(crate) fn segment(&self, place: usize) -> Range<u64> {
+        let item = &self.b.segments[place].item;
+        item.plain_offset as u64..(item.plain_offset + item.plain_size) as u64
+    }
+
+    /// Whether something under encryption describes the object.
+    pub(crate) fn has_envelope(&self) -> bool {
+        !self.b.object.encrypted_metadata_encrypted_key.is_empty()
     }
 
     /// A name for what the satellite stores by itself.
@@ -125,7 +141,8 @@ impl Material {
     }
 }
 
-async fn put(project: &Project, known: &Known, key: &str, version: usize) {
+/// Writes a version of an object.
+pub(crate) async fn put(project: &Project, known: &Known, key: &str, version: usize) {
     let uploading = async {
         let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
         upload.set_metadata(known.custom[version].clone())?;

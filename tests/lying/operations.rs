@@ -4,11 +4,9 @@ use std::fmt;
 use std::ops::Range;
 
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
-use uplink::{
-    Access, Download, DownloadOptions, Error, ErrorKind, ListItem, ListOptions, Object, Project,
-    Transport, UploadOptions,
-};
+use uplink::{Access, DownloadOptions, ErrorKind, ListItem, ListOptions, Project, UploadOptions};
 
+use super::judging::{Judged, Transport2, check_bytes, check_object, uplink_error, wrong_unless};
 use super::world::{BUCKET, Kind, Known, LISTED, World, config, content, custom, known};
 
 /// One thing that a client does.
@@ -38,13 +36,6 @@ pub(crate) struct Setting {
     pub(crate) operation: Operation,
     pub(crate) kind: Kind,
     pub(crate) transport: Transport2,
-}
-
-/// [`Transport`], which has no hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Transport2 {
-    Grpc,
-    Drpc,
 }
 
 /// What came of an operation.
@@ -113,15 +104,6 @@ impl Setting {
             setting.operation != Operation::UploadAround || remote
         });
         all
-    }
-}
-
-impl Transport2 {
-    pub(crate) fn get(self) -> Transport {
-        match self {
-            Self::Grpc => Transport::Negotiated,
-            Self::Drpc => Transport::Drpc,
-        }
     }
 }
 
@@ -248,41 +230,12 @@ pub(crate) async fn verify(
     }
 }
 
-/// What is wrong, if something is.
-pub(crate) type Judged = Result<Option<String>, Error>;
-
-pub(crate) fn wrong_unless(right: bool, wrong: impl FnOnce() -> String) -> Option<String> {
-    (!right).then(wrong)
-}
-
 async fn read(project: &Project, operation: Operation, object: &Known) -> Judged {
     let (options, range) = operation.range(object.contents[0].len() as u64);
     let mut download = project.download_object(BUCKET, &object.key, options).await?;
     // Bytes first: they matter more than what is said of them.
     let wrong = check_bytes(&mut download, object, range).await?;
     Ok(wrong.or_else(|| check_object(object, download.object())))
-}
-
-/// Reads to the end, each byte compared when it comes. An earlier version as a whole is no lie that
-/// can be noticed.
-pub(crate) async fn check_bytes(
-    download: &mut Download,
-    object: &Known,
-    range: Range<usize>,
-) -> Judged {
-    let mut possible: Vec<&[u8]> =
-        object.contents.iter().map(|content| &content[range.clone()]).collect();
-    let mut offset = 0;
-    while let Some(bytes) = download.next().await? {
-        let end = offset + bytes.len();
-        possible.retain(|content| content.get(offset..end) == Some(&bytes[..]));
-        if possible.is_empty() {
-            return Ok(Some(format!("wrong bytes in {offset}..{end} of {range:?}")));
-        }
-        offset = end;
-    }
-    let length = range.len();
-    Ok(wrong_unless(offset == length, || format!("{offset} bytes of {length} with success")))
 }
 
 async fn seek(project: &Project, object: &Known) -> Judged {
@@ -316,30 +269,9 @@ async fn seek(project: &Project, object: &Known) -> Judged {
     Ok(None)
 }
 
-/// The client's error in what tokio's traits return.
-pub(crate) fn uplink_error(error: std::io::Error) -> Error {
-    error.into_inner().and_then(|error| error.downcast().ok()).map_or_else(
-        || panic!("an error of the client is not one of its own"),
-        |error: Box<Error>| *error,
-    )
-}
-
 async fn stat(project: &Project, object: &Known) -> Judged {
     let found = project.stat_object(BUCKET, &object.key).await?;
     Ok(check_object(object, &found))
-}
-
-/// What is authenticated of an object: its key, its size, its custom metadata.
-pub(crate) fn check_object(known: &Known, found: &Object) -> Option<String> {
-    let size = known.contents[0].len() as u64;
-    if found.key_text() != known.key {
-        return Some(format!("key {:?}", found.key_text()));
-    }
-    if found.size != size {
-        return Some(format!("size {} instead of {size}", found.size));
-    }
-    let custom = known.custom.contains(&found.custom);
-    wrong_unless(custom, || format!("custom metadata {:?}", found.custom))
 }
 
 /// Names in a listing are authenticated, its being complete is not.

@@ -104,8 +104,8 @@ impl Raw {
     }
 
     /// Moves an object, its keys as they are: its client cannot read it there, and its pieces stay.
-    pub(crate) async fn move_aside(&self, key: &Bytes) -> Bytes {
-        let aside: Bytes = [key.as_ref(), b"aside"].concat().into();
+    pub(crate) async fn move_aside(&self, key: &Bytes, name: &str) -> Bytes {
+        let aside: Bytes = [key.as_ref(), name.as_bytes()].concat().into();
         let request = messages::BeginMoveObjectRequest {
             bucket: BUCKET.into(),
             encrypted_object_key: key.clone(),

@@ -14,10 +14,11 @@ use uplink_testnet::Call;
 use uplink_testnet::wire::{self, Field};
 
 use super::fields::places;
+use super::judging::Transport2;
 use super::messages::{BATCH, rewrite};
 use super::mutation::{Answers, Donors, FULL, Lie};
 use super::operations::{
-    LISTED_KEYS, Operation, Setting, Transport2, Verdict, perform, prepare, target, verify,
+    LISTED_KEYS, Operation, Setting, Verdict, perform, prepare, target, verify,
 };
 use super::report::Outcome;
 use super::world::{BUCKET, Kind, LISTED, World, content, known};

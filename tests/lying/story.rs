@@ -79,6 +79,13 @@ impl Story {
         Self { object, segments, page: PAGE }
     }
 
+    /// Takes an object away and returns its true story, with its segments where they are now.
+    pub(crate) async fn put_aside(raw: &Raw, encrypted_key: &Bytes, name: &str) -> Self {
+        let there = Self::of(raw, encrypted_key).await;
+        let aside = raw.move_aside(encrypted_key, name).await;
+        Self { segments: Self::of(raw, &aside).await.segments, ..there }
+    }
+
     /// Makes offsets, and the object's size, follow from the sizes of the segments.
     pub(crate) fn settle(&mut self) {
         let mut offset = 0;
@@ -103,7 +110,10 @@ impl Story {
 
     /// The bytes that a read asks for; `None` for all of them.
     fn range(&self, range: Option<&messages::Range>) -> Option<(i64, i64)> {
-        let size = self.object.plain_size;
+        // Where no size is said, as with objects of old formats, the segments have one.
+        let end =
+            self.segments.last().map_or(0, |part| part.item.plain_offset + part.item.plain_size);
+        let size = if self.object.plain_size == 0 { end } else { self.object.plain_size };
         match range.and_then(|range| range.range.as_ref())? {
             WireRange::Start(range) => Some((range.plain_start, size)),
             WireRange::StartLimit(range) => Some((range.plain_start, range.plain_limit.min(size))),
@@ -159,6 +169,10 @@ impl Story {
 }
 
 impl Part {
+    pub(crate) fn place(&mut self) -> &mut messages::SegmentPosition {
+        self.item.position.as_mut().expect("a position")
+    }
+
     /// Answers a download of the segment.
     async fn download(&self, raw: &Raw) -> messages::DownloadSegmentResponse {
         let mut reply = match &self.content {
@@ -218,6 +232,10 @@ impl Teller {
                 let batch = messages::BatchRequest::decode(call.request.clone()).expect("a batch");
                 batch.requests.into_iter().next().and_then(|item| item.request)
             }
+            // The reference client asks for objects outside of batches.
+            "DownloadObject" => messages::DownloadObjectRequest::decode(call.request.clone())
+                .ok()
+                .map(Request::ObjectDownload),
             "ListSegments" => messages::ListSegmentsRequest::decode(call.request.clone())
                 .ok()
                 .map(Request::SegmentList),
@@ -235,6 +253,7 @@ impl Teller {
             return Ok(BatchResponse { responses }.encode_to_vec().into());
         }
         match response {
+            Response::ObjectDownload(object) => Ok(object.encode_to_vec().into()),
             Response::SegmentList(list) => Ok(list.encode_to_vec().into()),
             other => panic!("{other:?} answers no call of its own"),
         }
