@@ -194,11 +194,11 @@ impl Claimed {
         if segment_size == 0 {
             return Ok(Self { size: said.plain, claim: Claim::Open { cut: None, last } });
         }
-        let size = match said.plain {
-            0 => said.segments.saturating_sub(1).checked_mul(segment_size),
+        let before_last = match said.plain {
+            0 => said.segments.checked_sub(1).and_then(|full| full.checked_mul(segment_size)),
             plain => plain.checked_sub(last),
         };
-        let before_last = size.filter(|size| size % segment_size == 0);
+        let before_last = before_last.filter(|size| size % segment_size == 0);
         let count = before_last.map(|before| before / segment_size + 1);
         match count {
             Some(count) if count <= MAX_SEGMENTS && last <= segment_size => {

@@ -98,6 +98,10 @@ impl Layout {
         let size = claimed.size;
         let order = match (claimed.claim, kind) {
             (Claim::Open { cut: Some(cut), .. }, Some(KeyKind::Stream)) => {
+                // Nothing authenticates an empty end, and only an empty object has one.
+                if cut.last_size == 0 && cut.count > 1 {
+                    return Err(unauthenticated("its last segment is empty"));
+                }
                 return Ok(Start::Whole(WholeList::rewritten_stream(cut)));
             }
             (Claim::Open { cut: None, last }, Some(KeyKind::Part)) => {

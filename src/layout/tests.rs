@@ -271,6 +271,36 @@ fn rewritten_stream_is_read_only_as_one_whole_chain() {
 }
 
 #[test]
+fn rewritten_stream_has_an_empty_end_only_if_it_is_empty() {
+    let info = StreamInfo { segments_size: S as i64, ..StreamInfo::default() };
+    let envelope = opened(&info, &unmarked());
+    let empty = stream_list(1, 0, chained(KeyKind::Stream, 0));
+    read(said(0, 1), Some(&envelope), &empty, DEFAULT).expect("an empty object");
+    // Whole segments of an earlier version, and an end that has no tag.
+    for count in [2, 3] {
+        let list = stream_list(count, 0, chained(KeyKind::Stream, 0));
+        let size = u64::from(count - 1) * S;
+        refused(read(said(size, u64::from(count)), Some(&envelope), &list, DEFAULT));
+        refused(read(said(0, u64::from(count)), Some(&envelope), &list, DEFAULT));
+    }
+}
+
+#[test]
+fn stream_of_which_neither_size_nor_number_of_segments_is_said_is_refused() {
+    let info = StreamInfo {
+        segments_size: S as i64,
+        last_segment_size: S as i64,
+        ..StreamInfo::default()
+    };
+    let envelope = opened(&info, &unmarked());
+    for list in [stream_list(1, S, chained(KeyKind::Stream, 0)), stream_list(1, S, |_| unmarked())]
+    {
+        refused(read(said(0, 0), Some(&envelope), &list, DEFAULT));
+        read(said(0, 1), Some(&envelope), &list, DEFAULT).expect("the number gives the size");
+    }
+}
+
+#[test]
 fn rewritten_parts_are_read_only_as_whole_chains() {
     let envelope = |sum| {
         let info = StreamInfo { last_segment_size: sum, ..StreamInfo::default() };
