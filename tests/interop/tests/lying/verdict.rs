@@ -131,6 +131,9 @@ fn without_numbers(name: &str) -> String {
     kind.replace("-#", "#")
 }
 
+/// Reads after which a failure is not one of a busy machine.
+const RETRIES: usize = 3;
+
 /// Reads again with both clients, and says what to think of it when they agree.
 async fn compare(
     clients: &Clients,
@@ -139,10 +142,15 @@ async fn compare(
     found: &Finding,
 ) -> Result<Outcome, String> {
     let project = clients.world.project(found.transport.get());
-    attack.tell(&clients.world, material);
-    let Ok(ours) = Taken::by_ours(&project, material, found.read).await else {
-        return Ok(Outcome::Partial);
-    };
+    let mut ours = None;
+    for _ in 0..RETRIES {
+        attack.tell(&clients.world, material);
+        ours = Taken::by_ours(&project, material, found.read).await.ok();
+        if ours.is_some() {
+            break;
+        }
+    }
+    let Some(ours) = ours else { return Ok(Outcome::Partial) };
     attack.tell(&clients.world, material);
     let right = ours.is_right(material, found.read);
     let agreed = if right { Outcome::Claim } else { Outcome::Limit };
