@@ -7,11 +7,11 @@ use uplink_core::encryption::store::EncryptionStore;
 use uplink_core::encryption::{CipherSuite, key};
 use uplink_core::macaroon::ApiKey;
 use uplink_core::node_url::NodeUrl;
+use uplink_rpc::runtime;
 
 use crate::config::Config;
+use crate::dialer::dialer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::project::dialler;
-use crate::runtime;
 use crate::satellite::Satellite;
 
 /// An access grant: satellite address, API key and encryption keys.
@@ -52,8 +52,8 @@ impl Access {
     ) -> Result<Self> {
         let api_key = ApiKey::parse(api_key)?;
         let url = node_url(satellite)?;
-        let dialler = dialler(config)?;
-        let salt = Satellite::new(&url, &api_key, config, dialler)?.project_salt().await?;
+        let dialer = dialer(config)?;
+        let salt = Satellite::new(&url, &api_key, config, dialer)?.project_salt().await?;
         let passphrase = zeroize::Zeroizing::new(passphrase.as_bytes().to_vec());
         let root = runtime::compute(move || key::root_key(&passphrase, &salt, b"", LANES)).await?;
         let root = root.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;

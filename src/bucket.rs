@@ -2,14 +2,13 @@
 
 use std::time::SystemTime;
 
-use uplink_rpc::r#gen::metainfo;
 use uplink_rpc::status::Code;
-use uplink_rpc::time::system_time;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::location::check_bucket;
 use crate::project::Project;
-use crate::satellite::bucket_exists;
-use crate::satellite::page::{PAGE, next_cursor};
+use crate::satellite::{BucketRecord, bucket_exists};
+use crate::session::Session;
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ impl Project {
     /// [`ErrorKind::OutcomeUnknown`]: there was no sensible reply, and the bucket cannot be queried.
     pub async fn create_bucket(&self, name: &str) -> Result<Bucket> {
         check_bucket(name)?;
-        let created = self.satellite().create_bucket(name).await;
+        let created = self.session().satellite().create_bucket(name).await;
         created.map(Bucket::from).map_err(|error| match error.failure().map(|f| f.code) {
             Some(Code::ALREADY_EXISTS) => bucket_exists(name).with_source(error),
             Some(Code::INVALID_ARGUMENT) => {
@@ -65,7 +64,7 @@ impl Project {
     /// reached.
     pub async fn stat_bucket(&self, name: &str) -> Result<Bucket> {
         check_bucket(name)?;
-        let bucket = self.satellite().bucket(name).await;
+        let bucket = self.session().satellite().bucket(name).await;
         bucket.map(Bucket::from).map_err(|error| bucket_missing(error, name))
     }
 
@@ -97,7 +96,7 @@ impl Project {
 
     async fn remove_bucket(&self, name: &str, with_objects: bool) -> Result<()> {
         check_bucket(name)?;
-        let deleted = self.satellite().delete_bucket(name, with_objects).await;
+        let deleted = self.session().satellite().delete_bucket(name, with_objects).await;
         deleted.map_err(|error| match error.failure() {
             Some(failure) if failure.code == Code::FAILED_PRECONDITION => {
                 let text = not_empty(name, &failure.message);
@@ -110,7 +109,7 @@ impl Project {
     /// Lists the buckets that the access grant shows, in the order of their names, after `cursor`.
     #[must_use]
     pub fn list_buckets(&self, cursor: &str) -> BucketList {
-        BucketList::new(self.clone(), cursor)
+        BucketList::new(self.session().clone(), cursor)
     }
 }
 
@@ -119,16 +118,16 @@ impl Project {
 /// Holds one page. Dropping it ends the listing.
 #[derive(Debug)]
 pub struct BucketList {
-    project: Project,
-    cursor: Vec<u8>,
-    page: std::vec::IntoIter<Bucket>,
-    more: bool,
+    session: Session,
+    /// Where the next page begins; `None` after the last one.
+    next: Option<Vec<u8>>,
+    page: std::vec::IntoIter<BucketRecord>,
 }
 
 impl BucketList {
-    pub(crate) fn new(project: Project, cursor: &str) -> Self {
-        let cursor = cursor.as_bytes().to_vec();
-        Self { project, cursor, page: Vec::new().into_iter(), more: true }
+    fn new(session: Session, cursor: &str) -> Self {
+        let next = Some(cursor.as_bytes().to_vec());
+        Self { session, next, page: Vec::new().into_iter() }
     }
 
     /// Returns the next bucket, or `None` after the last one.
@@ -139,56 +138,20 @@ impl BucketList {
     pub async fn next(&mut self) -> Result<Option<Bucket>> {
         loop {
             if let Some(bucket) = self.page.next() {
-                return Ok(Some(bucket));
+                return Ok(Some(bucket.into()));
             }
-            if !self.more {
-                return Ok(None);
-            }
-            self.fetch().await?;
-        }
-    }
-
-    async fn fetch(&mut self) -> Result<()> {
-        let satellite = self.project.satellite();
-        let page = satellite.list_buckets(&self.cursor, i32::from(PAGE)).await?;
-        let names = page.items.iter().map(|item| item.name.as_ref());
-        let next = next_cursor(&self.cursor, names, page.more)?;
-        let buckets: Result<Vec<Bucket>> = page.items.iter().map(Bucket::listed).collect();
-        self.page = buckets?.into_iter();
-        self.more = next.is_some();
-        self.cursor = next.unwrap_or_default();
-        Ok(())
-    }
-}
-
-/// Longest name of a bucket accepted from a satellite; new names have at most 63 bytes.
-const MAX_NAME: usize = 255;
-
-impl Bucket {
-    fn listed(item: &metainfo::BucketListItem) -> Result<Self> {
-        let name = std::str::from_utf8(&item.name).unwrap_or_default();
-        if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
-            let text = format!("listing of buckets: invalid name of {} bytes", item.name.len());
-            return Err(Error::protocol(text));
-        }
-        Ok(Self { name: name.to_owned(), created: system_time(item.created_at.as_ref()) })
-    }
-}
-
-impl From<metainfo::Bucket> for Bucket {
-    fn from(bucket: metainfo::Bucket) -> Self {
-        Self {
-            name: String::from_utf8_lossy(&bucket.name).into_owned(),
-            created: system_time(bucket.created_at.as_ref()),
+            let Some(cursor) = &self.next else { return Ok(None) };
+            let page = self.session.satellite().list_buckets(cursor).await?;
+            self.next = page.next;
+            self.page = page.items.into_iter();
         }
     }
 }
 
-pub(crate) fn check_bucket(name: &str) -> Result<()> {
-    if name.is_empty() {
-        return Err(Error::new(ErrorKind::BucketNameInvalid, "a bucket name may not be empty"));
+impl From<BucketRecord> for Bucket {
+    fn from(bucket: BucketRecord) -> Self {
+        Self { name: bucket.name, created: bucket.created }
     }
-    Ok(())
 }
 
 /// Says that a bucket is not empty, and what is in it if the satellite says so.

@@ -10,8 +10,9 @@ use uplink_core::encryption::path::PathError;
 use uplink_core::layout::LayoutError;
 use uplink_core::macaroon::ApiKeyError;
 use uplink_rpc::dial::DialError;
-use uplink_rpc::piece::PieceError;
+use uplink_rpc::runtime::RuntimeError;
 use uplink_rpc::status::{Code, Failure};
+use uplink_segment::SegmentError;
 
 /// Result of most operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -232,13 +233,29 @@ impl From<DialError> for Error {
     }
 }
 
-impl From<PieceError> for Error {
-    fn from(error: PieceError) -> Self {
-        let kind = match &error {
-            PieceError::Node { .. } | PieceError::Stalled { .. } => ErrorKind::Network,
-            _ => ErrorKind::Protocol,
+impl From<RuntimeError> for Error {
+    fn from(error: RuntimeError) -> Self {
+        Self::new(ErrorKind::Internal, error.to_string()).with_source(error)
+    }
+}
+
+impl From<SegmentError> for Error {
+    fn from(error: SegmentError) -> Self {
+        let kind = match error {
+            SegmentError::Encryption(error) => return error.into(),
+            SegmentError::Layout(error) => return error.into(),
+            SegmentError::Corrupt(_) | SegmentError::Forged { .. } => ErrorKind::Decryption,
+            SegmentError::NotEnoughNodes { .. } => ErrorKind::NotEnoughNodes,
+            SegmentError::OrderLimits(_) => ErrorKind::Protocol,
+            _ => ErrorKind::Internal,
         };
-        Self::new(kind, error.to_string()).with_source(error)
+        let message = match &error {
+            SegmentError::NotEnoughNodes { last: Some(last), .. } => {
+                format!("{error}; the last one: {last}")
+            }
+            error => error.to_string(),
+        };
+        Self::new(kind, message).with_source(error)
     }
 }
 

@@ -5,10 +5,9 @@
 //! before they leave this process, and nothing is handed out that does not authenticate.
 //!
 //! ```text
-//!   upload    Project::upload_object ─ Upload ─ segment::split ─ satellite (begin)
-//!               ─ segment::upload ─ core erasure::Encoder ─ rpc piece::upload ─ socket
-//!               ─ satellite (commit)
-//!   download  Project::download_object ─ satellite ─ Download ─ core layout ─ segment::download
+//!   upload    Project::upload_object ─ Upload ─ writer ─ satellite (begin) ─ segment upload
+//!               ─ core erasure::Encoder ─ rpc piece::upload ─ socket ─ commit ─ satellite (commit)
+//!   download  Project::download_object ─ satellite ─ Download ─ core layout ─ segment download
 //!               ─ rpc piece::download ─ core erasure::Decoder ─ core encryption::content
 //! ```
 //!
@@ -45,19 +44,17 @@
 
 mod access;
 mod bucket;
-mod budget;
-mod buffers;
 mod config;
+mod dialer;
 mod download;
 mod error;
 mod layout;
+mod location;
 mod multipart;
 mod object;
 mod project;
-mod runtime;
 mod satellite;
-mod segment;
-mod slab;
+mod session;
 mod upload;
 
 pub use access::Access;

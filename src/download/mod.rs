@@ -12,15 +12,39 @@ use tokio::io::{AsyncRead, AsyncSeek, ReadBuf, SeekFrom};
 use self::pass::Pass;
 use self::source::Source;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::Object;
-use crate::project::{Location, Project};
+use crate::location::Location;
+use crate::object::{Object, missing};
+use crate::project::Project;
+use crate::session::Session;
 
 mod options;
 mod pass;
-mod source;
+pub(crate) mod source;
 
 pub use self::options::DownloadOptions;
-pub(crate) use self::source::stat;
+
+impl Project {
+    /// Opens an object, or a range of it, for reading.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ObjectNotFound`], [`ErrorKind::Decryption`] when the object's metadata does not
+    /// open or nothing in the bucket does, [`ErrorKind::LayoutUnauthenticated`] when the satellite's
+    /// answer is not what the writer recorded, [`ErrorKind::RangeInvalid`],
+    /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
+    pub async fn download_object(
+        &self,
+        bucket: &str,
+        key: impl AsRef<[u8]>,
+        options: DownloadOptions,
+    ) -> Result<Download> {
+        let session = self.session();
+        let location = session.locate(bucket, key.as_ref())?;
+        match Download::open(session, &location, options).await {
+            Err(error) => Err(missing::explain(session, error, &location).await),
+            opened => opened,
+        }
+    }
+}
 
 /// An object, or a range of it, being read.
 ///
@@ -49,20 +73,20 @@ const RESTARTS: usize = 10;
 impl Download {
     /// Opens an object. One that is replaced before all of it is known is opened again: nothing was
     /// handed out yet.
-    pub(crate) async fn open(
-        project: Project,
-        location: Location,
+    async fn open(
+        session: &Session,
+        location: &Location,
         options: DownloadOptions,
     ) -> Result<Self> {
         let mut restarts = 0;
         loop {
-            match source::open(&project, &location, options).await {
+            match source::open(session, location, options).await {
                 Err(error) if error.kind() == ErrorKind::ObjectChanged && restarts < RESTARTS => {
                     restarts += 1;
                 }
                 opened => {
                     let source::Opened { source, object, range, first } = opened?;
-                    let pass = source.read(range.clone(), first);
+                    let pass = Pass::spawn(source.clone(), range.clone(), first);
                     let (offset, current) = (range.start, Bytes::new());
                     return Ok(Self { source, object, range, offset, current, pass, ended: false });
                 }
@@ -172,7 +196,7 @@ impl AsyncSeek for Download {
             self.offset = offset;
             self.current = Bytes::new();
             self.ended = false;
-            self.pass = self.source.read(offset..self.range.end, None);
+            self.pass = Pass::spawn(self.source.clone(), offset..self.range.end, None);
         }
         Ok(())
     }

@@ -1,18 +1,16 @@
 //! One pass over a range: segment after segment, in the background.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::source::Source;
 use crate::error::Result;
 use crate::layout::Layout;
-use crate::satellite::convert::SegmentDownload;
-use crate::segment::download::download;
+use crate::satellite::SegmentDownload;
 
 /// Windows of plain bytes that wait to be read.
 const READ_AHEAD: usize = 2;
@@ -25,15 +23,10 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    pub(super) fn spawn(
-        source: Source,
-        layout: Arc<Mutex<Layout>>,
-        range: Range<u64>,
-        first: Option<SegmentDownload>,
-    ) -> Self {
+    pub(super) fn spawn(source: Source, range: Range<u64>, first: Option<SegmentDownload>) -> Self {
         let (sender, output) = mpsc::channel(READ_AHEAD);
         let task = tokio::spawn(async move {
-            let mut layout = layout.lock_owned().await;
+            let mut layout = source.lock_layout().await;
             if let Err(error) = run(&source, &mut layout, range, first, &sender).await {
                 let _ = sender.send(Err(error)).await;
             }
@@ -69,8 +62,7 @@ async fn run(
         };
         let within = expected.within(&range);
         let length = within.end - within.start;
-        let ask = Box::pin(source.stream().all_holders(expected, segment.key.clone()));
-        download(&source.project, source.parameters, segment, within, ask, output).await?;
+        stream.read(expected, segment, within, output).await?;
         range.start += length;
     }
     Ok(())

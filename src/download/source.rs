@@ -4,31 +4,32 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, mpsc};
-use uplink_core::encryption::content::append_padding;
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
+use uplink_core::encryption::content::{ContentCipher, SegmentCipher, append_padding};
+use uplink_core::encryption::nonce::segment_start_nonce;
 use uplink_core::encryption::{EncryptionParameters, Key};
 use uplink_core::id::SegmentPosition;
 use uplink_core::layout::{self, Extent};
-use uplink_rpc::r#gen::metainfo;
 use uplink_rpc::status::Code;
+use uplink_segment::RemoteSegment;
+use uplink_segment::download::{Read, download};
 
 use super::options::DownloadOptions;
-use super::pass::Pass;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{
     Claimed, ExpectedSegment, Layout, ListedSegment, PageState, Rules, Start, WholeList,
     unauthenticated,
 };
-use crate::object::Object;
-use crate::project::{Location, Project};
-use crate::satellite::convert::{self, ObjectKeys, SegmentDownload};
-use crate::segment::download::download;
+use crate::location::Location;
+use crate::object::{self, Object};
+use crate::satellite::{Content, ObjectKeys, ObjectRecord, SegmentDownload, SegmentPage};
+use crate::session::Session;
 
 /// An object that is being read. Clones share what is known of its segments.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
-    pub(super) project: Project,
-    pub(super) parameters: EncryptionParameters,
+    session: Session,
+    parameters: EncryptionParameters,
     location: Location,
     stream_id: Bytes,
     /// One pass at a time holds it, from its beginning to its end.
@@ -46,37 +47,34 @@ pub(super) struct Opened {
 /// Opens an object: all that its layout needs is known and checked afterwards, and its first segment
 /// is there.
 pub(super) async fn open(
-    project: &Project,
+    session: &Session,
     location: &Location,
     options: DownloadOptions,
 ) -> Result<Opened> {
-    let request = metainfo::DownloadObjectRequest {
-        bucket: location.bucket_bytes(),
-        encrypted_object_key: location.key_bytes(),
-        range: options.wire()?,
-        ..Default::default()
-    };
-    let reply = project.satellite().download_object(request).await.map_err(beyond)?;
-    let wire = reply.object.ok_or_else(|| Error::protocol("a download without its object"))?;
-    let rules = Rules::from(project.config());
-    let parameters = convert::parameters(wire.encryption_parameters.as_ref())?;
-    let (object, claimed) = location.describe(&wire, rules)?;
+    let offered = session.satellite().download_object(location, options.part()).await?;
+    let rules = Rules::from(session.config());
+    let parameters = offered.object.parameters()?;
+    let (object, claimed) = object::open(location, &offered.object, rules)?;
     claimed.check_required(rules)?;
     claimed.check_block_size(parameters.block_size)?;
     let range = options.resolve(object.size)?;
-    let stream = Stream { project, location, parameters, stream_id: wire.stream_id };
-    let list = reply.segment_list.unwrap_or_default();
-    let listed = convert::listed_segments(&list.items, &stream.keys())?;
-    let page = PageState { more: list.more, covers: options.is_whole() && !list.more };
-    let mut layout = stream.layout(claimed, &listed, page, rules).await?;
+    let stream = Stream { session, location, parameters, stream_id: offered.object.stream_id() };
+    let listed = offered.listed(&stream.keys())?;
+    let page = PageState { more: listed.more, covers: options.is_whole() && !listed.more };
+    let mut layout = stream.layout(claimed, &listed.segments, page, rules).await?;
     let first = if range.is_empty() {
         None
     } else {
-        let offered = reply.segment_download.into_iter().next();
-        Some(stream.first(&mut layout, range.start, offered).await?)
+        let expected = stream.expect(&mut layout, range.start).await?;
+        let key = session.satellite().signing_key()?;
+        let first = match offered.first(&expected, &stream.keys(), &key) {
+            Some(first) => stream.accept(&mut layout, first?)?,
+            None => stream.segment(&mut layout, &expected).await?,
+        };
+        Some(first)
     };
     let source = Source {
-        project: project.clone(),
+        session: session.clone(),
         parameters,
         location: location.clone(),
         stream_id: stream.stream_id,
@@ -85,54 +83,37 @@ pub(super) async fn open(
     Ok(Opened { source, object, range, first })
 }
 
-/// Describes an object. R7: one without an envelope must not have segments of this client, which is
-/// looked at where the access grant allows it.
-pub(crate) async fn stat(
-    project: &Project,
+/// R7: checks that an object without an envelope has no segments of this client, where the access
+/// grant allows to look at them.
+pub(crate) async fn check_bare(
+    session: &Session,
     location: &Location,
-    wire: &metainfo::Object,
-) -> Result<Object> {
-    let rules = Rules::from(project.config());
-    let (object, claimed) = location.describe(wire, rules)?;
-    claimed.check_required(rules)?;
-    if !claimed.is_bare() {
-        return Ok(object);
-    }
-    let parameters = convert::parameters(wire.encryption_parameters.as_ref())?;
-    let stream = Stream { project, location, parameters, stream_id: wire.stream_id.clone() };
+    record: &ObjectRecord,
+    claimed: Claimed,
+) -> Result<()> {
+    let (parameters, stream_id) = (record.parameters()?, record.stream_id());
+    let stream = Stream { session, location, parameters, stream_id };
     match stream.page(None).await {
-        Ok((listed, more)) => {
+        Ok(SegmentPage { segments, more }) => {
             let page = PageState { more, covers: !more };
-            Layout::start(claimed, &listed, page, rules)?;
-            Ok(object)
+            Layout::start(claimed, &segments, page, Rules::from(session.config()))?;
+            Ok(())
         }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(object),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-fn beyond(error: Error) -> Error {
-    match error.failure() {
-        Some(failure)
-            if failure.code == Code::INVALID_ARGUMENT && failure.message.contains("range") =>
-        {
-            let text = "range starts beyond the end of the object";
-            Error::new(ErrorKind::RangeInvalid, text).with_source(error)
-        }
-        _ => error,
-    }
-}
-
 impl Source {
-    /// Reads `range` in the background; `first` is its first segment if that was fetched already.
-    pub(super) fn read(&self, range: Range<u64>, first: Option<SegmentDownload>) -> Pass {
-        Pass::spawn(self.clone(), Arc::clone(&self.layout), range, first)
+    /// Waits until no other pass reads, and takes what is known of the segments.
+    pub(super) async fn lock_layout(&self) -> OwnedMutexGuard<Layout> {
+        Arc::clone(&self.layout).lock_owned().await
     }
 
     /// The object's segments as the satellite has them.
     pub(super) fn stream(&self) -> Stream<'_> {
         Stream {
-            project: &self.project,
+            session: &self.session,
             location: &self.location,
             parameters: self.parameters,
             stream_id: self.stream_id.clone(),
@@ -142,7 +123,7 @@ impl Source {
 
 /// One version of an object at its satellite.
 pub(super) struct Stream<'a> {
-    project: &'a Project,
+    session: &'a Session,
     location: &'a Location,
     parameters: EncryptionParameters,
     stream_id: Bytes,
@@ -166,9 +147,9 @@ impl Stream<'_> {
             Start::Whole(list) if page.covers => self.whole(list, Some(listed)).await,
             Start::Whole(list) => self.whole(list, None).await,
             Start::AnySegment(claimed) => {
-                let (listed, more) = self.page(None).await?;
+                let SegmentPage { segments, more } = self.page(None).await?;
                 let page = PageState { more, covers: !more };
-                match Layout::start(claimed, &listed, page, rules)? {
+                match Layout::start(claimed, &segments, page, rules)? {
                     Start::Whole(list) => self.whole(list, None).await,
                     Start::Ready(layout) => Ok(layout),
                     Start::AnySegment(_) => Err(unauthenticated("the satellite lists no segment")),
@@ -184,8 +165,8 @@ impl Stream<'_> {
                 list.extend(listed)?;
             }
             None => loop {
-                let (page, more) = self.page(list.last()).await?;
-                if !list.extend(&page)? || !more {
+                let SegmentPage { segments, more } = self.page(list.last()).await?;
+                if !list.extend(&segments)? || !more {
                     break;
                 }
             },
@@ -198,29 +179,11 @@ impl Stream<'_> {
     }
 
     /// One page of the segment list.
-    pub(super) async fn page(
-        &self,
-        last: Option<&ListedSegment>,
-    ) -> Result<(Vec<ListedSegment>, bool)> {
+    async fn page(&self, last: Option<&ListedSegment>) -> Result<SegmentPage> {
         let after = last.map_or(SegmentPosition { part: 0, index: 0 }, |last| last.position);
-        let satellite = self.project.satellite();
-        let reply = satellite.list_segments(self.stream_id.clone(), after).await;
-        let reply = reply.map_err(changed)?;
-        Ok((convert::listed_segments(&reply.items, &self.keys())?, reply.more))
-    }
-
-    /// The segment that holds the byte at `start`, which may have come with the object.
-    async fn first(
-        &self,
-        layout: &mut Layout,
-        start: u64,
-        offered: Option<metainfo::DownloadSegmentResponse>,
-    ) -> Result<SegmentDownload> {
-        let expected = self.expect(layout, start).await?;
-        match offered {
-            Some(offered) => self.accept(layout, offered, &expected),
-            None => self.segment(layout, &expected).await,
-        }
+        let satellite = self.session.satellite();
+        let page = satellite.list_segments(self.stream_id.clone(), after, &self.keys()).await;
+        page.map_err(changed)
     }
 
     /// What the segment that holds the byte at `offset` must be.
@@ -229,8 +192,8 @@ impl Stream<'_> {
             if let Some(expected) = layout.at(offset)? {
                 return Ok(expected);
             }
-            let (page, more) = self.page(layout.list_after()).await?;
-            layout.extend(&page, more)?;
+            let SegmentPage { segments, more } = self.page(layout.list_after()).await?;
+            layout.extend(&segments, more)?;
         }
     }
 
@@ -240,48 +203,56 @@ impl Stream<'_> {
         layout: &mut Layout,
         expected: &ExpectedSegment,
     ) -> Result<SegmentDownload> {
-        let reply = self.ask(expected.position, false).await?;
-        self.accept(layout, reply, expected)
+        let segment = self.ask(expected, false).await?;
+        self.accept(layout, segment)
     }
 
-    fn accept(
-        &self,
-        layout: &mut Layout,
-        reply: metainfo::DownloadSegmentResponse,
-        expected: &ExpectedSegment,
-    ) -> Result<SegmentDownload> {
-        let segment = self.convert(reply, expected)?;
+    fn accept(&self, layout: &mut Layout, segment: SegmentDownload) -> Result<SegmentDownload> {
         layout.confirm(segment.position, &segment.key)?;
         Ok(segment)
     }
 
     /// Asks for order limits of all holders of a segment that was accepted before.
-    pub(super) async fn all_holders(
-        self,
+    async fn all_holders(
+        &self,
         mut expected: ExpectedSegment,
         key: Key,
-    ) -> Result<SegmentDownload> {
+    ) -> Result<RemoteSegment, Box<dyn std::error::Error + Send + Sync>> {
         expected.key = Some(key);
-        let reply = self.ask(expected.position, true).await?;
-        self.convert(reply, &expected)
+        match self.ask(&expected, true).await?.content {
+            Content::Remote(segment) => Ok(segment),
+            Content::Inline(_) => Err("the satellite keeps the segment itself now".into()),
+        }
     }
 
-    async fn ask(
-        &self,
-        at: SegmentPosition,
-        all: bool,
-    ) -> Result<metainfo::DownloadSegmentResponse> {
-        let satellite = self.project.satellite();
-        satellite.download_segment(self.stream_id.clone(), at, all).await.map_err(changed)
+    async fn ask(&self, expected: &ExpectedSegment, all: bool) -> Result<SegmentDownload> {
+        let (satellite, stream_id) = (self.session.satellite(), self.stream_id.clone());
+        let segment = satellite.download_segment(stream_id, expected, &self.keys(), all).await;
+        segment.map_err(changed)
     }
 
-    fn convert(
+    /// Reads a part of a segment's plain bytes into `output`.
+    pub(super) async fn read(
         &self,
-        reply: metainfo::DownloadSegmentResponse,
-        expected: &ExpectedSegment,
-    ) -> Result<SegmentDownload> {
-        let satellite = self.project.satellite().signing_key()?;
-        convert::segment_download(reply, expected, &self.keys(), &satellite)
+        expected: ExpectedSegment,
+        segment: SegmentDownload,
+        range: Range<u64>,
+        output: &mpsc::Sender<Result<Bytes>>,
+    ) -> Result<()> {
+        let SegmentDownload { position, plain_size, key, content } = segment;
+        let remote = match content {
+            Content::Inline(sealed) => {
+                let cipher = ContentCipher::new(self.parameters.suite, &key)?;
+                let plain = cipher.open_whole(&segment_start_nonce(position), &sealed)?;
+                return send(output, slice(&plain.into(), &range)?).await;
+            }
+            Content::Remote(remote) => remote,
+        };
+        let cipher = SegmentCipher::new(self.parameters, &key, position)?;
+        let all_holders = Box::pin(self.all_holders(expected, key));
+        let read = Read { cipher, plain_size, range };
+        download(self.session.transfers(), remote, read, all_holders, output).await?;
+        Ok(())
     }
 
     /// R5: opens the end of the last segment. Whole blocks authenticate; that the last one ends in
@@ -291,7 +262,6 @@ impl Stream<'_> {
         let (key, inline) = (Some(last.key.clone()), Some(extent.is_inline()));
         let expected = ExpectedSegment { position: last.position, extent, key, inline };
         let mut segment = self.segment(layout, &expected).await?;
-        let all = Box::pin(self.stream_again().all_holders(expected, last.key.clone()));
         let in_block = layout::in_block_size(self.parameters.block_size)?;
         let mut padding = Vec::new();
         let mut range = 0..extent.size;
@@ -302,9 +272,7 @@ impl Stream<'_> {
             range = extent.size..segment.plain_size;
         }
         let (sender, mut output) = mpsc::channel(1);
-        let (project, parameters) = (self.project, self.parameters);
-        let reading =
-            async move { download(project, parameters, segment, range, all, &sender).await };
+        let reading = async move { self.read(expected, segment, range, &sender).await };
         let comparing = async {
             let mut end = Vec::new();
             while let Some(bytes) = output.recv().await {
@@ -319,10 +287,6 @@ impl Stream<'_> {
         }
         Err(unauthenticated("its last segment was cut off"))
     }
-
-    fn stream_again(&self) -> Stream<'_> {
-        Stream { stream_id: self.stream_id.clone(), ..*self }
-    }
 }
 
 /// The segments of a version that is gone are not found.
@@ -332,4 +296,20 @@ fn changed(error: Error) -> Error {
     }
     let text = "object was replaced or deleted while it was being read";
     Error::new(ErrorKind::ObjectChanged, text).with_source(error)
+}
+
+async fn send(output: &mpsc::Sender<Result<Bytes>>, plain: Bytes) -> Result<()> {
+    if plain.is_empty() {
+        return Ok(());
+    }
+    let gone = |_| Error::new(ErrorKind::Internal, "the download was dropped");
+    output.send(Ok(plain)).await.map_err(gone)
+}
+
+fn slice(plain: &Bytes, range: &Range<u64>) -> Result<Bytes> {
+    let index = |at: u64| usize::try_from(at).ok().filter(|at| *at <= plain.len());
+    match (index(range.start), index(range.end)) {
+        (Some(start), Some(end)) if start <= end => Ok(plain.slice(start..end)),
+        _ => Err(Error::protocol("an inline segment is shorter than its listed size")),
+    }
 }

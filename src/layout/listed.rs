@@ -1,59 +1,12 @@
-//! Lists of segments: their order, and whole lists read page by page and checked as they come.
+//! Whole lists of segments, read page by page and checked as they come.
 
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind, PartDigest, parts_seal};
 use uplink_core::id::SegmentPosition;
 
-use super::{Cut, Layout, ListedSegment, MAX_SEGMENTS, unauthenticated};
+use super::order::{Order, accept_chained};
+use super::segments::Layout;
+use super::{Cut, ListedSegment, unauthenticated};
 use crate::error::Result;
-
-/// How the segments of a list follow one another.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Order {
-    /// Plaintext bytes of the object.
-    pub(super) size: u64,
-    /// Refuses segments of part 0, which a stream consists of.
-    pub(super) parts_only: bool,
-    /// Accepts marked keys.
-    pub(super) marks: bool,
-}
-
-impl Order {
-    /// Appends a page: positions ascend, bytes follow without a gap and stay within the object.
-    pub(super) fn append(
-        &self,
-        segments: &mut Vec<ListedSegment>,
-        page: &[ListedSegment],
-    ) -> Result<()> {
-        for segment in page {
-            self.check(segments.last(), segment)?;
-            if segments.len() as u64 >= MAX_SEGMENTS {
-                return Err(unauthenticated("it has too many segments"));
-            }
-            segments.push(segment.clone());
-        }
-        Ok(())
-    }
-
-    fn check(&self, previous: Option<&ListedSegment>, segment: &ListedSegment) -> Result<()> {
-        if segment.end() > self.size {
-            return Err(unauthenticated("its segments are larger than the object"));
-        }
-        if self.parts_only && segment.position.part == 0 {
-            return Err(unauthenticated("a segment of a stream is among its parts"));
-        }
-        if !self.marks && KeyKind::of(&segment.key).is_some() {
-            return Err(unauthenticated("a segment belongs to another object"));
-        }
-        let follows = previous.is_none_or(|previous| {
-            previous.position < segment.position && previous.end() == segment.offset
-        });
-        if follows {
-            Ok(())
-        } else {
-            Err(unauthenticated("its segments do not follow one another"))
-        }
-    }
-}
 
 /// The whole list of an object's segments being read: R4, R5, R6.
 ///
@@ -165,7 +118,7 @@ impl Rule {
             Self::Stream { cut, chain } => {
                 let first = || Chain::new(KeyKind::Stream, 0, ChainValue::of(&segment.key));
                 let chain = chain.get_or_insert_with(first);
-                super::segments::accept_chained(cut, chain, segment)
+                accept_chained(cut, chain, segment)
             }
             Self::Parts { part, .. } => check_part(part, segment),
         }

@@ -23,12 +23,15 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 
 mod listed;
+mod order;
 mod segments;
+mod start;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::listed::WholeList;
-pub(crate) use self::segments::{Layout, PageState, Start};
+pub(crate) use self::segments::Layout;
+pub(crate) use self::start::{PageState, Start};
 
 /// Segments of one object that are accepted at most.
 pub(crate) const MAX_SEGMENTS: u64 = 1_000_000;

@@ -7,9 +7,8 @@ use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind};
 use uplink_core::id::SegmentPosition;
 use uplink_core::layout::{Extent, INLINE_LIMIT};
 
-use super::listed::{Order, WholeList};
-use super::unauthenticated;
-use super::{Claim, Claimed, Cut, ExpectedSegment, ListedSegment, MAX_SEGMENTS, Rules};
+use super::order::{Order, accept_chained, numbered};
+use super::{Cut, ExpectedSegment, ListedSegment, MAX_SEGMENTS, unauthenticated};
 use crate::error::Result;
 
 /// Which segments an object consists of.
@@ -18,10 +17,10 @@ use crate::error::Result;
 /// handed out. It lives as long as the handle that reads, so that a repeated answer must agree with
 /// the first one.
 #[derive(Debug)]
-pub(crate) struct Layout(Plan);
+pub(crate) struct Layout(pub(super) Plan);
 
 #[derive(Debug)]
-enum Plan {
+pub(super) enum Plan {
     /// R3, R5: positions, sizes and keys are computed.
     Chained { cut: Cut, chain: Chain },
     /// R8, a stream: positions and sizes are computed; the keys met so far, by number.
@@ -32,106 +31,7 @@ enum Plan {
     Partial { segments: Vec<ListedSegment>, more: bool, order: Order },
 }
 
-/// What must be listed before the first byte of an object may be handed out.
-#[derive(Debug)]
-pub(crate) enum Start {
-    /// Nothing more.
-    Ready(Layout),
-    /// Any segment of the object, because no segment was listed: its key tells which rule holds.
-    AnySegment(Claimed),
-    /// All segments.
-    Whole(WholeList),
-}
-
 impl Layout {
-    /// Chooses the rule for an object and applies it to what was listed of it so far.
-    ///
-    /// `covers` says that the list was asked for the whole object and nothing follows it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind::LayoutUnauthenticated).
-    pub(crate) fn start(
-        claimed: Claimed,
-        listed: &[ListedSegment],
-        page: PageState,
-        rules: Rules,
-    ) -> Result<Start> {
-        let Claimed { size, claim } = claimed;
-        match claim {
-            Claim::Stream { cut, first } => {
-                if listed.is_empty() && page.covers {
-                    return Err(empty());
-                }
-                let chain = Chain::new(KeyKind::Stream, 0, first);
-                let mut layout = Self(Plan::Chained { cut, chain });
-                layout.accept(listed)?;
-                Ok(Start::Ready(layout))
-            }
-            Claim::Parts { seal } => Ok(Start::Whole(WholeList::sealed(size, seal))),
-            Claim::Bare | Claim::Open { .. } => match listed.first() {
-                Some(first) => {
-                    let kind = KeyKind::of(&first.key);
-                    Self::unsealed(Claimed { size, claim }, kind, listed, page, rules)
-                }
-                None if page.covers => {
-                    rules.refuse_by_default("the satellite lists no segment")?;
-                    let order = Order { size, parts_only: false, marks: true };
-                    Ok(Start::Ready(Self(Plan::Partial {
-                        segments: Vec::new(),
-                        more: false,
-                        order,
-                    })))
-                }
-                None => Ok(Start::AnySegment(Claimed { size, claim })),
-            },
-        }
-    }
-
-    /// R5 to R8: the kind of the first key decides.
-    fn unsealed(
-        claimed: Claimed,
-        kind: Option<KeyKind>,
-        listed: &[ListedSegment],
-        page: PageState,
-        rules: Rules,
-    ) -> Result<Start> {
-        let size = claimed.size;
-        let order = match (claimed.claim, kind) {
-            (Claim::Open { cut: Some(cut), .. }, Some(KeyKind::Stream)) => {
-                // Nothing authenticates an empty end, and only an empty object has one.
-                if cut.last_size == 0 && cut.count > 1 {
-                    return Err(unauthenticated("its last segment is empty"));
-                }
-                return Ok(Start::Whole(WholeList::rewritten_stream(cut)));
-            }
-            (Claim::Open { cut: None, last }, Some(KeyKind::Part)) => {
-                return Ok(Start::Whole(WholeList::rewritten_parts(size, last)));
-            }
-            (Claim::Open { cut: Some(cut), .. }, None) => {
-                let mut layout = Self(Plan::Stream { cut, keys: HashMap::new() });
-                layout.accept(listed)?;
-                return Ok(Start::Ready(layout));
-            }
-            // The reference client numbers parts from 0: part 0 alone does not tell a stream.
-            (Claim::Open { cut: None, .. }, None) => {
-                Order { size, parts_only: false, marks: false }
-            }
-            (Claim::Bare, kind) => {
-                if kind.is_some() {
-                    rules.refuse_by_default(
-                        "the metadata that belongs to its segments is missing",
-                    )?;
-                }
-                let allow = rules.allow_unauthenticated;
-                Order { size, parts_only: !allow, marks: allow }
-            }
-            _ => return Err(unauthenticated("its metadata is not that of its segments")),
-        };
-        let mut segments = Vec::new();
-        order.append(&mut segments, listed)?;
-        Ok(Start::Ready(Self(Plan::Partial { segments, more: page.more, order })))
-    }
-
     pub(super) fn chained(cut: Cut, first: ChainValue) -> Self {
         Self(Plan::Chained { cut, chain: Chain::new(KeyKind::Stream, 0, first) })
     }
@@ -141,7 +41,7 @@ impl Layout {
     }
 
     /// Checks listed segments of a stream against what is computed.
-    fn accept(&mut self, listed: &[ListedSegment]) -> Result<()> {
+    pub(super) fn accept(&mut self, listed: &[ListedSegment]) -> Result<()> {
         listed.iter().try_for_each(|segment| match &mut self.0 {
             Plan::Chained { cut, chain } => accept_chained(cut, chain, segment),
             Plan::Stream { cut, keys } => accept_stream(cut, keys, segment),
@@ -208,30 +108,9 @@ impl Layout {
     }
 }
 
-/// What is known of the page that came with an object.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PageState {
-    /// The satellite says that more segments follow.
-    pub(crate) more: bool,
-    /// It was asked for the whole object and is complete.
-    pub(crate) covers: bool,
-}
-
 fn in_stream(cut: &Cut, offset: u64) -> (SegmentPosition, Extent) {
     let index = cut.index_of(offset);
     (SegmentPosition { part: 0, index: number(index) }, cut.extent(index))
-}
-
-pub(super) fn accept_chained(cut: &Cut, chain: &mut Chain, segment: &ListedSegment) -> Result<()> {
-    let extent = numbered(cut, segment.position)?;
-    let listed = Extent { offset: segment.offset, size: segment.plain_size };
-    if listed != extent {
-        return Err(unauthenticated("a segment has another place or size than recorded"));
-    }
-    if chain.key(segment.position.index) != segment.key {
-        return Err(unauthenticated("a segment has another key than recorded"));
-    }
-    Ok(())
 }
 
 fn accept_stream(cut: &Cut, keys: &mut HashMap<u32, Key>, segment: &ListedSegment) -> Result<()> {
@@ -243,13 +122,6 @@ fn accept_stream(cut: &Cut, keys: &mut HashMap<u32, Key>, segment: &ListedSegmen
         return Err(unauthenticated("a segment has another place or size than recorded"));
     }
     remember(keys, segment.position.index, &segment.key)
-}
-
-fn numbered(cut: &Cut, position: SegmentPosition) -> Result<Extent> {
-    if position.part != 0 || u64::from(position.index) > cut.last() {
-        return Err(unauthenticated("a segment is listed that is not recorded"));
-    }
-    Ok(cut.extent(position.index.into()))
 }
 
 fn remember(keys: &mut HashMap<u32, Key>, index: u32, key: &Key) -> Result<()> {
@@ -277,10 +149,6 @@ fn listed_at(segments: &[ListedSegment], offset: u64) -> Option<ExpectedSegment>
 fn number(index: u64) -> u32 {
     // Counts are at most MAX_SEGMENTS.
     u32::try_from(index.min(MAX_SEGMENTS)).unwrap_or(u32::MAX)
-}
-
-fn empty() -> crate::error::Error {
-    unauthenticated("the satellite lists no segment")
 }
 
 fn not_covered() -> crate::error::Error {

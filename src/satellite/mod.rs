@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 use tonic::{Response, Status};
-use uplink_core::id::{NodeId, SegmentPosition};
+use uplink_core::id::NodeId;
 use uplink_core::macaroon::ApiKey;
 use uplink_core::node_url::NodeUrl;
 use uplink_core::policy::retry::Backoff;
 use uplink_core::signature::VerifyingKey;
-use uplink_rpc::channel::Channel;
+use uplink_rpc::channel::{Channel, unsent};
 use uplink_rpc::client;
 use uplink_rpc::dial::Dialer;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
@@ -18,26 +18,32 @@ use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 use uplink_rpc::r#gen::metainfo::metainfo_client::MetainfoClient;
 use uplink_rpc::r#gen::metainfo::{self, RequestHeader};
 use uplink_rpc::pool::{Connection, Pool};
-use uplink_rpc::status::{self, Failure};
+use uplink_rpc::runtime;
+use uplink_rpc::status::Failure;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime;
 
+pub(crate) mod batch;
+mod bucket;
 mod call;
-pub(crate) mod convert;
-mod multipart;
+mod convert;
+pub(crate) mod object;
 mod outcome;
-pub(crate) mod page;
+mod page;
+pub(crate) mod pending;
+mod segment;
 
 use self::call::{Call, Class};
+pub(crate) use self::convert::bucket::BucketRecord;
+#[cfg(test)]
+pub(crate) use self::convert::object::ListedFields;
+pub(crate) use self::convert::object::{ListedObject, ObjectRecord};
+pub(crate) use self::convert::segment::{Content, ObjectKeys, SegmentDownload, SegmentPage};
 pub(crate) use self::outcome::bucket_exists;
 
 /// Attempts of a call that may be sent again, after the first one failed in the network.
 const RETRIES: u32 = 5;
-
-/// Limits asked for when every holder of a segment is wanted.
-const ALL_NODES: i32 = i32::MAX;
 
 /// A satellite as seen by the holder of one API key. Clones share its connection.
 #[derive(Clone, Debug)]
@@ -54,7 +60,7 @@ impl Satellite {
         url: &NodeUrl,
         api_key: &ApiKey,
         config: &Config,
-        dialler: Dialer,
+        dialer: Dialer,
     ) -> Result<Self> {
         let node = url.id.ok_or_else(|| {
             Error::new(ErrorKind::AccessInvalid, "the satellite address has no node id")
@@ -64,7 +70,7 @@ impl Satellite {
             user_agent: config.user_agent.clone().into(),
         };
         Ok(Self {
-            pool: Pool::new(dialler),
+            pool: Pool::new(dialer),
             node,
             address: url.address.clone(),
             header,
@@ -95,140 +101,10 @@ impl Satellite {
         Ok(reply.project_salt)
     }
 
-    pub(crate) async fn bucket(&self, name: &str) -> Result<metainfo::Bucket> {
-        self.bucket_within(RETRIES, name).await
-    }
-
-    async fn bucket_within(&self, retries: u32, name: &str) -> Result<metainfo::Bucket> {
-        let request = metainfo::GetBucketRequest {
-            name: Bytes::copy_from_slice(name.as_bytes()),
-            header: None,
-        };
-        match self.item(retries, Request::BucketGet(request)).await? {
-            Reply::BucketGet(reply) => named(reply.bucket, name),
-            _ => Err(other_reply()),
-        }
-    }
-
-    /// Lists at most `limit` buckets after `cursor`.
-    pub(crate) async fn list_buckets(
-        &self,
-        cursor: &[u8],
-        limit: i32,
-    ) -> Result<metainfo::ListBucketsResponse> {
-        let request = metainfo::ListBucketsRequest {
-            cursor: Bytes::copy_from_slice(cursor),
-            direction: metainfo::ListDirection::After.into(),
-            limit,
-            header: self.header(),
-        };
-        self.call(Call::ListBuckets, |mut client| {
-            let request = request.clone();
-            async move { client.list_buckets(request).await }
-        })
-        .await
-    }
-
-    pub(crate) async fn object(&self, bucket: &str, key: Vec<u8>) -> Result<metainfo::Object> {
-        self.object_within(RETRIES, bucket, key).await
-    }
-
-    async fn object_within(
-        &self,
-        retries: u32,
-        bucket: &str,
-        key: Vec<u8>,
-    ) -> Result<metainfo::Object> {
-        let request = metainfo::GetObjectRequest {
-            bucket: Bytes::copy_from_slice(bucket.as_bytes()),
-            encrypted_object_key: key.into(),
-            redundancy_scheme_per_segment: true,
-            ..Default::default()
-        };
-        match self.item(retries, Request::ObjectGet(request)).await? {
-            Reply::ObjectGet(reply) => reply.object.ok_or_else(|| missing("object")),
-            _ => Err(other_reply()),
-        }
-    }
-
-    pub(crate) async fn list_objects(
-        &self,
-        request: metainfo::ListObjectsRequest,
-    ) -> Result<metainfo::ListObjectsResponse> {
-        match self.single(Request::ObjectList(request)).await? {
-            Reply::ObjectList(reply) => Ok(reply),
-            _ => Err(other_reply()),
-        }
-    }
-
-    pub(crate) async fn download_object(
-        &self,
-        request: metainfo::DownloadObjectRequest,
-    ) -> Result<metainfo::DownloadObjectResponse> {
-        match self.single(Request::ObjectDownload(request)).await? {
-            Reply::ObjectDownload(reply) => Ok(reply),
-            _ => Err(other_reply()),
-        }
-    }
-
-    pub(crate) async fn list_segments(
-        &self,
-        stream_id: Bytes,
-        after: SegmentPosition,
-    ) -> Result<metainfo::ListSegmentsResponse> {
-        let request = metainfo::ListSegmentsRequest {
-            stream_id,
-            cursor_position: Some(position(after)?),
-            header: self.header(),
-            ..Default::default()
-        };
-        self.call(Call::ListSegments, |mut client| {
-            let request = request.clone();
-            async move { client.list_segments(request).await }
-        })
-        .await
-    }
-
-    /// Asks for the order limits of one segment; of all holders when `all` is set.
-    pub(crate) async fn download_segment(
-        &self,
-        stream_id: Bytes,
-        at: SegmentPosition,
-        all: bool,
-    ) -> Result<metainfo::DownloadSegmentResponse> {
-        let request = metainfo::DownloadSegmentRequest {
-            stream_id,
-            cursor_position: Some(position(at)?),
-            desired_nodes: if all { ALL_NODES } else { 0 },
-            ..Default::default()
-        };
-        match self.single(Request::SegmentDownload(request)).await? {
-            Reply::SegmentDownload(reply) => Ok(reply),
-            _ => Err(other_reply()),
-        }
-    }
-
-    /// Exchanges the order limits of failed pieces for those of other nodes.
-    pub(crate) async fn retry_pieces(
-        &self,
-        segment_id: Bytes,
-        pieces: Vec<i32>,
-    ) -> Result<metainfo::RetryBeginSegmentPiecesResponse> {
-        let request = metainfo::RetryBeginSegmentPiecesRequest {
-            segment_id,
-            retry_piece_numbers: pieces,
-            header: None,
-        };
-        match self.single(Request::SegmentBeginRetryPieces(request)).await? {
-            Reply::SegmentBeginRetryPieces(reply) => Ok(reply),
-            _ => Err(other_reply()),
-        }
-    }
-
     /// Sends several calls as one. They run in order, and the first failure fails all.
     ///
     /// Sent again after a lost reply only when that is harmless for each of them.
-    pub(crate) async fn batch(&self, requests: Vec<Request>) -> Result<Vec<Reply>> {
+    async fn batch(&self, requests: Vec<Request>) -> Result<Vec<Reply>> {
         self.batch_within(RETRIES, requests).await
     }
 
@@ -298,7 +174,7 @@ impl Satellite {
             if class == Class::OnceOnly && error.is_lost_reply() {
                 return Err(error);
             }
-            let pause = backoff.failed(runtime::jitter()?);
+            let pause = backoff.failed(runtime::jitter());
             if backoff.failures() > retries {
                 return Err(error);
             }
@@ -316,7 +192,7 @@ impl Satellite {
         let answer = timeout(self.deadline, call(client::metainfo(connection.channel()))).await;
         match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(match status::unsent(&status) {
+            Ok(Err(status)) => Err(match unsent(&status) {
                 Some(error) => error.clone().into(),
                 None => Failure::from(status).into(),
             }),
@@ -334,29 +210,6 @@ fn replies(reply: metainfo::BatchResponse, count: usize) -> Result<Vec<Reply>> {
     if replies.len() == count { Ok(replies) } else { Err(other_reply()) }
 }
 
-pub(crate) fn position(position: SegmentPosition) -> Result<metainfo::SegmentPosition> {
-    let number = |number: u32| {
-        i32::try_from(number).map_err(|_| Error::protocol("segment position out of range"))
-    };
-    Ok(metainfo::SegmentPosition {
-        part_number: number(position.part)?,
-        index: number(position.index)?,
-    })
-}
-
-pub(crate) fn other_reply() -> Error {
+fn other_reply() -> Error {
     Error::protocol("the satellite answers another call than the one made")
-}
-
-/// The bucket of an answer, which must be the one asked for.
-fn named(bucket: Option<metainfo::Bucket>, name: &str) -> Result<metainfo::Bucket> {
-    let bucket = bucket.ok_or_else(|| missing("bucket"))?;
-    if bucket.name != name.as_bytes() {
-        return Err(Error::protocol("the satellite's answer holds another bucket"));
-    }
-    Ok(bucket)
-}
-
-fn missing(what: &str) -> Error {
-    Error::protocol(format!("the satellite's answer holds no {what}"))
 }

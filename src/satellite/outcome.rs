@@ -17,10 +17,11 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use uplink_rpc::r#gen::metainfo;
 use uplink_rpc::status::Code;
-use uplink_rpc::time::{MAX_SKEW, system_time};
+use uplink_rpc::time::MAX_SKEW;
 
 use super::call::{Call, Class};
-use super::{RETRIES, Satellite, named};
+use super::convert::bucket::{self, BucketRecord};
+use super::{RETRIES, Satellite};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Largest age of a bucket that counts as new: clocks that differ by more let no transfer work.
@@ -34,7 +35,7 @@ impl Satellite {
     /// After a lost reply a bucket that was created lately counts as created by this call: of two
     /// clients that create it within [`LATELY`], both may be told so then. One that is absent is a
     /// network error.
-    pub(crate) async fn create_bucket(&self, name: &str) -> Result<metainfo::Bucket> {
+    pub(crate) async fn create_bucket(&self, name: &str) -> Result<BucketRecord> {
         let sent = SystemTime::now();
         let lost = match self.send_create_bucket(name).await {
             Err(error) if error.may_have_taken_effect() => error,
@@ -48,7 +49,7 @@ impl Satellite {
         }
     }
 
-    async fn send_create_bucket(&self, name: &str) -> Result<metainfo::Bucket> {
+    async fn send_create_bucket(&self, name: &str) -> Result<BucketRecord> {
         let request = metainfo::CreateBucketRequest {
             name: Bytes::copy_from_slice(name.as_bytes()),
             header: self.header(),
@@ -60,7 +61,7 @@ impl Satellite {
                 async move { client.create_bucket(request).await }
             })
             .await?;
-        named(reply.bucket, name)
+        bucket::named(reply.bucket, name)
     }
 
     /// Deletes a bucket. After a lost reply a bucket that is absent counts as deleted.
@@ -147,9 +148,10 @@ impl Satellite {
 }
 
 /// Whether a bucket may have been created by a call that was sent at `sent`.
-fn is_new(bucket: &metainfo::Bucket, sent: SystemTime) -> bool {
-    let created = system_time(bucket.created_at.as_ref());
-    created.is_none_or(|created| created.checked_add(LATELY).is_none_or(|until| until >= sent))
+fn is_new(bucket: &BucketRecord, sent: SystemTime) -> bool {
+    bucket
+        .created
+        .is_none_or(|created| created.checked_add(LATELY).is_none_or(|until| until >= sent))
 }
 
 fn is_absent(error: &Error) -> bool {
@@ -167,19 +169,17 @@ fn unknown(what: &str, lost: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use uplink_rpc::time::timestamp;
-
     use super::*;
 
     #[test]
     fn bucket_is_new_as_far_as_clocks_that_work_together_can_tell() {
         let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let created =
-            |at| metainfo::Bucket { created_at: Some(timestamp(at)), ..Default::default() };
+        let created = |at| BucketRecord { name: "bucket".to_owned(), created: Some(at) };
         assert!(is_new(&created(sent), sent));
         assert!(is_new(&created(sent - LATELY), sent));
         assert!(is_new(&created(sent + 2 * LATELY), sent));
         assert!(!is_new(&created(sent - LATELY - Duration::from_secs(1)), sent));
-        assert!(is_new(&metainfo::Bucket::default(), sent), "the satellite does not say");
+        let unknown = BucketRecord { created: None, ..created(sent) };
+        assert!(is_new(&unknown, sent), "the satellite does not say");
     }
 }

@@ -2,17 +2,25 @@
 
 use crate::error::{Error, Result};
 
+/// One page of a listing.
+#[derive(Debug)]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    /// Where the next page begins; `None` after the last one.
+    pub(crate) next: Option<Vec<u8>>,
+}
+
 /// Items asked for at once.
-pub(crate) const PAGE: u16 = 1000;
+pub(super) const PAGE: u16 = 1000;
 /// Most items that a page may have; satellites round up when they collapse prefixes.
-const MAX_ITEMS: usize = 2 * PAGE as usize;
+pub(super) const MAX_ITEMS: usize = 2 * PAGE as usize;
 
 /// Checks the keys of the page after `cursor`. Returns the next page's cursor; `None` after the last.
 ///
 /// # Errors
 /// The page has more than [`MAX_ITEMS`]; its keys do not strictly ascend from the cursor; more is
 /// announced after a page that does not advance.
-pub(crate) fn next_cursor<'a>(
+pub(super) fn next_cursor<'a>(
     cursor: &[u8],
     keys: impl ExactSizeIterator<Item = &'a [u8]>,
     more: bool,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::project::{Location, Project};
+use crate::location::Location;
+use crate::session::Session;
 
 /// Time to tell the satellite of an abandoned upload.
 const ABORT_DEADLINE: Duration = Duration::from_secs(5);
@@ -14,19 +15,19 @@ const ABORT_DEADLINE: Duration = Duration::from_secs(5);
 /// own, in the background and within [`ABORT_DEADLINE`]: the one task that outlives its handle.
 #[derive(Debug)]
 pub(super) struct Pending {
-    project: Project,
+    session: Session,
     location: Location,
     /// Empty before the object is begun, as batches expect it, and after it is committed.
     stream_id: Bytes,
 }
 
 impl Pending {
-    pub(super) const fn new(project: Project, location: Location) -> Self {
-        Self { project, location, stream_id: Bytes::new() }
+    pub(super) const fn new(session: Session, location: Location) -> Self {
+        Self { session, location, stream_id: Bytes::new() }
     }
 
-    pub(super) const fn project(&self) -> &Project {
-        &self.project
+    pub(super) const fn session(&self) -> &Session {
+        &self.session
     }
 
     pub(super) const fn location(&self) -> &Location {
@@ -52,7 +53,7 @@ impl Pending {
             return Ok(());
         }
         let Location { bucket, encrypted_key, .. } = &self.location;
-        self.project.satellite().abort_object(bucket, encrypted_key.clone(), stream_id).await
+        self.session.satellite().abort_object(bucket, encrypted_key.clone(), stream_id).await
     }
 }
 
@@ -65,7 +66,7 @@ impl Drop for Pending {
         tracing::debug!("an upload was dropped without commit");
         let stream_id = std::mem::take(&mut self.stream_id);
         let given_up =
-            Self { project: self.project.clone(), location: self.location.clone(), stream_id };
+            Self { session: self.session.clone(), location: self.location.clone(), stream_id };
         runtime.spawn(async move {
             let _ = tokio::time::timeout(ABORT_DEADLINE, given_up.abort()).await;
         });

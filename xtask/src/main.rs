@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 mod codegen;
 mod fuzz;
+mod measure;
 mod pool;
 mod shapes;
 mod soak;
@@ -46,6 +47,8 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Figures of the source tree: circles of imports, lengths of functions and files.
+    Measure,
     /// Property tests with very many cases, for hours rather than minutes; or with `--heal` a network
     /// that is broken and healed again and again.
     Soak {
@@ -76,6 +79,10 @@ fn main() -> ExitCode {
         Command::Check => steps::check(),
         Command::Codegen { check } => codegen::run(check),
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Command::Measure => {
+            measure::print(&root());
+            Ok(())
+        }
         Command::Soak { heal: Some(seconds), .. } => soak::heal(seconds),
         Command::Soak { heal: None, cases, name } => soak::run(cases, &name),
         Command::Test { slow } => steps::test(slow),

@@ -3,6 +3,7 @@
 //! The first dial decides by the protocol that the peer selects in the handshake, and its socket
 //! carries the first call. What was learned is kept until a later dial finds the other.
 
+use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use futures_util::future::{BoxFuture, Shared as SharedFuture, WeakShared};
 use http::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio_rustls::client::TlsStream;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::{Endpoint, Uri};
 use tower::ServiceExt;
@@ -57,6 +59,24 @@ pub enum ChannelError {
     /// The gRPC connection failed.
     #[error(transparent)]
     Grpc(#[from] tonic::transport::Error),
+}
+
+/// Returns why no connection could be opened for a call. The call was never sent then: sending it
+/// again cannot repeat its effect.
+#[must_use]
+pub fn unsent(status: &Status) -> Option<&DialError> {
+    let mut error = status.source()?;
+    loop {
+        // A transparent error hides the dial error behind itself.
+        let dial = match error.downcast_ref() {
+            Some(ChannelError::Dial(dial)) => Some(dial),
+            _ => error.downcast_ref(),
+        };
+        match (dial, error.source()) {
+            (None, Some(cause)) => error = cause,
+            (dial, _) => return dial,
+        }
+    }
 }
 
 type Stream = TlsStream<Socket>;

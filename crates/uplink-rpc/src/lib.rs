@@ -24,9 +24,11 @@
 //! | [`drpc`] | the public network's transport, both sides |
 //! | [`codec`] | decoding of messages whose size in memory is bounded first |
 //! | [`client`] | generated clients with the network's message limits |
+//! | [`runtime`] | the seam to randomness and to threads for computation |
 //! | [`server`] | one listening port for all services of a process |
 //! | [`descriptors`] | what the open files of a process are shared out for |
 //! | [`status`] | status codes ↔ typed failures |
+//! | [`peer`] | who is at the other end of a connection |
 //! | [`piece`] | one piece up, one piece down |
 
 pub mod channel;
@@ -37,9 +39,11 @@ pub mod dial;
 pub mod drpc;
 #[path = "gen/mod.rs"]
 pub mod r#gen;
+pub mod peer;
 pub mod piece;
 pub mod pool;
 pub mod raw;
+pub mod runtime;
 pub mod server;
 pub mod status;
 pub mod time;

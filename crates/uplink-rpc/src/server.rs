@@ -26,7 +26,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::service::Routes;
 use tonic::transport::server::Connected;
-use uplink_core::identity::PeerIdentity;
+
+pub use crate::peer::Peer;
 
 use self::admission::{Admission, Admissions, Arrival, Counting};
 use crate::dial::{self, PREAMBLE, WRITE_LIMIT, buffered};
@@ -72,15 +73,6 @@ pub struct ListenError {
     pub address: SocketAddr,
     /// What the system said.
     pub source: io::Error,
-}
-
-/// Who is at the other end of a connection; found in the extensions of every request.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Where the connection comes from.
-    pub remote: SocketAddr,
-    /// The identity shown in the handshake, verified; `None` when the client showed none.
-    pub identity: Option<Arc<PeerIdentity>>,
 }
 
 /// Services being served. Dropping it stops them at once, as [`Running::kill`] does.

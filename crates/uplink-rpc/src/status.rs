@@ -21,9 +21,6 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use tonic::Status;
 
-use crate::channel::ChannelError;
-use crate::dial::DialError;
-
 /// Name of the trailer that carries the original number.
 const TRAILER: &str = "rpc-status";
 /// Most bytes of a peer's text that are kept.
@@ -172,24 +169,6 @@ impl From<Failure> for Status {
         let mut status = Self::new(failure.code.grpc(), failure.message);
         status.metadata_mut().insert(TRAILER, failure.code.0.into());
         status
-    }
-}
-
-/// Returns why no connection could be opened for a call. The call was never sent then: sending it
-/// again cannot repeat its effect.
-#[must_use]
-pub fn unsent(status: &Status) -> Option<&DialError> {
-    let mut error = status.source()?;
-    loop {
-        // A transparent error hides the dial error behind itself.
-        let dial = match error.downcast_ref() {
-            Some(ChannelError::Dial(dial)) => Some(dial),
-            _ => error.downcast_ref(),
-        };
-        match (dial, error.source()) {
-            (None, Some(cause)) => error = cause,
-            (dial, _) => return dial,
-        }
     }
 }
 

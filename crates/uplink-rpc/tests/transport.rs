@@ -21,7 +21,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use uplink_core::id::NodeId;
-use uplink_rpc::channel::Channel;
+use uplink_rpc::channel::{Channel, unsent};
 use uplink_rpc::client;
 use uplink_rpc::dial::{Dialer, Transport};
 use uplink_rpc::r#gen::contact::ContactPingRequest;
@@ -34,7 +34,7 @@ use uplink_rpc::r#gen::piecestore::{
 };
 use uplink_rpc::pool::Pool;
 use uplink_rpc::server::{Listener, Peer, Running};
-use uplink_rpc::status::{Code, Failure, unsent};
+use uplink_rpc::status::{Code, Failure};
 use uplink_rpc::tls::Identity;
 
 const TRANSPORTS: [Transport; 2] = [Transport::Negotiated, Transport::Drpc];

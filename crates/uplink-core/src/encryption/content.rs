@@ -5,7 +5,10 @@
 //! big-endian number, so that it takes 4 bytes or more and empty data still gives one block. Any
 //! run of blocks can be opened alone. An inline segment is sealed in one piece without padding.
 
-use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE, aead::Aead};
+use super::aead::Aead;
+use super::nonce::segment_start_nonce;
+use super::{CipherSuite, EncryptionError, EncryptionParameters, Key, Nonce, TAG_SIZE};
+use crate::id::SegmentPosition;
 use crate::layout::{LayoutError, padding_length};
 
 /// A content key prepared for one segment: seals and opens blocks in the caller's buffers.
@@ -133,6 +136,73 @@ impl ContentCipher {
     /// Opens what [`seal_whole`](Self::seal_whole) sealed.
     pub fn open_whole(&self, nonce: &Nonce, sealed: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         if sealed.is_empty() { Ok(Vec::new()) } else { self.aead.open(nonce, sealed) }
+    }
+}
+
+/// A [`ContentCipher`] bound to one segment: its first nonce and its block size.
+#[derive(Debug)]
+pub struct SegmentCipher {
+    cipher: ContentCipher,
+    start: Nonce,
+    block_size: usize,
+    plain_block_size: usize,
+}
+
+impl SegmentCipher {
+    /// Prepares the cipher of the segment at `position`.
+    ///
+    /// # Errors
+    /// [`EncryptionError::Unsupported`] and [`EncryptionError::BlockSize`]: the parameters do not
+    /// encrypt, or a block has no room for plain bytes.
+    pub fn new(
+        parameters: EncryptionParameters,
+        key: &Key,
+        position: SegmentPosition,
+    ) -> Result<Self, EncryptionError> {
+        let cipher = ContentCipher::new(parameters.suite, key)?;
+        let block_size = parameters.block_size as usize;
+        let plain_block_size = cipher.plain_block_size(block_size)?;
+        let start = segment_start_nonce(position);
+        Ok(Self { cipher, start, block_size, plain_block_size })
+    }
+
+    /// Returns the bytes of an encrypted block.
+    #[must_use]
+    pub fn block_size(&self) -> usize {
+        self.block_size
+    }
+
+    /// Returns the plain bytes of a block.
+    #[must_use]
+    pub fn plain_block_size(&self) -> usize {
+        self.plain_block_size
+    }
+
+    /// Seals the block of a number into `out`, which is longer by the overhead.
+    ///
+    /// # Errors
+    /// [`EncryptionError::Length`]: the sizes do not fit.
+    pub fn seal_block(
+        &self,
+        index: u64,
+        plain: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        self.cipher.seal_block(&self.start, index, plain, out)
+    }
+
+    /// Opens a run of whole blocks, the first of which has the number `first`. After an error `out`
+    /// may hold the plaintext of blocks that authenticate.
+    ///
+    /// # Errors
+    /// [`EncryptionError::Decryption`]: a block does not authenticate.
+    pub fn open_blocks(
+        &self,
+        first: u64,
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        self.cipher.open_blocks(&self.start, first, self.block_size, sealed, out)
     }
 }
 

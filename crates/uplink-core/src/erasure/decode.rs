@@ -2,8 +2,9 @@
 
 use super::{
     field::Interpolation,
-    kernel::{Copied, Kernel, Matrix, Sink, Source, Window},
+    kernel::{Kernel, Matrix},
     scheme::{Code, Scheme},
+    window::{Copied, Sink, Source, Window},
 };
 
 /// Restores windows of stripes from the same windows of k given pieces.

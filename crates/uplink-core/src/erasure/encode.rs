@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{
     field::Interpolation,
-    kernel::{Kernel, Matrix, Sink, Source, Window},
+    kernel::{Kernel, Matrix},
     scheme::{Code, Scheme},
     toeplitz::Toeplitz,
+    window::{Sink, Source, Window},
 };
 
 /// Makes pieces of windows of stripes.

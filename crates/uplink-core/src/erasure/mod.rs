@@ -26,6 +26,7 @@ mod scheme;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 mod toeplitz;
+mod window;
 
 #[cfg(test)]
 mod tests;

@@ -21,8 +21,8 @@ use std::sync::LazyLock;
 
 use reed_solomon_erasure::galois_8::mul;
 
-use super::kernel::{Instructions, Sink, Source, Window};
 use super::toeplitz::{BLOCKS, MAX_SIDE, PRODUCTS, Toeplitz};
+use super::window::{Instructions, Sink, Source, Window};
 
 /// Returns the sets of instructions that this processor has, the slowest first.
 pub(super) fn detected() -> impl Iterator<Item = Instructions> {

@@ -21,7 +21,7 @@ use super::body::{Feed, Packer, channel};
 use super::packet::Packet;
 use super::stream::{Call, Calls, Received, Side, Start};
 use super::{ConnectionError, Kind, Wire, frame, metadata};
-use crate::server::Peer;
+use crate::peer::Peer;
 use crate::status;
 
 /// A connection without a call is closed after this time; clients keep them for two minutes.

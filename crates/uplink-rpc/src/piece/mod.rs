@@ -25,9 +25,10 @@ use tonic::Status;
 use uplink_core::id::{NodeId, PieceId};
 use uplink_core::order::{Order, OrderError, PiecePrivateKey};
 
+use crate::channel::unsent;
 use crate::pool::Connection;
 use crate::raw;
-use crate::status::{self, Code, Failure, printable};
+use crate::status::{Code, Failure, printable};
 use crate::time::{is_skewed, relation, seconds_ahead, system_time};
 
 pub mod download;
@@ -127,7 +128,7 @@ impl Target {
     }
 
     fn failed(&self, status: Status) -> PieceError {
-        let mut failure = match status::unsent(&status) {
+        let mut failure = match unsent(&status) {
             Some(error) => Failure::new(Code::UNAVAILABLE, error.to_string()),
             None => status.into(),
         };
@@ -172,9 +173,9 @@ pub enum PieceError {
     /// The order limit or piece key received from the satellite cannot be used.
     #[error("order limit: {0}")]
     OrderLimit(String),
-    /// The bytes to send could not be made.
-    #[error("the piece cannot be made: {0}")]
-    Source(String),
+    /// The source of the bytes to send failed; it knows why.
+    #[error("the bytes of the piece cannot be produced")]
+    Source,
     /// Nothing moved for too long.
     #[error("storage node {node} made no progress for {} s", .after.as_secs())]
     Stalled {

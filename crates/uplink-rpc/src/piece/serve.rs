@@ -22,7 +22,7 @@ use crate::r#gen::piecestore::{
     PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
     RestoreTrashRequest, RestoreTrashResponse, RetainRequest, RetainResponse,
 };
-use crate::server::Peer;
+use crate::peer::Peer;
 use crate::status::{self, Failure};
 
 /// The replies to one download.

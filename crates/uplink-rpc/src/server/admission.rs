@@ -25,8 +25,8 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 
-use super::Peer;
 use crate::descriptors;
+use crate::peer::Peer;
 use crate::status::{Code, Failure, OVERLOADED};
 
 /// A connection without a call for less than this is not closed for another one: its client is likely

@@ -1,0 +1,178 @@
+//! Stripes → blocks → plain bytes.
+
+use std::ops::Range;
+
+use bytes::{Buf, Bytes, BytesMut};
+use uplink_core::encryption::EncryptionError;
+use uplink_core::erasure::Scheme;
+use uplink_core::layout::{LayoutError, SegmentRead};
+
+use crate::BlockCipher;
+use crate::error::SegmentError;
+
+/// Opens the blocks of a range of a segment as its stripes come, in order.
+pub(super) struct Opener {
+    cipher: Box<dyn BlockCipher>,
+    block_size: u32,
+    scheme: Scheme,
+    plain_size: u64,
+    /// Plain bytes of the segment that are still to come.
+    range: Range<u64>,
+    /// Where they are.
+    plan: SegmentRead,
+    /// Bytes of the next stripes that come before the first block.
+    skip: u64,
+    /// The beginning of a block that the last stripes ended in.
+    begun: BytesMut,
+    known: Known,
+}
+
+/// The authentic beginning of a stripe that a block opened alone ended in.
+struct Known {
+    /// Where the stripe's shares begin in each piece.
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Known {
+    const NOTHING: Self = Self { at: u64::MAX, bytes: Vec::new() };
+}
+
+impl Opener {
+    pub(super) fn new(
+        cipher: impl BlockCipher,
+        scheme: Scheme,
+        plain_size: u64,
+        range: Range<u64>,
+    ) -> Result<Self, LayoutError> {
+        let block_size = u32::try_from(cipher.block_size()).unwrap_or(u32::MAX);
+        let plan = SegmentRead::new(plain_size, block_size, &scheme, range.clone())?;
+        let (skip, begun, known) = (plan.skip_encrypted, BytesMut::new(), Known::NOTHING);
+        let cipher = Box::new(cipher);
+        Ok(Self { cipher, block_size, scheme, plain_size, range, plan, skip, begun, known })
+    }
+
+    /// Bytes of each piece that are needed from here on.
+    pub(super) fn shares(&self) -> Range<u64> {
+        self.plan.shares.clone()
+    }
+
+    /// Where in each piece the first block begins that has not been opened.
+    pub(super) fn settled(&self) -> u64 {
+        if self.range.is_empty() { u64::MAX } else { self.plan.shares.start }
+    }
+
+    /// Bytes of each piece that hold that block.
+    pub(super) fn block_shares(&self) -> Result<Range<u64>, LayoutError> {
+        let byte = self.range.start..self.range.end.min(self.range.start.saturating_add(1));
+        Ok(SegmentRead::new(self.plain_size, self.block_size, &self.scheme, byte)?.shares)
+    }
+
+    /// Where that block lies in the stripes of [`block_shares`](Self::block_shares).
+    pub(super) fn block(&self) -> Range<usize> {
+        let start = usize::try_from(self.plan.skip_encrypted).unwrap_or(usize::MAX);
+        start..start.saturating_add(self.block_size as usize)
+    }
+
+    /// Takes the next stripes and opens the blocks that are complete. None is if one of them is not
+    /// authentic; the next stripes must then begin where bytes are settled.
+    ///
+    /// # Errors
+    /// The cipher or the layout cannot be used at all.
+    pub(super) fn open(&mut self, stripes: &[u8]) -> Result<Option<Bytes>, SegmentError> {
+        let opened = self.open_blocks(stripes, u64::MAX)?;
+        if opened.is_none() {
+            self.restart();
+        }
+        Ok(opened)
+    }
+
+    /// Takes the stripes of [`block_shares`](Self::block_shares) and opens that block alone. Whether it
+    /// is authentic or not, the next stripes must begin where bytes are settled.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(super) fn open_block(&mut self, stripes: &[u8]) -> Result<Option<Bytes>, SegmentError> {
+        self.restart();
+        let opened = self.open_blocks(stripes, 1);
+        self.restart();
+        opened
+    }
+
+    /// Tells which of the stripes of a block that was just opened alone are authentic as a whole.
+    ///
+    /// The block was at `block` in `stripes`, whose shares begin `at` in each piece. What earlier blocks
+    /// authenticated of the first stripe is put in its place.
+    pub(super) fn authentic_stripes(
+        &mut self,
+        stripes: &mut [u8],
+        block: Range<usize>,
+        at: u64,
+    ) -> Range<usize> {
+        let known = std::mem::replace(&mut self.known, Known::NOTHING);
+        let stripe_size = self.scheme.stripe_size() as usize;
+        let Some(authentic) = stripes.get_mut(..block.end) else { return 0..0 };
+        let begins = known.at == at && known.bytes.len() == block.start;
+        if begins && let Some(beginning) = authentic.get_mut(..block.start) {
+            beginning.copy_from_slice(&known.bytes);
+        }
+        let first = usize::from(block.start > 0 && !begins);
+        let whole = authentic.chunks_exact(stripe_size);
+        let (complete, rest) = (whole.len(), whole.remainder());
+        if complete >= first {
+            let shares = complete as u64 * u64::from(self.scheme.share_size());
+            self.known = Known { at: at + shares, bytes: rest.to_vec() };
+        }
+        first.min(complete)..complete
+    }
+
+    /// Begins again with the stripe in which the first block begins that has not been opened.
+    fn restart(&mut self) {
+        self.begun.clear();
+        self.skip = self.plan.skip_encrypted;
+    }
+
+    fn open_blocks(&mut self, stripes: &[u8], limit: u64) -> Result<Option<Bytes>, SegmentError> {
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(stripes.len());
+        self.skip -= skipped as u64;
+        let sealed = stripes.get(skipped..).unwrap_or_default();
+        let block_size = self.block_size as usize;
+        let left = self.plan.blocks.end - self.plan.blocks.start;
+        let complete = ((self.begun.len() + sealed.len()) / block_size) as u64;
+        let blocks = complete.min(left).min(limit) as usize;
+        let (sealed, rest) =
+            sealed.split_at((blocks * block_size).saturating_sub(self.begun.len()));
+        let mut plain = vec![0; blocks * self.cipher.plain_block_size()];
+        match self.decrypt(sealed, &mut plain) {
+            Ok(()) => {}
+            Err(EncryptionError::Decryption) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        if left > blocks as u64 {
+            self.begun.extend_from_slice(rest);
+        }
+        let mut plain = Bytes::from(plain);
+        plain.advance(plain.len().min(self.plan.skip_plain as usize));
+        plain.truncate(usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX));
+        self.range.start += plain.len() as u64;
+        self.plan =
+            SegmentRead::new(self.plain_size, self.block_size, &self.scheme, self.range.clone())?;
+        Ok(Some(plain))
+    }
+
+    /// Opens whole blocks: that which was begun, and those after it. Only the one that was begun
+    /// is copied together.
+    fn decrypt(&mut self, sealed: &[u8], plain: &mut [u8]) -> Result<(), EncryptionError> {
+        let block_size = self.block_size as usize;
+        let (mut first, mut sealed, mut plain) = (self.plan.blocks.start, sealed, plain);
+        if !self.begun.is_empty() && !plain.is_empty() {
+            let (end, after) = sealed.split_at(block_size - self.begun.len());
+            self.begun.extend_from_slice(end);
+            let (opened, rest) = plain.split_at_mut(self.cipher.plain_block_size());
+            self.cipher.open_blocks(first, &self.begun, opened)?;
+            self.begun.clear();
+            (first, sealed, plain) = (first + 1, after, rest);
+        }
+        self.cipher.open_blocks(first, sealed, plain)
+    }
+}

@@ -1,0 +1,191 @@
+//! One segment: from plain bytes to pieces on storage nodes, and back.
+//!
+//! ```text
+//!   upload    plain ─ Sealer: seal block by block ─► SealedSegment (encrypted, once)
+//!                                                     │ window by window, all wanted pieces at once
+//!                                                     ▼
+//!                                            Ring (a few windows) ─► one transfer per piece
+//!   download  one transfer per piece ─► shares by stripe ─► any k of them ─ decode ─ open ─► plain
+//! ```
+//!
+//! This crate knows no access grants, buckets, objects or metadata. Its caller brings the order
+//! limits, and a [`BlockCipher`] that seals plain blocks and verifies those that come back. All
+//! transfers that share a [`Transfers`] share its budgets of memory and of concurrent transfers.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`memory`] | the budget, pools of buffers, slabs of huge pages |
+//! | [`upload`] | sealing, coding and sending of one segment |
+//! | [`download`] | fetching, decoding and opening of one segment |
+//! | [`suspects`] | storage nodes that returned corrupt shares |
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use uplink_core::encryption::EncryptionError;
+use uplink_core::encryption::content::SegmentCipher;
+use uplink_core::erasure::Scheme;
+use uplink_core::id::NodeId;
+use uplink_core::order::PiecePrivateKey;
+use uplink_rpc::piece::{PieceError, Target};
+use uplink_rpc::pool::Pool;
+use uplink_rpc::raw;
+
+pub mod download;
+mod error;
+pub mod memory;
+pub mod suspects;
+pub mod upload;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::error::{CorruptPieces, SegmentError, Shortage};
+use self::memory::Budget;
+use self::suspects::SuspectNodes;
+
+/// What all transfers of one caller share: connections, budgets, and what is known of storage nodes.
+/// Clones share it.
+#[derive(Clone, Debug)]
+pub struct Transfers {
+    pool: Pool,
+    budget: Budget,
+    suspects: SuspectNodes,
+    progress_deadline: Duration,
+}
+
+impl Transfers {
+    /// Moves pieces over the connections of `pool`, within `budget`. `progress_deadline` bounds every
+    /// single wait for a storage node.
+    #[must_use]
+    pub fn new(pool: Pool, budget: Budget, progress_deadline: Duration) -> Self {
+        Self { pool, budget, suspects: SuspectNodes::default(), progress_deadline }
+    }
+
+    /// Returns the budget of memory and concurrent transfers.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    fn target(&self, limit: PieceLimit, key: PiecePrivateKey) -> Result<Target, PieceError> {
+        let connection = self.pool.peer(limit.node, &limit.address);
+        Target::new(connection, limit.limit, key, self.progress_deadline)
+    }
+}
+
+/// One piece that may be moved: its number, and the order limit and address of its storage node.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "its caller makes it of the satellite's reply")]
+pub struct PieceLimit {
+    /// Number of the piece within its segment.
+    pub piece: u16,
+    /// The node that the limit is for.
+    pub node: NodeId,
+    /// Its address, `host:port`.
+    pub address: String,
+    /// What the satellite permits there.
+    pub limit: raw::OrderLimit,
+}
+
+/// A segment whose pieces are to be read from storage nodes.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "its caller makes it of the satellite's reply")]
+pub struct RemoteSegment {
+    /// How it is coded.
+    pub scheme: Scheme,
+    /// Signs the orders.
+    pub piece_key: PiecePrivateKey,
+    /// Limits of some or all of its holders.
+    pub limits: Vec<PieceLimit>,
+}
+
+/// A segment whose pieces are to be stored.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "its caller makes it of the satellite's reply")]
+pub struct SegmentUpload {
+    /// The satellite's id of the segment.
+    pub segment_id: Bytes,
+    /// How it is coded.
+    pub scheme: Scheme,
+    /// Signs the orders.
+    pub piece_key: PiecePrivateKey,
+    /// One per piece number, in order.
+    pub limits: Vec<PieceLimit>,
+    /// Pieces that must be stored before the segment may be committed.
+    pub needed: u16,
+}
+
+/// A piece that a storage node has stored and signed for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PlacedPiece {
+    /// Its number within the segment.
+    pub number: u16,
+    /// The node that holds it.
+    pub node: NodeId,
+    /// The node's signed hash of it.
+    pub hash: raw::PieceHash,
+}
+
+/// Seals the blocks of one segment, and opens those that authenticate.
+pub trait BlockCipher: fmt::Debug + Send + Sync + 'static {
+    /// Returns the bytes of a sealed block.
+    fn block_size(&self) -> usize;
+
+    /// Returns the plain bytes of a block.
+    fn plain_block_size(&self) -> usize;
+
+    /// Seals the block of a number into `sealed`.
+    ///
+    /// # Errors
+    /// The sizes do not fit.
+    fn seal_block(
+        &self,
+        index: u64,
+        plain: &[u8],
+        sealed: &mut [u8],
+    ) -> Result<(), EncryptionError>;
+
+    /// Opens a run of whole blocks, the first of which has the number `first`.
+    ///
+    /// # Errors
+    /// [`EncryptionError::Decryption`]: a block does not authenticate. Nothing of `plain` is used
+    /// then.
+    fn open_blocks(
+        &self,
+        first: u64,
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> Result<(), EncryptionError>;
+}
+
+impl BlockCipher for SegmentCipher {
+    fn block_size(&self) -> usize {
+        self.block_size()
+    }
+
+    fn plain_block_size(&self) -> usize {
+        self.plain_block_size()
+    }
+
+    fn seal_block(
+        &self,
+        index: u64,
+        plain: &[u8],
+        sealed: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        self.seal_block(index, plain, sealed)
+    }
+
+    fn open_blocks(
+        &self,
+        first: u64,
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> Result<(), EncryptionError> {
+        self.open_blocks(first, sealed, plain)
+    }
+}

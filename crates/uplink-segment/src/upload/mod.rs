@@ -1,0 +1,262 @@
+//! One sealed segment → pieces on nodes.
+//!
+//! One task per order limit sends one piece. Which piece is sent next, when failed pieces are
+//! exchanged for other nodes and when enough are stored is decided by `policy::pieces`; here events
+//! go in and actions come out.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use uplink_core::order::{PieceHashAlgorithm, PiecePrivateKey};
+use uplink_core::policy::long_tail::LongTail;
+use uplink_core::policy::pieces::{PieceDecision, PieceEvent, Pieces};
+use uplink_core::policy::retry::Backoff;
+use uplink_core::policy::spare::Spares;
+use uplink_rpc::piece::PieceError;
+use uplink_rpc::piece::upload::{StoredPiece, upload as upload_piece};
+use uplink_rpc::runtime::{self, RuntimeError};
+
+use self::ring::{Reader, Ring};
+use crate::error::{SegmentError, Shortage};
+use crate::{PieceLimit, PlacedPiece, SegmentUpload, Transfers};
+
+pub(crate) mod ring;
+mod seal;
+mod sealed;
+
+pub use self::seal::{SealedSize, Sealer};
+pub use self::sealed::SealedSegment;
+#[cfg(test)]
+pub(crate) use self::sealed::Window;
+
+/// A segment whose pieces are on nodes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct StoredSegment {
+    /// The satellite's id of the segment, to commit it with.
+    pub segment_id: Bytes,
+    /// The pieces to commit, in ascending order of their numbers.
+    pub pieces: Vec<PlacedPiece>,
+}
+
+/// Exchanges the order limits of failed pieces for those of other nodes.
+pub trait ExchangeLimits: Send + Sync + 'static {
+    /// Returns the new id of the segment and its order limits, one per piece number.
+    ///
+    /// # Errors
+    /// The satellite does not exchange them; the upload goes on with the pieces it has.
+    fn exchange(
+        &self,
+        segment: &SegmentUpload,
+        pieces: &[u16],
+    ) -> impl Future<
+        Output = Result<(Bytes, Vec<PieceLimit>), Box<dyn std::error::Error + Send + Sync>>,
+    > + Send;
+}
+
+/// Stores the pieces of a growing segment until enough are on nodes.
+///
+/// Dropping the future cancels all transfers.
+///
+/// # Errors
+/// [`SegmentError::NotEnoughNodes`] when too few nodes take their pieces, replacements included.
+pub async fn upload(
+    transfers: Transfers,
+    segment: SegmentUpload,
+    sealed: Arc<SealedSegment>,
+    exchange: impl ExchangeLimits,
+) -> Result<StoredSegment, SegmentError> {
+    let (total, needed) = (segment.scheme.total(), segment.needed);
+    let ring = Ring::new(transfers.budget(), sealed, segment.scheme, needed);
+    let mut run = Run {
+        shared: transfers,
+        segment,
+        ring,
+        spares: Spares::new(needed, total),
+        pieces: Pieces::new(total, LongTail::new(needed)),
+        coder: JoinSet::new(),
+        transfers: JoinSet::new(),
+        stored: Vec::new(),
+        last_failure: None,
+    };
+    loop {
+        run.start_waiting()?;
+        let Some(ended) = run.ended().await else { return Err(run.shortage(0)) };
+        let mut decision = run.take(ended)?;
+        while let Some(PieceDecision::Exchange(numbers)) = decision {
+            decision = run.exchange(&exchange, &numbers).await;
+        }
+        match decision {
+            Some(PieceDecision::Commit(numbers)) => return run.finish(&numbers),
+            // Those still on their way might have made it, but could not have been enough.
+            Some(PieceDecision::Fail { .. }) => return Err(run.shortage(run.transfers.len())),
+            _ => {}
+        }
+    }
+}
+
+/// A piece, and the outcome of its transfer.
+type Ended = (u16, Result<StoredPiece, PieceError>);
+
+/// How often to look whether the transfers wait for a slow one.
+const TICK: Duration = Duration::from_millis(25);
+
+struct Run {
+    shared: Transfers,
+    segment: SegmentUpload,
+    ring: Arc<Ring>,
+    pieces: Pieces,
+    spares: Spares,
+    /// One task, which ends with this.
+    coder: JoinSet<()>,
+    transfers: JoinSet<Ended>,
+    stored: Vec<(u16, StoredPiece)>,
+    last_failure: Option<PieceError>,
+}
+
+impl Run {
+    /// Waits for the next transfer to end. Meanwhile spare pieces are started when the others wait.
+    async fn ended(&mut self) -> Option<Result<Ended, JoinError>> {
+        while self.spares.more() {
+            if let Ok(ended) = timeout(TICK, self.transfers.join_next()).await {
+                return ended;
+            }
+            self.spares.passed(TICK, self.ring.held_up(self.stored.len()));
+            if let Err(error) = self.start_waiting() {
+                tracing::debug!(%error, "a spare piece was not started");
+            }
+        }
+        self.transfers.join_next().await
+    }
+
+    /// Starts as many transfers as the policy wants.
+    fn start_waiting(&mut self) -> Result<(), SegmentError> {
+        while self.transfers.len() + self.stored.len() < self.spares.at_once().into() {
+            let Some(piece) = self.pieces.next_piece() else { break };
+            let limit = self.segment.limits.get(usize::from(piece)).cloned();
+            let limit = limit.ok_or(SegmentError::OrderLimits("a piece has none"))?;
+            let reader = self.ring.reader(piece);
+            let sending = Sending {
+                shared: self.shared.clone(),
+                ring: Arc::downgrade(&self.ring),
+                limit,
+                key: self.segment.piece_key.clone(),
+            };
+            self.transfers.spawn(async move { (piece, sending.run(reader).await) });
+        }
+        if self.coder.is_empty() {
+            // After the first readers are there, so that it codes for them.
+            self.coder.spawn(Arc::clone(&self.ring).code());
+        }
+        Ok(())
+    }
+
+    /// Takes the outcome of a transfer.
+    fn take(
+        &mut self,
+        ended: Result<Ended, JoinError>,
+    ) -> Result<Option<PieceDecision>, SegmentError> {
+        let event = match ended.map_err(RuntimeError::from)? {
+            (piece, Ok(stored)) => {
+                self.stored.push((piece, stored));
+                PieceEvent::Stored(piece)
+            }
+            // Not the node's fault: another one would get no further.
+            (_, Err(PieceError::Source)) => {
+                let failure = self.ring.take_failure();
+                return Err(failure.unwrap_or(SegmentError::Internal("coding was stopped")));
+            }
+            (piece, Err(error)) => {
+                tracing::debug!(piece, %error, "a piece was not stored");
+                self.last_failure = Some(error);
+                PieceEvent::Failed(piece)
+            }
+        };
+        Ok(self.pieces.on(event))
+    }
+
+    /// Asks the satellite for other nodes; the transfers on their way continue meanwhile.
+    async fn exchange(
+        &mut self,
+        exchange: &impl ExchangeLimits,
+        numbers: &[u16],
+    ) -> Option<PieceDecision> {
+        let event = match exchange.exchange(&self.segment, numbers).await {
+            Ok((segment_id, limits)) => {
+                self.segment.segment_id = segment_id;
+                self.segment.limits = limits;
+                PieceEvent::Exchanged
+            }
+            Err(error) => {
+                tracing::debug!(%error, "failed pieces were not exchanged");
+                PieceEvent::NotExchanged
+            }
+        };
+        self.pieces.on(event)
+    }
+
+    fn finish(mut self, numbers: &[u16]) -> Result<StoredSegment, SegmentError> {
+        self.stored.retain(|(piece, _)| numbers.contains(piece));
+        self.stored.sort_by_key(|(piece, _)| *piece);
+        let sizes: Vec<u64> = self.stored.iter().map(|(_, stored)| stored.size).collect();
+        if sizes.windows(2).any(|pair| matches!(pair, [a, b] if a != b)) {
+            return Err(SegmentError::Internal("pieces of a segment differ in size"));
+        }
+        let limits = &self.segment.limits;
+        let placed = self.stored.into_iter().filter_map(|(number, stored)| {
+            let limit = limits.get(usize::from(number))?;
+            Some(PlacedPiece { number, node: limit.node, hash: stored.hash })
+        });
+        let pieces = placed.collect();
+        Ok(StoredSegment { segment_id: self.segment.segment_id, pieces })
+    }
+
+    /// Why too few pieces are stored, with `under_way` others not failed yet.
+    fn shortage(&mut self, under_way: usize) -> SegmentError {
+        let have = self.stored.len() + under_way;
+        let shortage = Shortage::Upload { have, needed: self.segment.needed };
+        SegmentError::NotEnoughNodes { shortage, last: self.last_failure.take() }
+    }
+}
+
+/// One piece and the node that it goes to.
+struct Sending {
+    shared: Transfers,
+    /// Weak: transfers end with the upload.
+    ring: Weak<Ring>,
+    limit: PieceLimit,
+    key: PiecePrivateKey,
+}
+
+impl Sending {
+    /// Sends the piece, again while the node is overloaded: it has not used the order limit then, and
+    /// the satellite may have no other node. Pauses are bounded by the deadline for progress.
+    async fn run(&self, mut reader: Reader) -> Result<StoredPiece, PieceError> {
+        let deadline = self.shared.progress_deadline;
+        let (started, mut backoff) = (Instant::now(), Backoff::new());
+        loop {
+            let error = match self.send(reader).await {
+                Err(error) if error.is_overloaded() => error,
+                outcome => return outcome,
+            };
+            let left = deadline.saturating_sub(started.elapsed());
+            let Some(pause) = backoff.failed_within(runtime::jitter(), left) else {
+                return Err(error);
+            };
+            let piece = self.limit.piece;
+            tracing::debug!(piece, %error, "a piece waits for its node");
+            tokio::time::sleep(pause).await;
+            let Some(ring) = self.ring.upgrade() else { return Err(error) };
+            reader = ring.reader(piece);
+        }
+    }
+
+    async fn send(&self, reader: Reader) -> Result<StoredPiece, PieceError> {
+        let _permit = self.shared.budget().transfer().await;
+        let target = self.shared.target(self.limit.clone(), self.key.clone())?;
+        upload_piece(target, PieceHashAlgorithm::Blake3, reader).await
+    }
+}

@@ -1,0 +1,167 @@
+//! The one encrypted copy of a segment, in windows of whole stripes, while it is uploaded.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::memory::Reservation;
+use crate::memory::pool::{Buffer, BufferPool};
+
+/// Sealed windows that may wait for the coder while sealing keeps up with it.
+const MAX_LEAD: usize = 4;
+
+/// An encrypted segment, padded to whole stripes, that grows window by window.
+///
+/// It owns the memory reserved for it, from the first byte until the last reader is done.
+#[derive(Debug)]
+pub struct SealedSegment {
+    state: Mutex<State>,
+    /// Notified when a window is added or the segment is complete.
+    grown: Notify,
+    /// Notified when the coder takes a window.
+    coded: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    windows: Vec<Bytes>,
+    /// Windows that the coder has taken.
+    coded: usize,
+    complete: bool,
+    reservation: Reservation,
+}
+
+/// What is known of one window of a growing segment.
+#[derive(Clone, Debug)]
+pub(crate) enum Window {
+    /// The segment ends before it.
+    Beyond,
+    /// It is not sealed yet.
+    NotYet,
+    /// Its stripes.
+    Stripes(Bytes),
+}
+
+impl SealedSegment {
+    /// Makes an empty segment, which keeps `reservation` while it exists.
+    #[must_use]
+    pub fn new(reservation: Reservation) -> Arc<Self> {
+        let state = State { windows: Vec::new(), coded: 0, complete: false, reservation };
+        Arc::new(Self { state: Mutex::new(state), grown: Notify::new(), coded: Notify::new() })
+    }
+
+    /// Waits until few sealed windows wait for the coder. One task may wait.
+    ///
+    /// A window that is coded soon after it was sealed is still in the processor's cache then, and
+    /// the next segment does not take memory before this one is nearly sent.
+    pub async fn caught_up(&self) {
+        while self.is_ahead() {
+            self.coded.notified().await;
+        }
+    }
+
+    /// Returns whether many sealed windows wait for the coder.
+    pub fn is_ahead(&self) -> bool {
+        let state = self.lock();
+        state.windows.len() > state.coded + MAX_LEAD
+    }
+
+    /// Returns a window, by number.
+    pub(crate) fn window(&self, number: usize) -> Window {
+        let state = self.lock();
+        match state.windows.get(number) {
+            Some(stripes) => Window::Stripes(stripes.clone()),
+            None if state.complete => Window::Beyond,
+            None => Window::NotYet,
+        }
+    }
+
+    /// Waits for a window to code, by number; `None` when the segment ends before it. One task may
+    /// wait.
+    pub(crate) async fn grown(&self, number: usize) -> Option<Bytes> {
+        loop {
+            match self.window(number) {
+                Window::Stripes(stripes) => {
+                    self.lock().coded = number + 1;
+                    self.coded.notify_one();
+                    return Some(stripes);
+                }
+                Window::Beyond => return None,
+                Window::NotYet => self.grown.notified().await,
+            }
+        }
+    }
+
+    fn push(&self, window: Bytes) {
+        self.lock().windows.push(window);
+        self.grown.notify_one();
+    }
+
+    /// Ends the segment, and gives back the memory that its `encrypted` bytes do not need.
+    fn complete(&self, encrypted: u64) {
+        let mut state = self.lock();
+        state.complete = true;
+        state.reservation.shrink(encrypted);
+        drop(state);
+        self.grown.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes sealed bytes into the windows of a segment.
+#[derive(Debug)]
+pub(super) struct WindowWriter {
+    buffer: Buffer,
+    filled: usize,
+    pool: BufferPool,
+    segment: Arc<SealedSegment>,
+}
+
+impl WindowWriter {
+    pub(super) fn new(pool: BufferPool, segment: Arc<SealedSegment>) -> Self {
+        Self { buffer: pool.take(), filled: 0, pool, segment }
+    }
+
+    /// Returns the next `size` bytes, if that many are left in this window.
+    pub(super) fn space(&mut self, size: usize) -> Option<&mut [u8]> {
+        self.buffer.as_mut().get_mut(self.filled..)?.get_mut(..size)
+    }
+
+    /// Takes the next `size` bytes as written.
+    pub(super) fn advance(&mut self, size: usize) {
+        self.filled += size;
+        if self.filled == self.buffer.as_ref().len() {
+            self.push();
+        }
+    }
+
+    /// Copies bytes into this window and the following ones.
+    pub(super) fn append(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let left = self.buffer.as_ref().len() - self.filled;
+            let (head, rest) = bytes.split_at(left.min(bytes.len()));
+            if let Some(space) = self.space(head.len()) {
+                space.copy_from_slice(head);
+            }
+            self.advance(head.len());
+            bytes = rest;
+        }
+    }
+
+    /// Hands the last window over and ends the segment at `encrypted` bytes.
+    pub(super) fn finish(mut self, encrypted: u64) {
+        if self.filled > 0 {
+            self.push();
+        }
+        self.segment.complete(encrypted);
+    }
+
+    fn push(&mut self) {
+        let full = std::mem::replace(&mut self.buffer, self.pool.take());
+        self.segment.push(full.freeze(std::mem::take(&mut self.filled)));
+    }
+}

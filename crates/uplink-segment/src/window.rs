@@ -1,0 +1,26 @@
+//! Windows: the stripes of a segment that are coded in one pass.
+
+use uplink_core::erasure::Scheme;
+use uplink_rpc::piece::CHUNK_SIZE;
+
+/// Most bytes of one piece in a window: one message.
+const PIECE_WINDOW: u64 = CHUNK_SIZE as u64;
+/// Most bytes of stripes in a window, so that a window stays in a core's cache.
+const STRIPES_WINDOW: u64 = 512 << 10;
+
+/// Returns the stripes of a window: a power of two, because BLAKE3 is fastest on power-of-two inputs.
+pub(crate) fn window_stripes(scheme: &Scheme) -> u64 {
+    let by_piece = PIECE_WINDOW / u64::from(scheme.share_size());
+    let by_stripes = STRIPES_WINDOW / u64::from(scheme.stripe_size());
+    1 << by_piece.min(by_stripes).max(1).ilog2()
+}
+
+/// Returns the bytes of one piece in a window.
+pub(crate) fn piece_window(scheme: &Scheme) -> usize {
+    usize::try_from(window_stripes(scheme) * u64::from(scheme.share_size())).unwrap_or(usize::MAX)
+}
+
+/// Returns the bytes of all stripes of a window.
+pub(crate) fn stripes_window(scheme: &Scheme) -> usize {
+    piece_window(scheme).saturating_mul(scheme.required().into())
+}

@@ -1,0 +1,120 @@
+//! The rule that holds for an object, and what must be listed under it.
+
+use std::collections::HashMap;
+
+use uplink_core::encryption::mark::KeyKind;
+
+use super::listed::WholeList;
+use super::order::Order;
+use super::segments::{Layout, Plan};
+use super::{Claim, Claimed, ListedSegment, Rules, unauthenticated};
+use crate::error::Result;
+
+/// What must be listed before the first byte of an object may be handed out.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// Nothing more.
+    Ready(Layout),
+    /// Any segment of the object, because no segment was listed: its key tells which rule holds.
+    AnySegment(Claimed),
+    /// All segments.
+    Whole(WholeList),
+}
+
+/// What is known of the page that came with an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageState {
+    /// The satellite says that more segments follow.
+    pub(crate) more: bool,
+    /// It was asked for the whole object and is complete.
+    pub(crate) covers: bool,
+}
+
+impl Layout {
+    /// Chooses the rule for an object and applies it to what was listed of it so far.
+    ///
+    /// `covers` says that the list was asked for the whole object and nothing follows it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind::LayoutUnauthenticated).
+    pub(crate) fn start(
+        claimed: Claimed,
+        listed: &[ListedSegment],
+        page: PageState,
+        rules: Rules,
+    ) -> Result<Start> {
+        let Claimed { size, claim } = claimed;
+        match claim {
+            Claim::Stream { cut, first } => {
+                if listed.is_empty() && page.covers {
+                    return Err(unauthenticated("the satellite lists no segment"));
+                }
+                let mut layout = Self::chained(cut, first);
+                layout.accept(listed)?;
+                Ok(Start::Ready(layout))
+            }
+            Claim::Parts { seal } => Ok(Start::Whole(WholeList::sealed(size, seal))),
+            Claim::Bare | Claim::Open { .. } => match listed.first() {
+                Some(first) => {
+                    let kind = KeyKind::of(&first.key);
+                    Self::unsealed(Claimed { size, claim }, kind, listed, page, rules)
+                }
+                None if page.covers => {
+                    rules.refuse_by_default("the satellite lists no segment")?;
+                    let order = Order { size, parts_only: false, marks: true };
+                    Ok(Start::Ready(Self(Plan::Partial {
+                        segments: Vec::new(),
+                        more: false,
+                        order,
+                    })))
+                }
+                None => Ok(Start::AnySegment(Claimed { size, claim })),
+            },
+        }
+    }
+
+    /// R5 to R8: the kind of the first key decides.
+    fn unsealed(
+        claimed: Claimed,
+        kind: Option<KeyKind>,
+        listed: &[ListedSegment],
+        page: PageState,
+        rules: Rules,
+    ) -> Result<Start> {
+        let size = claimed.size;
+        let order = match (claimed.claim, kind) {
+            (Claim::Open { cut: Some(cut), .. }, Some(KeyKind::Stream)) => {
+                // Nothing authenticates an empty end, and only an empty object has one.
+                if cut.last_size == 0 && cut.count > 1 {
+                    return Err(unauthenticated("its last segment is empty"));
+                }
+                return Ok(Start::Whole(WholeList::rewritten_stream(cut)));
+            }
+            (Claim::Open { cut: None, last }, Some(KeyKind::Part)) => {
+                return Ok(Start::Whole(WholeList::rewritten_parts(size, last)));
+            }
+            (Claim::Open { cut: Some(cut), .. }, None) => {
+                let mut layout = Self(Plan::Stream { cut, keys: HashMap::new() });
+                layout.accept(listed)?;
+                return Ok(Start::Ready(layout));
+            }
+            // The reference client numbers parts from 0: part 0 alone does not tell a stream.
+            (Claim::Open { cut: None, .. }, None) => {
+                Order { size, parts_only: false, marks: false }
+            }
+            (Claim::Bare, kind) => {
+                if kind.is_some() {
+                    rules.refuse_by_default(
+                        "the metadata that belongs to its segments is missing",
+                    )?;
+                }
+                let allow = rules.allow_unauthenticated;
+                Order { size, parts_only: !allow, marks: allow }
+            }
+            _ => return Err(unauthenticated("its metadata is not that of its segments")),
+        };
+        let mut segments = Vec::new();
+        order.append(&mut segments, listed)?;
+        Ok(Start::Ready(Self(Plan::Partial { segments, more: page.more, order })))
+    }
+}

@@ -1,0 +1,200 @@
+//! The calls of an upload, which travel together: begin object, segments, commit.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use uplink_core::encryption::metadata::SealedMetadata;
+use uplink_core::encryption::{EncryptionParameters, Key, Nonce};
+use uplink_core::id::SegmentPosition;
+use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
+use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
+use uplink_rpc::r#gen::{encryption, metainfo};
+use uplink_rpc::time::timestamp;
+
+use super::convert::limits::begun_segment;
+use super::convert::object::ObjectRecord;
+use super::convert::{position, signed};
+use super::{Satellite, other_reply};
+use crate::error::Result;
+use crate::location::Location;
+use uplink_segment::{PlacedPiece, SegmentUpload};
+
+/// Calls that wait to be sent together with the next one that needs an answer.
+///
+/// The satellite executes them in order, and the first failure fails all. Within a batch an empty
+/// stream id means that of the object which the batch begins.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    requests: Vec<Request>,
+    begins_object: bool,
+}
+
+/// Begins an object.
+#[derive(Debug)]
+pub(crate) struct BeginObject<'a> {
+    pub(crate) location: &'a Location,
+    pub(crate) parameters: EncryptionParameters,
+    pub(crate) expires: Option<SystemTime>,
+}
+
+/// A segment key, wrapped under the content key of the object.
+#[derive(Debug)]
+pub(crate) struct WrappedKey {
+    pub(crate) wrapped: [u8; Key::WRAPPED_SIZE],
+    pub(crate) nonce: Nonce,
+}
+
+/// Stores a segment with the satellite itself.
+#[derive(Debug)]
+pub(crate) struct MakeInlineSegment {
+    pub(crate) stream_id: Bytes,
+    pub(crate) position: SegmentPosition,
+    pub(crate) key: WrappedKey,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) plain_size: u64,
+}
+
+/// Begins a segment whose encrypted bytes go to storage nodes.
+#[derive(Debug)]
+pub(crate) struct BeginSegment {
+    pub(crate) stream_id: Bytes,
+    pub(crate) position: SegmentPosition,
+    /// Encrypted bytes at most.
+    pub(crate) max_size: u64,
+}
+
+/// Commits a segment whose pieces are stored.
+#[derive(Debug)]
+pub(crate) struct CommitSegment {
+    pub(crate) segment_id: Bytes,
+    pub(crate) key: WrappedKey,
+    pub(crate) encrypted_size: u64,
+    pub(crate) plain_size: u64,
+    pub(crate) pieces: Vec<PlacedPiece>,
+}
+
+/// The reply to beginning a segment.
+#[derive(Debug)]
+pub(crate) struct BegunSegment {
+    /// The stream id of the object that the same batch has begun: it is pending from now on, even
+    /// if the reply about the segment is unusable.
+    pub(crate) stream_id: Option<Bytes>,
+    pub(crate) segment: Result<SegmentUpload>,
+}
+
+impl Batch {
+    /// Begins an object; its stream id comes with the reply to [`Satellite::begin_segment`].
+    pub(crate) fn begin_object(&mut self, begin: &BeginObject<'_>) {
+        self.begins_object = true;
+        self.requests.push(Request::ObjectBegin(metainfo::BeginObjectRequest {
+            bucket: begin.location.bucket_bytes(),
+            encrypted_object_key: begin.location.key_bytes(),
+            expires_at: begin.expires.map(timestamp),
+            encryption_parameters: Some(encryption::EncryptionParameters {
+                cipher_suite: i32::from(begin.parameters.suite.number()),
+                block_size: begin.parameters.block_size.into(),
+            }),
+            ..Default::default()
+        }));
+    }
+
+    pub(crate) fn make_inline_segment(&mut self, segment: MakeInlineSegment) -> Result<()> {
+        self.requests.push(Request::SegmentMakeInline(metainfo::MakeInlineSegmentRequest {
+            stream_id: segment.stream_id,
+            position: Some(position(segment.position)?),
+            encrypted_key_nonce: Bytes::copy_from_slice(segment.key.nonce.as_bytes()),
+            encrypted_key: Bytes::copy_from_slice(&segment.key.wrapped),
+            encrypted_inline_data: segment.sealed.into(),
+            plain_size: signed(segment.plain_size),
+            ..Default::default()
+        }));
+        Ok(())
+    }
+
+    pub(crate) fn commit_segment(&mut self, segment: CommitSegment) {
+        let result = |piece: PlacedPiece| metainfo::SegmentPieceUploadResult {
+            piece_num: piece.number.into(),
+            node_id: Bytes::copy_from_slice(piece.node.as_bytes()),
+            hash: Some(piece.hash),
+        };
+        self.requests.push(Request::SegmentCommit(metainfo::CommitSegmentRequest {
+            segment_id: segment.segment_id,
+            encrypted_key_nonce: Bytes::copy_from_slice(segment.key.nonce.as_bytes()),
+            encrypted_key: Bytes::copy_from_slice(&segment.key.wrapped),
+            size_encrypted_data: signed(segment.encrypted_size),
+            upload_result: segment.pieces.into_iter().map(result).collect(),
+            plain_size: signed(segment.plain_size),
+            ..Default::default()
+        }));
+    }
+
+    /// Appends the calls of another batch.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.begins_object |= other.begins_object;
+        self.requests.append(&mut other.requests);
+    }
+}
+
+impl Satellite {
+    /// Sends a batch, and begins a segment after it.
+    pub(crate) async fn begin_segment(
+        &self,
+        batch: Batch,
+        segment: BeginSegment,
+    ) -> Result<BegunSegment> {
+        let Batch { mut requests, begins_object } = batch;
+        requests.push(Request::SegmentBegin(metainfo::BeginSegmentRequest {
+            stream_id: segment.stream_id,
+            position: Some(position(segment.position)?),
+            max_order_limit: signed(segment.max_size),
+            ..Default::default()
+        }));
+        let mut replies = self.batch(requests).await?;
+        let last = replies.pop();
+        let stream_id = if begins_object { Some(begun_object(replies.first())?) } else { None };
+        let segment = match last {
+            Some(Reply::SegmentBegin(reply)) => {
+                self.signing_key().and_then(|key| begun_segment(reply, &key))
+            }
+            _ => Err(other_reply()),
+        };
+        Ok(BegunSegment { stream_id, segment })
+    }
+
+    /// Sends a batch, and commits the object after it.
+    ///
+    /// # Errors
+    /// The commit may have taken effect after a lost reply and after one that makes no sense: the
+    /// caller queries the object then.
+    pub(crate) async fn commit_object(
+        &self,
+        batch: Batch,
+        stream_id: Bytes,
+        metadata: &SealedMetadata,
+    ) -> Result<ObjectRecord> {
+        let Batch { mut requests, .. } = batch;
+        let (nonce, key) = (&metadata.metadata_key_nonce, &metadata.encrypted_metadata_key);
+        requests.push(Request::ObjectCommit(metainfo::CommitObjectRequest {
+            stream_id,
+            encrypted_metadata_nonce: Bytes::copy_from_slice(nonce.as_bytes()),
+            encrypted_metadata: metadata.encrypted_metadata.clone().into(),
+            encrypted_metadata_encrypted_key: Bytes::copy_from_slice(key),
+            ..Default::default()
+        }));
+        match self.batch(requests).await?.pop() {
+            Some(Reply::ObjectCommit(metainfo::CommitObjectResponse { object: Some(object) })) => {
+                Ok(object.into())
+            }
+            _ => Err(other_reply()),
+        }
+    }
+}
+
+fn begun_object(reply: Option<&Reply>) -> Result<Bytes> {
+    match reply {
+        Some(Reply::ObjectBegin(reply)) if !reply.stream_id.is_empty() => {
+            Ok(reply.stream_id.clone())
+        }
+        _ => Err(other_reply()),
+    }
+}

@@ -1,0 +1,133 @@
+//! Segments: listed, and with order limits for their download.
+
+use bytes::Bytes;
+use uplink_core::encryption::mark::KeyKind;
+use uplink_core::encryption::{EncryptionParameters, Key, key};
+use uplink_core::id::SegmentPosition;
+use uplink_core::layout;
+use uplink_core::order::PieceAction;
+use uplink_core::signature::VerifyingKey;
+use uplink_rpc::r#gen::metainfo;
+
+use super::limits::{limits, piece_key, scheme};
+use super::{nonce, read_position, segment_size, size};
+use crate::error::{Error, Result};
+use crate::layout::{ExpectedSegment, ListedSegment, unauthenticated};
+use uplink_segment::RemoteSegment;
+
+/// A segment that may be downloaded.
+#[derive(Debug)]
+pub(crate) struct SegmentDownload {
+    pub(crate) position: SegmentPosition,
+    pub(crate) plain_size: u64,
+    pub(crate) key: Key,
+    pub(crate) content: Content,
+}
+
+/// Where the bytes of a segment are.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// With the satellite: sealed in one piece.
+    Inline(Bytes),
+    /// On storage nodes: sealed in blocks, coded into pieces.
+    Remote(RemoteSegment),
+}
+
+/// Reads an answer to downloading a segment, which must be the expected one.
+///
+/// # Errors
+/// [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind::LayoutUnauthenticated) for another segment
+/// than the expected one, [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) for an answer that
+/// contradicts itself.
+pub(in super::super) fn segment_download(
+    reply: metainfo::DownloadSegmentResponse,
+    expected: &ExpectedSegment,
+    object: &ObjectKeys<'_>,
+    satellite: &VerifyingKey,
+) -> Result<SegmentDownload> {
+    let extent = expected.extent;
+    let said = (size(reply.plain_offset, "a segment")?, segment_size(reply.plain_size)?);
+    // Satellites have neither offset nor size of objects that were migrated from old formats.
+    let migrated = expected.inline.is_none() && said == (0, 0);
+    let position = read_position(reply.position)?;
+    if position != expected.position || (said != (extent.offset, extent.size) && !migrated) {
+        return Err(unauthenticated("the satellite sent another segment than the expected one"));
+    }
+    let key = object.segment_key(&reply.encrypted_key_nonce, &reply.encrypted_key)?;
+    if expected.key.as_ref().is_some_and(|expected| *expected != key) {
+        return Err(unauthenticated("a segment has another key than the expected one"));
+    }
+    let remote = reply.addressed_limits.iter().any(|offered| offered.limit.is_some());
+    if expected.inline.is_some_and(|inline| inline == remote) {
+        return Err(unauthenticated("a segment is kept by other servers than its writer chose"));
+    }
+    let content = if remote {
+        let scheme = scheme(reply.redundancy_scheme.as_ref())?;
+        let encrypted = layout::encrypted_size(extent.size, object.parameters.block_size)?;
+        if size(reply.segment_size, "a segment")? != encrypted {
+            return Err(Error::protocol(
+                "the encrypted size of a segment is not that of its content",
+            ));
+        }
+        let limits = limits(reply.addressed_limits, &scheme, PieceAction::Get, 1, satellite)?;
+        Content::Remote(RemoteSegment { piece_key: piece_key(&reply.private_key)?, limits, scheme })
+    } else {
+        let sealed = reply.encrypted_inline_data;
+        if extent.size > layout::MAX_INLINE_SIZE
+            || sealed.len() as u64 != layout::inline_encrypted_size(extent.size)?
+        {
+            return Err(Error::protocol("an inline segment has another size than its content"));
+        }
+        Content::Inline(sealed)
+    };
+    Ok(SegmentDownload { position, plain_size: extent.size, key, content })
+}
+
+/// What the keys of an object's segments are wrapped with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ObjectKeys<'a> {
+    pub(crate) parameters: EncryptionParameters,
+    pub(crate) content_key: &'a Key,
+}
+
+impl ObjectKeys<'_> {
+    /// Opens the key of a segment (R1): a key must be there, and it must not be that of metadata.
+    fn segment_key(&self, nonce: &[u8], wrapped: &[u8]) -> Result<Key> {
+        let nonce = self::nonce(nonce)?;
+        let key = key::unwrap_key(self.parameters.suite, self.content_key, &nonce, wrapped)?;
+        if KeyKind::of(&key) == Some(KeyKind::Metadata) {
+            return Err(unauthenticated("a segment is sealed with the key of metadata"));
+        }
+        Ok(key)
+    }
+}
+
+/// One page of a segment listing.
+#[derive(Debug)]
+pub(crate) struct SegmentPage {
+    pub(crate) segments: Vec<ListedSegment>,
+    pub(crate) more: bool,
+}
+
+/// Reads one page of a segment listing.
+pub(in super::super) fn page(
+    reply: &metainfo::ListSegmentsResponse,
+    object: &ObjectKeys<'_>,
+) -> Result<SegmentPage> {
+    if reply.items.len() > MAX_LISTED_SEGMENTS {
+        return Err(Error::protocol("a page of a segment listing is larger than asked for"));
+    }
+    let read = |item: &metainfo::SegmentListItem| {
+        Ok(ListedSegment {
+            position: read_position(item.position)?,
+            offset: size(item.plain_offset, "a segment")?,
+            plain_size: segment_size(item.plain_size)?,
+            key: object.segment_key(&item.encrypted_key_nonce, &item.encrypted_key)?,
+        })
+    };
+    let segments: Result<_> = reply.items.iter().map(read).collect();
+    Ok(SegmentPage { segments: segments?, more: reply.more })
+}
+
+/// Segments of one page that are accepted: twice as many as satellites list.
+const MAX_LISTED_SEGMENTS: usize = 2_000;

@@ -1,0 +1,65 @@
+//! What an open project shares between its operations and handles.
+
+use std::sync::Arc;
+
+use uplink_segment::Transfers;
+use uplink_segment::memory::Budget;
+
+use crate::access::Access;
+use crate::config::Config;
+use crate::dialer::dialer;
+use crate::error::Result;
+use crate::location::Location;
+use crate::satellite::Satellite;
+
+/// An open project: the access grant, the settings, the satellite, and what all transfers use together. Clones share them; the last one that is dropped closes the connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    access: Access,
+    config: Config,
+    satellite: Satellite,
+    transfers: Transfers,
+}
+
+impl Session {
+    /// Opens a session; makes no call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal): no identity can be generated.
+    pub(crate) fn open(access: &Access, config: &Config) -> Result<Self> {
+        let satellite =
+            Satellite::new(access.satellite(), access.api_key(), config, dialer(config)?)?;
+        let budget = Budget::new(config.memory, config.transfers);
+        let deadline = config.progress_deadline;
+        let transfers = Transfers::new(satellite.pool().clone(), budget, deadline);
+        let (access, config) = (access.clone(), config.clone());
+        let shared = Shared { access, config, satellite, transfers };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.shared.access
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    pub(crate) fn satellite(&self) -> &Satellite {
+        &self.shared.satellite
+    }
+
+    pub(crate) fn transfers(&self) -> &Transfers {
+        &self.shared.transfers
+    }
+
+    /// Returns where an object is. Errors as [`Location::new`].
+    pub(crate) fn locate(&self, bucket: &str, key: &[u8]) -> Result<Location> {
+        Location::new(self.access().encryption(), bucket, key)
+    }
+}

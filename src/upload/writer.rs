@@ -1,0 +1,343 @@
+//! The bytes of one object: cut into segments, sealed, and on their way to storage nodes.
+//!
+//! Committing the object is not the writer's business: `commit.rs` does it for whole uploads.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout};
+use uplink_core::encryption::content::{ContentCipher, SegmentCipher};
+use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind};
+use uplink_core::encryption::nonce::segment_start_nonce;
+use uplink_core::encryption::{EncryptionParameters, Key, Nonce, key};
+use uplink_core::id::SegmentPosition;
+use uplink_core::layout;
+use uplink_rpc::runtime::{RuntimeError, random};
+use uplink_segment::memory::Reservation;
+use uplink_segment::upload::{ExchangeLimits, SealedSegment, Sealer, StoredSegment, upload};
+use uplink_segment::{PieceLimit, SegmentError, SegmentUpload};
+
+use super::pending::Pending;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::MAX_SEGMENTS;
+use crate::location::Location;
+use crate::satellite::batch::{
+    Batch, BeginObject, BeginSegment, CommitSegment, MakeInlineSegment, WrappedKey,
+};
+use crate::session::Session;
+
+/// What every object of this client is encrypted with.
+pub(super) const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
+/// How long sealing a segment waits for its transfers in all. Nodes that are far away take longer;
+/// then the rest is sealed at once, and the next segments are sent beside this one.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Most plain bytes that are sealed before other events are looked at.
+const STEP: usize = 256 << 10;
+
+/// The segments of one object being written, in the task of its caller. Dropping it cancels all
+/// transfers and aborts the upload.
+pub(crate) struct Writer {
+    pub(super) pending: Pending,
+    expires: Option<SystemTime>,
+    /// The keys of the segments. It begins with a random value of this attempt; no key seals twice.
+    chain: Chain,
+    /// The first value of the chain, which the metadata records.
+    pub(super) chain_start: ChainValue,
+    /// The first bytes of the next segment, as long as they fit into an inline one.
+    head: Vec<u8>,
+    /// The remote segment that takes bytes.
+    open: Option<OpenSegment>,
+    /// All segments so far, in order.
+    pub(super) segments: Vec<Segment>,
+    uploads: JoinSet<(usize, Result<StoredSegment, SegmentError>)>,
+    /// Calls that wait for the next batch.
+    calls: Batch,
+}
+
+/// Where one segment of an object is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Placement {
+    /// Plaintext bytes of the segment.
+    pub size: u64,
+    /// Piece numbers and node ids of the storage nodes that hold a piece; empty when the satellite
+    /// keeps the segment itself.
+    pub holders: Vec<(u16, String)>,
+}
+
+/// What the object's seal and metadata are made of.
+pub(super) struct Segment {
+    key: Key,
+    pub(super) encrypted_size: u64,
+    pub(super) placement: Placement,
+}
+
+/// A remote segment that takes bytes while its pieces are being sent.
+struct OpenSegment {
+    index: usize,
+    /// Plain bytes that it can still take.
+    left: u64,
+    sealer: Sealer,
+    sealed: Arc<SealedSegment>,
+    patience: Duration,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        session: Session,
+        location: Location,
+        expires: Option<SystemTime>,
+    ) -> Result<Self> {
+        let chain_start = ChainValue::new(random()?);
+        Ok(Self {
+            pending: Pending::new(session, location),
+            expires,
+            chain: Chain::new(KeyKind::Stream, 0, chain_start.clone()),
+            chain_start,
+            head: Vec::new(),
+            open: None,
+            segments: Vec::new(),
+            uploads: JoinSet::new(),
+            calls: Batch::default(),
+        })
+    }
+
+    /// Takes all of `bytes`. After an error, or when this is dropped before it returns, some of them
+    /// may be part of the object: the writer must be dropped then.
+    pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            while let Some(ended) = self.uploads.try_join_next() {
+                self.stored(ended)?;
+            }
+            let taken = match self.open.take() {
+                Some(open) => self.seal(open, bytes).await?,
+                None => self.gather(bytes).await?,
+            };
+            bytes = bytes.get(taken..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Ends the last segment and waits until all are stored. Returns the calls that are still to be
+    /// sent: the commits of segments, after the one that begins the object if need be.
+    pub(super) async fn finish(&mut self) -> Result<Batch> {
+        if let Some(open) = self.open.take() {
+            self.close(open)?;
+        } else if !self.head.is_empty() || self.segments.is_empty() {
+            let head = std::mem::take(&mut self.head);
+            self.inline(&head)?;
+        }
+        while let Some(ended) = self.uploads.join_next().await {
+            self.stored(ended)?;
+        }
+        Ok(self.take_calls())
+    }
+
+    /// Cancels all transfers and aborts the upload.
+    pub(crate) async fn abort(self) -> Result<()> {
+        let Self { pending, uploads, open, .. } = self;
+        drop((open, uploads));
+        pending.abort().await
+    }
+
+    /// Takes bytes into the head of a segment, and begins the segment once that is full. Returns how
+    /// many it has taken.
+    async fn gather(&mut self, bytes: &[u8]) -> Result<usize> {
+        let size = self.session().config().segment_size;
+        let inline = size.min(layout::INLINE_LIMIT);
+        let full = usize::try_from(size.min(inline + 1)).unwrap_or(usize::MAX);
+        let taken = bytes.len().min(full - self.head.len());
+        self.head.extend_from_slice(bytes.get(..taken).unwrap_or_default());
+        if self.head.len() < full {
+            return Ok(taken);
+        }
+        let head = std::mem::take(&mut self.head);
+        if head.len() as u64 <= inline {
+            self.inline(&head)?;
+            return Ok(taken);
+        }
+        let open = self.begin(size).await?;
+        self.seal(open, &head).await?;
+        Ok(taken)
+    }
+
+    /// Seals bytes into an open segment, and closes it once that is full. Returns how many it has
+    /// taken.
+    async fn seal(&mut self, mut open: OpenSegment, bytes: &[u8]) -> Result<usize> {
+        let left = usize::try_from(open.left).unwrap_or(usize::MAX);
+        let taken = bytes.get(..bytes.len().min(STEP).min(left)).unwrap_or(bytes);
+        open.sealer.write(taken)?;
+        open.left -= taken.len() as u64;
+        if open.left == 0 {
+            self.close(open)?;
+        } else {
+            self.wait_for_coder(&mut open).await?;
+            self.open = Some(open);
+        }
+        Ok(taken.len())
+    }
+
+    /// Queues an inline segment, which is sealed in one piece.
+    fn inline(&mut self, plain: &[u8]) -> Result<()> {
+        let position = self.position()?;
+        let segment_key = self.chain.key(position.index);
+        let key = self.wrap(&segment_key)?;
+        let cipher = ContentCipher::new(PARAMETERS.suite, &segment_key)?;
+        let sealed = cipher.seal_whole(&segment_start_nonce(position), plain)?;
+        let plain_size = plain.len() as u64;
+        let stream_id = self.pending.stream_id();
+        let segment = MakeInlineSegment { stream_id, position, key, sealed, plain_size };
+        self.calls.make_inline_segment(segment)?;
+        let placement = Placement { size: plain_size, holders: Vec::new() };
+        self.segments.push(Segment { key: segment_key, encrypted_size: 0, placement });
+        Ok(())
+    }
+
+    /// Begins a remote segment of at most `size` plain bytes.
+    async fn begin(&mut self, size: u64) -> Result<OpenSegment> {
+        let max_size = layout::encrypted_size(size, PARAMETERS.block_size)?;
+        let reservation = self.reserve(max_size).await?;
+        let position = self.position()?;
+        let segment = self.begin_segment(position, max_size).await?;
+        let key = self.chain.key(position.index);
+        let cipher = SegmentCipher::new(PARAMETERS, &key, position)?;
+        let (transfers, sealed) = (self.session().transfers(), SealedSegment::new(reservation));
+        let sealer = Sealer::new(cipher, &segment.scheme, transfers.budget(), &sealed);
+        let exchange = Exchange { session: self.session().clone() };
+        let upload = upload(transfers.clone(), segment, Arc::clone(&sealed), exchange);
+        let index = self.segments.len();
+        self.uploads.spawn(async move { (index, upload.await) });
+        let placement = Placement { size: 0, holders: Vec::new() };
+        self.segments.push(Segment { key, encrypted_size: 0, placement });
+        Ok(OpenSegment { index, left: size, sealer, sealed, patience: PATIENCE })
+    }
+
+    /// Completes a remote segment; its upload continues by itself.
+    fn close(&mut self, open: OpenSegment) -> Result<()> {
+        let size = open.sealer.finish()?;
+        if let Some(segment) = self.segments.get_mut(open.index) {
+            segment.encrypted_size = size.encrypted;
+            segment.placement.size = size.plain;
+        }
+        Ok(())
+    }
+
+    /// Waits until the coder has nearly caught up, for as long as there is patience left.
+    async fn wait_for_coder(&mut self, open: &mut OpenSegment) -> Result<()> {
+        if !open.sealed.is_ahead() {
+            return Ok(());
+        }
+        if open.patience.is_zero() {
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut caught_up = std::pin::pin!(timeout(open.patience, open.sealed.caught_up()));
+        loop {
+            tokio::select! {
+                _ = &mut caught_up => break,
+                Some(ended) = self.uploads.join_next() => self.stored(ended)?,
+            }
+        }
+        open.patience = open.patience.saturating_sub(begun.elapsed());
+        Ok(())
+    }
+
+    /// Waits for memory; meanwhile segments end and free theirs.
+    async fn reserve(&mut self, bytes: u64) -> Result<Reservation> {
+        let budget = self.session().transfers().budget().clone();
+        let mut free = std::pin::pin!(budget.reserve(bytes));
+        loop {
+            tokio::select! {
+                memory = &mut free => return Ok(memory),
+                Some(ended) = self.uploads.join_next() => self.stored(ended)?,
+            }
+        }
+    }
+
+    async fn begin_segment(
+        &mut self,
+        position: SegmentPosition,
+        max_size: u64,
+    ) -> Result<SegmentUpload> {
+        let (batch, stream_id) = (self.take_calls(), self.pending.stream_id());
+        let segment = BeginSegment { stream_id, position, max_size };
+        let begun = self.session().satellite().begin_segment(batch, segment).await?;
+        if let Some(stream_id) = begun.stream_id {
+            self.pending.begun(stream_id);
+        }
+        begun.segment
+    }
+
+    /// The calls that wait, after the one that begins the object if that is still to come.
+    fn take_calls(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        if self.pending.stream_id().is_empty() {
+            let (location, expires) = (self.pending.location(), self.expires);
+            batch.begin_object(&BeginObject { location, parameters: PARAMETERS, expires });
+        }
+        batch.append(std::mem::take(&mut self.calls));
+        batch
+    }
+
+    /// Takes the outcome of a segment's upload and queues its commit.
+    fn stored(&mut self, ended: UploadEnded) -> Result<()> {
+        let (index, stored) = ended.map_err(RuntimeError::from)?;
+        let StoredSegment { segment_id, pieces, .. } = stored?;
+        let segment = self.segments.get_mut(index).ok_or_else(unknown_segment)?;
+        let holders = pieces.iter().map(|piece| (piece.number, piece.node.to_string()));
+        segment.placement.holders = holders.collect();
+        let (encrypted_size, plain_size) = (segment.encrypted_size, segment.placement.size);
+        let key = segment.key.clone();
+        let key = self.wrap(&key)?;
+        let commit = CommitSegment { segment_id, key, encrypted_size, plain_size, pieces };
+        self.calls.commit_segment(commit);
+        Ok(())
+    }
+
+    /// Wraps a segment key under the content key of the object.
+    fn wrap(&self, segment_key: &Key) -> Result<WrappedKey> {
+        let nonce = Nonce::new(random()?);
+        let content_key = &self.pending.location().content_key;
+        let wrapped = key::wrap_key(PARAMETERS.suite, content_key, &nonce, segment_key)?;
+        Ok(WrappedKey { wrapped, nonce })
+    }
+
+    fn position(&self) -> Result<SegmentPosition> {
+        let count = self.segments.len() as u64;
+        let index = u32::try_from(count).ok().filter(|_| count < MAX_SEGMENTS);
+        let index = index.ok_or_else(|| {
+            let text = format!("object is too large: it has more than {MAX_SEGMENTS} segments");
+            Error::new(ErrorKind::RangeInvalid, text)
+        })?;
+        Ok(SegmentPosition { part: 0, index })
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        self.pending.session()
+    }
+}
+
+/// A segment's index and the outcome of its upload.
+type UploadEnded = Result<(usize, Result<StoredSegment, SegmentError>), JoinError>;
+
+/// Exchanges order limits at the satellite of a session.
+struct Exchange {
+    session: Session,
+}
+
+impl ExchangeLimits for Exchange {
+    async fn exchange(
+        &self,
+        segment: &SegmentUpload,
+        pieces: &[u16],
+    ) -> Result<(Bytes, Vec<PieceLimit>), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.session.satellite().exchange_limits(segment, pieces).await?)
+    }
+}
+
+fn unknown_segment() -> Error {
+    Error::new(ErrorKind::Internal, "an unknown segment was stored")
+}

@@ -1,0 +1,133 @@
+//! Figures of the source tree that the architecture limits: `cargo xtask measure` prints them, and
+//! `tests/architecture.rs` holds them.
+
+use std::path::{Path, PathBuf};
+
+mod imports;
+mod lengths;
+
+pub(crate) use self::imports::circles;
+pub(crate) use self::lengths::{functions, percentile};
+
+/// What is measured of the source tree, without tests and generated code.
+#[derive(Debug, Default)]
+pub(crate) struct Measures {
+    /// Groups of files that import each other, as `crate: a.rs ↔ b.rs`.
+    pub(crate) circles: Vec<String>,
+    /// Lines of the client above `satellite/` that name generated messages.
+    pub(crate) protobuf: Vec<String>,
+    /// Lengths of all functions, in ascending order.
+    pub(crate) functions: Vec<usize>,
+    /// Lengths of all files, in ascending order.
+    pub(crate) files: Vec<usize>,
+    /// `let (a, b) = (x, y);`
+    pub(crate) tuple_lets: usize,
+}
+
+/// Measures the crates of the workspace at `root`.
+pub(crate) fn measure(root: &Path) -> Measures {
+    let mut measures = Measures::default();
+    for (name, src) in crates(root) {
+        for circle in circles(&src) {
+            measures.circles.push(format!("{name}: {}", circle.join(" ↔ ")));
+        }
+        for file in rust_files(&src) {
+            let relative = file.strip_prefix(&src).unwrap_or(&file);
+            if is_test_file(relative) || relative.starts_with("gen") {
+                continue;
+            }
+            let source = std::fs::read_to_string(&file).unwrap_or_default();
+            let source = without_tests(&source);
+            measures.functions.extend(functions(source));
+            measures.files.push(source.lines().count());
+            measures.tuple_lets += source.lines().filter(|line| is_tuple_let(line)).count();
+            if name == "uplink" && !relative.starts_with("satellite") {
+                measures.protobuf.extend(protobuf(relative, source));
+            }
+        }
+    }
+    measures.functions.sort_unstable();
+    measures.files.sort_unstable();
+    measures
+}
+
+/// Prints the figures.
+pub(crate) fn print(root: &Path) {
+    let measures = measure(root);
+    println!("circles of imports           {}", measures.circles.len());
+    for circle in &measures.circles {
+        println!("  {circle}");
+    }
+    println!("protobuf names in the client {}", measures.protobuf.len());
+    for line in &measures.protobuf {
+        println!("  {line}");
+    }
+    for (what, lengths) in [("functions", &measures.functions), ("files", &measures.files)] {
+        let [p50, p90, p99] = [50, 90, 99].map(|percent| percentile(lengths, percent));
+        let max = lengths.last().copied().unwrap_or_default();
+        println!(
+            "{what:<10} {:>6}: lines p50 {p50}, p90 {p90}, p99 {p99}, max {max}",
+            lengths.len()
+        );
+    }
+    println!("tuple lets                   {}", measures.tuple_lets);
+}
+
+/// Names and source folders of the packages that have a `src`.
+fn crates(root: &Path) -> Vec<(String, PathBuf)> {
+    let mut crates = vec![("uplink".to_owned(), root.join("src"))];
+    crates.push(("xtask".to_owned(), root.join("xtask/src")));
+    let entries = std::fs::read_dir(root.join("crates")).into_iter().flatten().flatten();
+    for entry in entries {
+        crates.push((entry.file_name().to_string_lossy().into_owned(), entry.path().join("src")));
+    }
+    crates.retain(|(_, src)| src.is_dir());
+    crates.sort();
+    crates
+}
+
+/// All Rust files below a folder, in order.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Whether a file holds nothing but tests.
+fn is_test_file(relative: &Path) -> bool {
+    let named = |name: &str| name == "tests" || name.ends_with("_tests") || name == "simulation";
+    let stem = relative.with_extension("");
+    stem.components().any(|part| named(&part.as_os_str().to_string_lossy()))
+}
+
+/// A source without the module of tests at its end.
+fn without_tests(source: &str) -> &str {
+    source.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(source)
+}
+
+/// Whether a line binds several names to values that are written out beside each other.
+fn is_tuple_let(line: &str) -> bool {
+    let line = line.trim_start();
+    let Some(rest) = line.strip_prefix("let (") else { return false };
+    let Some((_, value)) = rest.split_once(") = ") else { return false };
+    value.starts_with('(')
+}
+
+/// Lines that name generated messages.
+fn protobuf(file: &Path, source: &str) -> Vec<String> {
+    let names = ["r#gen", "metainfo::", "pointerdb::", "prost::"];
+    let found = source.lines().enumerate().filter(|(_, line)| {
+        !line.trim_start().starts_with("//") && names.iter().any(|name| line.contains(name))
+    });
+    found.map(|(number, line)| format!("{}:{}: {line}", file.display(), number + 1)).collect()
+}
