@@ -30,30 +30,35 @@ const IN_PARTS: [(Deed, Cut); 6] = [
     (Deed::Nothing, Cut::Parts(&[(1, SEGMENT + 10_000), (2, 20_000), (7, 100)], false)),
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "slow: the reference Go client"]
-async fn attacks_on_its_streams_fool_our_client_only_where_they_fool_it() {
-    let clients = Clients::start().await;
-    let mut outcomes = Outcomes::default();
-    for (then, shape) in STREAM {
-        let origin = Origin { by: Writer::Reference, then };
-        let subject = Subject::make(&clients, origin, Cut::Stream(shape)).await;
-        outcomes.attack(&clients, &subject).await;
-    }
-    outcomes.finish(STREAMS);
-}
+/// What takes too long for the slow tests.
+mod soak {
+    use super::*;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "slow: the reference Go client"]
-async fn attacks_on_its_objects_in_parts_fool_our_client_only_where_they_fool_it() {
-    let clients = Clients::start().await;
-    let mut outcomes = Outcomes::default();
-    for (then, cut) in IN_PARTS {
-        let origin = Origin { by: Writer::Reference, then };
-        let subject = Subject::make(&clients, origin, cut).await;
-        outcomes.attack(&clients, &subject).await;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "soak: the reference Go client, nearly all attacks on its objects"]
+    async fn attacks_on_its_streams_fool_our_client_only_where_they_fool_it() {
+        let clients = Clients::start().await;
+        let mut outcomes = Outcomes::default();
+        for (then, shape) in STREAM {
+            let origin = Origin { by: Writer::Reference, then };
+            let subject = Subject::make(&clients, origin, Cut::Stream(shape)).await;
+            outcomes.attack(&clients, &subject).await;
+        }
+        outcomes.finish(STREAMS);
     }
-    outcomes.finish(PARTS);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "soak: the reference Go client, nearly all attacks on its objects"]
+    async fn attacks_on_its_objects_in_parts_fool_our_client_only_where_they_fool_it() {
+        let clients = Clients::start().await;
+        let mut outcomes = Outcomes::default();
+        for (then, cut) in IN_PARTS {
+            let origin = Origin { by: Writer::Reference, then };
+            let subject = Subject::make(&clients, origin, cut).await;
+            outcomes.attack(&clients, &subject).await;
+        }
+        outcomes.finish(PARTS);
+    }
 }
 
 /// R7: as segments of a stream whose envelope is missing they would look the same.
