@@ -1,8 +1,9 @@
 //! Satellite and storage nodes as child processes that can be killed.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use uplink::{Access, Config};
@@ -106,13 +107,25 @@ impl Processes {
     }
 }
 
+/// Returns a free port below those that the system gives out by itself: a service that is restarted
+/// must find its port free, whatever other tests open meanwhile.
+fn free_port() -> SocketAddr {
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 600) as u16 * 20;
+    loop {
+        let port = first + TRIED.fetch_add(1, Ordering::Relaxed);
+        assert!(port < 32_768, "no free port from {first} on");
+        if let Ok(free) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return free.local_addr().expect("its address");
+        }
+    }
+}
+
 impl Process {
     fn prepare(role: &'static str, folder: PathBuf, satellite: String) -> Self {
         std::fs::create_dir_all(&folder).expect("a folder");
         Identity::generate().expect("an identity").save(&folder).expect("saved");
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let listen = free.local_addr().expect("its address");
-        Self { role, folder, listen, satellite, child: None }
+        Self { role, folder, listen: free_port(), satellite, child: None }
     }
 
     fn start(&mut self) {
