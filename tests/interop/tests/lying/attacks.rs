@@ -20,7 +20,7 @@ pub(crate) async fn all(subject: &Subject) -> Vec<Attack> {
     let mut attacks = table::all(&subject.material).await;
     if subject.material.b.segments.len() == 2 {
         // Its first page ends in the first position, which as a cursor means the beginning: there the
-        // reference client asks for that page for ever.
+        // reference client asks for that page forever.
         attacks.retain(|attack| attack.name != "segments and second page of A");
     }
     attacks.extend(other_sizes(subject));
