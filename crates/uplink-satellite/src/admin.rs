@@ -1,6 +1,6 @@
-//! What an operator does to the database directly: projects, API keys, nodes.
+//! Administration of a satellite's database: projects, API keys, nodes.
 //!
-//! There is no administration over the network. Everything here works beside a running satellite.
+//! There is no administration over the network. All operations work while a satellite is running.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use crate::random;
 use crate::selection::is_recent;
 use crate::time::{Clock, Time};
 
-/// Access to a satellite's database.
+/// Administrative access to a satellite's database.
 #[derive(Clone, Debug)]
 pub struct Admin {
     metabase: Metabase,
@@ -28,27 +28,27 @@ pub struct Admin {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ProjectRecord {
-    /// Names the project in the database; never leaves the satellite.
+    /// Internal id; never sent to clients.
     pub id: [u8; 16],
-    /// Names the project to its clients.
+    /// Id that clients see.
     pub public_id: [u8; 16],
-    /// The operator's name for it.
+    /// Name given by the operator.
     pub name: String,
     /// Salt of the root keys that clients derive from passphrases.
     pub salt: [u8; 16],
-    /// When it was made.
+    /// Time of creation.
     pub created: SystemTime,
-    /// Whether its keys are barred.
+    /// Whether its API keys are disabled.
     pub disabled: bool,
 }
 
-/// An API key, without what would let anyone use it.
+/// An API key without its secret.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ApiKeyRecord {
-    /// The operator's name for it.
+    /// Name given by the operator.
     pub name: String,
-    /// When it was made.
+    /// Time of creation.
     pub created: SystemTime,
 }
 
@@ -58,76 +58,76 @@ pub struct ApiKeyRecord {
 pub struct NodeRecord {
     /// The node's id.
     pub id: NodeId,
-    /// `host:port` as the node gives it.
+    /// `host:port` as announced by the node.
     pub address: String,
-    /// Bytes it is still willing to store.
+    /// Bytes of free space that the node reports.
     pub free_disk: u64,
-    /// The node's software.
+    /// Version of the node's software.
     pub version: String,
-    /// Whether it was reached within the time for which a node counts as online.
+    /// Whether it was reachable within the configured online window.
     pub online: bool,
-    /// Whether the operator excluded it for good.
+    /// Whether the operator disqualified it.
     pub disqualified: bool,
-    /// Its first check-in.
+    /// Time of its first check-in.
     pub first_contact: SystemTime,
-    /// The last check-in after which it was reached.
+    /// Time of the last check-in after which it was reachable.
     pub last_contact: Option<SystemTime>,
 }
 
-/// What a storage node moved for clients in one hour, as it proved by their orders.
+/// Bandwidth that a storage node settled for one hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettlementRecord {
-    /// The hour in which the order limits were made, counted from 1970.
+    /// The hour in which the order limits were created, counted from 1970.
     pub hour: i64,
-    /// What was done, as its number in messages: 1 upload, 2 download.
+    /// The action, numbered as in messages: 1 upload, 2 download.
     pub action: i64,
     /// Bytes that were ordered.
     pub bytes: i64,
 }
 
-/// Why an operator's request fails.
+/// Why an administrative operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
-    /// The store failed or refused.
+    /// The database operation failed.
     #[error(transparent)]
     Database(#[from] MetabaseError),
-    /// A name cannot be used.
-    #[error("{what} must have 1 to {MAX_NAME} bytes without control characters")]
+    /// A name is invalid.
+    #[error("invalid {what}: must have 1 to {MAX_NAME} bytes without control characters")]
     Name {
         /// The kind of name.
         what: &'static str,
     },
     /// No API key of the project has this name.
-    #[error("project has no API key named {0:?}")]
+    #[error("API key {0:?} not found in the project")]
     NoSuchApiKey(String),
     /// No node has this id.
-    #[error("no storage node {0} has ever checked in")]
+    #[error("storage node {0} has never checked in")]
     NoSuchNode(NodeId),
     /// No project has this name.
-    #[error("there is no project named {0:?}")]
+    #[error("project {0:?} not found")]
     NoSuchProject(String),
 }
 
-/// Longest name of a project or API key, in bytes.
+/// Maximum length of the name of a project or API key, in bytes.
 const MAX_NAME: usize = 100;
-/// What new keys may be used for beyond the first version of the format: object lock, eventing.
+/// Permissions of new keys beyond the first version of the format: object lock, eventing.
 const KEY_VERSION: u32 = 1 | 4;
 
 impl Admin {
-    /// Opens the database at `location`: a path, with or without `sqlite:` in front.
+    /// Opens the database at `location`: a path, optionally after `sqlite:`.
     ///
     /// # Errors
-    /// There is no database, or its schema is newer than this program.
+    /// The database does not exist, or its schema is newer than this program.
     pub async fn open(location: &str) -> Result<Self, AdminError> {
         Self::with_clock(&database_file(location, Path::new("")), Clock::system(), false).await
     }
 
-    /// Opens the database of a configuration, and makes it if it does not exist.
+    /// Opens the database of a configuration and creates it if it does not exist.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The schema is newer than this program, or the database fails.
     pub async fn create(config: &Config) -> Result<Self, AdminError> {
         Self::with_clock(&config.database_path(), Clock::system(), true).await
     }
@@ -141,10 +141,10 @@ impl Admin {
         Self { metabase, clock }
     }
 
-    /// Makes a project with a fresh salt.
+    /// Creates a project with a random salt.
     ///
     /// # Errors
-    /// The name is in use or cannot be one.
+    /// The name is already in use or invalid.
     pub async fn create_project(&self, name: &str) -> Result<ProjectRecord, AdminError> {
         check_name(name, "project name")?;
         let project = Project {
@@ -160,24 +160,25 @@ impl Admin {
         Ok(project.into())
     }
 
-    /// All projects, oldest first.
+    /// Returns all projects, oldest first.
     ///
     /// # Errors
-    /// The store fails.
+    /// The database fails.
     pub async fn projects(&self) -> Result<Vec<ProjectRecord>, AdminError> {
         Ok(self.metabase.projects().await?.into_iter().map(Into::into).collect())
     }
 
-    /// The project of a name.
+    /// Returns the project of a name.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such project.
     pub async fn project(&self, name: &str) -> Result<ProjectRecord, AdminError> {
         let project = self.metabase.project_named(name).await?;
         project.map(Into::into).ok_or_else(|| AdminError::NoSuchProject(name.to_owned()))
     }
 
-    /// Bars all API keys of a project, or lifts the bar. Takes effect once cached keys have aged.
+    /// Disables all API keys of a project, or enables them again. Takes effect when cached look-ups
+    /// expire.
     ///
     /// # Errors
     /// There is no such project.
@@ -187,24 +188,26 @@ impl Admin {
         Ok(self.metabase.disable_project(&project.id, now).await?)
     }
 
-    /// Makes an unrestricted API key of a project.
+    /// Creates an unrestricted API key of a project.
     ///
     /// # Errors
-    /// The project has a key of that name, or it cannot be one.
+    /// The project already has a key of that name, or the name is invalid.
     pub async fn create_api_key(
         &self,
         project: &ProjectRecord,
         name: &str,
     ) -> Result<ApiKey, AdminError> {
-        let (head, secret) = (random::bytes::<32>(), Secret::new(random::bytes::<32>().to_vec()));
-        self.import_api_key(project, name, head.to_vec(), secret, KEY_VERSION).await
+        let head = random::bytes::<32>().to_vec();
+        let secret = Secret::new(random::bytes::<32>().to_vec());
+        self.import_api_key(project, name, head, secret, KEY_VERSION).await
     }
 
-    /// Takes over an API key made elsewhere: its head, its secret, and the bits that say what it may
-    /// be used for (1 object lock, 4 eventing).
+    /// Imports an API key created elsewhere: its head, its secret, and the bit mask of its additional
+    /// permissions (1 object lock, 4 eventing).
     ///
     /// # Errors
-    /// There is a key of that name in the project, or of that head anywhere.
+    /// A key of that name exists in the project, a key with that head exists in any project, or the
+    /// name is invalid.
     pub async fn import_api_key(
         &self,
         project: &ProjectRecord,
@@ -227,10 +230,10 @@ impl Admin {
         Ok(api_key)
     }
 
-    /// The API keys of a project, by name.
+    /// Returns the API keys of a project, ordered by name.
     ///
     /// # Errors
-    /// The store fails.
+    /// The database fails.
     pub async fn api_keys(&self, project: &ProjectRecord) -> Result<Vec<ApiKeyRecord>, AdminError> {
         let keys = self.metabase.keys(&project.id).await?;
         let record =
@@ -238,8 +241,8 @@ impl Admin {
         Ok(keys.into_iter().map(record).collect())
     }
 
-    /// Deletes an API key: it and every key and grant made from it stop working once cached
-    /// look-ups have aged.
+    /// Deletes an API key. It and all keys and access grants derived from it stop working when cached
+    /// look-ups expire.
     ///
     /// # Errors
     /// There is no such key.
@@ -254,27 +257,27 @@ impl Admin {
         Err(AdminError::NoSuchApiKey(name.to_owned()))
     }
 
-    /// All storage nodes that ever checked in, in order of their ids. `config` says how long a node
-    /// counts as online.
+    /// Returns all storage nodes that ever checked in, ordered by id. `config` provides the online
+    /// window.
     ///
     /// # Errors
-    /// The store fails.
+    /// The database fails.
     pub async fn nodes(&self, config: &Config) -> Result<Vec<NodeRecord>, AdminError> {
         let now = self.clock.now();
         let nodes = self.metabase.nodes().await?.into_iter();
         Ok(nodes.map(|node| record_of(node, now, config.online_window)).collect())
     }
 
-    /// What a node has settled, oldest hour first; nothing if it never did.
+    /// Returns the settlements of a node, oldest hour first.
     ///
     /// # Errors
-    /// The store fails.
+    /// The database fails.
     pub async fn settlements(&self, id: NodeId) -> Result<Vec<SettlementRecord>, AdminError> {
         let settled = self.metabase.settlements(&id).await?.into_iter();
         Ok(settled.map(|(hour, action, bytes)| SettlementRecord { hour, action, bytes }).collect())
     }
 
-    /// Excludes a node for good: it gets no pieces and those it has are not offered any more.
+    /// Disqualifies a node permanently: it receives no pieces, and its pieces are no longer offered.
     ///
     /// # Errors
     /// The node never checked in.

@@ -1,8 +1,8 @@
-//! Authority: who calls, and what the API key in the call's header allows.
+//! Authentication of callers and authorization of operations by API key.
 //!
-//! The key is looked up by its head, its chain of signatures recomputed with the stored secret, and
-//! each of its ancestors looked up among the revoked ones. Then every call asks for the operation it
-//! is about to do, on a bucket and path that come from the request, or from a verified token.
+//! The key is looked up by its head, its chain of signatures is recomputed with the stored secret,
+//! and each of its ancestors is checked for revocation. Then every call requires permission for its
+//! operation on a bucket and path, which come from the request or from a verified token.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,46 +19,47 @@ use crate::failure::{database, invalid};
 use crate::metabase::{KeyRow, Metabase, Project};
 use crate::time::Time;
 
-/// Somebody with a key of a project, for the length of one call.
+/// The authenticated caller of one request.
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) project: Arc<Project>,
     pub(crate) now: Time,
-    /// Whether the client showed a certificate.
+    /// Whether the client presented a certificate.
     pub(crate) has_identity: bool,
     api_key: ApiKey,
     stored: Arc<KeyRow>,
 }
 
-/// Reads API keys and remembers what the store says about them.
+/// Authenticates API keys and caches their look-ups.
 #[derive(Debug)]
 pub(crate) struct Authority {
     metabase: Metabase,
-    remember: Duration,
+    cache_ttl: Duration,
     cache: Mutex<Cache>,
 }
 
 #[derive(Debug, Default)]
 struct Cache {
-    found: HashMap<[u8; 32], Remembered>,
-    /// Revocations so far: what was looked up before the last one is not remembered after it.
+    /// By tail.
+    keys: HashMap<[u8; 32], CachedKey>,
+    /// Revocations so far. A look-up that started before the last one is not cached.
     revocations: u64,
 }
 
-/// What was found for one macaroon.
+/// A cached look-up of one macaroon.
 #[derive(Clone, Debug)]
-struct Remembered {
-    until: Time,
+struct CachedKey {
+    valid_until: Time,
     project: Arc<Project>,
     stored: Arc<KeyRow>,
 }
 
-/// Most macaroons remembered; the memory is emptied when it is full.
-const REMEMBERED: usize = 10_000;
+/// Maximum number of cached macaroons; a full cache is cleared.
+const MAX_CACHED: usize = 10_000;
 
 impl Authority {
-    pub(crate) fn new(metabase: Metabase, remember: Duration) -> Self {
-        Self { metabase, remember, cache: Mutex::default() }
+    pub(crate) fn new(metabase: Metabase, cache_ttl: Duration) -> Self {
+        Self { metabase, cache_ttl, cache: Mutex::default() }
     }
 
     /// Identifies the caller of a request.
@@ -70,7 +71,7 @@ impl Authority {
     ) -> Result<Caller, Failure> {
         let bytes = header.map(|header| header.api_key.as_ref()).unwrap_or_default();
         let api_key = ApiKey::from_exact_bytes(bytes).map_err(|_| malformed())?;
-        let found = match self.recall(&api_key, now) {
+        let found = match self.cached(&api_key, now) {
             Some(found) => found,
             None => self.look_up(&api_key, now).await?,
         };
@@ -83,20 +84,22 @@ impl Authority {
         })
     }
 
-    /// Revokes a key that was narrowed from the caller's; it is refused once this returns.
+    /// Revokes a key derived from the caller's. It is rejected once this returns.
     pub(crate) async fn revoke(&self, caller: &Caller, target: &ApiKey) -> Result<(), Failure> {
-        let tail = caller.api_key.revoke(caller.stored.secret.expose(), target);
-        let tail = tail.map_err(|error| match error {
-            RevocationError::NotAnAncestor => {
-                let text = "Unauthorized attempt to revoke macaroon";
-                Failure::new(Code::PERMISSION_DENIED, text)
-            }
-            error => invalid(error.to_string()),
-        })?;
+        let tail =
+            caller.api_key.revoke(caller.stored.secret.expose(), target).map_err(|error| {
+                match error {
+                    RevocationError::NotAnAncestor => {
+                        let text = "Unauthorized attempt to revoke macaroon";
+                        Failure::new(Code::PERMISSION_DENIED, text)
+                    }
+                    error => invalid(error.to_string()),
+                }
+            })?;
         self.metabase.revoke(&tail, target.head(), caller.now).await.map_err(database)?;
         let mut cache = self.cache();
         cache.revocations = cache.revocations.wrapping_add(1);
-        cache.found.clear();
+        cache.keys.clear();
         Ok(())
     }
 
@@ -104,52 +107,56 @@ impl Authority {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn look_up(&self, api_key: &ApiKey, now: Time) -> Result<Remembered, Failure> {
+    async fn look_up(&self, api_key: &ApiKey, now: Time) -> Result<CachedKey, Failure> {
         let revocations = self.cache().revocations;
         let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
-        let stored = snapshot.key(api_key.head()).await.map_err(database)?;
-        let stored = stored.ok_or_else(unauthorized)?;
+        let stored =
+            snapshot.key(api_key.head()).await.map_err(database)?.ok_or_else(unauthorized)?;
         let secret = stored.secret.expose();
         if !api_key.is_authentic(secret) {
             return Err(unauthorized());
         }
-        let project = snapshot.project(&stored.project).await.map_err(database)?;
-        let project = project.filter(|project| !project.disabled).ok_or_else(unauthorized)?;
+        let project = snapshot
+            .project(&stored.project)
+            .await
+            .map_err(database)?
+            .filter(|project| !project.disabled)
+            .ok_or_else(unauthorized)?;
         let tails = api_key.tails(secret);
         if snapshot.any_revoked(&tails).await.map_err(database)? {
             return Err(unauthorized());
         }
-        let until = now.plus(self.remember);
-        let found = Remembered { until, project: Arc::new(project), stored: Arc::new(stored) };
-        if !self.remember.is_zero() {
+        let valid_until = now.plus(self.cache_ttl);
+        let found = CachedKey { valid_until, project: Arc::new(project), stored: Arc::new(stored) };
+        if !self.cache_ttl.is_zero() {
             let mut cache = self.cache();
-            if cache.found.len() >= REMEMBERED {
-                cache.found.clear();
+            if cache.keys.len() >= MAX_CACHED {
+                cache.keys.clear();
             }
             if cache.revocations == revocations {
-                cache.found.insert(*api_key.tail(), found.clone());
+                cache.keys.insert(*api_key.tail(), found.clone());
             }
         }
         Ok(found)
     }
 
-    fn recall(&self, api_key: &ApiKey, now: Time) -> Option<Remembered> {
-        if self.remember.is_zero() {
+    fn cached(&self, api_key: &ApiKey, now: Time) -> Option<CachedKey> {
+        if self.cache_ttl.is_zero() {
             return None;
         }
         let cache = self.cache();
-        let found = cache.found.get(api_key.tail())?.clone();
+        let found = cache.keys.get(api_key.tail())?.clone();
         drop(cache);
-        // Remembered for longer than ever: the clock was set back.
-        let recent = found.until > now && found.until <= now.plus(self.remember);
-        recent.then_some(())?;
-        // The tail alone could be joined to other caveats: the chain is what proves the rest.
+        // An entry beyond the TTL is from before the clock was set back.
+        let fresh = found.valid_until > now && found.valid_until <= now.plus(self.cache_ttl);
+        fresh.then_some(())?;
+        // The same tail may come with different caveats; only the chain authenticates them.
         api_key.is_authentic(found.stored.secret.expose()).then_some(found)
     }
 }
 
 impl Caller {
-    /// Refuses unless the key allows the operation.
+    /// Rejects the call unless the key allows the operation.
     pub(crate) fn require(
         &self,
         operation: Operation,
@@ -165,7 +172,7 @@ impl Caller {
         self.api_key.check(self.stored.secret.expose(), self.version(), &action).is_ok()
     }
 
-    /// The buckets that a listing may show.
+    /// Returns the buckets that a listing may contain.
     pub(crate) fn allowed_buckets(&self) -> Result<AllowedBuckets, Failure> {
         let action = self.action(Operation::Read, b"", b"");
         self.api_key
@@ -173,18 +180,18 @@ impl Caller {
             .map_err(|_| unauthorized())
     }
 
-    /// The longest life that the key allows a new object, in microseconds.
+    /// Returns the maximum lifetime of new objects that the key allows, in microseconds.
     pub(crate) fn max_object_lifetime(&self) -> Result<Option<i64>, Failure> {
         let nanos = self.api_key.max_object_ttl_nanos().map_err(|_| unauthorized())?;
         Ok(nanos.map(|nanos| nanos.div_euclid(1_000)))
     }
 
-    /// Refuses a client without a certificate, with whom no storage node would deal.
+    /// Rejects a client without a certificate: storage nodes would not serve it.
     pub(crate) fn require_identity(&self) -> Result<(), Failure> {
         if self.has_identity {
             return Ok(());
         }
-        Err(Failure::new(Code::UNAUTHENTICATED, "the connection shows no client identity"))
+        Err(Failure::new(Code::UNAUTHENTICATED, "connection has no client identity"))
     }
 
     fn action<'a>(&self, operation: Operation, bucket: &'a [u8], path: &'a [u8]) -> Action<'a> {

@@ -1,14 +1,16 @@
-//! What goes wrong inside, in the codes and texts that clients of the network know.
+//! Conversion of errors to the status codes and texts that clients of the network know.
 
 use uplink_rpc::status::{Code, Failure};
 
 use crate::metabase::MetabaseError;
 
-/// What clients hear when the satellite's disk is full. They tell it from the limits of a project by
-/// this text.
+/// Result of a call.
+pub(crate) type RpcResult<T> = Result<T, Failure>;
+
+/// Text for a full disk. Clients distinguish it from project limits by this text.
 const NO_SPACE: &str = "satellite has no disk space left";
 
-/// Translates what the store says. Details of the engine stay in the log.
+/// Converts a database error. Details of the engine are logged, not sent.
 pub(crate) fn database(error: MetabaseError) -> Failure {
     let code = match &error {
         MetabaseError::AlreadyExists { .. } => Code::ALREADY_EXISTS,
@@ -17,13 +19,13 @@ pub(crate) fn database(error: MetabaseError) -> Failure {
         MetabaseError::LimitReached { .. } => Code::RESOURCE_EXHAUSTED,
         MetabaseError::NotFound { .. } => Code::NOT_FOUND,
         MetabaseError::NoSpace(_) => {
-            tracing::error!(%error, "the store failed");
+            tracing::error!(%error, "database failed");
             return Failure::new(Code::RESOURCE_EXHAUSTED, NO_SPACE);
         }
         MetabaseError::Overwrite => Code::PERMISSION_DENIED,
         MetabaseError::Precondition { .. } => Code::FAILED_PRECONDITION,
         _ => {
-            tracing::error!(%error, "the store failed");
+            tracing::error!(%error, "database failed");
             return Failure::new(Code::INTERNAL, "internal error");
         }
     };
@@ -34,7 +36,7 @@ pub(crate) fn database(error: MetabaseError) -> Failure {
     Failure::new(code, text)
 }
 
-/// An argument that no correct client sends.
+/// Returns the failure for an invalid argument.
 pub(crate) fn invalid(text: impl Into<String>) -> Failure {
     Failure::new(Code::INVALID_ARGUMENT, text)
 }

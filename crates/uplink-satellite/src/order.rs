@@ -1,8 +1,8 @@
-//! Order limits: the satellite's signed word to a storage node.
+//! Order limits: signed permissions for a client to transfer one piece to or from a storage node.
 //!
-//! All limits of one segment share a serial number and a piece key. The serial number begins with
-//! the second at which the limits end, so that nodes can forget it then. What the satellite wants
-//! to know at settlement travels in the limit as a note sealed under its own key.
+//! All limits of one segment share a serial number and a piece key. The serial number starts with
+//! the second at which the limits expire, so that nodes can discard it then. Data that the satellite
+//! needs at settlement is part of the limit, encrypted under the satellite's own key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use uplink_rpc::tls::Identity;
 use crate::random;
 use crate::time::Time;
 
-/// Issues order limits in the satellite's name.
+/// Issues order limits.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     identity: Arc<Identity>,
@@ -32,21 +32,21 @@ pub(crate) struct Issuer {
     lifetime: Duration,
 }
 
-/// What the limits of one segment have in common.
+/// Fields shared by all limits of one segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) serial: SerialNumber,
     /// Public piece key.
     pub(crate) piece_key: [u8; 32],
     pub(crate) action: PieceAction,
-    /// Most bytes to move.
+    /// Maximum number of bytes to transfer.
     pub(crate) limit: i64,
     pub(crate) created: Time,
     pub(crate) piece_expires: Option<Time>,
     note: Vec<u8>,
 }
 
-/// The piece that one limit is for, and who has it.
+/// The piece of one limit and the node that stores it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PieceAt<'a> {
     pub(crate) id: PieceId,
@@ -55,7 +55,7 @@ pub(crate) struct PieceAt<'a> {
     pub(crate) address: &'a str,
 }
 
-/// What a limit's note says: whose traffic it was.
+/// Encrypted metadata of a limit: the project and bucket to account the traffic to.
 #[derive(Clone, PartialEq, Message)]
 struct Note {
     /// Project id followed by the bucket's name.
@@ -63,7 +63,7 @@ struct Note {
     project_bucket: Vec<u8>,
 }
 
-/// Names the key of the note; there has been one so far.
+/// Id of the key that encrypts notes; there has been only one.
 const NOTE_KEY_ID: [u8; 8] = *b"uplink01";
 
 impl Issuer {
@@ -72,7 +72,7 @@ impl Issuer {
         Self { identity, note_key, lifetime }
     }
 
-    /// A serial number for limits made now.
+    /// Returns a new serial number for limits created at `now`.
     pub(crate) fn serial(&self, now: Time) -> SerialNumber {
         let expires = u64::try_from(now.plus(self.lifetime).unix_seconds()).unwrap_or(0);
         let mut serial = [0; 16];
@@ -82,12 +82,12 @@ impl Issuer {
         SerialNumber::new(serial)
     }
 
-    /// A fresh piece key.
+    /// Generates a piece key.
     pub(crate) fn piece_key(&self) -> Result<PiecePrivateKey, Failure> {
         PiecePrivateKey::from_seed(&Secret::new(random::bytes())).map_err(internal)
     }
 
-    /// Fixes the terms of a segment's limits.
+    /// Creates the shared fields of a segment's limits.
     pub(crate) fn terms(
         &self,
         (serial, piece_key): (SerialNumber, [u8; 32]),
@@ -100,7 +100,7 @@ impl Issuer {
         Ok(Terms { serial, piece_key, action, limit, created, piece_expires, note })
     }
 
-    /// The key that verifies these limits.
+    /// Returns the key that verifies these limits.
     pub(crate) fn verifying_key(&self) -> Result<VerifyingKey, Failure> {
         self.identity.signing_key().verifying_key().map_err(internal)
     }
@@ -135,11 +135,10 @@ impl Issuer {
         })
     }
 
-    /// Seals a note under a key of its own, made of the serial number, which is never used twice;
-    /// so the same terms give the same note when limits are replaced.
+    /// Encrypts a note under a key derived from the serial number, which is never reused. Equal terms
+    /// give equal notes, also when limits are replaced.
     fn seal(&self, serial: &SerialNumber, note: &[u8]) -> Result<Vec<u8>, Failure> {
-        let mac = Hmac::<Sha256>::new_from_slice(self.note_key.expose());
-        let mut mac = mac.map_err(internal)?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.note_key.expose()).map_err(internal)?;
         mac.update(serial.as_bytes());
         let key = Secret::<[u8; 32]>::new(mac.finalize().into_bytes().into());
         let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key.expose()));

@@ -1,4 +1,4 @@
-//! How often something may happen: a number of times each second, and some at once.
+//! Rate limits: a number of events per second, with bursts.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,32 +8,31 @@ use uplink_rpc::status::{Code, Failure};
 
 use crate::time::Time;
 
-/// Rates of this process: several processes of one satellite count by themselves.
+/// Rate limits of this process. Several processes of one satellite count independently.
 #[derive(Debug)]
 pub(crate) struct Rates {
     requests: Rate,
     uploads: Rate,
 }
 
-/// One rate, for every key by itself.
+/// One rate limit, applied to each key separately.
 #[derive(Debug)]
 struct Rate {
-    /// Microseconds that one event takes; 0: there is no limit.
+    /// Microseconds between events; 0 for no limit.
     interval: i64,
-    /// Events at once after a pause.
+    /// Events allowed at once after a pause.
     burst: i64,
-    /// For each key, when it will have been idle long enough.
+    /// For each key, the time at which its burst is fully available again.
     busy_until: Mutex<HashMap<[u8; 32], Time>>,
 }
 
-/// Uploads to one key at once.
+/// Burst of uploads to one key.
 const UPLOAD_BURST: i64 = 3;
-/// Most keys that are kept count of. When they are more, idle ones are forgotten, then all.
+/// Maximum number of tracked keys. Beyond it, idle keys are evicted, then all.
 const MAX_KEYS: usize = 100_000;
 
 impl Rates {
-    /// Requests of a project and uploads to an object key that are allowed in a second; 0 for any
-    /// number.
+    /// Limits the requests of a project and the uploads to an object key, per second; 0 for no limit.
     pub(crate) fn new(requests: u32, uploads: u32) -> Self {
         Self {
             requests: Rate::new(requests, i64::from(requests)),
@@ -41,12 +40,12 @@ impl Rates {
         }
     }
 
-    /// Counts a request of a project, or refuses it.
+    /// Counts a request of a project, or rejects it.
     pub(crate) fn request(&self, project: &[u8; 16], now: Time) -> Result<(), Failure> {
         self.requests.take(&[project], now)
     }
 
-    /// Counts an upload, or refuses it.
+    /// Counts an upload, or rejects it.
     pub(crate) fn upload(
         &self,
         (project, bucket, key): (&[u8; 16], &[u8], &[u8]),
@@ -71,9 +70,9 @@ impl Rate {
         parts.iter().for_each(|part| hash.update(part));
         let key: [u8; 32] = hash.finalize().into();
         let mut busy = self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
-        // Farther ahead than any rate leads: the clock was set back.
-        let farthest = now.0.saturating_add(self.interval.saturating_mul(self.burst));
-        let until = busy.get(&key).copied().filter(|until| until.0 <= farthest);
+        // A time beyond a full burst is from before the clock was set back.
+        let latest = now.0.saturating_add(self.interval.saturating_mul(self.burst));
+        let until = busy.get(&key).copied().filter(|until| until.0 <= latest);
         let until = until.unwrap_or(now).max(now);
         let ahead = until.0.saturating_sub(now.0);
         if ahead > self.interval.saturating_mul(self.burst.saturating_sub(1)) {
@@ -90,7 +89,7 @@ impl Rate {
     }
 }
 
-/// Clients know this text.
+/// Clients recognize this text.
 fn too_many() -> Failure {
     Failure::new(Code::RESOURCE_EXHAUSTED, "Too Many Requests")
 }
@@ -102,7 +101,7 @@ mod tests {
     const PROJECT: [u8; 16] = [1; 16];
 
     #[test]
-    fn bursts_are_allowed_and_then_the_rate_holds() {
+    fn burst_is_allowed_then_rate_applies() {
         let rates = Rates::new(4, 0);
         let request = |micros| rates.request(&PROJECT, Time(micros));
         for _ in 0..4 {
@@ -113,13 +112,13 @@ mod tests {
         assert_eq!(request(250_000), Ok(()));
         assert_eq!(request(250_000), Err(too_many()));
         assert_eq!(rates.request(&[2; 16], Time(250_000)), Ok(()));
-        // After a pause as many as at the beginning, not more.
+        // After a pause, the burst is available again, and no more.
         let later = 100_000_000;
         assert_eq!((0..6).filter(|_| request(later).is_ok()).count(), 4);
     }
 
     #[test]
-    fn clock_set_back_does_not_refuse_until_it_catches_up() {
+    fn clock_set_back_does_not_block_requests() {
         let rates = Rates::new(4, 0);
         for _ in 0..4 {
             assert_eq!(rates.request(&PROJECT, Time(3_600_000_000)), Ok(()));
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_everything_is_allowed() {
+    fn zero_rate_allows_everything() {
         let rates = Rates::new(0, 1);
         assert!((0..1_000).all(|_| rates.request(&PROJECT, Time(0)).is_ok()));
         let upload = |key: &[u8]| rates.upload((&PROJECT, b"bucket", key), Time(0)).is_ok();
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_forgotten_before_they_are_too_many() {
+    fn keys_are_evicted_at_capacity() {
         let rate = Rate::new(1, 1);
         for number in 0..=MAX_KEYS {
             rate.take(&[&number.to_be_bytes()], Time(0)).unwrap();

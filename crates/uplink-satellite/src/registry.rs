@@ -1,4 +1,4 @@
-//! The storage nodes in memory: what selection works on, and the keys that verify piece hashes.
+//! Storage nodes in memory: the input of node selection, and identities that verify piece hashes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,31 +10,31 @@ use uplink_core::identity::{PeerIdentity, split_chain, verify_chain};
 use crate::metabase::{Metabase, NodeRow, Result};
 use crate::time::Time;
 
-/// A cached view of the store's nodes.
+/// A cache of the database's nodes.
 #[derive(Debug)]
 pub(crate) struct Registry {
     metabase: Metabase,
     view: Mutex<Option<View>>,
     identities: Mutex<HashMap<NodeId, Arc<PeerIdentity>>>,
-    /// Replaced as a whole, so that selection reads it without a lock.
-    heard: Mutex<Arc<HashMap<NodeId, Heard>>>,
+    /// Copy-on-write, so that selection reads it without a lock.
+    contacts: Mutex<Arc<HashMap<NodeId, Contact>>>,
 }
 
-/// What this process heard of a node, in time that never steps.
+/// Contact of this process with a node, in monotonic time.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Heard {
-    /// When it was last reached after a check-in.
+pub(crate) struct Contact {
+    /// Time at which it was last reachable after a check-in.
     pub(crate) reached: Option<Duration>,
-    /// What its clock showed at its last check-in.
+    /// Its clock at its last check-in.
     pub(crate) clock: Option<ClockReading>,
 }
 
-/// A node's clock and this satellite's at one moment.
+/// The clocks of a node and this satellite at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClockReading {
     pub(crate) theirs: Time,
     pub(crate) ours: Time,
-    /// The moment, in time that never steps.
+    /// The same time on the monotonic clock.
     pub(crate) steady: Duration,
 }
 
@@ -44,7 +44,7 @@ struct View {
     nodes: Arc<Vec<NodeRow>>,
 }
 
-/// Age at which the view is read anew, so that check-ins with other processes are seen too.
+/// Maximum age of the view, so that check-ins with other processes become visible.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 impl Registry {
@@ -53,11 +53,11 @@ impl Registry {
             metabase,
             view: Mutex::default(),
             identities: Mutex::default(),
-            heard: Mutex::default(),
+            contacts: Mutex::default(),
         }
     }
 
-    /// All nodes, at most a moment old.
+    /// Returns all nodes, at most [`MAX_AGE`] old.
     pub(crate) async fn nodes(&self, now: Time) -> Result<Arc<Vec<NodeRow>>> {
         let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fresh = |view: &View| view.read_at <= now && view.read_at > now.minus(MAX_AGE);
@@ -70,53 +70,52 @@ impl Registry {
         Ok(nodes)
     }
 
-    /// Makes the next questions about this node read the store.
-    pub(crate) fn forget(&self, node: &NodeId) {
+    /// Invalidates the cached data of a node.
+    pub(crate) fn invalidate(&self, node: &NodeId) {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.identities.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
     }
 
-    /// Takes over what an earlier process of this satellite heard, as if this one had: from now on
-    /// steps of the clock do not matter to it.
-    pub(crate) async fn recall(&self, now: Time, steady: Duration) -> Result<()> {
+    /// Loads the contacts of earlier processes of this satellite as contacts of this process, which
+    /// makes them independent of later clock steps.
+    pub(crate) async fn load_contacts(&self, now: Time, steady: Duration) -> Result<()> {
         let nodes = self.metabase.nodes().await?;
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = Arc::make_mut(&mut heard);
+        let mut contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
+        let contacts = Arc::make_mut(&mut contacts);
         for node in nodes {
             let Some(contact) = node.last_contact.filter(|contact| *contact <= now) else {
                 continue;
             };
             let age = now.to_system().duration_since(contact.to_system()).unwrap_or_default();
-            heard.entry(node.id).or_default().reached = steady.checked_sub(age);
+            contacts.entry(node.id).or_default().reached = steady.checked_sub(age);
         }
         Ok(())
     }
 
-    /// Notes a check-in at `steady`: whether the node was reached, and what its clock showed, if it
-    /// said so.
-    pub(crate) fn hear(
+    /// Records a check-in at `steady`: whether the node was reachable, and its clock, if it sent that.
+    pub(crate) fn record_contact(
         &self,
         node: NodeId,
         steady: Duration,
         reached: bool,
         clock: Option<ClockReading>,
     ) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = Arc::make_mut(&mut heard).entry(node).or_default();
+        let mut contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = Arc::make_mut(&mut contacts).entry(node).or_default();
         if reached {
             entry.reached = Some(steady);
         }
         entry.clock = clock;
     }
 
-    /// What this process heard of the nodes.
-    pub(crate) fn heard(&self) -> Arc<HashMap<NodeId, Heard>> {
-        Arc::clone(&self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Returns the contacts of this process with the nodes.
+    pub(crate) fn contacts(&self) -> Arc<HashMap<NodeId, Contact>> {
+        Arc::clone(&self.contacts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The identity with which a node last checked in.
+    /// Returns the identity with which a node last checked in.
     pub(crate) async fn identity(&self, node: &NodeId) -> Result<Option<Arc<PeerIdentity>>> {
-        if let Some(identity) = self.known(node) {
+        if let Some(identity) = self.cached_identity(node) {
             return Ok(Some(identity));
         }
         let Some(chain) = self.metabase.node_chain(node).await? else { return Ok(None) };
@@ -128,7 +127,7 @@ impl Registry {
         Ok(Some(identity))
     }
 
-    fn known(&self, node: &NodeId) -> Option<Arc<PeerIdentity>> {
+    fn cached_identity(&self, node: &NodeId) -> Option<Arc<PeerIdentity>> {
         self.identities.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
     }
 }

@@ -1,6 +1,6 @@
-//! Which storage nodes get a new segment, and which of its holders a download is offered.
+//! Selection of storage nodes for new segments and for downloads.
 //!
-//! Pure functions of the nodes known, the rules and random numbers.
+//! Pure functions of the known nodes, the rules and random numbers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use uplink_rpc::time::{is_skewed, relation, seconds_ahead};
 use crate::config::{DistinctNetworks, DownloadOffer};
 use crate::metabase::{NodeRow, NodeState};
 use crate::random::Numbers;
-use crate::registry::Heard;
+use crate::registry::Contact;
 use crate::time::Time;
 
-/// Who may get pieces.
+/// Rules for selecting nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) now: Time,
-    /// The same moment by a clock that never steps.
+    /// The same time on the monotonic clock.
     pub(crate) steady: Duration,
-    /// Nodes not heard of for this long are offline.
+    /// Nodes without contact for this long are offline.
     pub(crate) online_window: Duration,
-    /// What this process heard of the nodes; what others heard is in their rows.
-    pub(crate) heard: Arc<HashMap<NodeId, Heard>>,
+    /// Contacts of this process; contacts of other processes are in the nodes' rows.
+    pub(crate) contacts: Arc<HashMap<NodeId, Contact>>,
     pub(crate) min_free_space: i64,
     pub(crate) distinct_networks: DistinctNetworks,
 }
@@ -38,33 +38,35 @@ pub(crate) struct TooFewNodes {
     pub(crate) need: usize,
 }
 
-/// How far the clocks of several processes of one satellite may differ.
-const DRIFT: Duration = Duration::from_secs(60);
+/// Maximum clock difference between processes of one satellite.
+const MAX_CLOCK_DRIFT: Duration = Duration::from_secs(60);
 
 impl Rules {
-    /// Whether a node answers, and accepts this satellite's order limits.
+    /// Whether a node is reachable and its clock is close enough to accept order limits.
     pub(crate) fn is_online(&self, node: &NodeRow) -> bool {
-        let heard = self.heard.get(&node.id).and_then(|heard| heard.reached);
-        let reached = heard.is_some_and(|at| self.steady.saturating_sub(at) <= self.online_window);
+        let last_reached = self.contacts.get(&node.id).and_then(|contact| contact.reached);
+        let reached =
+            last_reached.is_some_and(|at| self.steady.saturating_sub(at) <= self.online_window);
         node.state == NodeState::Normal
             && (reached || is_recent(node.last_contact, self.now, self.online_window))
             && !self.seconds_ahead(&node.id).is_some_and(is_skewed)
     }
 
-    /// Seconds by which a node's clock is ahead of the satellite's, as far as it said so.
+    /// Returns the seconds by which a node's clock is ahead of the satellite's, if known.
     ///
-    /// When the satellite's clock has stepped since the check-in, the smaller of both differences:
-    /// clocks of one machine step together, and where they do not, the node refuses and checks in.
+    /// If the satellite's clock stepped since the check-in, this is the smaller of the differences
+    /// before and after the step. Clocks on one machine step together; otherwise the node rejects
+    /// limits and checks in again.
     fn seconds_ahead(&self, node: &NodeId) -> Option<i64> {
-        let reading = self.heard.get(node)?.clock?;
+        let reading = self.contacts.get(node)?.clock?;
         let passed = self.steady.saturating_sub(reading.steady);
         let then = seconds_ahead(reading.theirs.to_system(), reading.ours.to_system());
         let now = seconds_ahead(reading.theirs.plus(passed).to_system(), self.now.to_system());
         Some(if now.unsigned_abs() < then.unsigned_abs() { now } else { then })
     }
 
-    /// Says whose clock differs when nodes are left out for that: the satellite's if it differs from
-    /// all of several nodes that agree with each other.
+    /// Describes which clocks are skewed if nodes are excluded for that. It is the satellite's clock
+    /// if that differs from the clocks of two or more nodes, which all agree with each other.
     pub(crate) fn skew(&self, nodes: &[NodeRow]) -> Option<String> {
         let known = nodes.iter().filter_map(|node| Some((node.id, self.seconds_ahead(&node.id)?)));
         let known: Vec<(NodeId, i64)> = known.collect();
@@ -74,12 +76,12 @@ impl Rules {
         if skewed > 1 && skewed == known.len() && agree {
             let relation = relation(ahead.saturating_neg());
             return Some(format!(
-                "the clock of this satellite is {relation} those of all its {skewed} storage nodes"
+                "the clock of this satellite is {relation} the clocks of all its {skewed} storage nodes"
             ));
         }
         let relation = relation(ahead);
         Some(format!(
-            "{skewed} left out because of their clocks: that of storage node {first} is {relation} \
+            "{skewed} excluded because of clock skew: the clock of storage node {first} is {relation} \
              the satellite's"
         ))
     }
@@ -88,7 +90,7 @@ impl Rules {
         self.is_online(node) && node.free_disk >= self.min_free_space
     }
 
-    /// Whether pieces have to lie in distinct networks now.
+    /// Whether pieces of a segment must be in distinct networks.
     pub(crate) fn distinct(&self, nodes: &[NodeRow], scheme: &Scheme) -> bool {
         match self.distinct_networks {
             DistinctNetworks::Off => false,
@@ -101,14 +103,19 @@ impl Rules {
     }
 }
 
-/// Whether a node was reached lately. A time in the future is from before the clock was set back, and
-/// says nothing.
+/// Whether a node was reachable within `window`. A contact in the future is from before the clock
+/// was set back and does not count.
 pub(crate) fn is_recent(contact: Option<Time>, now: Time, window: Duration) -> bool {
-    contact.is_some_and(|contact| contact >= now.minus(window) && contact <= now.plus(DRIFT))
+    contact
+        .is_some_and(|contact| contact >= now.minus(window) && contact <= now.plus(MAX_CLOCK_DRIFT))
 }
 
-/// Chooses nodes for the pieces of a new segment, and the scheme for that many: between `optimal`
-/// and `total` nodes the scheme shrinks to their number, with fewer there is none.
+/// Chooses nodes for the pieces of a new segment, and the scheme for their number.
+///
+/// With fewer than `total` nodes, the scheme's total shrinks to their number.
+///
+/// # Errors
+/// Fewer than `optimal` nodes are eligible.
 pub(crate) fn choose<'a>(
     nodes: &'a [NodeRow],
     rules: &Rules,
@@ -132,9 +139,8 @@ pub(crate) fn choose<'a>(
     Ok((shrunk.map_err(|_| too_few)?, chosen))
 }
 
-/// Draws up to `count` eligible nodes without replacement, each with the same probability, but none
-/// that is `excluded`. Where networks have to be distinct, networks are drawn so, and one node in
-/// each.
+/// Draws up to `count` eligible nodes that are not `excluded`, uniformly and without replacement. If
+/// networks must be distinct, draws networks uniformly and one node in each.
 pub(crate) fn draw<'a>(
     nodes: &'a [NodeRow],
     rules: &Rules,
@@ -157,13 +163,13 @@ pub(crate) fn draw<'a>(
     }
     let networks = by_network(eligible);
     let mut networks: Vec<Vec<&NodeRow>> = networks.into_values().collect();
-    // The map's order is no secret: the draw makes it random.
+    // A deterministic order, so that seeded numbers give the same draw.
     networks.sort_by_key(|members| members.first().map(|node| node.id));
     let networks = sample(networks, count, numbers);
     networks.into_iter().filter_map(|members| sample(members, 1, numbers).pop()).collect()
 }
 
-/// How many of a segment's holders a download is offered; `desired` of the caller can raise it.
+/// Returns the number of nodes that a download is offered. `desired` can raise it up to `held`.
 pub(crate) fn offer(scheme: &Scheme, held: usize, desired: i32, rule: DownloadOffer) -> usize {
     let [required, optimal, total] =
         [scheme.required(), scheme.optimal(), scheme.total()].map(usize::from);
@@ -176,12 +182,12 @@ pub(crate) fn offer(scheme: &Scheme, held: usize, desired: i32, rule: DownloadOf
     count.max(usize::try_from(desired).unwrap_or(0)).min(held)
 }
 
-/// Takes `count` random elements without replacement: the front of a shuffle.
+/// Samples `count` elements without replacement (partial Fisher–Yates shuffle).
 pub(crate) fn sample<T>(mut from: Vec<T>, count: usize, numbers: &mut Numbers) -> Vec<T> {
     let count = count.min(from.len());
-    for place in 0..count {
-        let other = place + numbers.below(from.len() - place);
-        from.swap(place, other);
+    for index in 0..count {
+        let other = index + numbers.below(from.len() - index);
+        from.swap(index, other);
     }
     from.truncate(count);
     from

@@ -1,4 +1,4 @@
-//! Texts of configuration values: durations and sizes with a unit.
+//! Text forms of configuration values: durations and sizes with a unit.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const SIZES: [(&str, u128); 9] = [
     ("B", 1),
 ];
 
-/// Reads a whole number with a unit, such as `30s` or `64 MiB`.
+/// Parses an integer with a unit, such as `30s` or `64 MiB`.
 fn parse(text: &str, units: &[(&str, u128)]) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -27,11 +27,11 @@ fn parse(text: &str, units: &[(&str, u128)]) -> Result<u64, String> {
     let value = value.and_then(|(number, factor)| u128::from(number).checked_mul(factor));
     value.and_then(|value| u64::try_from(value).ok()).ok_or_else(|| {
         let known: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
-        format!("{text:?} is not a whole number with one of the units {}", known.join(", "))
+        format!("{text:?} is not an integer with one of the units {}", known.join(", "))
     })
 }
 
-/// Writes a number with the largest unit that divides it.
+/// Formats a number with the largest unit that divides it.
 fn format(value: u128, units: &[(&str, u128)]) -> String {
     let fitting = units.iter().filter(|(_, factor)| value.is_multiple_of(*factor));
     let (name, factor) = fitting.max_by_key(|(_, factor)| *factor).unwrap_or(&("", 1));
@@ -42,7 +42,7 @@ fn format(value: u128, units: &[(&str, u128)]) -> String {
     format!("{}{name}", value / factor)
 }
 
-/// Writes a size for people as the public network does: one digit behind the point from 1 KiB on.
+/// Formats a size for humans as the public network does: one decimal place from 1 KiB on.
 pub(crate) fn readable_size(bytes: i64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut size = bytes as f64;
@@ -86,7 +86,7 @@ pub(crate) mod size {
     }
 }
 
-/// Values whose text form is that of `Display` and `FromStr`.
+/// Serde for values with `Display` and `FromStr`.
 pub(crate) mod display {
     use std::fmt::Display;
     use std::str::FromStr;
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_with_units_are_read_and_written() {
+    fn numbers_with_units_round_trip() {
         for (text, millis) in
             [("0ms", 0), ("1500ms", 1_500), ("30s", 30_000), ("9min", 540_000), ("2d", 172_800_000)]
         {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_read_as_on_the_public_network() {
+    fn readable_sizes_match_the_public_network() {
         for (bytes, text) in [
             (0, "0 B"),
             (1_023, "1023 B"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_without_number_or_unit_are_refused() {
+    fn text_without_number_or_unit_is_rejected() {
         for text in
             ["", "5", "s", "-5s", "1.5h", "5 S", "99999999999999999999s", "18446744073709551615d"]
         {

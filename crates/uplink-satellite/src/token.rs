@@ -1,16 +1,16 @@
-//! Stream ids and segment ids: what clients carry between their calls.
+//! Stream ids and segment ids: tokens that clients send back in later calls.
 //!
-//! Both are serialized facts followed by an HMAC-SHA256 under a key that only this satellite has,
-//! computed over the project as well, so that a token is worth nothing with another project's key.
-//! The satellite keeps no state for an upload's segments; the segment id is that state.
+//! Both are serialized fields followed by an HMAC-SHA256 under a key that only this satellite has.
+//! The MAC covers the project, so a token is invalid with an API key of another project. The
+//! satellite keeps no state for an upload's segments; the segment id is that state.
 //!
 //! ```text
 //! stream id  = bucket, key, stream, times, kind …                           ‖ mac
-//! segment id = stream id's facts, position, root piece id, nodes, scheme …  ‖ mac
+//! segment id = stream id's fields, position, root piece id, nodes, scheme … ‖ mac
 //! ```
 //!
-//! A stream id is a function of facts that never change: the same upload has the same bytes in the
-//! reply to its begin, in listings, and once it is committed.
+//! A stream id depends only on immutable fields: one upload has the same stream id in the reply to
+//! its begin, in listings, and after its commit.
 
 use std::time::Duration;
 
@@ -24,14 +24,15 @@ use uplink_core::secret::Secret;
 use uplink_rpc::status::{Code, Failure};
 use uplink_rpc::tls::Identity;
 
+use crate::failure::RpcResult;
 use crate::metabase::Object;
 use crate::time::Time;
 
-/// Makes and reads tokens.
+/// Creates and verifies tokens.
 #[derive(Debug)]
 pub(crate) struct TokenKey(Secret<[u8; 32]>);
 
-/// Facts of a stream id.
+/// Fields of a stream id.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StreamId {
     #[prost(bytes = "vec", tag = "1")]
@@ -43,7 +44,7 @@ pub(crate) struct StreamId {
     pub(crate) created: i64,
     #[prost(sint64, optional, tag = "6")]
     pub(crate) expires: Option<i64>,
-    /// The 16 bytes that name the stream in the store.
+    /// The 16 bytes that identify the stream in the database.
     #[prost(bytes = "vec", tag = "10")]
     pub(crate) stream: Vec<u8>,
     #[prost(bool, tag = "11")]
@@ -53,7 +54,7 @@ pub(crate) struct StreamId {
     pub(crate) encryption: i64,
 }
 
-/// Facts of a segment id.
+/// Fields of a segment id.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct SegmentId {
     #[prost(message, optional, tag = "1")]
@@ -76,21 +77,21 @@ pub(crate) struct SegmentId {
     /// Public piece key.
     #[prost(bytes = "vec", tag = "11")]
     pub(crate) piece_key: Vec<u8>,
-    /// Most bytes of one piece.
+    /// Maximum bytes of one piece.
     #[prost(int64, tag = "12")]
     pub(crate) limit: i64,
-    /// When the newest segment of an earlier upload of the part was made.
+    /// Creation time of the newest segment of an earlier upload of the part.
     #[prost(sint64, optional, tag = "13")]
     pub(crate) replaces: Option<i64>,
-    /// The process that made it.
+    /// The process that created it.
     #[prost(fixed64, tag = "14")]
     pub(crate) process: u64,
-    /// Microseconds of that process's steady time.
+    /// Microseconds of that process's monotonic time.
     #[prost(uint64, tag = "15")]
     pub(crate) steady: u64,
 }
 
-/// A segment id in the terms of the rest of the program.
+/// A decoded segment id.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BegunSegment {
     pub(crate) stream: StreamId,
@@ -102,43 +103,43 @@ pub(crate) struct BegunSegment {
     pub(crate) serial: SerialNumber,
     pub(crate) piece_key: [u8; 32],
     pub(crate) limit: i64,
-    /// The first segment of a part that is uploaded once more: what the part had until this time
-    /// goes when the segment comes.
+    /// Set for the first segment of a part that is uploaded again: segments of the part created up
+    /// to this time are deleted when the segment is committed.
     pub(crate) replaces: Option<Time>,
-    pub(crate) made: Made,
+    pub(crate) stamp: Stamp,
 }
 
-/// When a token was made, in time that never steps: only its process can tell how long ago that was.
+/// Creation time of a token in monotonic time; only the creating process can compute its age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Made {
+pub(crate) struct Stamp {
     /// Random number of the process.
     pub(crate) process: u64,
     pub(crate) steady: Duration,
 }
 
-/// Bytes of the code at the end of a token.
+/// Bytes of the MAC at the end of a token.
 const MAC: usize = 32;
-/// Longest token: room for the largest key and scheme, and some.
+/// Maximum length of a token; the largest key and scheme fit.
 const MAX_TOKEN: usize = 32 << 10;
 
 impl TokenKey {
-    /// The key of the satellite with this identity; all its processes have the same.
+    /// Derives the key from the satellite's identity, so that all its processes share it.
     pub(crate) fn of(identity: &Identity) -> Self {
         Self(Secret::new(identity.derive_secret("uplink satellite 2026 tokens v1")))
     }
 
-    pub(crate) fn stream_id(&self, project: &[u8; 16], facts: &StreamId) -> Bytes {
-        self.seal(project, Kind::Stream, facts)
+    pub(crate) fn stream_id(&self, project: &[u8; 16], fields: &StreamId) -> Bytes {
+        self.seal(project, Kind::Stream, fields)
     }
 
-    pub(crate) fn open_stream_id(&self, project: &[u8; 16], token: &[u8]) -> Answer<StreamId> {
-        let facts: StreamId = self.open(project, Kind::Stream, token)?;
-        // Written by this program: a wrong length cannot carry a valid code.
-        if facts.stream.len() == 16 { Ok(facts) } else { Err(invalid()) }
+    pub(crate) fn open_stream_id(&self, project: &[u8; 16], token: &[u8]) -> RpcResult<StreamId> {
+        let fields: StreamId = self.open(project, Kind::Stream, token)?;
+        // Cannot fail for an authentic token: this program wrote the length.
+        if fields.stream.len() == 16 { Ok(fields) } else { Err(invalid()) }
     }
 
     pub(crate) fn segment_id(&self, project: &[u8; 16], segment: &BegunSegment) -> Bytes {
-        let facts = SegmentId {
+        let fields = SegmentId {
             stream: Some(segment.stream.clone()),
             position: segment.position.to_u64(),
             root_piece_id: segment.root_piece_id.as_bytes().to_vec(),
@@ -149,19 +150,23 @@ impl TokenKey {
             piece_key: segment.piece_key.to_vec(),
             limit: segment.limit,
             replaces: segment.replaces.map(|time| time.0),
-            process: segment.made.process,
-            steady: u64::try_from(segment.made.steady.as_micros()).unwrap_or(u64::MAX),
+            process: segment.stamp.process,
+            steady: u64::try_from(segment.stamp.steady.as_micros()).unwrap_or(u64::MAX),
         };
-        self.seal(project, Kind::Segment, &facts)
+        self.seal(project, Kind::Segment, &fields)
     }
 
-    pub(crate) fn open_segment_id(&self, project: &[u8; 16], token: &[u8]) -> Answer<BegunSegment> {
-        let facts: SegmentId = self.open(project, Kind::Segment, token)?;
-        BegunSegment::of(facts).ok_or_else(invalid)
+    pub(crate) fn open_segment_id(
+        &self,
+        project: &[u8; 16],
+        token: &[u8],
+    ) -> RpcResult<BegunSegment> {
+        let fields: SegmentId = self.open(project, Kind::Segment, token)?;
+        BegunSegment::of(fields).ok_or_else(invalid)
     }
 
-    fn seal(&self, project: &[u8; 16], kind: Kind, facts: &impl Message) -> Bytes {
-        let mut token = facts.encode_to_vec();
+    fn seal(&self, project: &[u8; 16], kind: Kind, fields: &impl Message) -> Bytes {
+        let mut token = fields.encode_to_vec();
         let mac = self.mac(project, kind, &token).finalize().into_bytes();
         token.extend_from_slice(&mac);
         token.into()
@@ -172,33 +177,31 @@ impl TokenKey {
         project: &[u8; 16],
         kind: Kind,
         token: &[u8],
-    ) -> Answer<T> {
+    ) -> RpcResult<T> {
         if token.len() > MAX_TOKEN {
             return Err(invalid());
         }
-        let (facts, mac) = token.split_last_chunk::<MAC>().ok_or_else(invalid)?;
-        self.mac(project, kind, facts).verify_slice(mac).map_err(|_| invalid())?;
-        T::decode(facts).map_err(|_| invalid())
+        let (fields, mac) = token.split_last_chunk::<MAC>().ok_or_else(invalid)?;
+        self.mac(project, kind, fields).verify_slice(mac).map_err(|_| invalid())?;
+        T::decode(fields).map_err(|_| invalid())
     }
 
-    fn mac(&self, project: &[u8; 16], kind: Kind, facts: &[u8]) -> Hmac<Sha256> {
-        let mac = Hmac::<Sha256>::new_from_slice(self.0.expose());
-        let mut mac = mac.unwrap_or_else(|_| unreachable!("HMAC takes keys of every length"));
+    fn mac(&self, project: &[u8; 16], kind: Kind, fields: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose())
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of every length"));
         mac.update(&[kind as u8]);
         mac.update(project);
-        mac.update(facts);
+        mac.update(fields);
         mac
     }
 }
 
-/// Keeps the two kinds of tokens apart.
+/// Kind of a token; part of the MAC input.
 #[derive(Clone, Copy)]
 enum Kind {
     Stream = 1,
     Segment = 2,
 }
-
-type Answer<T> = Result<T, Failure>;
 
 fn invalid() -> Failure {
     Failure::new(Code::INVALID_ARGUMENT, "signature verification: signature is not valid")
@@ -217,42 +220,42 @@ impl StreamId {
         }
     }
 
-    /// The stream's name in the store.
+    /// Returns the stream id of the database.
     pub(crate) fn stream(&self) -> [u8; 16] {
         self.stream.as_slice().try_into().unwrap_or_default()
     }
 }
 
 impl BegunSegment {
-    fn of(facts: SegmentId) -> Option<Self> {
-        let (nodes, rest) = facts.nodes.as_chunks::<32>();
-        let stream = facts.stream.filter(|stream| stream.stream.len() == 16)?;
+    fn of(fields: SegmentId) -> Option<Self> {
+        let (nodes, rest) = fields.nodes.as_chunks::<32>();
+        let stream = fields.stream.filter(|stream| stream.stream.len() == 16)?;
         rest.is_empty().then_some(())?;
         Some(Self {
             stream,
-            position: SegmentPosition::from_u64(facts.position),
-            root_piece_id: PieceId::from_slice(&facts.root_piece_id).ok()?,
+            position: SegmentPosition::from_u64(fields.position),
+            root_piece_id: PieceId::from_slice(&fields.root_piece_id).ok()?,
             nodes: nodes.iter().map(|id| NodeId::new(*id)).collect(),
-            created: Time(facts.created),
-            scheme: facts.scheme.parse().ok()?,
-            serial: SerialNumber::from_slice(&facts.serial).ok()?,
-            piece_key: facts.piece_key.as_slice().try_into().ok()?,
-            limit: facts.limit,
-            replaces: facts.replaces.map(Time),
-            made: Made { process: facts.process, steady: Duration::from_micros(facts.steady) },
+            created: Time(fields.created),
+            scheme: fields.scheme.parse().ok()?,
+            serial: SerialNumber::from_slice(&fields.serial).ok()?,
+            piece_key: fields.piece_key.as_slice().try_into().ok()?,
+            limit: fields.limit,
+            replaces: fields.replaces.map(Time),
+            stamp: Stamp { process: fields.process, steady: Duration::from_micros(fields.steady) },
         })
     }
 
-    /// How long ago the segment was begun: by steady time if the process of `now` made it, so that a
-    /// step of the clock neither ends nor prolongs uploads, else by the clock.
-    pub(crate) fn age(&self, wall: Time, now: Made) -> Duration {
-        if self.made.process == now.process {
-            return now.steady.saturating_sub(self.made.steady);
+    /// Returns the time since the segment was begun. If the process of `now` created the segment id,
+    /// this is monotonic time, so that a clock step does not affect uploads; otherwise wall time.
+    pub(crate) fn age(&self, wall: Time, now: Stamp) -> Duration {
+        if self.stamp.process == now.process {
+            return now.steady.saturating_sub(self.stamp.steady);
         }
         wall.to_system().duration_since(self.created.to_system()).unwrap_or_default()
     }
 
-    /// The piece id under which the node of this number stores its piece.
+    /// Returns the piece id under which the node of this piece number stores its piece.
     pub(crate) fn piece_id(&self, number: usize) -> Option<PieceId> {
         let node = self.nodes.get(number)?;
         Some(self.root_piece_id.derive(node, u32::try_from(number).ok()?))
@@ -293,13 +296,15 @@ mod tests {
             piece_key: [10; 32],
             limit: 11,
             replaces: Some(Time(-12)),
-            made: Made { process: 13, steady: Duration::from_micros(14) },
+            stamp: Stamp { process: 13, steady: Duration::from_micros(14) },
         }
     }
 
     #[test]
-    fn tokens_survive_a_round_trip_and_are_stable() {
-        let (key, stream, segment) = (key(), stream(), segment());
+    fn tokens_round_trip_and_are_stable() {
+        let key = key();
+        let stream = stream();
+        let segment = segment();
         let token = key.stream_id(&PROJECT, &stream);
         assert_eq!(token, key.stream_id(&PROJECT, &stream));
         assert_eq!(key.open_stream_id(&PROJECT, &token), Ok(stream));
@@ -308,9 +313,9 @@ mod tests {
     }
 
     #[test]
-    fn age_is_steady_in_one_process_and_by_the_clock_in_others() {
+    fn age_is_monotonic_in_own_process_and_wall_time_in_others() {
         let segment = segment();
-        let now = |process| Made { process, steady: Duration::from_micros(514) };
+        let now = |process| Stamp { process, steady: Duration::from_micros(514) };
         let later = Time(8 + 3_600_000_000);
         assert_eq!(segment.age(later, now(13)), Duration::from_micros(500));
         assert_eq!(segment.age(Time(-1), now(13)), Duration::from_micros(500));
@@ -319,15 +324,15 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_or_missing_byte_is_refused() {
+    fn token_with_changed_or_missing_byte_is_rejected() {
         let key = key();
         let streams = key.stream_id(&PROJECT, &stream());
         let segments = key.segment_id(&PROJECT, &segment());
         for token in [&streams, &segments] {
-            for place in 0..token.len() {
+            for index in 0..token.len() {
                 let mut flipped = token.to_vec();
-                flipped[place] ^= 1;
-                for bad in [&flipped[..], &token[..place]] {
+                flipped[index] ^= 1;
+                for bad in [&flipped[..], &token[..index]] {
                     assert_eq!(key.open_stream_id(&PROJECT, bad), Err(invalid()));
                     assert_eq!(key.open_segment_id(&PROJECT, bad), Err(invalid()));
                 }
@@ -336,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_other_projects_satellites_and_kinds_are_refused() {
+    fn token_of_other_project_satellite_or_kind_is_rejected() {
         let token = key().stream_id(&PROJECT, &stream());
         assert!(key().open_stream_id(&[2; 16], &token).is_err());
         assert!(TokenKey(Secret::new([8; 32])).open_stream_id(&PROJECT, &token).is_err());

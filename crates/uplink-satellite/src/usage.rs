@@ -1,10 +1,10 @@
-//! How much a project may store and fetch, where the operator set limits.
+//! Storage and bandwidth limits of projects, if the operator configured any.
 //!
-//! What a project stores is counted in the store every few seconds at most, and what was stored since
-//! is added to that. An upload's size is known at its end: a segment may begin, and be committed,
-//! while there is any room, and may then go beyond the limit by its own size. What was deleted makes
-//! room a moment later. What a project fetches is counted when order limits are handed out, as if
-//! all they allow were fetched of the pieces needed.
+//! Storage is counted in the database every few seconds at most; later commits are added to that
+//! count. The size of an upload is known only at its end, so a segment may begin and be committed
+//! while the project is below its limit, and may exceed the limit by its own size. Deletions count
+//! after a delay. Bandwidth is counted when order limits are issued, as if the client downloaded all
+//! that the limits of the required pieces allow.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,22 +17,22 @@ use crate::failure::database;
 use crate::metabase::{Metabase, Stored};
 use crate::time::Time;
 
-/// How long a count is good enough to allow something.
-const GOOD_FOR: Duration = Duration::from_secs(10);
-/// How long it is good enough to refuse something.
-const GOOD_TO_REFUSE: Duration = Duration::from_secs(1);
+/// Maximum age of a count for accepting a request.
+const MAX_AGE_TO_ACCEPT: Duration = Duration::from_secs(10);
+/// Maximum age of a count for rejecting a request.
+const MAX_AGE_TO_REJECT: Duration = Duration::from_secs(1);
 
-/// Limits of every project, and what is known of their use. Several processes of one satellite add by
-/// themselves what was stored since a count.
+/// Limits of every project and their cached usage. Each process of a satellite adds only its own
+/// commits to a count.
 #[derive(Debug)]
 pub(crate) struct Usage {
     metabase: Metabase,
-    /// Bytes and segments; `i64::MAX` for any number.
-    most: Stored,
-    /// Bytes in a month; `i64::MAX` for any number.
-    bandwidth: i64,
+    /// Maximum bytes and segments; `i64::MAX` for no limit.
+    max_stored: Stored,
+    /// Maximum bytes downloaded per month; `i64::MAX` for no limit.
+    max_bandwidth: i64,
     counts: Mutex<HashMap<[u8; 16], Count>>,
-    /// Held while the store counts.
+    /// Locked while the database counts.
     counting: tokio::sync::Mutex<()>,
 }
 
@@ -50,98 +50,99 @@ impl Usage {
         };
         Self {
             metabase,
-            most: Stored {
+            max_stored: Stored {
                 bytes: limit(config.storage_per_project),
                 segments: limit(config.segments_per_project),
             },
-            bandwidth: limit(config.bandwidth_per_project_and_month),
+            max_bandwidth: limit(config.bandwidth_per_project_and_month),
             counts: Mutex::default(),
             counting: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Whether stored bytes or segments are limited at all.
+    /// Whether there is a limit on stored bytes or segments.
     pub(crate) fn limits_storage(&self) -> bool {
-        self.most.bytes < i64::MAX || self.most.segments < i64::MAX
+        self.max_stored.bytes < i64::MAX || self.max_stored.segments < i64::MAX
     }
 
-    /// Counts that a project stores `more`, if there is room for `least`; else refuses it.
+    /// Adds `added` to the storage of a project if its limits leave room for `required`; otherwise
+    /// rejects the request.
     pub(crate) async fn store(
         &self,
         project: &[u8; 16],
-        (least, more): (Stored, Stored),
+        (required, added): (Stored, Stored),
         now: Time,
     ) -> Result<(), Failure> {
         if !self.limits_storage() {
             return Ok(());
         }
-        if let Some(known) = self.store_as_known(project, (least, more), now) {
-            return known;
+        if let Some(outcome) = self.store_by_cached_count(project, (required, added), now) {
+            return outcome;
         }
-        // One counts, the others wait for what it found.
+        // One task counts; concurrent tasks wait and use its count.
         let _counting = self.counting.lock().await;
-        if let Some(known) = self.store_as_known(project, (least, more), now) {
-            return known;
+        if let Some(outcome) = self.store_by_cached_count(project, (required, added), now) {
+            return outcome;
         }
         let stored = self.metabase.stored(project, now).await.map_err(database)?;
         let mut count = Count { at: now, stored };
-        let allowed = self.add(&mut count, (least, more));
+        let allowed = self.add(&mut count, (required, added));
         self.counts().insert(*project, count);
         allowed
     }
 
-    /// As [`store`](Self::store), by a count that is there; none if that is too old.
-    fn store_as_known(
+    /// Like [`store`](Self::store) with a cached count; `None` if there is no recent one.
+    fn store_by_cached_count(
         &self,
         project: &[u8; 16],
         amounts: (Stored, Stored),
         now: Time,
     ) -> Option<Result<(), Failure>> {
         let mut counts = self.counts();
-        // A count of the future is one from before the clock was set back.
-        let recent = |count: &&mut Count| count.at <= now && count.at.plus(GOOD_FOR) > now;
+        // A count in the future is from before the clock was set back.
+        let recent = |count: &&mut Count| count.at <= now && count.at.plus(MAX_AGE_TO_ACCEPT) > now;
         let count = counts.get_mut(project).filter(recent)?;
         let allowed = self.add(count, amounts);
-        (allowed.is_ok() || count.at.plus(GOOD_TO_REFUSE) > now).then_some(allowed)
+        (allowed.is_ok() || count.at.plus(MAX_AGE_TO_REJECT) > now).then_some(allowed)
     }
 
-    fn add(&self, count: &mut Count, (least, more): (Stored, Stored)) -> Result<(), Failure> {
+    fn add(&self, count: &mut Count, (required, added): (Stored, Stored)) -> Result<(), Failure> {
         let stored = &mut count.stored;
-        if stored.bytes.saturating_add(least.bytes) > self.most.bytes {
+        if stored.bytes.saturating_add(required.bytes) > self.max_stored.bytes {
             return Err(exceeded("Exceeded Storage Limit"));
         }
-        if stored.segments.saturating_add(least.segments) > self.most.segments {
+        if stored.segments.saturating_add(required.segments) > self.max_stored.segments {
             return Err(exceeded("Exceeded Segments Limit"));
         }
-        stored.bytes = stored.bytes.saturating_add(more.bytes);
-        stored.segments = stored.segments.saturating_add(more.segments);
+        stored.bytes = stored.bytes.saturating_add(added.bytes);
+        stored.segments = stored.segments.saturating_add(added.segments);
         Ok(())
     }
 
-    /// Refuses a download when the project has fetched enough in this month.
+    /// Rejects a download if the project used up its bandwidth for this month.
     pub(crate) async fn require_bandwidth(
         &self,
         project: &[u8; 16],
         now: Time,
     ) -> Result<(), Failure> {
-        if self.bandwidth == i64::MAX {
+        if self.max_bandwidth == i64::MAX {
             return Ok(());
         }
-        let fetched = self.metabase.fetched(project, now.month()).await.map_err(database)?;
-        if fetched < self.bandwidth { Ok(()) } else { Err(exceeded("Exceeded Usage Limit")) }
+        let used = self.metabase.bandwidth(project, now.month()).await.map_err(database)?;
+        if used < self.max_bandwidth { Ok(()) } else { Err(exceeded("Exceeded Usage Limit")) }
     }
 
-    /// Counts what a download may fetch.
-    pub(crate) async fn fetch(
+    /// Counts the bytes that a download may transfer.
+    pub(crate) async fn add_bandwidth(
         &self,
         project: &[u8; 16],
         bytes: i64,
         now: Time,
     ) -> Result<(), Failure> {
-        if self.bandwidth == i64::MAX || bytes <= 0 {
+        if self.max_bandwidth == i64::MAX || bytes <= 0 {
             return Ok(());
         }
-        self.metabase.add_fetched(project, now.month(), bytes).await.map_err(database)
+        self.metabase.add_bandwidth(project, now.month(), bytes).await.map_err(database)
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<[u8; 16], Count>> {
@@ -149,7 +150,7 @@ impl Usage {
     }
 }
 
-/// Clients tell these limits by their texts.
+/// Clients recognize these limits by their texts.
 fn exceeded(text: &str) -> Failure {
     Failure::new(Code::RESOURCE_EXHAUSTED, text)
 }

@@ -1,9 +1,9 @@
-//! The recorded traffic of the public network's client with its satellite, played to ours: every
-//! request in order, every answer compared field by field with the recorded one.
+//! Replays recorded traffic between client and satellite of the public network to our satellite:
+//! every request in order, every response compared field by field with the recorded one.
 //!
-//! Requests go out as they were, but for what their sender had learned from earlier answers (stream
-//! ids, segment ids, versions of objects, order limits), which is replaced by what our satellite
-//! said in the same place. What may differ stands in [`accepted`], with a reason each.
+//! Values that the recorded client took from earlier responses (stream ids, segment ids, object
+//! versions, order limits) are replaced by our satellite's values. [`accepted`] lists the allowed
+//! differences with reasons.
 
 #[path = "replay/accepted.rs"]
 mod accepted;
@@ -24,14 +24,14 @@ use std::collections::BTreeSet;
 use session::Session;
 use uplink_rpc::dial::Transport;
 
-/// What the recording was made over.
+/// Transport of the recording.
 const TRANSPORT: Transport = Transport::Drpc;
 
-/// What a set of scenarios came to.
+/// Totals of a set of scenarios.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     calls: usize,
-    refused: usize,
+    rejected: usize,
     fields: usize,
 }
 
@@ -40,20 +40,20 @@ async fn play(set: &str) -> (Counts, BTreeSet<&'static str>) {
     for scenario in recording::scenarios(set) {
         session.play(&scenario).await;
     }
-    let shown = session.differences.join("\n");
-    assert!(session.differences.is_empty(), "{} differences:\n{shown}", session.differences.len());
+    let text = session.differences.join("\n");
+    assert!(session.differences.is_empty(), "{} differences:\n{text}", session.differences.len());
     let outcome = (session.counts, session.used);
     session.network.stop().await;
     outcome
 }
 
 #[tokio::test]
-async fn recorded_requests_get_the_recorded_answers() {
+async fn recorded_requests_get_the_recorded_responses() {
     let mut used = BTreeSet::new();
     for (set, expected) in [
-        ("plain", Counts { calls: 198, refused: 59, fields: 4501 }),
-        ("compressed", Counts { calls: 18, refused: 1, fields: 824 }),
-        ("noise", Counts { calls: 18, refused: 1, fields: 935 }),
+        ("plain", Counts { calls: 198, rejected: 59, fields: 4501 }),
+        ("compressed", Counts { calls: 18, rejected: 1, fields: 824 }),
+        ("noise", Counts { calls: 18, rejected: 1, fields: 935 }),
     ] {
         let (counts, rules) = play(set).await;
         println!("{set}: {counts:?}");

@@ -1,9 +1,9 @@
-//! Tests against running satellites, over their real ports. Those of calls run over DRPC, too, in
+//! Tests of running satellites over real ports. The tests of calls also run over DRPC, in
 //! `satellite_drpc.rs`.
 
 use uplink_rpc::dial::Transport;
 
-/// What clients speak: gRPC, because satellites of ours do.
+/// Transport of the clients; negotiates gRPC, which our satellites support.
 const TRANSPORT: Transport = Transport::Negotiated;
 
 #[path = "satellite/authority.rs"]
@@ -32,6 +32,8 @@ mod garbage;
 mod kill;
 #[path = "satellite/network.rs"]
 mod network;
+#[path = "satellite/node_stats.rs"]
+mod node_stats;
 #[path = "satellite/objects.rs"]
 mod objects;
 #[path = "satellite/pending.rs"]
@@ -46,8 +48,6 @@ mod rates;
 mod settlement;
 #[path = "satellite/snapshot.rs"]
 mod snapshot;
-#[path = "satellite/standing.rs"]
-mod standing;
 #[path = "satellite/updates.rs"]
 mod updates;
 #[path = "satellite/usage.rs"]

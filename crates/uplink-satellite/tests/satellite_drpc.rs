@@ -1,4 +1,4 @@
-//! The calls of `satellite.rs`, over the transport of the public network.
+//! The tests of calls of `satellite.rs`, over the transport of the public network.
 
 use uplink_rpc::dial::Transport;
 
@@ -23,6 +23,8 @@ mod features;
 #[path = "satellite/network.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod network;
+#[path = "satellite/node_stats.rs"]
+mod node_stats;
 #[path = "satellite/objects.rs"]
 mod objects;
 #[path = "satellite/pending.rs"]
@@ -33,8 +35,6 @@ mod rates;
 mod settlement;
 #[path = "satellite/snapshot.rs"]
 mod snapshot;
-#[path = "satellite/standing.rs"]
-mod standing;
 #[path = "satellite/updates.rs"]
 mod updates;
 #[path = "satellite/usage.rs"]

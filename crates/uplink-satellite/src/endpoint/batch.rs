@@ -1,8 +1,8 @@
-//! Several calls in one: executed one after the other, with what one of them made filled into the
-//! next ones.
+//! Batches: several calls in one request, executed in order. Ids created by one call are filled into
+//! the following ones.
 //!
-//! The header of the batch stands for the header of every item. The first item that fails ends the
-//! batch with its status; what earlier ones did stays done.
+//! The header of the batch applies to every item. The first item that fails ends the batch with its
+//! status; the effects of earlier items remain.
 
 use bytes::Bytes;
 use uplink_rpc::r#gen::metainfo as messages;
@@ -11,10 +11,11 @@ use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
 use uplink_rpc::server::Peer;
 use uplink_rpc::status::{Code, Failure};
 
-use super::{Answer, State};
+use super::State;
 use crate::auth::Caller;
+use crate::failure::RpcResult;
 
-/// What successful items leave behind for later ones that leave the field empty.
+/// Ids from successful items, for later items that leave the field empty.
 #[derive(Default)]
 struct CarryOver {
     stream_id: Bytes,
@@ -26,24 +27,25 @@ impl State {
         &self,
         peer: Option<&Peer>,
         request: messages::BatchRequest,
-    ) -> Answer<messages::BatchResponse> {
-        // Nothing to do needs no right to do it.
+    ) -> RpcResult<messages::BatchResponse> {
+        // An empty batch needs no permission.
         if request.requests.is_empty() {
             return Ok(messages::BatchResponse::default());
         }
         let caller = &self.caller(request.header.as_ref(), peer).await?;
-        let most = self.config.requests_per_batch;
-        if request.requests.len() > usize::try_from(most).unwrap_or(usize::MAX) {
-            let text = format!("a batch must not hold more than {most} requests");
+        let max = self.config.requests_per_batch;
+        if request.requests.len() > usize::try_from(max).unwrap_or(usize::MAX) {
+            let text = format!("batch has more than {max} requests");
             return Err(Failure::new(Code::INVALID_ARGUMENT, text));
         }
+
         let header = request.header;
         let mut carried = CarryOver::default();
         let mut responses = Vec::with_capacity(request.requests.len());
         let mut items = request.requests.into_iter().map(|item| item.request).peekable();
         while let Some(item) = items.next() {
             let mut item = item.ok_or_else(unsupported)?;
-            // The first one was counted when its caller was identified.
+            // The authentication of the caller counted the first item.
             if !responses.is_empty() {
                 self.rates.request(&caller.project.id, caller.now)?;
             }
@@ -62,13 +64,13 @@ impl State {
                 }
                 item => Box::pin(self.batch_item(caller, item)).await?,
             };
-            carried.remember(&response);
+            carried.update(&response);
             responses.push(messages::BatchResponseItem { response: Some(response) });
         }
         Ok(messages::BatchResponse { responses })
     }
 
-    async fn batch_item(&self, caller: &Caller, item: Request) -> Answer<Response> {
+    async fn batch_item(&self, caller: &Caller, item: Request) -> RpcResult<Response> {
         macro_rules! dispatch {
             ($($item:ident => $call:ident;)*) => {
                 match item {
@@ -147,14 +149,14 @@ impl CarryOver {
         }
     }
 
-    fn remember(&mut self, response: &Response) {
-        let of = |object: &Option<messages::Object>| {
+    fn update(&mut self, response: &Response) {
+        let stream_id_of = |object: &Option<messages::Object>| {
             object.as_ref().map(|object| object.stream_id.clone())
         };
         let stream_id = match response {
             Response::ObjectBegin(response) => Some(response.stream_id.clone()),
-            Response::ObjectGet(response) => of(&response.object),
-            Response::ObjectDownload(response) => of(&response.object),
+            Response::ObjectGet(response) => stream_id_of(&response.object),
+            Response::ObjectDownload(response) => stream_id_of(&response.object),
             Response::ObjectBeginDelete(response) => Some(response.stream_id.clone()),
             _ => None,
         };

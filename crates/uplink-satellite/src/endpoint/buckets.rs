@@ -7,23 +7,23 @@ use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::ListDirection;
 use uplink_rpc::status::{Code, Failure};
 
-use super::{Answer, State, check, convert};
+use super::{State, check, convert};
 use crate::auth::Caller;
-use crate::failure::{database, invalid};
+use crate::failure::{RpcResult, database};
 use crate::metabase::{Bucket, MetabaseError};
 use crate::time::Time;
 
-/// Most buckets of one page.
+/// Maximum number of buckets per page.
 const MAX_PAGE: usize = 10_000;
-/// Most bytes of one page, well below the largest message.
+/// Maximum bytes per page, well below the message limit.
 const MAX_PAGE_BYTES: usize = 2 << 20;
-/// Bytes of an item without its texts, generously.
+/// Upper estimate of the bytes of an item without its texts.
 const ITEM_BYTES: usize = 32;
-/// Rounds of deleting objects before a bucket that is written to meanwhile is given up.
+/// Maximum rounds of deleting objects; bounds the work for a bucket with concurrent writes.
 const DELETE_ROUNDS: usize = 1_000_000;
-/// Most bytes kept of the program that made a bucket.
+/// Maximum stored bytes of the user agent that created a bucket.
 const MAX_USER_AGENT: usize = 500;
-/// Products of a user agent that say nothing of the program.
+/// Products of a user agent that are libraries, not programs.
 const LIBRARIES: [&[u8]; 3] = [b"common", b"drpc", b"uplink"];
 
 impl State {
@@ -31,7 +31,7 @@ impl State {
         &self,
         caller: &Caller,
         _: messages::ProjectInfoRequest,
-    ) -> Answer<messages::ProjectInfoResponse> {
+    ) -> RpcResult<messages::ProjectInfoResponse> {
         caller.require(Operation::ProjectInfo, b"", b"")?;
         Ok(messages::ProjectInfoResponse {
             project_salt: caller.project.salt.to_vec().into(),
@@ -45,7 +45,7 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::CreateBucketRequest,
-    ) -> Answer<messages::CreateBucketResponse> {
+    ) -> RpcResult<messages::CreateBucketResponse> {
         caller.require(Operation::Write, &request.name, b"")?;
         if request.object_lock_enabled {
             let lock = Operation::PutBucketObjectLockConfiguration;
@@ -53,7 +53,7 @@ impl State {
         }
         check::new_bucket(&request.name)?;
         if !request.placement.is_empty() {
-            return Err(Failure::new(Code(10_012), "this satellite has no placements"));
+            return Err(Failure::new(Code(10_012), "placements are not supported"));
         }
         if request.object_lock_enabled {
             let code = Code::OBJECT_LOCK_DISABLED_FOR_PROJECT;
@@ -65,8 +65,10 @@ impl State {
             created: caller.now,
             user_agent: attribution(&user_agent),
         };
-        let limit = caller.project.bucket_limit;
-        let limit = limit.unwrap_or_else(|| i64::from(self.config.buckets_per_project));
+        let limit = caller
+            .project
+            .bucket_limit
+            .unwrap_or_else(|| i64::from(self.config.buckets_per_project));
         let id = &caller.project.id;
         self.metabase.create_bucket(id, &bucket, limit).await.map_err(database)?;
         let bucket = Some(convert::bucket(bucket, &self.config.scheme));
@@ -77,7 +79,7 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::GetBucketRequest,
-    ) -> Answer<messages::GetBucketResponse> {
+    ) -> RpcResult<messages::GetBucketResponse> {
         check::bucket(&request.name)?;
         caller.require(Operation::Read, &request.name, b"")?;
         let found = self.metabase.bucket(&caller.project.id, &request.name).await;
@@ -89,7 +91,7 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::ListBucketsRequest,
-    ) -> Answer<messages::ListBucketsResponse> {
+    ) -> RpcResult<messages::ListBucketsResponse> {
         let allowed = caller.allowed_buckets()?;
         let inclusive = match request.direction() {
             ListDirection::Forward => true,
@@ -98,7 +100,7 @@ impl State {
                 return Err(Failure::new(Code::UNKNOWN, "unknown list direction"));
             }
         };
-        let limit = page_limit(request.limit)?;
+        let limit = check::page_limit(request.limit, MAX_PAGE)?;
         let mut buckets = match &allowed {
             AllowedBuckets::Only(names) => {
                 let names: Vec<Vec<u8>> = names
@@ -108,13 +110,14 @@ impl State {
                 self.named_buckets(caller, names, limit + 1).await?
             }
             _ => {
-                let (id, rows) = (&caller.project.id, i64::try_from(limit + 1).unwrap_or(i64::MAX));
+                let id = &caller.project.id;
+                let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
                 let page = self.metabase.list_buckets(id, &request.cursor, inclusive, rows).await;
                 page.map_err(database)?
             }
         };
         let found = buckets.len();
-        buckets.truncate(limit.min(fitting(&buckets)));
+        buckets.truncate(limit.min(fitting_count(&buckets)));
         let more = buckets.len() < found;
         let item = |bucket: Bucket| messages::BucketListItem {
             name: bucket.name.into(),
@@ -128,7 +131,7 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::DeleteBucketRequest,
-    ) -> Answer<messages::DeleteBucketResponse> {
+    ) -> RpcResult<messages::DeleteBucketResponse> {
         check::bucket(&request.name)?;
         caller.require(Operation::Delete, &request.name, b"")?;
         if request.bypass_governance_retention {
@@ -138,7 +141,7 @@ impl State {
         let may_see = may_list || caller.may(Operation::Read, &request.name, b"");
         let delete_all = request.delete_all && may_list;
         match self.delete(caller, &request.name, delete_all).await {
-            // Whoever may neither read nor list learns nothing of what there was.
+            // A caller who may neither read nor list must not learn what existed.
             _ if !may_see => Ok(messages::DeleteBucketResponse::default()),
             Ok((bucket, count)) => Ok(messages::DeleteBucketResponse {
                 bucket: Some(convert::bucket(bucket, &self.config.scheme)),
@@ -156,7 +159,7 @@ impl State {
     ) -> Result<(Bucket, i64), MetabaseError> {
         let id = &caller.project.id;
         self.metabase.bucket(id, name).await?;
-        // What is over already does not count, and goes in small transactions.
+        // Expired objects do not count. Deletes them in small transactions first.
         self.delete_rounds(id, name, Some(caller.now)).await?;
         let count = if delete_all { self.delete_rounds(id, name, None).await? } else { 0 };
         Ok((self.metabase.delete_bucket(id, name, caller.now).await?, count))
@@ -179,13 +182,13 @@ impl State {
         Ok(count)
     }
 
-    /// Those of the named buckets that exist.
+    /// Returns at most `limit` of the named buckets that exist.
     async fn named_buckets(
         &self,
         caller: &Caller,
         names: Vec<Vec<u8>>,
         limit: usize,
-    ) -> Answer<Vec<Bucket>> {
+    ) -> RpcResult<Vec<Bucket>> {
         let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
         let mut buckets = Vec::new();
         for name in names {
@@ -199,7 +202,7 @@ impl State {
     }
 }
 
-/// The program that made a bucket: its user agent without the libraries below it.
+/// Returns the program that created a bucket: its user agent without libraries.
 fn attribution(user_agent: &[u8]) -> Option<Vec<u8>> {
     let is_library = |product: &&[u8]| {
         let name = product.split(|byte| *byte == b'/').next().unwrap_or_default();
@@ -217,8 +220,8 @@ fn bound(cursor: &[u8], inclusive: bool) -> Bound<&[u8]> {
     if inclusive { Bound::Included(cursor) } else { Bound::Excluded(cursor) }
 }
 
-/// How many buckets fit into a page.
-fn fitting(buckets: &[Bucket]) -> usize {
+/// Returns the number of buckets that fit into a page.
+fn fitting_count(buckets: &[Bucket]) -> usize {
     let size = |bucket: &Bucket| {
         ITEM_BYTES + bucket.name.len() + bucket.user_agent.as_ref().map_or(0, Vec::len)
     };
@@ -230,20 +233,12 @@ fn fitting(buckets: &[Bucket]) -> usize {
     buckets.iter().take_while(fits).count()
 }
 
-fn page_limit(limit: i32) -> Answer<usize> {
-    match usize::try_from(limit) {
-        Ok(0) => Ok(MAX_PAGE),
-        Ok(limit) => Ok(limit.min(MAX_PAGE)),
-        Err(_) => Err(invalid("limit is negative")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn buckets_are_attributed_to_programs_not_libraries() {
+    fn bucket_is_attributed_to_program_not_library() {
         for (agent, kept) in [
             (&b"program/1.0 uplink/v1.2"[..], Some(&b"program/1.0"[..])),
             (b"uplink/v1.2", None),

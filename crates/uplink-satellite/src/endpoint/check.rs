@@ -1,60 +1,58 @@
-//! Checks of single arguments. What passes is what the store may see.
+//! Validation of request arguments.
 
 use uplink_core::id::SegmentPosition;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::status::{Code, Failure};
 
-use super::Answer;
-use crate::failure::invalid;
+use crate::failure::{RpcResult, invalid};
 use crate::metabase::Metadata;
 use crate::text::readable_size;
 
-/// Longest encrypted object key.
+/// Maximum length of an encrypted object key.
 pub(super) const MAX_KEY: usize = 4_000;
-/// Most bytes of encrypted metadata and ETag of an object together.
+/// Maximum total bytes of encrypted metadata and ETag of an object.
 const MAX_METADATA: usize = 2_048;
 /// Bytes of a wrapped key: the key and its tag.
 const WRAPPED_KEY: usize = 48;
 const NONCE: usize = 24;
-/// Largest encrypted block that a reader of this project accepts.
+/// Maximum encryption block size; equals the limit of readers.
 const MAX_BLOCK_SIZE: i64 = 16 << 20;
 
-/// Checks that a bucket is named; rules for new names do not apply to old buckets.
-pub(super) fn bucket(name: &[u8]) -> Answer<()> {
+/// Validates the length of a bucket name. The other rules apply only to new buckets.
+pub(super) fn bucket(name: &[u8]) -> RpcResult<()> {
     match name.len() {
         0 => Err(invalid("metainfo: no bucket specified")),
         3..=63 => Ok(()),
-        _ => Err(invalid("bucket name must have 3 to 63 bytes")),
+        _ => Err(invalid("invalid bucket name: must have 3 to 63 bytes")),
     }
 }
 
-/// Checks the name of a new bucket: labels of lower-case letters, digits and inner hyphens, joined
-/// by dots, not looking like an IPv4 address.
-pub(super) fn new_bucket(name: &[u8]) -> Answer<()> {
+/// Validates the name of a new bucket: labels of lower-case letters, digits and inner hyphens,
+/// separated by dots, but not an IPv4 address.
+pub(super) fn new_bucket(name: &[u8]) -> RpcResult<()> {
     bucket(name)?;
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     for label in name.split(|byte| *byte == b'.') {
         let ends = [label.first(), label.last()];
         if !ends.into_iter().all(|end| end.is_some_and(alphanumeric)) {
             return Err(invalid(
-                "bucket name must consist of labels that begin and end with a lower-case letter \
-                 or digit",
+                "invalid bucket name: labels must start and end with a lower-case letter or digit",
             ));
         }
         if !label.iter().all(|byte| alphanumeric(byte) || *byte == b'-') {
             return Err(invalid(
-                "bucket name must consist of lower-case letters, digits, hyphens and dots",
+                "invalid bucket name: must consist of lower-case letters, digits, hyphens and dots",
             ));
         }
     }
     let text = std::str::from_utf8(name).unwrap_or_default();
     if text.parse::<std::net::Ipv4Addr>().is_ok() {
-        return Err(invalid("bucket name must not look like an IP address"));
+        return Err(invalid("invalid bucket name: must not be an IP address"));
     }
     Ok(())
 }
 
-pub(super) fn key(key: &[u8]) -> Answer<()> {
+pub(super) fn key(key: &[u8]) -> RpcResult<()> {
     match key.len() {
         0 => Err(invalid("metabase: invalid request: ObjectKey missing")),
         1..=MAX_KEY => Ok(()),
@@ -64,106 +62,122 @@ pub(super) fn key(key: &[u8]) -> Answer<()> {
     }
 }
 
-/// A version as clients see it, or `None` for the latest.
-pub(super) fn version(version: &[u8]) -> Answer<Option<[u8; 16]>> {
+/// Parses a version as clients send it; `None` means the latest.
+pub(super) fn version(version: &[u8]) -> RpcResult<Option<[u8; 16]>> {
     if version.is_empty() {
         return Ok(None);
     }
-    let version = version.try_into().map_err(|_| invalid("object version must have 16 bytes"))?;
+    let version =
+        version.try_into().map_err(|_| invalid("invalid object version: must have 16 bytes"))?;
     Ok(Some(version))
 }
 
-/// A position that must be there, with both numbers from 0.
-pub(super) fn position(position: Option<&messages::SegmentPosition>) -> Answer<SegmentPosition> {
-    let position = position.ok_or_else(|| invalid("segment position missing"))?;
-    let number = |number| u32::try_from(number).map_err(|_| invalid("segment position negative"));
+/// Parses a required position. Both numbers must not be negative.
+pub(super) fn position(position: Option<&messages::SegmentPosition>) -> RpcResult<SegmentPosition> {
+    let position = position.ok_or_else(|| invalid("segment position is missing"))?;
+    let number =
+        |number| u32::try_from(number).map_err(|_| invalid("segment position is negative"));
     Ok(SegmentPosition { part: number(position.part_number)?, index: number(position.index)? })
 }
 
-/// Encryption parameters, packed.
+/// Validates and packs encryption parameters.
 pub(super) fn encryption(
     parameters: Option<&uplink_rpc::r#gen::encryption::EncryptionParameters>,
-) -> Answer<i64> {
-    let parameters = parameters.ok_or_else(|| invalid("encryption parameters missing"))?;
-    let suite = u8::try_from(parameters.cipher_suite);
-    let suite = suite.map_err(|_| invalid("cipher suite is not one of 0 to 255"))?;
+) -> RpcResult<i64> {
+    let parameters = parameters.ok_or_else(|| invalid("encryption parameters are missing"))?;
+    let suite = u8::try_from(parameters.cipher_suite)
+        .map_err(|_| invalid("invalid cipher suite: must be 0 to 255"))?;
     if !(0..=MAX_BLOCK_SIZE).contains(&parameters.block_size) {
-        return Err(invalid("encryption block size is not one of 0 to 16 MiB"));
+        return Err(invalid("invalid encryption block size: must be 0 to 16 MiB"));
     }
     let block_size = u32::try_from(parameters.block_size).unwrap_or_default();
     Ok(uplink_core::layout::pack_encryption_parameters(suite, block_size))
 }
 
-/// A segment's wrapped content key and its nonce.
-pub(super) fn segment_key(key: &[u8], nonce: &[u8]) -> Answer<()> {
+/// Validates the lengths of a segment's wrapped content key and its nonce.
+pub(super) fn segment_key(key: &[u8], nonce: &[u8]) -> RpcResult<()> {
     if key.len() != WRAPPED_KEY {
-        return Err(invalid("encrypted key of a segment must have 48 bytes"));
+        return Err(invalid("invalid encrypted key of a segment: must have 48 bytes"));
     }
     if nonce.len() != NONCE {
-        return Err(invalid("nonce of a segment's key must have 24 bytes"));
+        return Err(invalid("invalid nonce of a segment key: must have 24 bytes"));
     }
     Ok(())
 }
 
-pub(super) fn etag(etag: &[u8]) -> Answer<Option<Vec<u8>>> {
+/// Validates the limit of a page; 0 means `max`.
+pub(super) fn page_limit(limit: i32, max: usize) -> RpcResult<usize> {
+    match usize::try_from(limit) {
+        Ok(0) => Ok(max),
+        Ok(limit) => Ok(limit.min(max)),
+        Err(_) => Err(invalid("limit is negative")),
+    }
+}
+
+pub(super) fn etag(etag: &[u8]) -> RpcResult<Option<Vec<u8>>> {
     if etag.len() > MAX_METADATA {
         return Err(too_large(etag.len()));
     }
-    Ok(set(etag))
+    Ok(non_empty(etag))
 }
 
-/// Metadata given with an object: `None` when there is none, whatever its key and nonce say.
+/// Validates metadata of an object; `None` if data and ETag are empty, whatever the key and nonce.
 pub(super) fn metadata(
     data: &[u8],
     key: &[u8],
     nonce: &[u8],
     etag: &[u8],
-) -> Answer<Option<Metadata>> {
+) -> RpcResult<Option<Metadata>> {
     let size = data.len().saturating_add(etag.len());
     if size > MAX_METADATA {
         return Err(too_large(size));
     }
     if size == 0 {
-        lengths(key, nonce)?;
+        check_lengths(key, nonce)?;
         return Ok(None);
     }
     let Some((key, nonce)) = metadata_key(key, nonce)? else {
-        return Err(invalid("encrypted metadata without the key and nonce that open it"));
+        return Err(invalid("encrypted metadata has no key and nonce"));
     };
-    Ok(Some(Metadata { data: set(data), nonce: Some(nonce), key: Some(key), etag: set(etag) }))
+    Ok(Some(Metadata {
+        data: non_empty(data),
+        nonce: Some(nonce),
+        key: Some(key),
+        etag: non_empty(etag),
+    }))
 }
 
-/// The wrapped key of metadata and its nonce: both or none. A nonce of zeros is how some clients
-/// write that there is none.
-pub(super) fn metadata_key(key: &[u8], nonce: &[u8]) -> Answer<Option<(Vec<u8>, Vec<u8>)>> {
-    lengths(key, nonce)?;
-    let no_nonce = nonce.iter().all(|byte| *byte == 0);
-    match (key.is_empty(), no_nonce) {
+/// Validates the wrapped key of metadata and its nonce: both or none. Some clients send an all-zero
+/// nonce for none.
+pub(super) fn metadata_key(key: &[u8], nonce: &[u8]) -> RpcResult<Option<(Vec<u8>, Vec<u8>)>> {
+    check_lengths(key, nonce)?;
+    let nonce_is_empty = nonce.iter().all(|byte| *byte == 0);
+    match (key.is_empty(), nonce_is_empty) {
         (true, true) => Ok(None),
         (false, false) => Ok(Some((key.to_vec(), nonce.to_vec()))),
-        _ => Err(invalid("the key of encrypted metadata and its nonce belong together")),
+        _ => Err(invalid("metadata key and nonce must be given together")),
     }
 }
 
-fn lengths(key: &[u8], nonce: &[u8]) -> Answer<()> {
+fn check_lengths(key: &[u8], nonce: &[u8]) -> RpcResult<()> {
     if !matches!(key.len(), 0 | WRAPPED_KEY) {
-        return Err(invalid("encrypted key of metadata must have 48 bytes"));
+        return Err(invalid("invalid encrypted metadata key: must have 48 bytes"));
     }
     if !matches!(nonce.len(), 0 | NONCE) {
-        return Err(invalid("nonce of the metadata's key must have 24 bytes"));
+        return Err(invalid("invalid nonce of the metadata key: must have 24 bytes"));
     }
     Ok(())
 }
 
-/// Checksums under encryption are not kept here; dropping them silently would deceive their owner.
-pub(super) fn no_checksum(algorithm: i32, encrypted: &[u8]) -> Answer<()> {
+/// Rejects encrypted checksums: they are not stored, and dropping them silently would mislead clients.
+pub(super) fn no_checksum(algorithm: i32, encrypted: &[u8]) -> RpcResult<()> {
     if algorithm == 0 && encrypted.is_empty() {
         return Ok(());
     }
     Err(Failure::new(Code(10_027), "checksums are not supported"))
 }
 
-fn set(bytes: &[u8]) -> Option<Vec<u8>> {
+fn non_empty(bytes: &[u8]) -> Option<Vec<u8>> {
     (!bytes.is_empty()).then(|| bytes.to_vec())
 }
 
@@ -181,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_new_buckets_follow_the_rules() {
+    fn new_bucket_names_follow_the_rules() {
         let long = "a".repeat(63);
         for name in ["abc", "0-0", "a.b.c", "1.2.3", "1.2.3.256", "01.2.3.4", &long] {
             assert_eq!(new_bucket(name.as_bytes()), Ok(()), "{name}");
@@ -197,8 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn metadata_needs_key_and_nonce_only_when_there_is_any() {
-        let (key, nonce) = ([1; 48], [2; 24]);
+    fn metadata_needs_key_and_nonce_unless_empty() {
+        let key = [1; 48];
+        let nonce = [2; 24];
         assert_eq!(metadata(b"", b"", b"", b""), Ok(None));
         assert_eq!(metadata(b"", &key, &nonce, b""), Ok(None));
         assert!(metadata(b"data", &key, &nonce, b"").unwrap().is_some());

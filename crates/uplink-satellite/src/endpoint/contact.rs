@@ -1,4 +1,4 @@
-//! Calls of storage nodes: here I am, what time is it, can you reach me.
+//! Calls of storage nodes: check-in, time, reachability.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use uplink_rpc::server::Peer;
 use uplink_rpc::status::{Code, Failure};
 use uplink_rpc::time::{MAX_SKEW, is_skewed, relation, seconds_ahead};
 
-use super::{Answer, State};
-use crate::failure::{database, invalid};
+use super::State;
+use crate::failure::{RpcResult, database, invalid};
 use crate::metabase::{CheckIn, NodeRow};
 use crate::registry::ClockReading;
 use crate::time::Time;
@@ -25,14 +25,14 @@ use crate::time::Time;
 /// The service that storage nodes call.
 pub(super) struct NodeService(pub(super) Arc<State>);
 
-/// Longest address of a node.
+/// Maximum length of a node's address.
 const MAX_ADDRESS: usize = 256;
-/// Longest name of a node's software that is kept.
+/// Maximum stored length of a node's software version.
 const MAX_VERSION: usize = 64;
-/// Time for looking up a node's address.
-const LOOK_UP_DEADLINE: Duration = Duration::from_secs(5);
-/// Time for reaching a node and hearing its answer.
-const PING_DEADLINE: Duration = Duration::from_secs(10);
+/// Timeout for resolving a node's address.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for connecting to a node and its response.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tonic::async_trait]
 impl Node for NodeService {
@@ -51,7 +51,7 @@ impl Node for NodeService {
         let node = node_of(&request)?;
         let request = request.into_inner();
         if request.transport != i32::from(messages::NodeTransport::TcpTlsRpc) {
-            let text = "this satellite reaches nodes over TLS only";
+            let text = "unsupported transport: only TLS is supported";
             return Err(Failure::new(Code::UNIMPLEMENTED, text).into());
         }
         check_address(&request.address)?;
@@ -73,7 +73,7 @@ impl Node for NodeService {
         request: Request<messages::AmnestyReportRequest>,
     ) -> Result<Response<messages::AmnestyReportResponse>, Status> {
         let node = node_of(&request)?.node_id();
-        self.0.note_losses(node, &request.into_inner().lost_pieces).await?;
+        self.0.log_losses(node, &request.into_inner().lost_pieces).await?;
         Ok(Response::new(messages::AmnestyReportResponse {}))
     }
 }
@@ -83,10 +83,11 @@ impl State {
         &self,
         node: &PeerIdentity,
         request: messages::CheckInRequest,
-    ) -> Answer<messages::CheckInResponse> {
+    ) -> RpcResult<messages::CheckInResponse> {
         check_address(&request.address)?;
         let chain = node.joined_chain();
         self.check_chain(node, &chain).await?;
+
         let resolved = resolve(&request.address).await;
         let reached = match &resolved {
             Ok(_) => self.ping(node.node_id(), &request.address).await,
@@ -95,10 +96,12 @@ impl State {
         let now = self.clock.now();
         let clock = Time::from_wire(request.node_time.as_ref());
         let ahead = clock.map_or(0, |clock| seconds_ahead(clock.to_system(), now.to_system()));
+
         let steady = self.clock.steady();
         let reading = clock.map(|theirs| ClockReading { theirs, ours: now, steady });
-        self.registry.hear(node.node_id(), steady, reached.is_ok(), reading);
-        let last = resolved.map(|address| address.to_string()).unwrap_or_default();
+        self.registry.record_contact(node.node_id(), steady, reached.is_ok(), reading);
+
+        let last_address = resolved.map(|address| address.to_string()).unwrap_or_default();
         let free_disk = request.capacity.map_or(0, |capacity| capacity.free_disk);
         let version = request.version.map(|version| version.version).unwrap_or_default();
         let version: String = version.chars().take(MAX_VERSION).collect();
@@ -106,16 +109,17 @@ impl State {
             id: node.node_id(),
             chain: &chain,
             address: &request.address,
-            last_address: &last,
-            subnet: &subnet(&last, &node.node_id()),
-            // Other processes of this satellite must not choose a node with a skewed clock either.
+            last_address: &last_address,
+            subnet: &subnet(&last_address, &node.node_id()),
+            // Keeps other processes of this satellite from choosing a node with a skewed clock.
             free_disk: if is_skewed(ahead) { 0 } else { free_disk },
             version: &version,
             now,
             reached: reached.is_ok() && !is_skewed(ahead),
         };
+
         self.metabase.check_in(&check_in).await.map_err(database)?;
-        self.registry.forget(&node.node_id());
+        self.registry.invalidate(&node.node_id());
         tracing::debug!(node = %node.node_id(), address = request.address, ?reached, "check-in");
         let reached = reached.and_then(|()| match is_skewed(ahead) {
             true => Err(skewed(ahead)),
@@ -128,10 +132,10 @@ impl State {
         })
     }
 
-    /// Logs what a node says it lost. Its pieces stay on offer: a report names pieces by ids that
-    /// were derived from the segments' own and cannot be looked up, and clients take the other
-    /// pieces of a segment when one is missing.
-    async fn note_losses(&self, node: NodeId, lost: &[messages::LostPiece]) -> Answer<()> {
+    /// Logs the pieces that a node reports as lost. They are still offered: a report contains derived
+    /// piece ids, which cannot be looked up, and clients download other pieces of a segment when one
+    /// is missing.
+    async fn log_losses(&self, node: NodeId, lost: &[messages::LostPiece]) -> RpcResult<()> {
         self.known_node(node).await?;
         let count = |reason: messages::LostPieceReason| {
             lost.iter().filter(|piece| piece.reason == i32::from(reason)).count()
@@ -140,20 +144,20 @@ impl State {
         let mismatch = count(messages::LostPieceReason::HashMismatch);
         let unreadable = count(messages::LostPieceReason::ReadFailure);
         tracing::warn!(
-            %node, lost = lost.len(), zero, mismatch, unreadable, "a node reports lost pieces"
+            %node, lost = lost.len(), zero, mismatch, unreadable, "storage node reports lost pieces"
         );
         Ok(())
     }
 
-    /// A node that has checked in, as it last did.
-    pub(super) async fn known_node(&self, id: NodeId) -> Answer<NodeRow> {
+    /// Returns a node as of its last check-in.
+    pub(super) async fn known_node(&self, id: NodeId) -> RpcResult<NodeRow> {
         let node = self.metabase.node(&id).await.map_err(database)?;
-        node.ok_or_else(|| Failure::new(Code::NOT_FOUND, format!("node {id} never checked in")))
+        node.ok_or_else(|| Failure::new(Code::NOT_FOUND, format!("node {id} has never checked in")))
     }
 
-    /// Refuses a node whose authority's certificate is not the one it first came with. Its leaf may
+    /// Rejects a node whose CA certificate differs from that of its first check-in. Its leaf may
     /// change.
-    async fn check_chain(&self, node: &PeerIdentity, chain: &[u8]) -> Answer<()> {
+    async fn check_chain(&self, node: &PeerIdentity, chain: &[u8]) -> RpcResult<()> {
         let known = self.metabase.node_chain(&node.node_id()).await.map_err(database)?;
         let Some(known) = known else { return Ok(()) };
         let authority = |chain: &[u8]| {
@@ -163,55 +167,56 @@ impl State {
         if authority(&known) == authority(chain) {
             return Ok(());
         }
-        let text = "this node id is known with another certificate authority";
+        let text = "node id is already registered with a different certificate authority";
         Err(Failure::new(Code::PERMISSION_DENIED, text))
     }
 
-    /// Calls a node at its address and checks that it is who answers.
+    /// Pings a node at its address and verifies its node id.
     async fn ping(&self, node: NodeId, address: &str) -> Result<(), String> {
         let connection = Pool::new(self.dialer.clone()).peer(node, address);
         let mut client = client::contact(connection.channel());
-        let answered = timeout(PING_DEADLINE, client.ping_node(messages::ContactPingRequest {}));
-        match answered.await {
+        let response = timeout(PING_TIMEOUT, client.ping_node(messages::ContactPingRequest {}));
+        match response.await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => Err(connection
                 .dial_error()
                 .map_or_else(|| Failure::from(status).message, |error| error.to_string())),
-            Err(_) => Err(format!("no answer from {address} within {PING_DEADLINE:?}")),
+            Err(_) => Err(format!("ping of {address} timed out after {PING_TIMEOUT:?}")),
         }
     }
 }
 
-/// The storage node that calls: whoever the connection proves to be.
-pub(super) fn node_of<T>(request: &Request<T>) -> Answer<Arc<PeerIdentity>> {
+/// Returns the storage node that the connection authenticates.
+pub(super) fn node_of<T>(request: &Request<T>) -> RpcResult<Arc<PeerIdentity>> {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.identity.clone());
-    peer.ok_or_else(|| Failure::new(Code::UNAUTHENTICATED, "the connection shows no node identity"))
+    peer.ok_or_else(|| Failure::new(Code::UNAUTHENTICATED, "connection has no node identity"))
 }
 
 fn skewed(ahead: i64) -> String {
-    let (relation, most) = (relation(ahead), MAX_SKEW.as_secs());
-    format!("the clock of the storage node is {relation} the satellite's, allowed are {most} s")
+    let relation = relation(ahead);
+    let max = MAX_SKEW.as_secs();
+    format!("the clock of the storage node is {relation} the satellite's, maximum is {max} s")
 }
 
-fn check_address(address: &str) -> Answer<()> {
+fn check_address(address: &str) -> RpcResult<()> {
     if address.is_empty() || address.len() > MAX_ADDRESS {
-        return Err(invalid(format!("node address must have 1 to {MAX_ADDRESS} bytes")));
+        return Err(invalid(format!("invalid node address: must have 1 to {MAX_ADDRESS} bytes")));
     }
     Ok(())
 }
 
 async fn resolve(address: &str) -> Result<SocketAddr, String> {
-    let looked_up = timeout(LOOK_UP_DEADLINE, tokio::net::lookup_host(address)).await;
-    let mut found = match looked_up {
+    let resolved = timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(address)).await;
+    let mut found = match resolved {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return Err(format!("{address}: {error}")),
-        Err(_) => return Err(format!("{address}: looking up the name took too long")),
+        Err(_) => return Err(format!("{address}: name resolution timed out")),
     };
-    found.next().ok_or_else(|| format!("{address}: the name has no address"))
+    found.next().ok_or_else(|| format!("{address}: name has no address"))
 }
 
-/// The network a node shares with its neighbours: /24 of IPv4, /64 of IPv6. A node in a private
-/// network is a network of its own.
+/// Returns the subnet of a node: /24 for IPv4, /64 for IPv6. A node in a private network has its own
+/// subnet.
 fn subnet(address: &str, node: &NodeId) -> Vec<u8> {
     let ip = address.parse::<SocketAddr>().map(|address| address.ip().to_canonical());
     match ip {
@@ -232,8 +237,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_in_public_networks_share_a_subnet() {
-        let (a, b) = (NodeId::new([1; 32]), NodeId::new([2; 32]));
+    fn nodes_in_one_public_network_share_a_subnet() {
+        let a = NodeId::new([1; 32]);
+        let b = NodeId::new([2; 32]);
         assert_eq!(subnet("1.2.3.4:5", &a), subnet("1.2.3.200:9", &b));
         assert_ne!(subnet("1.2.3.4:5", &a), subnet("1.2.4.4:5", &b));
         assert_eq!(subnet("[2001:db8::1]:5", &a), subnet("[2001:db8::2:0:0:9]:5", &b));

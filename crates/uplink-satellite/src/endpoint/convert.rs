@@ -1,4 +1,4 @@
-//! Stored things as messages.
+//! Conversion of stored rows to messages.
 
 use bytes::Bytes;
 use uplink_core::encryption::metadata::{SegmentMeta, StreamMeta};
@@ -13,7 +13,7 @@ use uplink_rpc::r#gen::pointerdb::redundancy_scheme::SchemeType;
 use crate::metabase::{Bucket, Metadata, Object, Segment, Status};
 use crate::time::Time;
 
-/// Plain size of a regular segment, told to clients for information only.
+/// Plain size of a regular segment; only informative for clients.
 const SEGMENT_SIZE: i64 = 64 << 20;
 
 pub(super) fn bucket(bucket: Bucket, scheme: &Scheme) -> messages::Bucket {
@@ -59,7 +59,7 @@ pub(super) fn status(status: Status) -> messages::object::Status {
     }
 }
 
-/// An object with everything a client may see of it.
+/// Converts an object with all fields that clients may see.
 pub(super) fn object(object: Object, stream_id: Bytes) -> messages::Object {
     let stream_meta = StreamMetaFields { number: true, wrapped_key: true };
     messages::Object {
@@ -81,8 +81,8 @@ pub(super) fn object(object: Object, stream_id: Bytes) -> messages::Object {
     }
 }
 
-/// What a satellite adds to the stored envelope of an object's metadata; without the exact number
-/// of segments clients misread the object's layout.
+/// Fields that a satellite adds to the stored envelope of an object's metadata. Without the exact
+/// number of segments, clients misread the object's layout.
 #[derive(Clone, Copy)]
 pub(super) struct StreamMetaFields {
     pub(super) number: bool,
@@ -93,7 +93,7 @@ impl StreamMetaFields {
     pub(super) fn fill(self, object: &Object) -> Vec<u8> {
         let Metadata { data, nonce, key, .. } = &object.metadata;
         let stored = data.as_deref().unwrap_or_default();
-        // An envelope that is none belongs to a client that knows what it put there.
+        // Returns data that is not an envelope unchanged; only its client can interpret it.
         let Ok(mut meta) = StreamMeta::decode(stored) else { return stored.to_vec() };
         let parameters = encryption(object.encryption);
         meta.encryption_type = parameters.cipher_suite;

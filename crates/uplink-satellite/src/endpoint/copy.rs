@@ -1,15 +1,17 @@
 //! Copying and moving objects, each in two calls: the client fetches the wrapped keys, wraps them
-//! for the new name and brings them back.
+//! for the new bucket and key, and sends them back.
 
+use bytes::Bytes;
 use uplink_core::macaroon::Operation;
+use uplink_rpc::r#gen::encryption::EncryptionParameters;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::EncryptedKeyAndNonce;
 
 use super::objects::{LockSettings, precondition, stream_id};
-use super::{Answer, State, check, convert};
+use super::{State, check, convert};
 use crate::auth::Caller;
-use crate::failure::database;
-use crate::metabase::{NewMetadata, Object, Precondition, SegmentKey, Stored, Transfer};
+use crate::failure::{RpcResult, database};
+use crate::metabase::{NewMetadata, Precondition, SegmentKey, Stored, Transfer};
 use crate::token::StreamId;
 
 impl State {
@@ -17,21 +19,21 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::BeginCopyObjectRequest,
-    ) -> Answer<messages::BeginCopyObjectResponse> {
-        let from = Place { bucket: &request.bucket, key: &request.encrypted_object_key };
-        let to = Place { bucket: &request.new_bucket, key: &request.new_encrypted_object_key };
+    ) -> RpcResult<messages::BeginCopyObjectResponse> {
+        let from = Location { bucket: &request.bucket, key: &request.encrypted_object_key };
+        let to = Location { bucket: &request.new_bucket, key: &request.new_encrypted_object_key };
         from.check_bucket()?;
         to.check_bucket()?;
         let version = check::version(&request.object_version)?;
         from.require(caller, Operation::Read)?;
         to.require(caller, Operation::Write)?;
-        let (object, keys) = self.transferable(caller, (from, version), to).await?;
+        let keys = self.wrapped_keys(caller, (from, version), to).await?;
         Ok(messages::BeginCopyObjectResponse {
-            stream_id: self.tokens.stream_id(&caller.project.id, &StreamId::of(&object)),
-            encryption_parameters: Some(convert::encryption(object.encryption)),
-            encrypted_metadata_key_nonce: object.metadata.nonce.unwrap_or_default().into(),
-            encrypted_metadata_key: object.metadata.key.unwrap_or_default().into(),
-            segment_keys: keys.into_iter().map(wire_key).collect(),
+            stream_id: keys.stream_id,
+            encryption_parameters: Some(keys.encryption_parameters),
+            encrypted_metadata_key_nonce: keys.metadata_key_nonce,
+            encrypted_metadata_key: keys.metadata_key,
+            segment_keys: keys.segment_keys,
             ..messages::BeginCopyObjectResponse::default()
         })
     }
@@ -40,32 +42,32 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::FinishCopyObjectRequest,
-    ) -> Answer<messages::FinishCopyObjectResponse> {
-        let to = Place { bucket: &request.new_bucket, key: &request.new_encrypted_object_key };
+    ) -> RpcResult<messages::FinishCopyObjectResponse> {
+        let to = Location { bucket: &request.new_bucket, key: &request.new_encrypted_object_key };
         to.check_bucket()?;
         let source = self.tokens.open_stream_id(&caller.project.id, &request.stream_id)?;
-        Place::of(&source).require(caller, Operation::Read)?;
+        Location::of(&source).require(caller, Operation::Read)?;
         to.require(caller, Operation::Write)?;
         check::key(to.key)?;
         check::no_checksum(request.new_checksum_algorithm, &request.new_encrypted_checksum)?;
         let lock = LockSettings::new(request.retention.as_ref(), request.legal_hold);
         self.check_lock(caller, lock, (to.bucket, to.key), source.expires.is_some()).await?;
-        let wrapped = (
-            &request.new_encrypted_metadata_key[..],
-            &request.new_encrypted_metadata_key_nonce[..],
-        );
+
+        let metadata_key = &request.new_encrypted_metadata_key;
+        let nonce = &request.new_encrypted_metadata_key_nonce;
         let metadata = if request.override_metadata {
             let metadata = check::metadata(
                 &request.new_encrypted_metadata,
-                wrapped.0,
-                wrapped.1,
+                metadata_key,
+                nonce,
                 &request.new_encrypted_etag,
             )?;
             NewMetadata::Replaced(metadata.unwrap_or_default())
         } else {
-            rewrapped(wrapped)?
+            rewrapped(metadata_key, nonce)?
         };
-        self.take_room(caller, &source.stream()).await?;
+
+        self.reserve_storage(caller, &source.stream()).await?;
         let may_replace = caller.may(Operation::Delete, to.bucket, to.key);
         let transfer = Transfer {
             project: &caller.project.id,
@@ -82,37 +84,38 @@ impl State {
         Ok(messages::FinishCopyObjectResponse { object: Some(object) })
     }
 
-    /// Counts what a copy will store, or refuses it when the project has no room for that. That its source is gone is noticed later.
-    async fn take_room(&self, caller: &Caller, source: &[u8; 16]) -> Answer<()> {
+    /// Counts the storage of a copy, or rejects it if that exceeds the project's limits. A missing
+    /// source is detected later.
+    async fn reserve_storage(&self, caller: &Caller, source: &[u8; 16]) -> RpcResult<()> {
         if !self.usage.limits_storage() {
             return Ok(());
         }
         let project = &caller.project.id;
         let found = self.metabase.object_of_stream(project, source).await.map_err(database)?;
         let Some(object) = found else { return Ok(()) };
-        let more = Stored { bytes: object.encrypted_size, segments: object.segment_count };
-        self.usage.store(project, (more, more), caller.now).await
+        let added = Stored { bytes: object.encrypted_size, segments: object.segment_count };
+        self.usage.store(project, (added, added), caller.now).await
     }
 
     pub(super) async fn begin_move_object(
         &self,
         caller: &Caller,
         request: messages::BeginMoveObjectRequest,
-    ) -> Answer<messages::BeginMoveObjectResponse> {
-        let from = Place { bucket: &request.bucket, key: &request.encrypted_object_key };
-        let to = Place { bucket: &request.new_bucket, key: &request.new_encrypted_object_key };
+    ) -> RpcResult<messages::BeginMoveObjectResponse> {
+        let from = Location { bucket: &request.bucket, key: &request.encrypted_object_key };
+        let to = Location { bucket: &request.new_bucket, key: &request.new_encrypted_object_key };
         from.check_bucket()?;
         to.check_bucket()?;
         from.require(caller, Operation::Read)?;
         from.require(caller, Operation::Delete)?;
         to.require(caller, Operation::Write)?;
-        let (object, keys) = self.transferable(caller, (from, None), to).await?;
+        let keys = self.wrapped_keys(caller, (from, None), to).await?;
         Ok(messages::BeginMoveObjectResponse {
-            stream_id: self.tokens.stream_id(&caller.project.id, &StreamId::of(&object)),
-            encryption_parameters: Some(convert::encryption(object.encryption)),
-            encrypted_metadata_key_nonce: object.metadata.nonce.unwrap_or_default().into(),
-            encrypted_metadata_key: object.metadata.key.unwrap_or_default().into(),
-            segment_keys: keys.into_iter().map(wire_key).collect(),
+            stream_id: keys.stream_id,
+            encryption_parameters: Some(keys.encryption_parameters),
+            encrypted_metadata_key_nonce: keys.metadata_key_nonce,
+            encrypted_metadata_key: keys.metadata_key,
+            segment_keys: keys.segment_keys,
         })
     }
 
@@ -120,11 +123,11 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::FinishMoveObjectRequest,
-    ) -> Answer<messages::FinishMoveObjectResponse> {
-        let to = Place { bucket: &request.new_bucket, key: &request.new_encrypted_object_key };
+    ) -> RpcResult<messages::FinishMoveObjectResponse> {
+        let to = Location { bucket: &request.new_bucket, key: &request.new_encrypted_object_key };
         to.check_bucket()?;
         let source = self.tokens.open_stream_id(&caller.project.id, &request.stream_id)?;
-        let from = Place::of(&source);
+        let from = Location::of(&source);
         from.require(caller, Operation::Read)?;
         from.require(caller, Operation::Delete)?;
         to.require(caller, Operation::Write)?;
@@ -137,10 +140,10 @@ impl State {
             source: source.stream(),
             bucket: to.bucket,
             key: to.key,
-            metadata: rewrapped((
+            metadata: rewrapped(
                 &request.new_encrypted_metadata_key,
                 &request.new_encrypted_metadata_key_nonce,
-            ))?,
+            )?,
             segment_keys: stored_keys(&request.new_segment_keys)?,
             precondition: if may_replace {
                 Precondition::None
@@ -153,37 +156,55 @@ impl State {
         Ok(messages::FinishMoveObjectResponse {})
     }
 
-    async fn transferable(
+    /// Returns the stream id and the wrapped keys of an object to copy or move.
+    async fn wrapped_keys(
         &self,
         caller: &Caller,
-        (from, version): (Place<'_>, Option<[u8; 16]>),
-        to: Place<'_>,
-    ) -> Answer<(Object, Vec<SegmentKey>)> {
+        (from, version): (Location<'_>, Option<[u8; 16]>),
+        to: Location<'_>,
+    ) -> RpcResult<WrappedKeys> {
         check::key(from.key)?;
         check::key(to.key)?;
-        let place = (&caller.project.id, from.bucket, from.key);
-        let found = self.metabase.transferable(place, version, to.bucket, caller.now).await;
-        found.map_err(database)
+        let location = (&caller.project.id, from.bucket, from.key);
+        let found = self.metabase.transferable(location, version, to.bucket, caller.now).await;
+        let (object, keys) = found.map_err(database)?;
+
+        Ok(WrappedKeys {
+            stream_id: self.tokens.stream_id(&caller.project.id, &StreamId::of(&object)),
+            encryption_parameters: convert::encryption(object.encryption),
+            metadata_key_nonce: object.metadata.nonce.unwrap_or_default().into(),
+            metadata_key: object.metadata.key.unwrap_or_default().into(),
+            segment_keys: keys.into_iter().map(wire_key).collect(),
+        })
     }
+}
+
+/// Fields shared by the responses that begin a copy and a move.
+struct WrappedKeys {
+    stream_id: Bytes,
+    encryption_parameters: EncryptionParameters,
+    metadata_key_nonce: Bytes,
+    metadata_key: Bytes,
+    segment_keys: Vec<EncryptedKeyAndNonce>,
 }
 
 /// A bucket and an object key in it.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Location<'a> {
     bucket: &'a [u8],
     key: &'a [u8],
 }
 
-impl<'a> Place<'a> {
+impl<'a> Location<'a> {
     fn of(stream: &'a StreamId) -> Self {
         Self { bucket: &stream.bucket, key: &stream.key }
     }
 
-    fn check_bucket(self) -> Answer<()> {
+    fn check_bucket(self) -> RpcResult<()> {
         check::bucket(self.bucket)
     }
 
-    fn require(self, caller: &Caller, operation: Operation) -> Answer<()> {
+    fn require(self, caller: &Caller, operation: Operation) -> RpcResult<()> {
         caller.require(operation, self.bucket, self.key)
     }
 }
@@ -196,7 +217,7 @@ fn wire_key(key: SegmentKey) -> EncryptedKeyAndNonce {
     }
 }
 
-fn stored_keys(keys: &[EncryptedKeyAndNonce]) -> Answer<Vec<SegmentKey>> {
+fn stored_keys(keys: &[EncryptedKeyAndNonce]) -> RpcResult<Vec<SegmentKey>> {
     let stored = |key: &EncryptedKeyAndNonce| {
         check::segment_key(&key.encrypted_key, &key.encrypted_key_nonce)?;
         Ok(SegmentKey {
@@ -208,8 +229,8 @@ fn stored_keys(keys: &[EncryptedKeyAndNonce]) -> Answer<Vec<SegmentKey>> {
     keys.iter().map(stored).collect()
 }
 
-/// The wrapped key of metadata that stays as it is.
-fn rewrapped((key, nonce): (&[u8], &[u8])) -> Answer<NewMetadata> {
+/// Returns the new wrapped key of unchanged metadata.
+fn rewrapped(key: &[u8], nonce: &[u8]) -> RpcResult<NewMetadata> {
     let wrapped = check::metadata_key(key, nonce)?;
     let (key, nonce) = wrapped.map_or((None, None), |(key, nonce)| (Some(key), Some(nonce)));
     Ok(NewMetadata::Rewrapped { nonce, key })

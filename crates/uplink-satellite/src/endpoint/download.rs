@@ -1,4 +1,4 @@
-//! Calls that hand out a segment's data, or order limits for its pieces.
+//! Download calls: return inline data of segments, or order limits for their pieces.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,20 +9,20 @@ use uplink_core::macaroon::Operation;
 use uplink_core::order::PieceAction;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::AddressedOrderLimit;
-use uplink_rpc::r#gen::metainfo::range::Range as WireRange;
 use uplink_rpc::status::{Code, Failure};
 
+use super::range::plain_range;
 use super::segment_list::SegmentPage;
 use super::segments::piece_size;
-use super::{Answer, State, check, convert};
+use super::{State, check, convert};
 use crate::auth::Caller;
-use crate::failure::{database, invalid};
-use crate::metabase::{NodeRow, NodeState, Object, Piece, Remote, Segment, Status};
+use crate::failure::{RpcResult, database, invalid};
+use crate::metabase::{NodeRow, NodeState, Object, Piece, Remote, Segment};
 use crate::order::PieceAt;
 use crate::random::Numbers;
 use crate::selection;
 
-/// Number of the cipher suite that leaves data as it is.
+/// Number of the cipher suite that does not encrypt.
 const NULL_CIPHER: u8 = 1;
 
 impl State {
@@ -30,21 +30,23 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::DownloadObjectRequest,
-    ) -> Answer<messages::DownloadObjectResponse> {
-        let (bucket, key) = (&request.bucket, &request.encrypted_object_key);
+    ) -> RpcResult<messages::DownloadObjectResponse> {
+        let bucket = &request.bucket;
+        let key = &request.encrypted_object_key;
         check::bucket(bucket)?;
         let version = check::version(&request.object_version)?;
         caller.require(Operation::Read, bucket, key)?;
         caller.require_identity()?;
         check::key(key)?;
         if request.lite_request || request.server_side_copy {
-            return Err(invalid("only satellites may ask for that"));
+            return Err(invalid("request type is reserved for satellites"));
         }
         let id = &caller.project.id;
         self.usage.require_bandwidth(id, caller.now).await?;
+
         let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
-        let object = snapshot.object((id, bucket, key), version, caller.now).await;
-        let object = object.map_err(database)?;
+        let object =
+            snapshot.object((id, bucket, key), version, caller.now).await.map_err(database)?;
         let range = plain_range(request.range.as_ref(), object.plain_size)?;
         let page = SegmentPage { cursor: None, range: range.clone(), limit: request.limit };
         let segment_list = match &range {
@@ -53,7 +55,7 @@ impl State {
             }
             _ => page.read(&mut snapshot, &object).await?,
         };
-        // The object says it.
+        // The object in this response already contains them.
         let segment_list =
             messages::ListSegmentsResponse { encryption_parameters: None, ..segment_list };
         let first = match segment_list.items.first() {
@@ -65,11 +67,12 @@ impl State {
             None => None,
         };
         drop(snapshot);
+
         let mut segment_download = Vec::new();
         if let Some(segment) = first {
             let range = Some(range.unwrap_or(0..object.plain_size));
-            let wanted = Wanted { range, desired: request.desired_nodes };
-            segment_download.push(self.hand_out(caller, &object, segment, wanted).await?);
+            let read = ReadRequest { range, desired_nodes: request.desired_nodes };
+            segment_download.push(self.segment_response(caller, &object, segment, read).await?);
         }
         Ok(messages::DownloadObjectResponse {
             object: Some(self.object(caller, object)),
@@ -82,39 +85,35 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::DownloadSegmentRequest,
-    ) -> Answer<messages::DownloadSegmentResponse> {
+    ) -> RpcResult<messages::DownloadSegmentResponse> {
         let id = &caller.project.id;
         let stream = self.tokens.open_stream_id(id, &request.stream_id)?;
         caller.require(Operation::Read, &stream.bucket, &stream.key)?;
         caller.require_identity()?;
         if request.server_side_copy {
-            return Err(invalid("only satellites may ask for that"));
+            return Err(invalid("request type is reserved for satellites"));
         }
         self.usage.require_bandwidth(id, caller.now).await?;
         let position = segment_position(request.cursor_position.as_ref())?;
         let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
-        let object = snapshot.object_of_stream(id, &stream.stream()).await;
-        let object = object.map_err(database)?.filter(|object| {
-            matches!(object.status, Status::CommittedUnversioned | Status::CommittedVersioned)
-                && object.expires.is_none_or(|time| time > caller.now)
-        });
-        let object = object.ok_or_else(|| {
-            Failure::new(Code::NOT_FOUND, "segment not found: its object is gone")
+        let found = snapshot.object_of_stream(id, &stream.stream()).await.map_err(database)?;
+        let object = found.filter(|object| object.is_readable(caller.now)).ok_or_else(|| {
+            Failure::new(Code::NOT_FOUND, "segment not found: its object does not exist")
         })?;
         let segment = snapshot.segment(&object.stream_id, position).await.map_err(database)?;
         drop(snapshot);
-        let wanted = Wanted { range: None, desired: request.desired_nodes };
-        self.hand_out(caller, &object, segment, wanted).await
+        let read = ReadRequest { range: None, desired_nodes: request.desired_nodes };
+        self.segment_response(caller, &object, segment, read).await
     }
 
-    /// A segment's inline data, or order limits for enough of its pieces.
-    async fn hand_out(
+    /// Returns inline data of a segment, or order limits for enough of its pieces.
+    async fn segment_response(
         &self,
         caller: &Caller,
         object: &Object,
         segment: Segment,
-        wanted: Wanted,
-    ) -> Answer<messages::DownloadSegmentResponse> {
+        read: ReadRequest,
+    ) -> RpcResult<messages::DownloadSegmentResponse> {
         let mut response = messages::DownloadSegmentResponse {
             segment_size: segment.encrypted_size,
             position: Some(convert::position(segment.position)),
@@ -122,11 +121,11 @@ impl State {
             plain_size: segment.plain_size,
             ..messages::DownloadSegmentResponse::default()
         };
-        let mut fetched = segment.encrypted_size;
+        let mut bandwidth = segment.encrypted_size;
         if let Some(remote) = &segment.remote {
-            let limit = wanted.bytes_of_pieces(object, &segment, remote)?;
-            fetched = limit.saturating_mul(remote.scheme.required().into());
-            let holders = self.holders(caller, remote, wanted.desired).await?;
+            let limit = read.bytes_per_piece(object, &segment, remote)?;
+            bandwidth = limit.saturating_mul(remote.scheme.required().into());
+            let holders = self.holders(caller, remote, read.desired_nodes).await?;
             let piece_key = self.issuer.piece_key()?;
             let terms = self.issuer.terms(
                 (self.issuer.serial(caller.now), *piece_key.public().as_bytes()),
@@ -140,23 +139,28 @@ impl State {
                 let number = u32::from(holder.piece.number);
                 let id = remote.root_piece_id.derive(&holder.piece.node, number);
                 let at = PieceAt { id, node: holder.piece.node, address: &holder.address };
-                if let Some(place) = limits.get_mut(usize::from(holder.piece.number)) {
-                    *place = self.issuer.limit(&terms, &at)?;
+                if let Some(slot) = limits.get_mut(usize::from(holder.piece.number)) {
+                    *slot = self.issuer.limit(&terms, &at)?;
                 }
             }
             response.addressed_limits = limits;
             response.private_key = piece_key.to_bytes().expose().to_vec().into();
             response.redundancy_scheme = Some(convert::redundancy(&remote.scheme));
         }
-        self.usage.fetch(&caller.project.id, fetched, caller.now).await?;
+        self.usage.add_bandwidth(&caller.project.id, bandwidth, caller.now).await?;
         response.encrypted_inline_data = segment.inline_data.unwrap_or_default().into();
         response.encrypted_key_nonce = segment.encrypted_key_nonce.into();
         response.encrypted_key = segment.encrypted_key.into();
         Ok(response)
     }
 
-    /// Chooses among the nodes that hold pieces and are online.
-    async fn holders(&self, caller: &Caller, remote: &Remote, desired: i32) -> Answer<Vec<Holder>> {
+    /// Chooses among the online nodes that store pieces of a segment.
+    async fn holders(
+        &self,
+        caller: &Caller,
+        remote: &Remote,
+        desired: i32,
+    ) -> RpcResult<Vec<Holder>> {
         let (nodes, rules) = self.nodes(caller.now).await?;
         let known: HashMap<NodeId, &NodeRow> = nodes.iter().map(|node| (node.id, node)).collect();
         let pieces = remote.pieces.0.iter();
@@ -181,23 +185,28 @@ impl State {
     }
 }
 
-/// A node with a piece.
+/// An online node and the piece that it stores.
 struct Holder {
     piece: Piece,
     address: String,
 }
 
-/// What a client wants of a segment.
-struct Wanted {
+/// What a client requested of a segment.
+struct ReadRequest {
     /// Plain bytes of the object; `None` for whole pieces.
     range: Option<Range<i64>>,
-    /// How many nodes it would like to choose from.
-    desired: i32,
+    /// Number of nodes to offer.
+    desired_nodes: i32,
 }
 
-impl Wanted {
-    /// Bytes to fetch of each piece.
-    fn bytes_of_pieces(&self, object: &Object, segment: &Segment, remote: &Remote) -> Answer<i64> {
+impl ReadRequest {
+    /// Returns the bytes to download per piece.
+    fn bytes_per_piece(
+        &self,
+        object: &Object,
+        segment: &Segment,
+        remote: &Remote,
+    ) -> RpcResult<i64> {
         let whole = piece_size(segment.encrypted_size, &remote.scheme)?;
         let Some(range) = &self.range else { return Ok(whole) };
         let Ok((suite, block_size)) = unpack_encryption_parameters(object.encryption) else {
@@ -220,88 +229,13 @@ impl Wanted {
     }
 }
 
-/// The plain bytes that a request means, for an object of this size; `None` for all of them. A range
-/// without length still means the segment it lies in.
-pub(super) fn plain_range(
-    range: Option<&messages::Range>,
-    size: i64,
-) -> Answer<Option<Range<i64>>> {
-    let (start, end) = match range.and_then(|range| range.range.as_ref()) {
-        None => return Ok(None),
-        Some(WireRange::Start(range)) => (range.plain_start, size),
-        Some(WireRange::StartLimit(range)) => (range.plain_start, range.plain_limit.min(size)),
-        Some(WireRange::Suffix(range)) => (size.saturating_sub(range.plain_suffix).max(0), size),
-    };
-    let negative = match range.and_then(|range| range.range.as_ref()) {
-        Some(WireRange::StartLimit(range)) => range.plain_limit < range.plain_start,
-        Some(WireRange::Suffix(range)) => range.plain_suffix < 0,
-        _ => false,
-    };
-    if start < 0 || start > size || negative {
-        return Err(invalid(format!("metabase: invalid request: invalid range: {start}:{end}")));
-    }
-    if start == 0 && end == size {
-        return Ok(None);
-    }
-    Ok(Some(start..end.max(start.saturating_add(1)).min(size)))
-}
-
-/// The position of a segment to download; part 0, index −1 stands for the last one.
+/// Returns the position of a segment to download; `None`, encoded as part 0 and index −1, means the
+/// last one.
 fn segment_position(
     position: Option<&messages::SegmentPosition>,
-) -> Answer<Option<SegmentPosition>> {
+) -> RpcResult<Option<SegmentPosition>> {
     match position {
         Some(last) if last.part_number == 0 && last.index == -1 => Ok(None),
         position => check::position(position).map(Some),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn range(range: WireRange, size: i64) -> Answer<Option<Range<i64>>> {
-        plain_range(Some(&messages::Range { range: Some(range) }), size)
-    }
-
-    fn start(plain_start: i64) -> WireRange {
-        WireRange::Start(messages::RangeStart { plain_start })
-    }
-
-    fn start_limit(plain_start: i64, plain_limit: i64) -> WireRange {
-        WireRange::StartLimit(messages::RangeStartLimit { plain_start, plain_limit })
-    }
-
-    fn suffix(plain_suffix: i64) -> WireRange {
-        WireRange::Suffix(messages::RangeSuffix { plain_suffix })
-    }
-
-    #[test]
-    fn ranges_resolve_against_the_size() {
-        assert_eq!(plain_range(None, 100), Ok(None));
-        assert_eq!(range(start(0), 100), Ok(None));
-        assert_eq!(range(start(7), 100), Ok(Some(7..100)));
-        assert_eq!(range(start(100), 100), Ok(Some(100..100)));
-        assert_eq!(range(start_limit(7, 9), 100), Ok(Some(7..9)));
-        assert_eq!(range(start_limit(7, 900), 100), Ok(Some(7..100)));
-        assert_eq!(range(start_limit(7, 7), 100), Ok(Some(7..8)));
-        assert_eq!(range(suffix(7), 100), Ok(Some(93..100)));
-        assert_eq!(range(suffix(700), 100), Ok(None));
-        assert_eq!(range(suffix(0), 100), Ok(Some(100..100)));
-        assert_eq!(range(start(0), 0), Ok(None));
-    }
-
-    #[test]
-    fn ranges_outside_the_object_are_refused() {
-        for bad in [
-            start(101),
-            start(-1),
-            start_limit(5, 4),
-            start_limit(101, 102),
-            start_limit(i64::MIN, i64::MAX),
-            suffix(-1),
-        ] {
-            assert_eq!(range(bad, 100).unwrap_err().code, Code::INVALID_ARGUMENT, "{bad:?}");
-        }
     }
 }

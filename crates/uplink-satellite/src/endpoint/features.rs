@@ -1,21 +1,20 @@
-//! Calls about features that this satellite does not offer, answered as a satellite without them
-//! does: buckets keep one version of each object and lock nothing, have no location, tags or
-//! notifications.
+//! Calls for features that this satellite does not support. Buckets keep one version of each object
+//! and have no object lock, location, tags or notifications.
 //!
-//! Whoever lacks the right to ask, or asks about a bucket that does not exist, hears that first.
+//! A missing permission and a missing bucket are reported first.
 
 use uplink_core::macaroon::Operation;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::status::{Code, Failure};
 
-use super::{Answer, State, check};
+use super::{State, check};
 use crate::auth::Caller;
-use crate::failure::database;
+use crate::failure::{RpcResult, database};
 
-/// Clients look for this text.
+/// Clients match this text.
 const NO_LOCK: &str = "Object Lock is not enabled for this bucket";
 
-/// What a bucket without versions is in.
+/// Versioning state of a bucket without versions.
 const UNVERSIONED: i32 = 1;
 
 impl State {
@@ -23,8 +22,8 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::GetBucketLocationRequest,
-    ) -> Answer<messages::GetBucketLocationResponse> {
-        self.asked(caller, Operation::Read, (&request.name, b"")).await?;
+    ) -> RpcResult<messages::GetBucketLocationResponse> {
+        self.require_bucket(caller, Operation::Read, (&request.name, b"")).await?;
         Ok(messages::GetBucketLocationResponse::default())
     }
 
@@ -32,8 +31,8 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::GetBucketVersioningRequest,
-    ) -> Answer<messages::GetBucketVersioningResponse> {
-        self.asked(caller, Operation::Read, (&request.name, b"")).await?;
+    ) -> RpcResult<messages::GetBucketVersioningResponse> {
+        self.require_bucket(caller, Operation::Read, (&request.name, b"")).await?;
         Ok(messages::GetBucketVersioningResponse { versioning: UNVERSIONED })
     }
 
@@ -41,9 +40,9 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::SetBucketVersioningRequest,
-    ) -> Answer<messages::SetBucketVersioningResponse> {
-        self.asked(caller, Operation::Write, (&request.name, b"")).await?;
-        let text = "buckets of this satellite keep one version of each object";
+    ) -> RpcResult<messages::SetBucketVersioningResponse> {
+        self.require_bucket(caller, Operation::Write, (&request.name, b"")).await?;
+        let text = "versioning is not supported";
         Err(Failure::new(Code::FAILED_PRECONDITION, text))
     }
 
@@ -51,7 +50,7 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::GetBucketTaggingRequest,
-    ) -> Answer<messages::GetBucketTaggingResponse> {
+    ) -> RpcResult<messages::GetBucketTaggingResponse> {
         caller.require(Operation::Read, &request.name, b"")?;
         Err(unimplemented())
     }
@@ -60,7 +59,7 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::SetBucketTaggingRequest,
-    ) -> Answer<messages::SetBucketTaggingResponse> {
+    ) -> RpcResult<messages::SetBucketTaggingResponse> {
         caller.require(Operation::Write, &request.name, b"")?;
         Err(unimplemented())
     }
@@ -69,9 +68,9 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::GetBucketObjectLockConfigurationRequest,
-    ) -> Answer<messages::GetBucketObjectLockConfigurationResponse> {
+    ) -> RpcResult<messages::GetBucketObjectLockConfigurationResponse> {
         let operation = Operation::GetBucketObjectLockConfiguration;
-        self.asked(caller, operation, (&request.name, b"")).await?;
+        self.require_bucket(caller, operation, (&request.name, b"")).await?;
         Err(no_lock())
     }
 
@@ -79,32 +78,32 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::SetBucketObjectLockConfigurationRequest,
-    ) -> Answer<messages::SetBucketObjectLockConfigurationResponse> {
+    ) -> RpcResult<messages::SetBucketObjectLockConfigurationResponse> {
         let operation = Operation::PutBucketObjectLockConfiguration;
-        self.asked(caller, operation, (&request.name, b"")).await?;
-        let text = "Object Lock needs a bucket that keeps versions";
+        self.require_bucket(caller, operation, (&request.name, b"")).await?;
+        let text = "Object Lock requires a bucket with versioning";
         Err(Failure::new(Code::OBJECT_LOCK_INVALID_BUCKET_STATE, text))
     }
 
-    /// A bucket without notifications: an empty configuration.
+    /// Returns an empty configuration.
     pub(super) async fn get_bucket_notification_configuration(
         &self,
         caller: &Caller,
         request: messages::GetBucketNotificationConfigurationRequest,
-    ) -> Answer<messages::GetBucketNotificationConfigurationResponse> {
+    ) -> RpcResult<messages::GetBucketNotificationConfigurationResponse> {
         let operation = Operation::GetBucketNotificationConfiguration;
-        self.asked(caller, operation, (&request.name, b"")).await?;
+        self.require_bucket(caller, operation, (&request.name, b"")).await?;
         Ok(messages::GetBucketNotificationConfigurationResponse::default())
     }
 
-    /// Removing what is not there succeeds.
+    /// Accepts only the removal of a configuration.
     pub(super) async fn set_bucket_notification_configuration(
         &self,
         caller: &Caller,
         request: messages::SetBucketNotificationConfigurationRequest,
-    ) -> Answer<messages::SetBucketNotificationConfigurationResponse> {
+    ) -> RpcResult<messages::SetBucketNotificationConfigurationResponse> {
         let operation = Operation::PutBucketNotificationConfiguration;
-        self.asked(caller, operation, (&request.name, b"")).await?;
+        self.require_bucket(caller, operation, (&request.name, b"")).await?;
         match request.configuration {
             None => Ok(messages::SetBucketNotificationConfigurationResponse::default()),
             Some(_) => Err(unimplemented()),
@@ -115,10 +114,10 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::GetObjectRetentionRequest,
-    ) -> Answer<messages::GetObjectRetentionResponse> {
-        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
+    ) -> RpcResult<messages::GetObjectRetentionResponse> {
+        let location = (&request.bucket[..], &request.encrypted_object_key[..]);
         check::version(&request.object_version)?;
-        self.asked(caller, Operation::GetRetention, place).await?;
+        self.require_bucket(caller, Operation::GetRetention, location).await?;
         Err(no_lock())
     }
 
@@ -126,10 +125,10 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::SetObjectRetentionRequest,
-    ) -> Answer<messages::SetObjectRetentionResponse> {
-        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
+    ) -> RpcResult<messages::SetObjectRetentionResponse> {
+        let location = (&request.bucket[..], &request.encrypted_object_key[..]);
         check::version(&request.object_version)?;
-        self.asked(caller, Operation::PutRetention, place).await?;
+        self.require_bucket(caller, Operation::PutRetention, location).await?;
         Err(no_lock())
     }
 
@@ -137,10 +136,10 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::GetObjectLegalHoldRequest,
-    ) -> Answer<messages::GetObjectLegalHoldResponse> {
-        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
+    ) -> RpcResult<messages::GetObjectLegalHoldResponse> {
+        let location = (&request.bucket[..], &request.encrypted_object_key[..]);
         check::version(&request.object_version)?;
-        self.asked(caller, Operation::GetLegalHold, place).await?;
+        self.require_bucket(caller, Operation::GetLegalHold, location).await?;
         Err(no_lock())
     }
 
@@ -148,29 +147,29 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::SetObjectLegalHoldRequest,
-    ) -> Answer<messages::SetObjectLegalHoldResponse> {
-        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
+    ) -> RpcResult<messages::SetObjectLegalHoldResponse> {
+        let location = (&request.bucket[..], &request.encrypted_object_key[..]);
         check::version(&request.object_version)?;
-        self.asked(caller, Operation::PutLegalHold, place).await?;
+        self.require_bucket(caller, Operation::PutLegalHold, location).await?;
         Err(no_lock())
     }
 
-    /// Projects have no licences.
+    /// Returns no licenses.
     pub(super) async fn account_licenses(
         &self,
         caller: &Caller,
         _: messages::AccountLicensesRequest,
-    ) -> Answer<messages::AccountLicensesResponse> {
+    ) -> RpcResult<messages::AccountLicensesResponse> {
         caller.require(Operation::ProjectInfo, b"", b"")?;
         Ok(messages::AccountLicensesResponse::default())
     }
 
-    /// The second half of a deletion, which has been whole since its first half.
+    /// Unsupported: the begin call already deletes the object.
     pub(super) async fn finish_delete_object(
         &self,
         _: &Caller,
         _: messages::FinishDeleteObjectRequest,
-    ) -> Answer<messages::FinishDeleteObjectResponse> {
+    ) -> RpcResult<messages::FinishDeleteObjectResponse> {
         Err(unimplemented())
     }
 
@@ -178,7 +177,7 @@ impl State {
         &self,
         _: &Caller,
         _: messages::BeginDeleteSegmentRequest,
-    ) -> Answer<messages::BeginDeleteSegmentResponse> {
+    ) -> RpcResult<messages::BeginDeleteSegmentResponse> {
         Err(unimplemented())
     }
 
@@ -186,17 +185,17 @@ impl State {
         &self,
         _: &Caller,
         _: messages::FinishDeleteSegmentRequest,
-    ) -> Answer<messages::FinishDeleteSegmentResponse> {
+    ) -> RpcResult<messages::FinishDeleteSegmentResponse> {
         Err(unimplemented())
     }
 
-    /// Insists that the caller may ask and that there is something to ask about.
-    async fn asked(
+    /// Rejects the call unless the caller has the permission and the bucket exists.
+    async fn require_bucket(
         &self,
         caller: &Caller,
         operation: Operation,
         (bucket, key): (&[u8], &[u8]),
-    ) -> Answer<()> {
+    ) -> RpcResult<()> {
         check::bucket(bucket)?;
         caller.require(operation, bucket, key)?;
         self.metabase.bucket(&caller.project.id, bucket).await.map_err(database)?;

@@ -5,26 +5,26 @@ use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::object::Status as WireStatus;
 
 use super::convert::{self, StreamMetaFields};
-use super::{Answer, State, check};
+use super::{State, check};
 use crate::auth::Caller;
-use crate::failure::{database, invalid};
+use crate::failure::{RpcResult, database, invalid};
 use crate::metabase::{ListQuery, ListStatus, ListedEntry, MAX_PAGE, Object};
 use crate::time::Time;
 use crate::token::StreamId;
 
-/// What divides keys unless the client says otherwise.
+/// Default delimiter of keys.
 const DELIMITER: &[u8] = b"/";
-/// Longest delimiter.
+/// Maximum length of a delimiter.
 const MAX_DELIMITER: usize = 64;
 
-/// What the items of a listing hold.
+/// Fields that the items of a listing include.
 #[derive(Clone, Copy)]
-pub(super) struct Includes {
+pub(super) struct ListIncludes {
     system: bool,
     custom: bool,
     etag: bool,
     etag_or_custom: bool,
-    /// The caller knows of the options above: newer clients do.
+    /// Whether the client set these options; older clients do not know them.
     explicit: bool,
 }
 
@@ -33,10 +33,10 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::ListObjectsRequest,
-    ) -> Answer<messages::ListObjectsResponse> {
+    ) -> RpcResult<messages::ListObjectsResponse> {
         check::bucket(&request.bucket)?;
         caller.require(Operation::List, &request.bucket, &request.encrypted_prefix)?;
-        let includes = Includes::of(&request)?;
+        let includes = ListIncludes::of(&request)?;
         let status = list_status(&request)?;
         let delimiter = delimiter(&request)?;
         let mut prefix = request.encrypted_prefix.to_vec();
@@ -52,7 +52,7 @@ impl State {
                 .filter(|_| request.include_all_versions || status == ListStatus::Pending),
             delimiter: (!request.recursive).then_some(delimiter),
             status,
-            limit: page_limit(request.limit)?,
+            limit: check::page_limit(request.limit, MAX_PAGE)?,
             now: caller.now,
         };
         let page = self.metabase.list_objects(&query).await.map_err(database)?;
@@ -60,7 +60,7 @@ impl State {
         let versions = request.include_all_versions;
         let item = |entry| {
             let mut item = self.item(caller, entry, includes, status, versions);
-            // Buckets keep one version of each object.
+            // A bucket keeps one version of each object.
             item.is_latest = versions && status == ListStatus::Committed && !is_prefix(&item);
             item
         };
@@ -71,7 +71,7 @@ impl State {
         &self,
         caller: &Caller,
         entry: ListedEntry,
-        includes: Includes,
+        includes: ListIncludes,
         status: ListStatus,
         versions: bool,
     ) -> messages::ObjectListItem {
@@ -93,7 +93,7 @@ impl State {
         &self,
         caller: &Caller,
         (key, object): (Vec<u8>, &Object),
-        includes: Includes,
+        includes: ListIncludes,
         (status, versions): (ListStatus, bool),
     ) -> messages::ObjectListItem {
         let pending = status == ListStatus::Pending;
@@ -110,19 +110,21 @@ impl State {
     }
 }
 
-impl Includes {
-    /// What clients get that do not say what they want.
+impl ListIncludes {
+    /// Default for clients that do not set options.
     const ALL: Self = Self { explicit: false, ..Self::PENDING };
-    /// What the uploads to one key are listed with.
+    /// Fields of pending uploads to one key.
     pub(super) const PENDING: Self =
         Self { system: true, custom: true, etag: true, etag_or_custom: false, explicit: true };
 
-    fn of(request: &messages::ListObjectsRequest) -> Answer<Self> {
+    fn of(request: &messages::ListObjectsRequest) -> RpcResult<Self> {
         if !request.use_object_includes {
             return Ok(Self::ALL);
         }
-        let wanted = request.object_includes.as_ref();
-        let wanted = wanted.ok_or_else(|| invalid("object includes missing"))?;
+        let wanted = request
+            .object_includes
+            .as_ref()
+            .ok_or_else(|| invalid("object includes are missing"))?;
         Ok(Self {
             system: !wanted.exclude_system_metadata,
             custom: wanted.metadata,
@@ -157,10 +159,10 @@ impl Includes {
         if custom {
             item.encrypted_metadata = fields.fill(object).into();
         } else if etag {
-            // The envelope without the content: it says how the ETag is sealed.
-            let mut bare = object.clone();
-            bare.metadata.data = None;
-            item.encrypted_metadata = fields.fill(&bare).into();
+            // Clients need the empty envelope to decrypt the ETag.
+            let mut without_data = object.clone();
+            without_data.metadata.data = None;
+            item.encrypted_metadata = fields.fill(&without_data).into();
         }
         item
     }
@@ -170,28 +172,20 @@ fn is_prefix(item: &messages::ObjectListItem) -> bool {
     item.status == i32::from(WireStatus::Prefix)
 }
 
-fn list_status(request: &messages::ListObjectsRequest) -> Answer<ListStatus> {
+fn list_status(request: &messages::ListObjectsRequest) -> RpcResult<ListStatus> {
     match request.status() {
         WireStatus::Invalid | WireStatus::CommittedUnversioned | WireStatus::CommittedVersioned => {
             Ok(ListStatus::Committed)
         }
         WireStatus::Uploading => Ok(ListStatus::Pending),
-        _ => Err(invalid("this status cannot be listed")),
+        _ => Err(invalid("unsupported status")),
     }
 }
 
-fn delimiter(request: &messages::ListObjectsRequest) -> Answer<&[u8]> {
+fn delimiter(request: &messages::ListObjectsRequest) -> RpcResult<&[u8]> {
     match request.delimiter.as_ref() {
         b"" => Ok(DELIMITER),
         delimiter if delimiter.len() <= MAX_DELIMITER => Ok(delimiter),
-        _ => Err(invalid("delimiter is too long")),
-    }
-}
-
-pub(super) fn page_limit(limit: i32) -> Answer<usize> {
-    match usize::try_from(limit) {
-        Ok(0) => Ok(MAX_PAGE),
-        Ok(limit) => Ok(limit.min(MAX_PAGE)),
-        Err(_) => Err(invalid("limit is negative")),
+        _ => Err(invalid("delimiter is too long: maximum is 64 bytes")),
     }
 }

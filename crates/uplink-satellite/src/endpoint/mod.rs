@@ -1,7 +1,7 @@
-//! The satellite's services: one file per group of calls.
+//! The satellite's RPC services: one file per group of calls.
 //!
-//! Every call of the metadata service exists once, as a method of [`State`] that takes the caller
-//! and the request; this file makes the service out of them, and [`batch`] makes batches.
+//! Every call of the metadata service is a method of [`State`] that takes the caller and the
+//! request. This file builds the service from these methods; [`batch`] dispatches batches to them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,13 +14,12 @@ use uplink_rpc::r#gen::metainfo::metainfo_server::{Metainfo, MetainfoServer};
 use uplink_rpc::r#gen::metainfo::{self as messages, RequestHeader};
 use uplink_rpc::r#gen::orders::orders_server::OrdersServer;
 use uplink_rpc::server::Peer;
-use uplink_rpc::status::Failure;
 use uplink_rpc::time::{MAX_SKEW, StepGuard};
 use uplink_rpc::tls::Identity;
 
 use crate::auth::{Authority, Caller};
 use crate::config::Config;
-use crate::failure::database;
+use crate::failure::{RpcResult, database};
 use crate::metabase::{Metabase, MetabaseError, NodeRow};
 use crate::order::Issuer;
 use crate::random;
@@ -28,7 +27,7 @@ use crate::rate::Rates;
 use crate::registry::Registry;
 use crate::selection::Rules;
 use crate::time::{Clock, Time};
-use crate::token::{Made, TokenKey};
+use crate::token::{Stamp, TokenKey};
 use crate::usage::Usage;
 
 mod batch;
@@ -43,19 +42,17 @@ mod download;
 mod features;
 mod list;
 mod metadata;
+mod node_stats;
 mod object_ips;
 mod objects;
 mod pending;
+mod range;
 mod revoke;
 mod segment_list;
 mod segments;
 mod settlement;
-mod standing;
 
-/// What a call answers.
-pub(crate) type Answer<T> = Result<T, Failure>;
-
-/// All that the calls share.
+/// State shared by all calls.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) config: Config,
@@ -66,17 +63,17 @@ pub(crate) struct State {
     pub(crate) tokens: TokenKey,
     pub(crate) issuer: Issuer,
     pub(crate) dialer: Dialer,
-    /// Held while garbage is collected.
+    /// Locked while garbage is collected.
     pub(crate) collecting: tokio::sync::Mutex<()>,
-    /// The time by which pieces are garbage. It has read the clock whenever a segment was begun, and
-    /// believes a step ahead when no segment begun before can be committed any more.
+    /// Time that decides which pieces are garbage. Reads the clock whenever a segment is begun, and
+    /// accepts a forward step only when no segment begun before it can still be committed.
     pub(crate) garbage_time: StepGuard,
-    /// Tells this process's tokens from those of others.
+    /// Random id that marks tokens of this process.
     process: u64,
     rates: Rates,
     usage: Usage,
-    /// Whether pieces had to lie in distinct networks when a segment was last begun.
-    distinct: Mutex<Option<bool>>,
+    /// Whether pieces had to be in distinct networks when the last segment was begun.
+    distinct_networks: Mutex<Option<bool>>,
 }
 
 impl State {
@@ -101,43 +98,50 @@ impl State {
             dialer,
             collecting: tokio::sync::Mutex::default(),
             process: u64::from_be_bytes(random::bytes()),
-            distinct: Mutex::default(),
+            distinct_networks: Mutex::default(),
         }
     }
 
-    /// Takes over which nodes were reached before this process began.
+    /// Loads which nodes were reachable before this process started.
     pub(crate) async fn recall_nodes(&self) -> Result<(), MetabaseError> {
-        self.registry.recall(self.clock.now(), self.clock.steady()).await
+        self.registry.load_contacts(self.clock.now(), self.clock.steady()).await
     }
 
-    /// The mark of a segment that is begun at `now`.
-    fn made(&self, now: Time) -> Made {
+    /// Returns the stamp of a segment that is begun at `now`.
+    fn stamp(&self, now: Time) -> Stamp {
         let steady = self.clock.steady();
         let _ = self.garbage_time.read(now.to_system(), steady);
-        Made { process: self.process, steady }
+        Stamp { process: self.process, steady }
     }
 
-    /// Logs the rule in force when it is another than before.
-    fn note_rule(&self, distinct: bool) {
-        let before = self.distinct.lock().unwrap_or_else(PoisonError::into_inner).replace(distinct);
+    /// Logs the rule for networks when it changes.
+    fn log_network_rule(&self, distinct: bool) {
+        let mut last = self.distinct_networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.replace(distinct);
+        drop(last);
+
         if before != Some(distinct) {
             let rule = if distinct { "distinct" } else { "any" };
             tracing::info!("pieces of a segment go to {rule} networks");
         }
     }
 
-    async fn caller(&self, header: Option<&RequestHeader>, peer: Option<&Peer>) -> Answer<Caller> {
+    async fn caller(
+        &self,
+        header: Option<&RequestHeader>,
+        peer: Option<&Peer>,
+    ) -> RpcResult<Caller> {
         let caller = self.authority.caller(header, peer, self.clock.now()).await?;
         self.rates.request(&caller.project.id, caller.now)?;
         Ok(caller)
     }
 
-    /// The storage nodes and the rules by which they are chosen at this moment.
-    async fn nodes(&self, now: Time) -> Answer<(Arc<Vec<NodeRow>>, Rules)> {
+    /// Returns the storage nodes and the current rules for selecting them.
+    async fn nodes(&self, now: Time) -> RpcResult<(Arc<Vec<NodeRow>>, Rules)> {
         self.nodes_and_rules(now).await.map_err(database)
     }
 
-    /// As [`nodes`](Self::nodes), for others than clients.
+    /// Like [`nodes`](Self::nodes), with the database error.
     pub(crate) async fn nodes_and_rules(
         &self,
         now: Time,
@@ -147,7 +151,7 @@ impl State {
             now,
             steady: self.clock.steady(),
             online_window: self.config.online_window,
-            heard: self.registry.heard(),
+            contacts: self.registry.contacts(),
             min_free_space: i64::try_from(self.config.min_free_space).unwrap_or(i64::MAX),
             distinct_networks: self.config.distinct_networks,
         };
@@ -155,7 +159,7 @@ impl State {
     }
 }
 
-/// The services as the server wants them.
+/// Builds the routes of all services.
 pub(crate) fn routes(state: &Arc<State>) -> Routes {
     let metainfo = MetainfoServer::new(MetainfoService(Arc::clone(state)))
         .max_decoding_message_size(MESSAGE_LIMIT)
@@ -166,13 +170,13 @@ pub(crate) fn routes(state: &Arc<State>) -> Routes {
     let orders = OrdersServer::new(settlement::OrdersService::new(Arc::clone(state)))
         .max_decoding_message_size(MESSAGE_LIMIT);
     let routes = Routes::new(metainfo).add_service(node).add_service(orders);
-    standing::add_to(routes, state)
+    node_stats::add_to(routes, state)
 }
 
 struct MetainfoService(Arc<State>);
 
-/// Makes the service: each call identifies its caller by the header of the request, batches by
-/// the one inside.
+/// Implements the service. A call authenticates its caller by the header of the request, a batch by
+/// the header of the inner request.
 macro_rules! metainfo_service {
     ($($call:ident: $request:ident => $response:ident;)*) => {
         #[tonic::async_trait]
@@ -200,8 +204,8 @@ macro_rules! metainfo_service {
                 request: Request<messages::CompressedBatchRequest>,
             ) -> Result<Response<messages::CompressedBatchResponse>, Status> {
                 let peer = request.extensions().get::<Peer>().cloned();
-                let answer = self.0.compressed_batch(peer.as_ref(), request.into_inner()).await?;
-                Ok(Response::new(answer))
+                let response = self.0.compressed_batch(peer.as_ref(), request.into_inner()).await?;
+                Ok(Response::new(response))
             }
         }
     };

@@ -1,31 +1,31 @@
-//! Where an object's pieces are.
+//! Addresses of the nodes that store an object.
 
 use std::collections::{BTreeSet, HashMap};
 
 use uplink_rpc::r#gen::metainfo as messages;
 
-use super::{Answer, State};
+use super::State;
 use crate::auth::Caller;
-use crate::failure::database;
+use crate::failure::{RpcResult, database};
 use crate::metabase::NodeState;
 
-/// Segments read at once.
-const READ: i64 = 250;
+/// Segments per read.
+const PAGE: i64 = 250;
 
 impl State {
-    /// Lists the addresses of all nodes that hold pieces of an object and are online.
+    /// Returns the addresses of all online nodes that store pieces of an object.
     pub(super) async fn get_object_i_ps(
         &self,
         caller: &Caller,
         request: messages::GetObjectIPsRequest,
-    ) -> Answer<messages::GetObjectIPsResponse> {
-        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
+    ) -> RpcResult<messages::GetObjectIPsResponse> {
+        let location = (&request.bucket[..], &request.encrypted_object_key[..]);
         let (nodes, rules) = self.nodes(caller.now).await?;
         let online =
             nodes.iter().filter(|node| node.state == NodeState::Normal && rules.is_online(node));
         let online: HashMap<_, _> = online.map(|node| (node.id, &node.last_address)).collect();
         let (mut snapshot, object) =
-            self.visible_object(caller, place, &request.object_version).await?;
+            self.visible_object(caller, location, &request.object_version).await?;
         let mut response = messages::GetObjectIPsResponse {
             segment_count: object.segment_count,
             ..messages::GetObjectIPsResponse::default()
@@ -33,8 +33,8 @@ impl State {
         let mut addresses = BTreeSet::new();
         let mut cursor = None;
         loop {
-            let page = snapshot.segments_after(&object.stream_id, cursor, READ).await;
-            let page = page.map_err(database)?;
+            let page =
+                snapshot.segments_after(&object.stream_id, cursor, PAGE).await.map_err(database)?;
             let Some(last) = page.last() else { break };
             cursor = Some(last.position);
             for piece in page

@@ -1,28 +1,28 @@
-//! Calls about single objects: begin, commit, look at, delete.
+//! Calls for single objects: begin, commit, get, delete.
 
 use uplink_core::macaroon::Operation;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::status::{Code, Failure};
 
 use super::features::no_lock;
-use super::{Answer, State, check, convert};
+use super::{State, check, convert};
 use crate::auth::Caller;
-use crate::failure::{database, invalid};
+use crate::failure::{RpcResult, database, invalid};
 use crate::metabase::{Commit, NewObject, Object, Precondition, Snapshot};
 use crate::random;
 use crate::time::Time;
 use crate::token::StreamId;
 
-/// The status with which a client asks for an upload to be given up.
+/// Status in a delete request that aborts an upload.
 const UPLOADING: i32 = 1;
 
 impl State {
-    /// Begins an upload of which parts may come in calls of their own.
+    /// Begins a multipart upload.
     pub(super) async fn begin_object(
         &self,
         caller: &Caller,
         request: messages::BeginObjectRequest,
-    ) -> Answer<messages::BeginObjectResponse> {
+    ) -> RpcResult<messages::BeginObjectResponse> {
         self.begin(caller, request, true).await
     }
 
@@ -31,8 +31,9 @@ impl State {
         caller: &Caller,
         request: messages::BeginObjectRequest,
         multipart: bool,
-    ) -> Answer<messages::BeginObjectResponse> {
-        let (bucket, key) = (&request.bucket, &request.encrypted_object_key);
+    ) -> RpcResult<messages::BeginObjectResponse> {
+        let bucket = &request.bucket;
+        let key = &request.encrypted_object_key;
         check::bucket(bucket)?;
         caller.require(Operation::Write, bucket, key)?;
         let expires = expiry(caller, &request)?;
@@ -48,6 +49,7 @@ impl State {
         let lock = LockSettings::new(request.retention.as_ref(), request.legal_hold);
         self.check_lock(caller, lock, (bucket, key), expires.is_some()).await?;
         self.rates.upload((&caller.project.id, bucket, key), caller.now)?;
+
         let new = NewObject {
             project: &caller.project.id,
             bucket,
@@ -56,12 +58,13 @@ impl State {
             multipart,
             created: caller.now,
             expires,
-            drop_pending: caller.now.plus(self.config.pending_lifetime),
+            drop_pending_at: caller.now.plus(self.config.pending_lifetime),
             encryption,
             metadata: metadata.unwrap_or_default(),
         };
         self.metabase.begin_object(&new).await.map_err(database)?;
-        let facts = StreamId {
+
+        let fields = StreamId {
             bucket: bucket.to_vec(),
             key: key.to_vec(),
             created: new.created.0,
@@ -71,7 +74,7 @@ impl State {
             encryption,
         };
         Ok(messages::BeginObjectResponse {
-            stream_id: self.tokens.stream_id(&caller.project.id, &facts),
+            stream_id: self.tokens.stream_id(&caller.project.id, &fields),
             redundancy_scheme: Some(convert::redundancy(&self.config.scheme)),
             bucket: request.bucket,
             encrypted_object_key: request.encrypted_object_key,
@@ -83,7 +86,7 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::CommitObjectRequest,
-    ) -> Answer<messages::CommitObjectResponse> {
+    ) -> RpcResult<messages::CommitObjectResponse> {
         let stream = self.tokens.open_stream_id(&caller.project.id, &request.stream_id)?;
         caller.require(Operation::Write, &stream.bucket, &stream.key)?;
         check::no_checksum(request.checksum_algorithm, &request.encrypted_checksum)?;
@@ -112,20 +115,20 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::GetObjectRequest,
-    ) -> Answer<messages::GetObjectResponse> {
-        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
-        let (_, object) = self.visible_object(caller, place, &request.object_version).await?;
+    ) -> RpcResult<messages::GetObjectResponse> {
+        let location = (&request.bucket[..], &request.encrypted_object_key[..]);
+        let (_, object) = self.visible_object(caller, location, &request.object_version).await?;
         Ok(messages::GetObjectResponse { object: Some(self.object(caller, object)) })
     }
 
-    /// A committed object that the caller may list or read, the newest if `version` is empty, and the
-    /// snapshot that shows it.
+    /// Returns a committed object that the caller may list or read, the newest if `version` is empty,
+    /// and the snapshot it was read from.
     pub(super) async fn visible_object(
         &self,
         caller: &Caller,
         (bucket, key): (&[u8], &[u8]),
         version: &[u8],
-    ) -> Answer<(Snapshot, Object)> {
+    ) -> RpcResult<(Snapshot, Object)> {
         check::bucket(bucket)?;
         let version = check::version(version)?;
         if !caller.may(Operation::List, bucket, key) {
@@ -133,8 +136,8 @@ impl State {
         }
         check::key(key)?;
         let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
-        let place = (&caller.project.id, bucket, key);
-        let object = snapshot.object(place, version, caller.now).await.map_err(database)?;
+        let location = (&caller.project.id, bucket, key);
+        let object = snapshot.object(location, version, caller.now).await.map_err(database)?;
         Ok((snapshot, object))
     }
 
@@ -142,8 +145,9 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::BeginDeleteObjectRequest,
-    ) -> Answer<messages::BeginDeleteObjectResponse> {
-        let (bucket, key) = (&request.bucket, &request.encrypted_object_key);
+    ) -> RpcResult<messages::BeginDeleteObjectResponse> {
+        let bucket = &request.bucket;
+        let key = &request.encrypted_object_key;
         check::bucket(bucket)?;
         let version = check::version(&request.object_version)?;
         caller.require(Operation::Delete, bucket, key)?;
@@ -163,7 +167,7 @@ impl State {
                 .map_err(database)
         };
         match deleted {
-            // Whoever may neither read nor list learns nothing of what there was.
+            // A caller who may neither read nor list must not learn what existed.
             Ok(_) if !may_see => Ok(messages::BeginDeleteObjectResponse::default()),
             Err(failure) if !may_see && failure.code == Code::NOT_FOUND => {
                 Ok(messages::BeginDeleteObjectResponse::default())
@@ -176,20 +180,20 @@ impl State {
         }
     }
 
-    /// Gives up an upload. The right to do so was checked for the request's path, so the upload
-    /// must be one of that path.
+    /// Aborts an upload. Permission was checked for the request's bucket and key, so the upload must
+    /// belong to them.
     async fn abort(
         &self,
         caller: &Caller,
         request: &messages::BeginDeleteObjectRequest,
-    ) -> Answer<Object> {
+    ) -> RpcResult<Object> {
         let id = &caller.project.id;
-        let place = (&request.bucket[..], &request.encrypted_object_key[..]);
-        let stream = self.own_stream(caller, &request.stream_id, place)?;
+        let location = (&request.bucket[..], &request.encrypted_object_key[..]);
+        let stream = self.own_stream(caller, &request.stream_id, location)?;
         self.metabase.abort_object(id, &stream.stream()).await.map_err(database)
     }
 
-    /// An object as this caller may see it.
+    /// Converts an object to the fields that this caller may see.
     pub(super) fn object(&self, caller: &Caller, object: Object) -> messages::Object {
         let stream_id = self.tokens.stream_id(&caller.project.id, &StreamId::of(&object));
         let may_see_hold = caller.may(Operation::GetLegalHold, &object.bucket, &object.key);
@@ -199,14 +203,14 @@ impl State {
         }
     }
 
-    /// Refuses lock settings as a bucket without object lock does, which all buckets here are.
+    /// Rejects lock settings: no bucket has object lock enabled.
     pub(super) async fn check_lock(
         &self,
         caller: &Caller,
         lock: LockSettings,
         (bucket, key): (&[u8], &[u8]),
         expires: bool,
-    ) -> Answer<()> {
+    ) -> RpcResult<()> {
         if lock.retention {
             caller.require(Operation::PutRetention, bucket, key)?;
         }
@@ -224,7 +228,7 @@ impl State {
     }
 }
 
-/// Whether a request asks for an object to be locked, and how.
+/// Object lock settings of a request.
 #[derive(Clone, Copy)]
 pub(super) struct LockSettings {
     retention: bool,
@@ -237,27 +241,27 @@ impl LockSettings {
     }
 }
 
-/// When a new object expires: as asked, at the latest as the key allows.
-fn expiry(caller: &Caller, request: &messages::BeginObjectRequest) -> Answer<Option<Time>> {
-    let asked = Time::from_wire(request.expires_at.as_ref());
-    if asked.is_some_and(|time| time <= caller.now) {
+/// Returns the requested expiration of a new object, limited by the API key.
+fn expiry(caller: &Caller, request: &messages::BeginObjectRequest) -> RpcResult<Option<Time>> {
+    let requested = Time::from_wire(request.expires_at.as_ref());
+    if requested.is_some_and(|time| time <= caller.now) {
         return Err(invalid("invalid expiration time, cannot be in the past"));
     }
-    let Some(lifetime) = caller.max_object_lifetime()? else { return Ok(asked) };
+    let Some(lifetime) = caller.max_object_lifetime()? else { return Ok(requested) };
     if lifetime <= 0 {
-        return Err(invalid("the API key allows objects no lifetime"));
+        return Err(invalid("the API key does not allow new objects"));
     }
     let latest = Time(caller.now.0.saturating_add(lifetime));
-    match asked {
+    match requested {
         Some(time) if time > latest => {
             Err(invalid("invalid expiration time, later than the API key allows"))
         }
-        asked => Ok(Some(asked.unwrap_or(latest))),
+        requested => Ok(Some(requested.unwrap_or(latest))),
     }
 }
 
-/// What a request demands of an object that has the name already.
-pub(super) fn precondition(if_none_match: &[String], may_replace: bool) -> Answer<Precondition> {
+/// Returns the precondition of a request on an existing object with the same key.
+pub(super) fn precondition(if_none_match: &[String], may_replace: bool) -> RpcResult<Precondition> {
     match if_none_match {
         [] if may_replace => Ok(Precondition::None),
         [] => Ok(Precondition::MayNotReplace),
@@ -269,7 +273,7 @@ pub(super) fn precondition(if_none_match: &[String], may_replace: bool) -> Answe
     }
 }
 
-/// A random id in the form of a version 4 UUID.
+/// Returns a random id in the form of a version 4 UUID.
 pub(super) fn stream_id() -> [u8; 16] {
     let random = u128::from_be_bytes(random::bytes());
     let version = random & !(0xf << 76) | 4 << 76;

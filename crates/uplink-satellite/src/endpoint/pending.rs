@@ -1,31 +1,32 @@
-//! Calls about uploads in progress.
+//! Calls for pending uploads.
 
 use uplink_core::macaroon::Operation;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::status::{Code, Failure};
 
-use super::list::{Includes, page_limit};
-use super::{Answer, State, check};
+use super::list::ListIncludes;
+use super::{State, check};
 use crate::auth::Caller;
-use crate::failure::{database, invalid};
-use crate::metabase::{ListStatus, Object, Status};
+use crate::failure::{RpcResult, database, invalid};
+use crate::metabase::{ListStatus, MAX_PAGE, Object, Status};
 use crate::token::StreamId;
 
-/// Most bytes of one page, well below the largest message.
+/// Maximum bytes per page, well below the message limit.
 const MAX_PAGE_BYTES: usize = 2 << 20;
 
 impl State {
-    /// Lists the uploads to one key, each of which a client may go on with.
+    /// Lists the pending uploads to one key. A client can resume any of them.
     pub(super) async fn list_pending_object_streams(
         &self,
         caller: &Caller,
         request: messages::ListPendingObjectStreamsRequest,
-    ) -> Answer<messages::ListPendingObjectStreamsResponse> {
-        let (bucket, key) = (&request.bucket, &request.encrypted_object_key);
+    ) -> RpcResult<messages::ListPendingObjectStreamsResponse> {
+        let bucket = &request.bucket;
+        let key = &request.encrypted_object_key;
         check::bucket(bucket)?;
         caller.require(Operation::List, bucket, key)?;
         check::key(key)?;
-        let limit = page_limit(request.limit)?;
+        let limit = check::page_limit(request.limit, MAX_PAGE)?;
         let project = &caller.project.id;
         let cursor = if request.stream_id_cursor.is_empty() {
             None
@@ -33,10 +34,15 @@ impl State {
             Some(self.tokens.open_stream_id(project, &request.stream_id_cursor)?.stream())
         };
         let rows = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-        let place = (project, &bucket[..], &key[..]);
-        let found = self.metabase.pending_streams(place, cursor, rows, caller.now).await;
-        let found = found.map_err(database)?;
-        let (count, mut bytes) = (found.len(), 0usize);
+        let location = (project, &bucket[..], &key[..]);
+        let found = self
+            .metabase
+            .pending_streams(location, cursor, rows, caller.now)
+            .await
+            .map_err(database)?;
+        let count = found.len();
+
+        let mut bytes = 0usize;
         let fitting = found.into_iter().take(limit).take_while(|object| {
             let fits = bytes < MAX_PAGE_BYTES;
             bytes = bytes.saturating_add(object.encoded_size());
@@ -50,16 +56,17 @@ impl State {
         &self,
         caller: &Caller,
         request: messages::GetPendingObjectMetadataRequest,
-    ) -> Answer<messages::GetPendingObjectMetadataResponse> {
-        let (bucket, key) = (&request.bucket, &request.encrypted_object_key);
+    ) -> RpcResult<messages::GetPendingObjectMetadataResponse> {
+        let bucket = &request.bucket;
+        let key = &request.encrypted_object_key;
         check::bucket(bucket)?;
         if !caller.may(Operation::List, bucket, key) {
             caller.require(Operation::Read, bucket, key)?;
         }
         let stream = self.own_stream(caller, &request.stream_id, (bucket, key))?;
-        let object = self.metabase.object_of_stream(&caller.project.id, &stream.stream()).await;
-        let object = object.map_err(database)?.filter(|object| object.status == Status::Pending);
-        let object: Object = object.ok_or_else(|| {
+        let found = self.metabase.object_of_stream(&caller.project.id, &stream.stream()).await;
+        let pending = found.map_err(database)?.filter(|object| object.status == Status::Pending);
+        let object = pending.ok_or_else(|| {
             Failure::new(Code::NOT_FOUND, "object not found: no pending object of that stream id")
         })?;
         Ok(messages::GetPendingObjectMetadataResponse {
@@ -71,32 +78,32 @@ impl State {
         })
     }
 
-    /// Deletes a part of an upload. Without a stream id there is nothing it could be a part of,
-    /// which the public network lets pass.
+    /// Deletes a part of an upload. Without a stream id it succeeds and does nothing, as on the public
+    /// network.
     pub(super) async fn delete_part(
         &self,
         caller: &Caller,
         request: messages::DeletePartRequest,
-    ) -> Answer<messages::DeletePartResponse> {
+    ) -> RpcResult<messages::DeletePartResponse> {
         if request.stream_id.is_empty() {
             return Ok(messages::DeletePartResponse {});
         }
         let project = &caller.project.id;
         let stream = self.tokens.open_stream_id(project, &request.stream_id)?;
         caller.require(Operation::Delete, &stream.bucket, &stream.key)?;
-        let part = u32::try_from(request.part_number);
-        let part = part.map_err(|_| invalid("part number negative"))?;
+        let part =
+            u32::try_from(request.part_number).map_err(|_| invalid("part number is negative"))?;
         self.metabase.delete_part(project, &stream.stream(), part).await.map_err(database)?;
         Ok(messages::DeletePartResponse {})
     }
 
-    /// Opens a stream id and insists that it is one of the place that the caller named.
+    /// Opens a stream id and rejects it unless it belongs to the requested bucket and key.
     pub(super) fn own_stream(
         &self,
         caller: &Caller,
         stream_id: &[u8],
         (bucket, key): (&[u8], &[u8]),
-    ) -> Answer<StreamId> {
+    ) -> RpcResult<StreamId> {
         let stream = self.tokens.open_stream_id(&caller.project.id, stream_id)?;
         if stream.bucket != bucket || stream.key != key {
             return Err(invalid("stream id belongs to another object"));
@@ -106,6 +113,6 @@ impl State {
 
     fn pending_item(&self, caller: &Caller, object: Object) -> messages::ObjectListItem {
         let named = (object.key.clone(), &object);
-        self.object_item(caller, named, Includes::PENDING, (ListStatus::Pending, false))
+        self.object_item(caller, named, ListIncludes::PENDING, (ListStatus::Pending, false))
     }
 }

@@ -3,22 +3,22 @@
 use uplink_core::macaroon::ApiKey;
 use uplink_rpc::r#gen::metainfo as messages;
 
-use super::{Answer, State};
+use super::State;
 use crate::auth::Caller;
-use crate::failure::invalid;
+use crate::failure::{RpcResult, invalid};
 
 impl State {
-    /// Revokes a key that was narrowed from the caller's, with all that were narrowed from it.
+    /// Revokes a key derived from the caller's, and all keys derived from it.
     ///
-    /// It counts from the answer on; other processes that remember the key let it pass until they
-    /// look it up again.
+    /// Takes effect before the response. Other processes accept the key until their cached look-up
+    /// expires.
     pub(super) async fn revoke_api_key(
         &self,
         caller: &Caller,
         request: messages::RevokeApiKeyRequest,
-    ) -> Answer<messages::RevokeApiKeyResponse> {
-        let target = ApiKey::from_exact_bytes(&request.api_key);
-        let target = target.map_err(|_| invalid("API key to revoke is malformed"))?;
+    ) -> RpcResult<messages::RevokeApiKeyResponse> {
+        let target = ApiKey::from_exact_bytes(&request.api_key)
+            .map_err(|_| invalid("invalid API key to revoke"))?;
         self.authority.revoke(caller, &target).await?;
         Ok(messages::RevokeApiKeyResponse {})
     }

@@ -7,33 +7,38 @@ use uplink_core::macaroon::Operation;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::status::{Code, Failure};
 
-use super::download::plain_range;
-use super::{Answer, State, check, convert};
+use super::range::plain_range;
+use super::{State, check, convert};
 use crate::auth::Caller;
-use crate::failure::{database, invalid};
+use crate::failure::{RpcResult, database};
 use crate::metabase::{Object, Snapshot, Status};
 
 impl State {
+    /// Lists segments of a committed or pending object.
     pub(super) async fn list_segments(
         &self,
         caller: &Caller,
         request: messages::ListSegmentsRequest,
-    ) -> Answer<messages::ListSegmentsResponse> {
+    ) -> RpcResult<messages::ListSegmentsResponse> {
         let project = &caller.project.id;
         let stream = self.tokens.open_stream_id(project, &request.stream_id)?;
         caller.require(Operation::Read, &stream.bucket, &stream.key)?;
-        let cursor = request.cursor_position.as_ref();
-        let cursor = cursor.map(|cursor| check::position(Some(cursor))).transpose()?;
+        let cursor = request
+            .cursor_position
+            .as_ref()
+            .map(|cursor| check::position(Some(cursor)))
+            .transpose()?;
         let start = SegmentPosition::default();
+
         let mut snapshot = self.metabase.snapshot().await.map_err(database)?;
-        let object = snapshot.object_of_stream(project, &stream.stream()).await;
-        let object = object.map_err(database)?.filter(|object| {
+        let found = snapshot.object_of_stream(project, &stream.stream()).await.map_err(database)?;
+        let is_visible = |object: &Object| {
             object.status != Status::Hidden && object.expires.is_none_or(|time| time > caller.now)
-        });
-        let object = object.ok_or_else(|| {
+        };
+        let object = found.filter(is_visible).ok_or_else(|| {
             Failure::new(Code::NOT_FOUND, "object not found: no object of that stream id")
         })?;
-        // Offsets are fixed by the commit; before it there is nothing to select by.
+        // Offsets are set by the commit, so a range cannot select segments before it.
         let range = match object.status {
             Status::Pending => None,
             _ => plain_range(request.range.as_ref(), object.plain_size)?,
@@ -47,13 +52,13 @@ impl State {
     }
 }
 
-/// Which segments of an object to list.
+/// Which segments of an object a page lists.
 pub(super) struct SegmentPage {
-    /// After this one.
+    /// Lists segments after this one.
     pub(super) cursor: Option<SegmentPosition>,
-    /// Only those with plain bytes of this range.
+    /// Lists only segments that overlap this range of plain bytes.
     pub(super) range: Option<Range<i64>>,
-    /// 0 for as many as there may be.
+    /// Maximum number of segments; 0 for [`MAX_PAGE`].
     pub(super) limit: i32,
 }
 
@@ -63,17 +68,15 @@ impl SegmentPage {
         self,
         snapshot: &mut Snapshot,
         object: &Object,
-    ) -> Answer<messages::ListSegmentsResponse> {
-        let limit = match usize::try_from(self.limit) {
-            Ok(0) => MAX_PAGE,
-            Ok(limit) => limit.min(MAX_PAGE),
-            Err(_) => return Err(invalid("limit is negative")),
-        };
+    ) -> RpcResult<messages::ListSegmentsResponse> {
+        let limit = check::page_limit(self.limit, MAX_PAGE)?;
         let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
         let segments =
             snapshot.list_segments(&object.stream_id, self.cursor, self.range, rows).await;
         let segments = segments.map_err(database)?;
-        let (found, mut bytes) = (segments.len(), 0usize);
+        let found = segments.len();
+
+        let mut bytes = 0usize;
         let fitting = segments.into_iter().take(limit).take_while(|segment| {
             let fits = bytes < MAX_PAGE_BYTES;
             bytes += ITEM_BYTES + segment.encrypted_etag.as_ref().map_or(0, Vec::len);
@@ -88,9 +91,9 @@ impl SegmentPage {
     }
 }
 
-/// Most segments of one page.
+/// Maximum number of segments per page.
 const MAX_PAGE: usize = 1_000;
-/// Most bytes of one page, well below the largest message.
+/// Maximum bytes per page, well below the message limit.
 const MAX_PAGE_BYTES: usize = 2 << 20;
-/// Bytes of an item without its ETag, generously.
+/// Upper estimate of the bytes of an item without its ETag.
 const ITEM_BYTES: usize = 160;

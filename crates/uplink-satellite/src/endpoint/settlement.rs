@@ -1,8 +1,8 @@
-//! Settlement: a storage node hands in the orders of one hour.
+//! Settlement: a storage node submits the orders of one hour.
 //!
-//! A pair of order limit and order that does not count is left out without a word: the node cannot
-//! mend it. The sums of an hour are kept once. The same sums again are accepted again, so that a
-//! node whose answer was lost may repeat itself; other sums are rejected.
+//! An invalid pair of order limit and order is skipped silently: the node cannot fix it. The sums of
+//! an hour are stored once. Submitting the same sums again is accepted, so that a node can retry
+//! after a lost response; different sums are rejected.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,54 +19,55 @@ use uplink_rpc::r#gen::orders::orders_server::Orders;
 use uplink_rpc::r#gen::orders::settlement_with_window_response::Status as Outcome;
 use uplink_rpc::status::{Code, Failure};
 
+use super::State;
 use super::contact::node_of;
-use super::{Answer, State};
-use crate::failure::database;
+use crate::failure::{RpcResult, database};
 use crate::metabase::Sums;
 use crate::time::Time;
 
-/// The service to which storage nodes hand in orders.
+/// The service to which storage nodes submit orders.
 pub(super) struct OrdersService {
     state: Arc<State>,
-    settling: Settling,
+    active: ActiveSettlements,
 }
 
-/// Time between two orders of a node.
-const IDLE_DEADLINE: Duration = Duration::from_secs(120);
-/// Most orders counted in one call, which bounds its memory to some 40 MiB; further ones of the
-/// hour do not count.
+/// Maximum time between two orders of a node.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Maximum number of orders counted per call; limits its memory to about 40 MiB. Further orders of
+/// the hour do not count.
 const MAX_ORDERS: usize = 1 << 20;
-/// Most pairs read in one call, whether they count or not.
+/// Maximum number of pairs read per call, valid or not.
 const MAX_PAIRS: usize = 4 * MAX_ORDERS;
 const SECONDS_PER_HOUR: i64 = 3600;
 
 impl OrdersService {
     pub(super) fn new(state: Arc<State>) -> Self {
-        Self { state, settling: Settling::default() }
+        Self { state, active: ActiveSettlements::default() }
     }
 
-    async fn window(
+    /// Reads all pairs of a call; `None` if none is readable.
+    async fn read_window(
         &self,
         node: NodeId,
         mut pairs: Streaming<messages::SettlementRequest>,
-    ) -> Answer<Option<Window>> {
+    ) -> RpcResult<Option<Window>> {
         let satellite = self.state.issuer.verifying_key()?;
         let mut window: Option<Window> = None;
         for _ in 0..=MAX_PAIRS {
-            let next = timeout(IDLE_DEADLINE, pairs.message()).await.map_err(|_| {
-                Failure::new(Code::DEADLINE_EXCEEDED, "no order came for two minutes")
+            let next = timeout(IDLE_TIMEOUT, pairs.message()).await.map_err(|_| {
+                Failure::new(Code::DEADLINE_EXCEEDED, "no order received for two minutes")
             })?;
             let Some(pair) = next.map_err(Failure::from)? else {
-                // A stream that was taken back ends alike here. The call is then dropped as soon as
-                // it waits, which must be before anything is settled.
+                // A cancelled stream ends the same way. The call is then dropped at its next await
+                // point, which must come before anything is settled.
                 yield_now().await;
                 return Ok(window);
             };
             let Some(pair) = Pair::read(&pair) else { continue };
             let window = window.get_or_insert_with(|| Window::of(node, pair.hour));
-            window.take(&pair, &satellite, self.state.clock.now());
+            window.add(&pair, &satellite, self.state.clock.now());
         }
-        let text = format!("more than {MAX_PAIRS} orders in one call");
+        let text = format!("too many orders: maximum is {MAX_PAIRS} per call");
         Err(Failure::new(Code::RESOURCE_EXHAUSTED, text))
     }
 }
@@ -78,8 +79,8 @@ impl Orders for OrdersService {
         request: Request<Streaming<messages::SettlementRequest>>,
     ) -> Result<Response<messages::SettlementWithWindowResponse>, Status> {
         let node = node_of(&request)?.node_id();
-        let _alone = self.settling.begin(node)?;
-        let window = self.window(node, request.into_inner()).await?;
+        let _guard = self.active.begin(node)?;
+        let window = self.read_window(node, request.into_inner()).await?;
         let accepted = match &window {
             Some(window) if !window.sums.is_empty() => {
                 let settled = self.state.metabase.settle(&node, window.hour, &window.sums).await;
@@ -101,7 +102,7 @@ impl Orders for OrdersService {
     }
 }
 
-/// A limit and its order as far as they can be read; nothing is verified.
+/// A decoded order limit and its order, not yet verified.
 struct Pair<'a> {
     wire: &'a messages::SettlementRequest,
     limit: OrderLimit,
@@ -115,19 +116,20 @@ impl<'a> Pair<'a> {
         Some(Self { wire, limit, hour: created.unix_seconds().div_euclid(SECONDS_PER_HOUR) })
     }
 
-    /// The bytes that the order stands for, if limit and order are what they claim to be.
-    fn verified(&self, satellite: &VerifyingKey) -> Option<i64> {
-        let (limit, order) = (self.wire.limit.as_ref()?, self.wire.order.as_ref()?);
+    /// Verifies limit and order, and returns the ordered bytes.
+    fn verified_amount(&self, satellite: &VerifyingKey) -> Option<i64> {
+        let limit = self.wire.limit.as_ref()?;
+        let order = self.wire.order.as_ref()?;
         OrderLimit::verify(limit.wire(), satellite).ok()?;
         let uplink = PiecePublicKey::from_bytes(&self.limit.uplink_public_key).ok()?;
         let order = Order::verify(order.wire(), &uplink).ok()?;
-        let fits = order.serial_number == self.limit.serial_number
+        let matches_limit = order.serial_number == self.limit.serial_number
             && (0..=self.limit.limit).contains(&order.amount);
-        fits.then_some(order.amount)
+        matches_limit.then_some(order.amount)
     }
 }
 
-/// The orders of one hour, summed up.
+/// The summed orders of one hour.
 struct Window {
     node: NodeId,
     /// Hours since 1970.
@@ -141,8 +143,8 @@ impl Window {
         Self { node, hour, sums: Sums::new(), serials: HashSet::new() }
     }
 
-    /// Counts a pair, or leaves it out.
-    fn take(&mut self, pair: &Pair<'_>, satellite: &VerifyingKey, now: Time) {
+    /// Adds a pair if it is valid.
+    fn add(&mut self, pair: &Pair<'_>, satellite: &VerifyingKey, now: Time) {
         let limit = &pair.limit;
         let expires = Time::from_wire(limit.order_expiration.as_ref());
         if pair.hour != self.hour
@@ -155,36 +157,36 @@ impl Window {
         if self.serials.len() >= MAX_ORDERS || self.serials.contains(&serial) {
             return;
         }
-        let Some(amount) = pair.verified(satellite) else { return };
+        let Some(amount) = pair.verified_amount(satellite) else { return };
         self.serials.insert(serial);
         let sum = self.sums.entry(limit.action).or_default();
         *sum = sum.saturating_add(amount);
     }
 }
 
-/// The nodes that are handing in orders. Each does so once at a time, which bounds what it can make
-/// the satellite remember.
+/// The nodes with a settlement in progress. Each node may have one at a time, which limits the memory
+/// that it can use.
 #[derive(Clone, Debug, Default)]
-struct Settling(Arc<Mutex<HashSet<NodeId>>>);
+struct ActiveSettlements(Arc<Mutex<HashSet<NodeId>>>);
 
-impl Settling {
-    fn begin(&self, node: NodeId) -> Answer<Alone> {
+impl ActiveSettlements {
+    fn begin(&self, node: NodeId) -> RpcResult<SettlementGuard> {
         if !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(node) {
-            let text = "this node is handing in orders already";
+            let text = "a settlement of this node is already in progress";
             return Err(Failure::new(Code::UNAVAILABLE, text));
         }
-        Ok(Alone { node, all: self.clone() })
+        Ok(SettlementGuard { node, active: self.clone() })
     }
 }
 
-/// Held for the time of one settlement.
-struct Alone {
+/// Marks a settlement in progress until it is dropped.
+struct SettlementGuard {
     node: NodeId,
-    all: Settling,
+    active: ActiveSettlements,
 }
 
-impl Drop for Alone {
+impl Drop for SettlementGuard {
     fn drop(&mut self) {
-        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.node);
+        self.active.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.node);
     }
 }

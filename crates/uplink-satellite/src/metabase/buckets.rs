@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 
+use super::rows::delete_stream;
 use super::{Connection, DatabaseRow, Metabase, MetabaseError, Result, Snapshot, is_duplicate};
 use crate::time::Time;
 
@@ -15,15 +16,15 @@ pub(crate) struct Bucket {
 
 /// Versioning of a bucket that keeps one version of each object.
 const UNVERSIONED: i64 = 1;
-/// Objects deleted at once when a bucket is emptied.
+/// Objects deleted per transaction when a bucket is emptied.
 const DELETE_BATCH: i64 = 500;
-/// Rows counted of a bucket that cannot be deleted.
-const COUNTED: usize = 1_000;
-/// Status of an upload in progress.
+/// Maximum number of rows counted in a bucket that is not empty.
+const MAX_COUNTED: usize = 1_000;
+/// Status of a pending upload.
 const PENDING: i64 = 1;
 
 impl Metabase {
-    /// Creates a bucket unless it exists or the project has `limit` buckets already.
+    /// Creates a bucket unless it exists or the project already has `limit` buckets.
     pub(crate) async fn create_bucket(
         &self,
         project: &[u8; 16],
@@ -65,8 +66,8 @@ impl Metabase {
         find(&mut connection, project, name).await?.ok_or_else(|| missing(name))
     }
 
-    /// Buckets from `cursor` on, in order of their names, at most `limit`; the cursor's own bucket
-    /// only when `inclusive`.
+    /// Returns at most `limit` buckets after `cursor`, ordered by name; with `inclusive`, also the
+    /// cursor's own bucket.
     pub(crate) async fn list_buckets(
         &self,
         project: &[u8; 16],
@@ -90,8 +91,8 @@ impl Metabase {
         rows.iter().map(bucket_of).collect()
     }
 
-    /// Deletes a bucket that holds neither objects nor pending uploads. Rows whose time is over count
-    /// as neither and go with the bucket.
+    /// Deletes a bucket without objects and pending uploads. Expired and overdue rows do not count and
+    /// are deleted with the bucket.
     pub(crate) async fn delete_bucket(
         &self,
         project: &[u8; 16],
@@ -102,7 +103,7 @@ impl Metabase {
             let mut tx = self.begin().await?;
             let bucket = find(&mut tx, project, name).await?.ok_or_else(|| missing(name))?;
             if let Some(content) = content(&mut tx, (project, name), now).await? {
-                let reason = format!("bucket not empty: it holds {content}");
+                let reason = format!("bucket not empty: contains {content}");
                 return Err(MetabaseError::Precondition { reason });
             }
             while delete_rows(&mut tx, (project, name), Some(now)).await? > 0 {}
@@ -117,8 +118,8 @@ impl Metabase {
         .await
     }
 
-    /// Deletes some objects of a bucket, committed or pending, with their segments; only those whose
-    /// time is over at `overdue`, if given. Returns how many: zero when none is left.
+    /// Deletes some objects of a bucket, committed or pending, with their segments. With `overdue`,
+    /// only those expired or overdue at that time. Returns the number deleted; 0 when none is left.
     pub(crate) async fn delete_some_objects(
         &self,
         project: &[u8; 16],
@@ -135,7 +136,7 @@ impl Metabase {
     }
 }
 
-/// What a bucket holds, in words; `None` for nothing. Counts up to [`COUNTED`] rows.
+/// Describes the content of a bucket; `None` if it is empty. Counts up to [`MAX_COUNTED`] rows.
 async fn content(
     tx: &mut Connection,
     (project, bucket): (&[u8; 16], &[u8]),
@@ -150,7 +151,7 @@ async fn content(
     .bind(&project[..])
     .bind(bucket)
     .bind(now.0)
-    .bind(i64::try_from(COUNTED + 1).unwrap_or(i64::MAX))
+    .bind(i64::try_from(MAX_COUNTED + 1).unwrap_or(i64::MAX))
     .fetch_all(tx)
     .await?;
     let mut pending = 0;
@@ -159,8 +160,8 @@ async fn content(
     }
     let uploads = match pending {
         1 => "1 pending upload".to_owned(),
-        2..=COUNTED => format!("{pending} pending uploads"),
-        _ => format!("more than {COUNTED} pending uploads"),
+        2..=MAX_COUNTED => format!("{pending} pending uploads"),
+        _ => format!("more than {MAX_COUNTED} pending uploads"),
     };
     Ok(match (rows.len() - pending, pending) {
         (0, 0) => None,
@@ -195,13 +196,13 @@ async fn delete_rows(
         .fetch_all(&mut *tx)
         .await?;
     for row in &rows {
-        super::objects::delete_stream(tx, row.try_get(0)?).await?;
+        delete_stream(tx, row.try_get(0)?).await?;
     }
     Ok(rows.len() as u64)
 }
 
 impl Snapshot {
-    /// The bucket of a name; `None` when there is none.
+    /// Returns the bucket of a name, if it exists.
     pub(crate) async fn bucket(
         &mut self,
         project: &[u8; 16],
@@ -226,7 +227,7 @@ pub(super) async fn find(
     row.as_ref().map(bucket_of).transpose()
 }
 
-/// The text begins as clients of the network expect it.
+/// Clients of the network recognize the start of this text.
 pub(super) fn missing(name: &[u8]) -> MetabaseError {
     MetabaseError::NotFound { what: format!("bucket not found: {}", String::from_utf8_lossy(name)) }
 }

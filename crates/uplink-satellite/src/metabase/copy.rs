@@ -1,15 +1,15 @@
-//! Copying and moving committed objects: the pieces stay where they are, only wrapped keys change.
+//! Copying and moving committed objects: pieces stay on their nodes, only wrapped keys change.
 //!
-//! A client asks for the wrapped keys of all segments, wraps them for the new name, and hands them
-//! back. Between the two calls the object may have been replaced; then there is nothing to finish.
+//! A client fetches the wrapped keys of all segments, wraps them for the new name, and sends them
+//! back. If the object was replaced between the two calls, the second one fails.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use sqlx::Row;
 use uplink_core::id::SegmentPosition;
 
-use super::objects::{self, Metadata, Object, Precondition, Replace, Status, object_missing};
-use super::segments::{packed, unpacked};
+use super::objects::{self, Precondition, Replacement};
+use super::rows::{self, Metadata, Object, bind_metadata, packed, unpacked};
 use super::{Connection, Metabase, MetabaseError, Result, buckets};
 use crate::time::Time;
 
@@ -21,12 +21,12 @@ pub(crate) struct SegmentKey {
     pub(crate) key: Vec<u8>,
 }
 
-/// What becomes of an object's metadata under its new name.
+/// Metadata of an object under its new name.
 #[derive(Debug)]
 pub(crate) enum NewMetadata {
-    /// It stays; its key is wrapped anew.
+    /// The metadata is unchanged; its key is wrapped again.
     Rewrapped { nonce: Option<Vec<u8>>, key: Option<Vec<u8>> },
-    /// Other metadata takes its place.
+    /// The metadata is replaced.
     Replaced(Metadata),
 }
 
@@ -34,23 +34,23 @@ pub(crate) enum NewMetadata {
 #[derive(Debug)]
 pub(crate) struct Transfer<'a> {
     pub(crate) project: &'a [u8; 16],
-    /// The object to copy or move.
+    /// Stream id of the object to copy or move.
     pub(crate) source: [u8; 16],
     pub(crate) bucket: &'a [u8],
     pub(crate) key: &'a [u8],
     pub(crate) metadata: NewMetadata,
-    /// One for each segment.
+    /// One key per segment.
     pub(crate) segment_keys: Vec<SegmentKey>,
     pub(crate) precondition: Precondition,
     pub(crate) now: Time,
 }
 
-/// Most segments of an object that is copied or moved.
+/// Maximum number of segments of an object that is copied or moved.
 pub(crate) const MAX_SEGMENTS: usize = 10_000;
 
 impl Metabase {
-    /// The newest committed object of a key with the wrapped keys of its segments, in order. The
-    /// bucket that it is to go to must exist.
+    /// Returns the newest committed object of a key and the wrapped keys of its segments, in order.
+    /// The destination bucket must exist.
     pub(crate) async fn transferable(
         &self,
         (project, bucket, key): (&[u8; 16], &[u8], &[u8]),
@@ -63,12 +63,12 @@ impl Metabase {
             return Err(buckets::missing(new_bucket));
         }
         let found = objects::committed(&mut tx, project, bucket, key, version, now).await?;
-        let object = found.ok_or_else(object_missing)?;
+        let object = found.ok_or_else(rows::object_missing)?;
         let keys = segment_keys(&mut tx, &object.stream_id).await?;
         Ok((object, keys))
     }
 
-    /// Makes a copy that shares the pieces of its source; returns it.
+    /// Creates a copy that shares the pieces of its source and returns it.
     pub(crate) async fn copy_object(
         &self,
         transfer: &Transfer<'_>,
@@ -77,12 +77,12 @@ impl Metabase {
         self.write(|| async {
             let mut tx = self.begin().await?;
             let mut object = source(&mut tx, transfer).await?;
-            let place = (transfer.project, transfer.bucket, transfer.key);
-            let version = objects::next_version(&mut tx, place).await?;
+            let location = (transfer.project, transfer.bucket, transfer.key);
+            let version = objects::next_version(&mut tx, location).await?;
             for key in &transfer.segment_keys {
                 copy_segment(&mut tx, (&object.stream_id, &stream_id), key).await?;
             }
-            objects::make_room(&mut tx, &replace(transfer, None)).await?;
+            objects::delete_replaced(&mut tx, &replacement(transfer, None)).await?;
             object.stream_id = stream_id;
             object.version = version;
             object.created = transfer.now;
@@ -94,20 +94,21 @@ impl Metabase {
         .await
     }
 
-    /// Gives an object another name.
+    /// Moves an object to another bucket and key.
     pub(crate) async fn move_object(&self, transfer: &Transfer<'_>) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;
             let mut object = source(&mut tx, transfer).await?;
-            let place = (transfer.project, transfer.bucket, transfer.key);
-            let version = objects::next_version(&mut tx, place).await?;
-            objects::make_room(&mut tx, &replace(transfer, Some(&transfer.source))).await?;
+            let location = (transfer.project, transfer.bucket, transfer.key);
+            let version = objects::next_version(&mut tx, location).await?;
+            objects::delete_replaced(&mut tx, &replacement(transfer, Some(&transfer.source)))
+                .await?;
             for key in &transfer.segment_keys {
                 rewrap_segment(&mut tx, &transfer.source, key).await?;
             }
             object.version = version;
             rename(&mut object, transfer);
-            sqlx::query(
+            let query = sqlx::query(
                 "UPDATE objects SET bucket = $2, object_key = $3, version = $4,
                      encrypted_metadata = $5, metadata_nonce = $6, metadata_key = $7,
                      encrypted_etag = $8
@@ -116,56 +117,59 @@ impl Metabase {
             .bind(&object.stream_id[..])
             .bind(&object.bucket)
             .bind(&object.key)
-            .bind(object.version)
-            .bind(&object.metadata.data)
-            .bind(&object.metadata.nonce)
-            .bind(&object.metadata.key)
-            .bind(&object.metadata.etag)
-            .execute(&mut *tx)
-            .await?;
+            .bind(object.version);
+            bind_metadata(query, &object.metadata).execute(&mut *tx).await?;
             Ok(tx.commit().await?)
         })
         .await
     }
 }
 
-/// The object to copy or move, if it is still there and the given keys are those of its segments.
+/// Returns the object to copy or move.
+///
+/// # Errors
+/// It no longer exists, or the given keys do not match its segments.
 async fn source(tx: &mut Connection, transfer: &Transfer<'_>) -> Result<Object> {
-    let found = objects::by_stream(tx, transfer.project, &transfer.source).await?;
-    let object = found.filter(|object| {
-        matches!(object.status, Status::CommittedUnversioned | Status::CommittedVersioned)
-            && object.expires.is_none_or(|time| time > transfer.now)
-    });
-    let object = object.ok_or_else(object_missing)?;
+    let object =
+        rows::committed_by_stream(tx, transfer.project, &transfer.source, transfer.now).await?;
     if buckets::find(tx, transfer.project, transfer.bucket).await?.is_none() {
         return Err(buckets::missing(transfer.bucket));
     }
-    let held = segment_keys(tx, &transfer.source).await?;
-    let (have, need) = (transfer.segment_keys.len(), held.len());
-    if have != need {
-        let reason = format!("{have} keys were given for {need} segments");
-        return Err(MetabaseError::Invalid { reason });
-    }
-    let given: HashMap<i64, &SegmentKey> =
-        transfer.segment_keys.iter().map(|key| (packed(key.position), key)).collect();
-    if !held.iter().all(|key| given.contains_key(&packed(key.position))) {
-        let reason = "keys were given for other positions than those of the segments".to_owned();
-        return Err(MetabaseError::Invalid { reason });
-    }
-    let wrapped = match &transfer.metadata {
+    require_matching_keys(tx, transfer).await?;
+
+    let has_metadata_key = match &transfer.metadata {
         NewMetadata::Rewrapped { key, .. } => key.is_some(),
         NewMetadata::Replaced(_) => true,
     };
-    if object.metadata.key.is_some() && !wrapped {
-        let reason = "the object has metadata, but no key for it was given".to_owned();
+    if object.metadata.key.is_some() && !has_metadata_key {
+        let reason = "metadata key is missing: the object has metadata".to_owned();
         return Err(MetabaseError::Invalid { reason });
     }
     Ok(object)
 }
 
-/// What a transfer does to an object that has the name already.
-fn replace<'a>(transfer: &'a Transfer<'_>, except: Option<&'a [u8; 16]>) -> Replace<'a> {
-    Replace {
+/// Rejects a transfer unless it has exactly one key for each segment of its source.
+async fn require_matching_keys(tx: &mut Connection, transfer: &Transfer<'_>) -> Result<()> {
+    let stored = segment_keys(tx, &transfer.source).await?;
+    let have = transfer.segment_keys.len();
+    let need = stored.len();
+    if have != need {
+        let reason = format!("wrong number of segment keys: have {have}, need {need}");
+        return Err(MetabaseError::Invalid { reason });
+    }
+
+    let given: HashSet<i64> =
+        transfer.segment_keys.iter().map(|key| packed(key.position)).collect();
+    if !stored.iter().all(|key| given.contains(&packed(key.position))) {
+        let reason = "positions of segment keys do not match the segments".to_owned();
+        return Err(MetabaseError::Invalid { reason });
+    }
+    Ok(())
+}
+
+/// Describes the key that a transfer takes and the object it may replace.
+fn replacement<'a>(transfer: &'a Transfer<'_>, except: Option<&'a [u8; 16]>) -> Replacement<'a> {
+    Replacement {
         project: transfer.project,
         bucket: transfer.bucket,
         key: transfer.key,

@@ -1,11 +1,10 @@
 //! Listing objects of a bucket: a skip scan.
 //!
-//! A page begins at a cursor and reads rows in order of their keys. In a listing that collapses
-//! keys at a delimiter, the first row below a prefix yields the prefix and the scan *seeks* to the
-//! first key behind it (the prefix with its last byte + 1); the rows below are never read, however
-//! many they are.
+//! A page starts at a cursor and reads rows in key order. In a listing that collapses keys at a
+//! delimiter, the first row below a prefix yields the prefix, and the scan *seeks* to the first key
+//! after it (the prefix with its last byte + 1). The other rows below the prefix are never read.
 
-use super::objects::{ENTRY_BYTES, Object, object_of, select_object, version_number};
+use super::rows::{ENTRY_BYTES, Object, object_of, select_object, version_number};
 use super::{Metabase, Result, Transaction, buckets};
 use crate::time::Time;
 
@@ -14,16 +13,16 @@ use crate::time::Time;
 pub(crate) struct ListQuery<'a> {
     pub(crate) project: &'a [u8; 16],
     pub(crate) bucket: &'a [u8],
-    /// Only keys that begin so, delimiter included; the keys of the page are without it.
+    /// Lists only keys with this prefix, delimiter included. Listed keys do not contain it.
     pub(crate) prefix: &'a [u8],
-    /// Key to begin after, without the prefix.
+    /// Key to start after, without the prefix.
     pub(crate) cursor: &'a [u8],
-    /// With it, versions of the cursor's key after this one belong to the page.
+    /// Lists also versions of the cursor's key after this one.
     pub(crate) version_cursor: Option<[u8; 16]>,
     /// Where keys are collapsed; `None` lists all keys.
     pub(crate) delimiter: Option<&'a [u8]>,
     pub(crate) status: ListStatus,
-    /// Most entries, 1 to [`MAX_PAGE`].
+    /// Maximum number of entries, 1 to [`MAX_PAGE`].
     pub(crate) limit: usize,
     pub(crate) now: Time,
 }
@@ -35,12 +34,12 @@ pub(crate) enum ListStatus {
     Pending,
 }
 
-/// A page: entries in order of their keys, and whether there are more.
+/// A page: entries in key order, and whether more follow.
 #[derive(Debug)]
 pub(crate) struct Listed {
     pub(crate) entries: Vec<ListedEntry>,
     pub(crate) more: bool,
-    /// Rows that had to be read for the page.
+    /// Rows read for the page.
     #[cfg(test)]
     pub(crate) rows: usize,
 }
@@ -48,19 +47,19 @@ pub(crate) struct Listed {
 /// An object or a collapsed prefix.
 #[derive(Debug)]
 pub(crate) enum ListedEntry {
-    /// Its key without the listing's prefix, and the object.
+    /// The key without the listing's prefix, and the object.
     Object(Vec<u8>, Box<Object>),
-    /// Without the listing's prefix, with the delimiter.
+    /// The prefix without the listing's prefix, with the delimiter.
     Prefix(Vec<u8>),
 }
 
-/// Most entries of a page.
+/// Maximum number of entries per page.
 pub(crate) const MAX_PAGE: usize = 1_000;
-/// Most bytes of keys and metadata in a page, well below the largest message.
+/// Maximum bytes of keys and metadata per page, well below the message limit.
 const MAX_PAGE_BYTES: usize = 2 << 20;
-/// Longest object key.
+/// Maximum length of an object key.
 pub(crate) const MAX_KEY: usize = 4_000;
-/// Rows read at once after a seek; grows while no seek is needed.
+/// Rows per read after a seek; grows until the next seek.
 const FIRST_READ: usize = 16;
 
 pub(super) const COMMITTED_AFTER: &str = select_object!(
@@ -75,7 +74,7 @@ pub(super) const PENDING_AFTER: &str = select_object!(
 );
 
 impl Metabase {
-    /// Reads one page; the bucket must exist.
+    /// Reads one page. The bucket must exist.
     pub(crate) async fn list_objects(&self, query: &ListQuery<'_>) -> Result<Listed> {
         let mut tx = self.snapshot().await?.tx;
         if buckets::find(&mut tx, query.project, query.bucket).await?.is_none() {
@@ -85,17 +84,17 @@ impl Metabase {
     }
 }
 
-/// A place between two rows: everything up to this key and version has been read.
+/// Progress of a scan: every row up to this key and version has been read.
 #[derive(Clone)]
-struct Place {
+struct ScanPosition {
     key: Vec<u8>,
     version: i64,
 }
 
 struct Scan<'a> {
     query: &'a ListQuery<'a>,
-    place: Place,
-    /// First key behind the prefix.
+    position: ScanPosition,
+    /// First key after the prefix.
     end: Vec<u8>,
     entries: Vec<ListedEntry>,
     bytes: usize,
@@ -108,14 +107,14 @@ impl<'a> Scan<'a> {
         let end = successor(query.prefix).unwrap_or_else(|| vec![0xff; MAX_KEY + 1]);
         let mut scan = Self {
             query,
-            place: start(query),
+            position: start(query),
             end,
             entries: Vec::new(),
             bytes: 0,
             #[cfg(test)]
             rows: 0,
         };
-        // A cursor below a collapsed prefix stands for the whole prefix.
+        // A cursor below a collapsed prefix means the whole prefix.
         if let Some(prefix) = scan.collapsed(query.cursor) {
             scan.skip(&prefix);
         }
@@ -133,20 +132,20 @@ impl<'a> Scan<'a> {
                 self.rows += rows.len();
             }
             let last = rows.len() < wanted;
-            let mut sought = false;
+            let mut seeked = false;
             for object in rows {
-                if self.is_below_place(&object) {
+                if self.is_read(&object) {
                     continue;
                 }
                 if self.is_full() {
                     return Ok(self.page(true));
                 }
-                sought |= self.take(object);
+                seeked |= self.take(object);
             }
             if last {
                 return Ok(self.page(false));
             }
-            read = if sought { FIRST_READ } else { (read * 4).min(MAX_PAGE + 1) };
+            read = if seeked { FIRST_READ } else { (read * 4).min(MAX_PAGE + 1) };
         }
     }
 
@@ -167,8 +166,8 @@ impl<'a> Scan<'a> {
         let rows = sqlx::query(sql)
             .bind(&self.query.project[..])
             .bind(self.query.bucket)
-            .bind(&self.place.key)
-            .bind(self.place.version)
+            .bind(&self.position.key)
+            .bind(self.position.version)
             .bind(&self.end)
             .bind(self.query.now.0)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -177,7 +176,7 @@ impl<'a> Scan<'a> {
         rows.iter().map(object_of).collect()
     }
 
-    /// Adds a row's entry; true when the scan has to seek past a prefix.
+    /// Adds the entry of a row. Returns true when the scan must seek past a prefix.
     fn take(&mut self, object: Object) -> bool {
         let key = object.key.get(self.query.prefix.len()..).unwrap_or_default().to_vec();
         if let Some(prefix) = self.collapsed(&key) {
@@ -186,13 +185,13 @@ impl<'a> Scan<'a> {
             self.entries.push(ListedEntry::Prefix(prefix));
             return true;
         }
-        self.place = Place { key: object.key.clone(), version: object.version };
+        self.position = ScanPosition { key: object.key.clone(), version: object.version };
         self.bytes = self.bytes.saturating_add(object.encoded_size());
         self.entries.push(ListedEntry::Object(key, Box::new(object)));
         false
     }
 
-    /// The prefix of `key`, which is without the listing's prefix, up to the first delimiter.
+    /// Returns the part of `key`, which lacks the listing's prefix, up to the first delimiter.
     fn collapsed(&self, key: &[u8]) -> Option<Vec<u8>> {
         let delimiter = self.query.delimiter.filter(|delimiter| !delimiter.is_empty())?;
         let at = key.windows(delimiter.len()).position(|window| window == delimiter)?;
@@ -201,36 +200,37 @@ impl<'a> Scan<'a> {
 
     fn skip(&mut self, prefix: &[u8]) {
         let whole = [self.query.prefix, prefix].concat();
-        // All keys from the successor on, versions included. Without one, nothing is behind.
+        // Continues at the successor with all its versions. Without a successor, no key follows.
         let key = successor(&whole).unwrap_or_else(|| self.end.clone());
-        self.place = Place { key, version: i64::MIN };
+        self.position = ScanPosition { key, version: i64::MIN };
     }
 
-    fn is_below_place(&self, object: &Object) -> bool {
-        (&object.key, object.version) <= (&self.place.key, self.place.version)
+    fn is_read(&self, object: &Object) -> bool {
+        (&object.key, object.version) <= (&self.position.key, self.position.version)
     }
 
     fn is_full(&self) -> bool {
-        // An object named like the prefix has an empty key here. A page that ends with it would be
-        // its own next page, so it takes one entry more. Pending uploads go on by their versions.
-        let nameless =
+        // An object whose key is the prefix has an empty key here. As the cursor of the next page it
+        // would repeat this page, so the page takes one more entry. Pending uploads continue by
+        // version.
+        let has_empty_key =
             |entry: &ListedEntry| matches!(entry, ListedEntry::Object(key, _) if key.is_empty());
         let enough = self.entries.len() >= self.query.limit || self.bytes >= MAX_PAGE_BYTES;
         let pending = self.query.status == ListStatus::Pending;
-        enough && (pending || !self.entries.last().is_some_and(nameless))
+        enough && (pending || !self.entries.last().is_some_and(has_empty_key))
     }
 }
 
-/// Where the page begins.
-fn start(query: &ListQuery<'_>) -> Place {
+/// Returns the position at which the page starts.
+fn start(query: &ListQuery<'_>) -> ScanPosition {
     if query.cursor.is_empty() && query.version_cursor.is_none() {
-        return Place { key: query.prefix.to_vec(), version: i64::MIN };
+        return ScanPosition { key: query.prefix.to_vec(), version: i64::MIN };
     }
     let key = [query.prefix, query.cursor].concat();
-    Place { key, version: query.version_cursor.map_or(i64::MAX, version_number) }
+    ScanPosition { key, version: query.version_cursor.map_or(i64::MAX, version_number) }
 }
 
-/// The first key behind all keys that begin with `prefix`; `None` when there is no such key.
+/// Returns the first key after all keys with `prefix`; `None` if there is no such key.
 pub(crate) fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut key = prefix.to_vec();
     while let Some(last) = key.pop() {

@@ -1,11 +1,11 @@
-//! Bringing a schema up to date: numbered steps, forward only, all in one transaction.
+//! Schema migrations: numbered steps, forward only, all in one transaction.
 
 use sqlx::Row;
 
 use super::{Connection, Metabase, MetabaseError, Result};
 use crate::time::Time;
 
-/// All steps in order; the number of a step is its place, counted from 1.
+/// All steps in order; the number of a step is its index + 1.
 pub(super) const STEPS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_disqualified_at.sql"),
@@ -16,8 +16,7 @@ pub(super) const STEPS: &[&str] = &[
 pub(super) const NEWEST: i64 = STEPS.len() as i64;
 
 impl Metabase {
-    /// Applies the steps that the database lacks. The immediate transaction is the lock that keeps
-    /// a second process out.
+    /// Applies missing steps. The immediate transaction locks out other processes.
     pub(super) async fn migrate(&self, now: Time) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;

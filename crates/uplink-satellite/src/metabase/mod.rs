@@ -1,10 +1,9 @@
-//! The store of everything a satellite must not forget: projects, API keys, buckets, objects,
-//! segments, storage nodes.
+//! The satellite's persistent state: projects, API keys, buckets, objects, segments, storage nodes.
 //!
-//! SQL with one dialect-neutral set of statements. The embedded engine has one writer connection
-//! and a pool of readers: a write is one immediate transaction, retried a few times when another
-//! process holds the file, and nothing is answered before its commit returned. Reads never wait for
-//! writers; an answer that needs more than one of them takes them all from one [`Snapshot`].
+//! SQL in one dialect-neutral set of statements. The embedded engine has one writer connection and
+//! a pool of readers. A write is one immediate transaction, retried a few times when another process
+//! has locked the file; a call returns only after its commit. Reads never wait for writers. A call
+//! that needs more than one read takes all of them from one [`Snapshot`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +24,7 @@ mod nodes;
 mod objects;
 mod pending;
 mod projects;
+mod rows;
 mod segments;
 mod settlements;
 mod snapshot;
@@ -39,12 +39,15 @@ pub(crate) use self::buckets::Bucket;
 pub(crate) use self::copy::{NewMetadata, SegmentKey, Transfer};
 pub(crate) use self::list::{ListQuery, ListStatus, ListedEntry, MAX_PAGE};
 pub(crate) use self::nodes::{CheckIn, NodeRow, NodeState};
-pub(crate) use self::objects::{Commit, Metadata, NewObject, Object, Precondition, Status};
+pub(crate) use self::objects::{Commit, NewObject, Precondition};
 pub(crate) use self::projects::{KeyRow, Project};
-pub(crate) use self::segments::{Piece, Pieces, PutSegment, Remote, Segment, pending_missing};
+pub(crate) use self::rows::{
+    Metadata, Object, Piece, Pieces, Remote, Segment, Status, pending_missing,
+};
+pub(crate) use self::segments::NewSegment;
 pub(crate) use self::settlements::Sums;
 pub(crate) use self::snapshot::Snapshot;
-pub(crate) use self::update::{Includes, MetadataUpdate};
+pub(crate) use self::update::{MetadataParts, MetadataUpdate};
 pub(crate) use self::usage::Stored;
 pub(crate) use self::walk::SegmentPieces;
 
@@ -53,95 +56,96 @@ type Engine = Sqlite;
 type Connection = sqlx::SqliteConnection;
 type Transaction = sqlx::Transaction<'static, Engine>;
 type DatabaseRow = SqliteRow;
+type Query<'q> = sqlx::query::Query<'q, Engine, <Engine as sqlx::Database>::Arguments>;
 
-/// Attempts of one write before the engine's "busy" or "conflict" is given to the caller.
+/// Attempts of one write before the engine's "busy" or "conflict" error is returned.
 const WRITE_ATTEMPTS: u32 = 5;
-/// How long one attempt waits for a lock of another process.
+/// Time that one attempt waits for the lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a caller waits for one of the connections.
+/// Time that a call waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Read transactions at once.
+/// Maximum number of concurrent read transactions.
 const READERS: u32 = 8;
 
-/// A connected store whose schema is the current one. Clones share the connections.
+/// An open database with the current schema. Clones share the connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Metabase {
     writer: SqlitePool,
     readers: SqlitePool,
 }
 
-/// Why the store cannot be opened, or does not do what it is asked.
+/// Why a database cannot be opened, or an operation on it failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetabaseError {
-    /// Something of that name or id exists already.
+    /// An item of that name or id already exists.
     #[error("{what} already exists")]
     AlreadyExists {
         /// The kind and name.
         what: String,
     },
-    /// The store holds a value that no version of this program writes.
-    #[error("database is damaged: {what}")]
+    /// The database contains a value that no version of this program writes.
+    #[error("database is corrupt: invalid {what}")]
     Damaged {
-        /// The place of the value.
+        /// What the value describes.
         what: &'static str,
     },
     /// The database engine failed.
     #[error("database: {0}")]
     Engine(sqlx::Error),
     /// The database belongs to a satellite with another identity.
-    #[error("database belongs to another satellite identity ({found}), not to {own}")]
+    #[error("database belongs to satellite {found}, not to {own}")]
     ForeignIdentity {
-        /// The node id that the database holds.
+        /// The node id in the database.
         found: String,
         /// The node id of this process.
         own: String,
     },
     /// The database does not exist.
-    #[error("database {path} does not exist")]
+    #[error("database \"{path}\" does not exist")]
     Missing {
         /// The file.
         path: String,
     },
     /// The schema was written by a newer program.
-    #[error("database schema has number {found}, this program knows up to {known}")]
+    #[error("database schema {found} is newer than the latest supported schema {known}")]
     NewerSchema {
         /// Number of the schema in the database.
         found: i64,
-        /// The newest number that this program knows.
+        /// The newest number that this program supports.
         known: i64,
     },
     /// The disk has no space left for the change.
     #[error("database: no disk space left: {0}")]
     NoSpace(sqlx::Error),
-    /// Something does not exist; the text begins with its kind.
+    /// An item does not exist.
     #[error("{what}")]
     NotFound {
-        /// What is missing.
+        /// The error text; starts with the kind of item.
         what: String,
     },
-    /// An update would leave metadata behind that its new key does not open.
-    #[error("object not found: it has metadata that the update leaves out")]
+    /// An update would leave metadata that its new key cannot decrypt.
+    #[error("object not found: it has metadata that the update does not include")]
     Incomplete,
-    /// The request does not fit what it is about.
+    /// The request does not match the stored item.
     #[error("{reason}")]
     Invalid {
-        /// What does not fit.
+        /// The error text.
         reason: String,
     },
-    /// The caller lacks the right to replace an object.
-    #[error("no right to replace an existing object")]
+    /// The caller lacks the permission to replace an object.
+    #[error("permission denied: cannot replace an existing object")]
     Overwrite,
-    /// The state of the store forbids the change.
+    /// The state of the database forbids the change.
     #[error("{reason}")]
     Precondition {
-        /// What forbids it.
+        /// The error text.
         reason: String,
     },
     /// A project reached one of its limits.
     #[error("{reason}")]
     LimitReached {
-        /// Which limit.
+        /// The error text.
         reason: String,
     },
 }
@@ -155,7 +159,7 @@ impl From<sqlx::Error> for MetabaseError {
 }
 
 impl Metabase {
-    /// Opens the database file, creates it when `create` is set, and brings its schema up to date.
+    /// Opens the database file, creates it if `create` is set, and upgrades its schema.
     pub(crate) async fn open(file: &Path, create: bool, now: Time) -> Result<Self> {
         if !create && !file.exists() {
             return Err(MetabaseError::Missing { path: file.display().to_string() });
@@ -174,13 +178,13 @@ impl Metabase {
         Ok(metabase)
     }
 
-    /// Waits for running statements and closes the files.
+    /// Waits for running statements and closes the database.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
 
-    /// Compares the node id with the one this database was first used with, which it keeps.
+    /// Stores the node id on first use. Fails if the database belongs to another node id.
     pub(crate) async fn claim(&self, node_id: &str) -> Result<()> {
         let found = self
             .write(|| async {
@@ -211,7 +215,7 @@ impl Metabase {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
-    /// Runs a whole write transaction, again when another one was in its way.
+    /// Runs a write transaction and retries it after a conflict.
     async fn write<T, F>(&self, transaction: impl Fn() -> F + Send) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send,
@@ -230,23 +234,24 @@ impl Metabase {
     }
 }
 
-/// A pool of so many connections, to which only connections without a transaction return.
+/// Builds a pool of `connections` connections. A connection with an open transaction is closed
+/// instead of returned.
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_release(|connection, _| {
             Box::pin(async move {
-                // The rollback of a dropped transaction is only queued until the connection answers.
+                // Dropping a transaction only queues its rollback; a ping executes it.
                 if connection.is_in_transaction() {
                     connection.ping().await?;
                 }
-                // The engine rolls back by itself when the disk is full or fails. The rollback that
-                // follows then fails, and the connection counts a transaction for ever: a writer
-                // could not begin another, a reader would see the same old state again and again.
+                // When the disk is full or fails, the engine rolls back on its own. The queued
+                // rollback then fails, and the connection counts an open transaction permanently: a
+                // writer could not begin another, and a reader would stay on an old snapshot.
                 let reusable = !connection.is_in_transaction();
                 if !reusable {
-                    tracing::warn!("a transaction was not rolled back, its connection is closed");
+                    tracing::warn!("transaction was not rolled back, closing its connection");
                 }
                 Ok(reusable)
             })
@@ -261,8 +266,8 @@ fn is_out_of_space(error: &sqlx::Error) -> bool {
     code.parse::<u32>().is_ok_and(|code| code & 0xff == 13 || code == 4874)
 }
 
-/// Whether the same transaction may succeed when repeated: a locked database file, or the
-/// serialization failure and deadlock of the engines that number them so.
+/// Whether a retry of the transaction may succeed: the database file is locked, or an engine that
+/// uses SQLSTATE codes reports a serialization failure or a deadlock.
 fn is_conflict(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
     let code = error.code().unwrap_or_default();
@@ -271,12 +276,12 @@ fn is_conflict(error: &sqlx::Error) -> bool {
     busy || matches!(code.as_ref(), "40001" | "40P01")
 }
 
-/// Whether an insert met a row with the same key.
+/// Whether an insert violated a unique key.
 fn is_duplicate(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.is_unique_violation())
 }
 
-/// Where the database of `location` lies: a path, or a path after `sqlite:`.
+/// Returns the path of the database of `location`: a path, optionally after `sqlite:`.
 pub(crate) fn database_file(location: &str, folder: &Path) -> PathBuf {
     let path = location.strip_prefix("sqlite:").unwrap_or(location);
     let path = path.strip_prefix("//").unwrap_or(path);

@@ -1,4 +1,4 @@
-//! Storage nodes as they last presented themselves.
+//! Storage nodes as of their last check-in.
 
 use sqlx::Row;
 use uplink_core::id::NodeId;
@@ -6,15 +6,15 @@ use uplink_core::id::NodeId;
 use super::{Connection, DatabaseRow, Metabase, Result, exact};
 use crate::time::Time;
 
-/// A storage node without its certificates.
+/// A storage node, without its certificates.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeRow {
     pub(crate) id: NodeId,
-    /// `host:port` as the node gives it.
+    /// `host:port` as announced by the node.
     pub(crate) address: String,
-    /// `ip:port` it resolved to.
+    /// `ip:port` that the address resolved to.
     pub(crate) last_address: String,
-    /// Network that it shares with its neighbours.
+    /// Subnet for the distinct-networks rule.
     pub(crate) subnet: Vec<u8>,
     pub(crate) free_disk: i64,
     pub(crate) version: String,
@@ -22,15 +22,15 @@ pub(crate) struct NodeRow {
     pub(crate) created: Time,
     /// When the operator disqualified it.
     pub(crate) disqualified: Option<Time>,
-    /// Last check-in after which the node was reached at its address.
+    /// Last check-in after which the node was reachable at its address.
     pub(crate) last_contact: Option<Time>,
 }
 
-/// What the operator decided about a node.
+/// Status of a node, set by the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NodeState {
     Normal,
-    /// Gets no pieces and its pieces count as lost.
+    /// Receives no pieces; its pieces count as lost.
     Disqualified,
 }
 
@@ -45,11 +45,11 @@ pub(crate) struct CheckIn<'a> {
     pub(crate) free_disk: i64,
     pub(crate) version: &'a str,
     pub(crate) now: Time,
-    /// Whether the node was reached at its address.
+    /// Whether the node was reachable at its address.
     pub(crate) reached: bool,
 }
 
-/// The number of [`NodeState::Disqualified`] in the table; that of a normal node is 0.
+/// Number of [`NodeState::Disqualified`] in the table; a normal node has 0.
 const DISQUALIFIED: i64 = 1;
 
 macro_rules! select_node {
@@ -67,8 +67,8 @@ const ALL: &str = select_node!("ORDER BY id");
 const ONE: &str = select_node!("WHERE id = $1");
 
 impl Metabase {
-    /// Records a check-in. Whether the certificate chain may follow an earlier one is for the caller
-    /// to decide.
+    /// Records a check-in. The caller must have verified that the certificate chain may replace the
+    /// previous one.
     pub(crate) async fn check_in(&self, node: &CheckIn<'_>) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;
@@ -83,13 +83,13 @@ impl Metabase {
         rows.iter().map(node_of).collect()
     }
 
-    /// A node as it last checked in; `None` if it never did.
+    /// Returns a node as of its last check-in; `None` if it never checked in.
     pub(crate) async fn node(&self, id: &NodeId) -> Result<Option<NodeRow>> {
         let query = sqlx::query(ONE).bind(&id.as_bytes()[..]);
         query.fetch_optional(&self.readers).await?.as_ref().map(node_of).transpose()
     }
 
-    /// The certificate chain of a node: DER certificates one after the other, leaf first.
+    /// Returns the certificate chain of a node: concatenated DER certificates, leaf first.
     pub(crate) async fn node_chain(&self, id: &NodeId) -> Result<Option<Vec<u8>>> {
         let row = sqlx::query("SELECT chain FROM nodes WHERE id = $1")
             .bind(&id.as_bytes()[..])
@@ -98,7 +98,8 @@ impl Metabase {
         row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 
-    /// Excludes a node for good, at `now` unless it was before. False when it is not known.
+    /// Disqualifies a node permanently. An earlier time of disqualification is kept. Returns false if
+    /// the node is unknown.
     pub(crate) async fn disqualify_node(&self, id: &NodeId, now: Time) -> Result<bool> {
         self.write(|| async {
             let mut tx = self.begin().await?;

@@ -1,56 +1,14 @@
-//! Objects: pending uploads and what became of them.
+//! Objects: begin, commit, read and delete.
 
 use sqlx::Row;
 
-use super::{
-    Connection, DatabaseRow, Metabase, MetabaseError, Result, Snapshot, buckets, exact, segments,
+use super::rows::{
+    self, Metadata, Object, Status, bind_metadata, bind_sizes, by_stream, delete_stream, object_of,
+    select_object,
 };
+use super::{Connection, Metabase, MetabaseError, Result, Snapshot, buckets, segments};
 use crate::text::readable_size;
 use crate::time::Time;
-
-/// What an object is at the moment; the numbers are those of the network's messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// An upload that is not committed yet.
-    Pending,
-    /// Committed, in a bucket that keeps one version.
-    CommittedUnversioned,
-    /// Committed, one of several versions.
-    CommittedVersioned,
-    /// Any other number: delete markers, of which nothing is shown.
-    Hidden,
-}
-
-/// An object as stored.
-#[derive(Clone, Debug)]
-pub(crate) struct Object {
-    pub(crate) bucket: Vec<u8>,
-    pub(crate) key: Vec<u8>,
-    pub(crate) version: i64,
-    pub(crate) stream_id: [u8; 16],
-    pub(crate) status: Status,
-    /// Whether parts may be uploaded in calls of their own.
-    pub(crate) multipart: bool,
-    pub(crate) created: Time,
-    pub(crate) expires: Option<Time>,
-    /// Cipher suite and block size, packed.
-    pub(crate) encryption: i64,
-    pub(crate) metadata: Metadata,
-    pub(crate) segment_count: i64,
-    pub(crate) plain_size: i64,
-    pub(crate) encrypted_size: i64,
-    /// Plain size of all segments but the last, −1 when they differ.
-    pub(crate) fixed_segment_size: i64,
-}
-
-/// Encrypted metadata of an object; opaque to the satellite.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Metadata {
-    pub(crate) data: Option<Vec<u8>>,
-    pub(crate) nonce: Option<Vec<u8>>,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) etag: Option<Vec<u8>>,
-}
 
 /// An upload to begin.
 #[derive(Debug)]
@@ -62,7 +20,7 @@ pub(crate) struct NewObject<'a> {
     pub(crate) multipart: bool,
     pub(crate) created: Time,
     pub(crate) expires: Option<Time>,
-    pub(crate) drop_pending: Time,
+    pub(crate) drop_pending_at: Time,
     pub(crate) encryption: i64,
     pub(crate) metadata: Metadata,
 }
@@ -72,54 +30,40 @@ pub(crate) struct NewObject<'a> {
 pub(crate) struct Commit<'a> {
     pub(crate) project: &'a [u8; 16],
     pub(crate) stream_id: [u8; 16],
-    /// Replaces what the upload began with; `None` keeps it.
+    /// Replaces the metadata given at the start of the upload; `None` keeps it.
     pub(crate) metadata: Option<Metadata>,
     pub(crate) precondition: Precondition,
-    /// Least plain size of every part but the last.
+    /// Minimum plain size of every part but the last.
     pub(crate) min_part_size: i64,
     pub(crate) now: Time,
 }
 
-/// A name that an object is about to take.
+/// The bucket and key that an object is about to take.
 #[derive(Debug)]
-pub(super) struct Replace<'a> {
+pub(super) struct Replacement<'a> {
     pub(super) project: &'a [u8; 16],
     pub(super) bucket: &'a [u8],
     pub(super) key: &'a [u8],
-    /// The object that takes the name, if it may have it already.
+    /// Stream id of the object that takes the key. It is not deleted if it already has that key.
     pub(super) except: Option<&'a [u8; 16]>,
     pub(super) precondition: Precondition,
     pub(super) now: Time,
 }
 
-/// What a commit demands of an object that has the name already.
+/// Condition of a commit on a committed object with the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Precondition {
-    /// It is replaced.
+    /// The existing object is replaced.
     None,
-    /// The committer may not replace it.
+    /// The commit fails: the caller lacks the permission to replace it.
     MayNotReplace,
-    /// There must be none.
+    /// The commit fails: the caller demanded that the key is unused.
     MustNotExist,
 }
 
-/// Most parts of one object.
+/// Maximum number of parts of one object.
 const MAX_PARTS: usize = 10_000;
 
-macro_rules! select_object {
-    ($rest:literal) => {
-        concat!(
-            "SELECT bucket, object_key, version, stream_id, status, multipart, created_at,
-                 expires_at, encryption, encrypted_metadata, metadata_nonce, metadata_key,
-                 encrypted_etag, segment_count, plain_size, encrypted_size, fixed_segment_size
-             FROM objects ",
-            $rest
-        )
-    };
-}
-pub(super) use select_object;
-
-const BY_STREAM: &str = select_object!("WHERE project = $1 AND stream_id = $2");
 const LATEST: &str = select_object!(
     "WHERE project = $1 AND bucket = $2 AND object_key = $3 AND status IN (3, 4)
          AND (expires_at IS NULL OR expires_at > $4)
@@ -131,7 +75,7 @@ const EXACT_VERSION: &str = select_object!(
 );
 
 impl Metabase {
-    /// Makes a pending object under the next version of its key; returns that version.
+    /// Inserts a pending object with the next version of its key and returns that version.
     pub(crate) async fn begin_object(&self, new: &NewObject<'_>) -> Result<i64> {
         self.write(|| async {
             let mut tx = self.begin().await?;
@@ -146,15 +90,13 @@ impl Metabase {
         .await
     }
 
-    /// Makes a pending object visible, in place of any object with its name.
+    /// Makes a pending object visible and replaces any committed object with its key.
     pub(crate) async fn commit_object(&self, commit: &Commit<'_>) -> Result<Object> {
         self.write(|| async {
             let mut tx = self.begin().await?;
-            let found = by_stream(&mut tx, commit.project, &commit.stream_id).await?;
-            let mut object = found
-                .filter(|object| object.status == Status::Pending)
-                .ok_or_else(pending_object_missing)?;
-            let replace = Replace {
+            let found = rows::pending_by_stream(&mut tx, commit.project, &commit.stream_id).await?;
+            let mut object = found.ok_or_else(rows::pending_object_missing)?;
+            let replacement = Replacement {
                 project: commit.project,
                 bucket: &object.bucket,
                 key: &object.key,
@@ -162,15 +104,15 @@ impl Metabase {
                 precondition: commit.precondition,
                 now: commit.now,
             };
-            make_room(&mut tx, &replace).await?;
-            settle(&mut tx, commit, &mut object).await?;
+            delete_replaced(&mut tx, &replacement).await?;
+            finalize(&mut tx, commit, &mut object).await?;
             tx.commit().await?;
             Ok(object)
         })
         .await
     }
 
-    /// The object, pending or committed, that a stream id names.
+    /// Returns the object of a stream id, pending or committed.
     pub(crate) async fn object_of_stream(
         &self,
         project: &[u8; 16],
@@ -180,7 +122,7 @@ impl Metabase {
         by_stream(&mut connection, project, stream_id).await
     }
 
-    /// Deletes a committed object with its segments, in one step. `None` when there is none.
+    /// Deletes a committed object and its segments atomically. Returns `None` if there is none.
     pub(crate) async fn delete_object(
         &self,
         project: &[u8; 16],
@@ -201,7 +143,7 @@ impl Metabase {
         .await
     }
 
-    /// Deletes a pending object with its segments.
+    /// Deletes a pending object and its segments.
     pub(crate) async fn abort_object(
         &self,
         project: &[u8; 16],
@@ -209,10 +151,8 @@ impl Metabase {
     ) -> Result<Object> {
         self.write(|| async {
             let mut tx = self.begin().await?;
-            let object = by_stream(&mut tx, project, stream_id)
-                .await?
-                .filter(|object| object.status == Status::Pending)
-                .ok_or_else(pending_object_missing)?;
+            let found = rows::pending_by_stream(&mut tx, project, stream_id).await?;
+            let object = found.ok_or_else(rows::pending_object_missing)?;
             delete_stream(&mut tx, stream_id).await?;
             tx.commit().await?;
             Ok(object)
@@ -220,7 +160,8 @@ impl Metabase {
         .await
     }
 
-    /// Deletes some pending objects whose time is over and some expired ones; returns how many.
+    /// Deletes up to `limit` objects that expired, or are pending past their deadline. Returns the
+    /// number deleted.
     pub(crate) async fn delete_overdue(&self, now: Time, limit: i64) -> Result<u64> {
         self.write(|| async {
             let mut tx = self.begin().await?;
@@ -243,7 +184,7 @@ impl Metabase {
 }
 
 impl Snapshot {
-    /// The newest committed object of a key, or the one with exactly this version.
+    /// Returns the newest committed object of a key, or the one with exactly this version.
     pub(crate) async fn object(
         &mut self,
         (project, bucket, key): (&[u8; 16], &[u8], &[u8]),
@@ -251,10 +192,10 @@ impl Snapshot {
         now: Time,
     ) -> Result<Object> {
         let found = committed(&mut self.tx, project, bucket, key, version, now).await?;
-        found.ok_or_else(object_missing)
+        found.ok_or_else(rows::object_missing)
     }
 
-    /// The object, pending or committed, that a stream id names.
+    /// Returns the object of a stream id, pending or committed.
     pub(crate) async fn object_of_stream(
         &mut self,
         project: &[u8; 16],
@@ -264,25 +205,7 @@ impl Snapshot {
     }
 }
 
-pub(super) async fn by_stream(
-    connection: &mut Connection,
-    project: &[u8; 16],
-    stream_id: &[u8; 16],
-) -> Result<Option<Object>> {
-    let query = sqlx::query(BY_STREAM).bind(&project[..]).bind(&stream_id[..]);
-    query.fetch_optional(connection).await?.as_ref().map(object_of).transpose()
-}
-
-/// Deletes the object of a stream and its segments. Pieces stay until garbage collection.
-pub(super) async fn delete_stream(tx: &mut Connection, stream_id: &[u8]) -> Result<()> {
-    sqlx::query("DELETE FROM segments WHERE stream_id = $1")
-        .bind(stream_id)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query("DELETE FROM objects WHERE stream_id = $1").bind(stream_id).execute(tx).await?;
-    Ok(())
-}
-
+/// Returns the newest unexpired committed object of a key, or the one with exactly `version`.
 pub(super) async fn committed(
     connection: &mut Connection,
     project: &[u8; 16],
@@ -294,7 +217,7 @@ pub(super) async fn committed(
     let sql = if version.is_some() { EXACT_VERSION } else { LATEST };
     let mut query = sqlx::query(sql).bind(&project[..]).bind(bucket).bind(key).bind(now.0);
     if let Some(version) = version {
-        query = query.bind(version_number(version));
+        query = query.bind(rows::version_number(version));
     }
     let object = query.fetch_optional(connection).await?.as_ref().map(object_of).transpose()?;
     Ok(object.filter(|object| version.is_none_or(|version| object.object_version() == version)))
@@ -317,7 +240,7 @@ pub(super) async fn next_version(
 }
 
 async fn insert_pending(tx: &mut Connection, new: &NewObject<'_>, version: i64) -> Result<()> {
-    sqlx::query(
+    let query = sqlx::query(
         "INSERT INTO objects (
              project, bucket, object_key, version, stream_id, status, multipart, created_at,
              expires_at, drop_pending_at, encryption, encrypted_metadata, metadata_nonce,
@@ -333,24 +256,19 @@ async fn insert_pending(tx: &mut Connection, new: &NewObject<'_>, version: i64) 
     .bind(i64::from(new.multipart))
     .bind(new.created.0)
     .bind(new.expires.map(|time| time.0))
-    .bind(new.drop_pending.0)
-    .bind(new.encryption)
-    .bind(&new.metadata.data)
-    .bind(&new.metadata.nonce)
-    .bind(&new.metadata.key)
-    .bind(&new.metadata.etag)
-    .execute(tx)
-    .await?;
+    .bind(new.drop_pending_at.0)
+    .bind(new.encryption);
+    bind_metadata(query, &new.metadata).execute(tx).await?;
     Ok(())
 }
 
-/// Inserts an object that is committed from its first moment.
+/// Inserts an object that was never pending, such as a copy.
 pub(super) async fn insert_committed(
     tx: &mut Connection,
     project: &[u8; 16],
     object: &Object,
 ) -> Result<()> {
-    sqlx::query(
+    let query = sqlx::query(
         "INSERT INTO objects (
              project, bucket, object_key, version, stream_id, status, multipart, created_at,
              expires_at, encryption, encrypted_metadata, metadata_nonce, metadata_key,
@@ -365,38 +283,33 @@ pub(super) async fn insert_committed(
     .bind(i64::from(object.multipart))
     .bind(object.created.0)
     .bind(object.expires.map(|time| time.0))
-    .bind(object.encryption)
-    .bind(&object.metadata.data)
-    .bind(&object.metadata.nonce)
-    .bind(&object.metadata.key)
-    .bind(&object.metadata.etag)
-    .bind(object.segment_count)
-    .bind(object.plain_size)
-    .bind(object.encrypted_size)
-    .bind(object.fixed_segment_size)
-    .execute(tx)
-    .await?;
+    .bind(object.encryption);
+    bind_sizes(bind_metadata(query, &object.metadata), object).execute(tx).await?;
     Ok(())
 }
 
-/// Deletes a committed object that has the name already, if that is allowed. An expired one is none.
-pub(super) async fn make_room(tx: &mut Connection, replace: &Replace<'_>) -> Result<()> {
+/// Deletes the committed object with the same key if the precondition allows it. An expired object
+/// is deleted in any case.
+pub(super) async fn delete_replaced(
+    tx: &mut Connection,
+    replacement: &Replacement<'_>,
+) -> Result<()> {
     let rows = sqlx::query(
         "SELECT stream_id, COALESCE(expires_at > $4, 1) FROM objects
          WHERE project = $1 AND bucket = $2 AND object_key = $3 AND status IN (3, 4)",
     )
-    .bind(&replace.project[..])
-    .bind(replace.bucket)
-    .bind(replace.key)
-    .bind(replace.now.0)
+    .bind(&replacement.project[..])
+    .bind(replacement.bucket)
+    .bind(replacement.key)
+    .bind(replacement.now.0)
     .fetch_all(&mut *tx)
     .await?;
     for row in &rows {
         let stream_id: &[u8] = row.try_get(0)?;
-        if replace.except.is_some_and(|except| except == stream_id) {
+        if replacement.except.is_some_and(|except| except == stream_id) {
             continue;
         }
-        match replace.precondition {
+        match replacement.precondition {
             Precondition::None => {}
             _ if row.try_get::<i64, _>(1)? == 0 => {}
             Precondition::MayNotReplace => return Err(MetabaseError::Overwrite),
@@ -410,9 +323,9 @@ pub(super) async fn make_room(tx: &mut Connection, replace: &Replace<'_>) -> Res
     Ok(())
 }
 
-/// Fixes the layout of the object and makes it visible.
-async fn settle(tx: &mut Connection, commit: &Commit<'_>, object: &mut Object) -> Result<()> {
-    let sizes = segments::lay_out(tx, &object.stream_id).await?;
+/// Sets the sizes and the status of the object.
+async fn finalize(tx: &mut Connection, commit: &Commit<'_>, object: &mut Object) -> Result<()> {
+    let sizes = segments::set_offsets(tx, &object.stream_id).await?;
     check_parts(&sizes, commit.min_part_size)?;
     object.segment_count = i64::try_from(sizes.len()).unwrap_or(i64::MAX);
     object.plain_size = sizes.iter().fold(0, |sum, size| sum.saturating_add(size.plain));
@@ -422,24 +335,16 @@ async fn settle(tx: &mut Connection, commit: &Commit<'_>, object: &mut Object) -
     if let Some(metadata) = &commit.metadata {
         object.metadata = metadata.clone();
     }
-    sqlx::query(
+
+    let query = sqlx::query(
         "UPDATE objects SET
              status = 3, drop_pending_at = NULL, encrypted_metadata = $2, metadata_nonce = $3,
              metadata_key = $4, encrypted_etag = $5, segment_count = $6, plain_size = $7,
              encrypted_size = $8, fixed_segment_size = $9
          WHERE stream_id = $1",
     )
-    .bind(&object.stream_id[..])
-    .bind(&object.metadata.data)
-    .bind(&object.metadata.nonce)
-    .bind(&object.metadata.key)
-    .bind(&object.metadata.etag)
-    .bind(object.segment_count)
-    .bind(object.plain_size)
-    .bind(object.encrypted_size)
-    .bind(object.fixed_segment_size)
-    .execute(tx)
-    .await?;
+    .bind(&object.stream_id[..]);
+    bind_sizes(bind_metadata(query, &object.metadata), object).execute(tx).await?;
     Ok(())
 }
 
@@ -471,82 +376,11 @@ fn check_parts(sizes: &[segments::Size], min_part_size: i64) -> Result<()> {
     }
 }
 
+/// Returns the common plain size of all segments but the last, −1 if they differ or the object has
+/// several parts.
 fn fixed_size(sizes: &[segments::Size]) -> i64 {
     let Some(first) = sizes.first() else { return 0 };
     let all_but_last = sizes.split_last().map_or(&[][..], |(_, rest)| rest);
     let same = all_but_last.iter().all(|size| size.plain == first.plain);
     if same && sizes.iter().all(|size| size.position.part == 0) { first.plain } else { -1 }
-}
-
-/// Bytes of a listed object besides its key and metadata, generously.
-pub(super) const ENTRY_BYTES: usize = 128;
-
-impl Object {
-    /// About as many bytes as it takes in a listing.
-    pub(crate) fn encoded_size(&self) -> usize {
-        let metadata = &self.metadata;
-        let parts = [&metadata.data, &metadata.nonce, &metadata.key, &metadata.etag];
-        let metadata: usize = parts.into_iter().flatten().map(Vec::len).sum();
-        // Stream ids of pending objects hold the key again.
-        self.key.len() * 2 + self.bucket.len() + metadata + ENTRY_BYTES
-    }
-
-    /// The version as clients see it: the number and the end of the stream id.
-    pub(crate) fn object_version(&self) -> [u8; 16] {
-        let mut version = self.stream_id;
-        let (number, _) = version.split_at_mut(8);
-        number.copy_from_slice(&self.version.to_be_bytes());
-        version
-    }
-}
-
-/// The number of a version as clients see it.
-pub(super) fn version_number(version: [u8; 16]) -> i64 {
-    let number = u128::from_be_bytes(version) >> 64;
-    i64::from_be_bytes((number as u64).to_be_bytes())
-}
-
-impl Status {
-    fn from_number(number: i64) -> Self {
-        match number {
-            1 => Self::Pending,
-            3 => Self::CommittedUnversioned,
-            4 => Self::CommittedVersioned,
-            _ => Self::Hidden,
-        }
-    }
-}
-
-pub(super) fn object_missing() -> MetabaseError {
-    MetabaseError::NotFound { what: "object not found: no object of that name".to_owned() }
-}
-
-pub(super) fn pending_object_missing() -> MetabaseError {
-    MetabaseError::NotFound {
-        what: "object not found: no pending object of that stream id".to_owned(),
-    }
-}
-
-pub(super) fn object_of(row: &DatabaseRow) -> Result<Object> {
-    Ok(Object {
-        bucket: row.try_get(0)?,
-        key: row.try_get(1)?,
-        version: row.try_get(2)?,
-        stream_id: exact(row.try_get(3)?, "stream id")?,
-        status: Status::from_number(row.try_get(4)?),
-        multipart: row.try_get::<i64, _>(5)? != 0,
-        created: Time(row.try_get(6)?),
-        expires: row.try_get::<Option<i64>, _>(7)?.map(Time),
-        encryption: row.try_get(8)?,
-        metadata: Metadata {
-            data: row.try_get(9)?,
-            nonce: row.try_get(10)?,
-            key: row.try_get(11)?,
-            etag: row.try_get(12)?,
-        },
-        segment_count: row.try_get(13)?,
-        plain_size: row.try_get(14)?,
-        encrypted_size: row.try_get(15)?,
-        fixed_segment_size: row.try_get(16)?,
-    })
 }

@@ -1,10 +1,9 @@
-//! What only uploads in progress have: several streams of one key, parts that come again.
+//! Pending uploads: several streams of one key, and parts that are uploaded again.
 
 use sqlx::Row;
 use uplink_core::id::SegmentPosition;
 
-use super::objects::{Object, Status, by_stream, object_of, pending_object_missing, select_object};
-use super::segments::packed;
+use super::rows::{self, Object, object_of, packed, select_object};
 use super::{Connection, Metabase, Result, Snapshot, buckets};
 use crate::time::Time;
 
@@ -15,7 +14,7 @@ const STREAMS_OF_KEY: &str = select_object!(
 );
 
 impl Metabase {
-    /// Uploads in progress to exactly this key, in order of their stream ids, after `cursor`.
+    /// Returns pending uploads to exactly this key after `cursor`, ordered by stream id.
     pub(crate) async fn pending_streams(
         &self,
         (project, bucket, key): (&[u8; 16], &[u8], &[u8]),
@@ -49,10 +48,10 @@ impl Metabase {
     ) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;
-            by_stream(&mut tx, project, stream_id)
-                .await?
-                .filter(|object| object.status == Status::Pending)
-                .ok_or_else(pending_object_missing)?;
+            let pending = rows::pending_by_stream(&mut tx, project, stream_id).await?;
+            if pending.is_none() {
+                return Err(rows::pending_object_missing());
+            }
             let (first, last) = bounds(part);
             sqlx::query(
                 "DELETE FROM segments WHERE stream_id = $1 AND position >= $2 AND position <= $3",
@@ -69,7 +68,7 @@ impl Metabase {
 }
 
 impl Snapshot {
-    /// When the newest of a part's segments, the first one aside, was made.
+    /// Returns the creation time of the newest segment of a part, without the first segment.
     pub(crate) async fn newest_of_part(
         &mut self,
         stream_id: &[u8; 16],
@@ -89,7 +88,7 @@ impl Snapshot {
     }
 }
 
-/// Deletes the segments after `first` in its part that were made until a time.
+/// Deletes the segments after `first` in its part that were created up to `until`.
 pub(super) async fn delete_rest_of_part(
     tx: &mut Connection,
     stream_id: &[u8; 16],
@@ -110,7 +109,7 @@ pub(super) async fn delete_rest_of_part(
     Ok(())
 }
 
-/// The first and the last position that a part can have.
+/// Returns the first and the last possible position of a part.
 fn bounds(part: u32) -> (i64, i64) {
     let at = |index| packed(SegmentPosition { part, index });
     (at(0), at(u32::MAX))

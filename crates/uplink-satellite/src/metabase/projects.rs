@@ -6,7 +6,7 @@ use uplink_core::secret::Secret;
 use super::{DatabaseRow, Metabase, MetabaseError, Result, Snapshot, exact, is_duplicate};
 use crate::time::Time;
 
-/// A project: the owner of buckets, keys and limits.
+/// A project: owns buckets and API keys, and has limits.
 #[derive(Clone, Debug)]
 pub(crate) struct Project {
     pub(crate) id: [u8; 16],
@@ -19,14 +19,14 @@ pub(crate) struct Project {
     pub(crate) disabled: bool,
 }
 
-/// An API key as stored: what verifies a macaroon with this head.
+/// An API key as stored. Verifies macaroons with this head.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyRow {
     pub(crate) head: Vec<u8>,
     pub(crate) project: [u8; 16],
     pub(crate) secret: Secret<Vec<u8>>,
     pub(crate) name: String,
-    /// Bit mask of rights that came later than the format: 1 object lock, 4 eventing.
+    /// Bit mask of permissions beyond the first version of the format: 1 object lock, 4 eventing.
     pub(crate) version: i64,
     pub(crate) created: Time,
 }
@@ -71,7 +71,7 @@ impl Metabase {
         rows.iter().map(project_of).collect()
     }
 
-    /// Bars all keys of a project until it is enabled again.
+    /// Disables all keys of a project at a time, or enables them again for `None`.
     pub(crate) async fn disable_project(&self, id: &[u8; 16], now: Option<Time>) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;
@@ -117,7 +117,8 @@ impl Metabase {
         rows.iter().map(key_of).collect()
     }
 
-    /// Deletes a key; every macaroon made from it stops working. False when there is none.
+    /// Deletes a key and so invalidates every macaroon derived from it. Returns false if there is
+    /// none.
     pub(crate) async fn delete_key(&self, project: &[u8; 16], name: &str) -> Result<bool> {
         self.write(|| async {
             let mut tx = self.begin().await?;
@@ -132,7 +133,7 @@ impl Metabase {
         .await
     }
 
-    /// Remembers that every key with this tail among its own is revoked.
+    /// Revokes every API key whose chain contains this tail.
     pub(crate) async fn revoke(&self, tail: &[u8; 32], head: &[u8], now: Time) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;
@@ -167,7 +168,7 @@ impl Snapshot {
         row.as_ref().map(key_of).transpose()
     }
 
-    /// Whether one of the tails was revoked.
+    /// Whether any of the tails is revoked.
     pub(crate) async fn any_revoked(&mut self, tails: &[[u8; 32]]) -> Result<bool> {
         for tail in tails {
             let row = sqlx::query("SELECT 1 FROM revocations WHERE tail = $1")

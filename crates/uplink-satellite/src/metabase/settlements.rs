@@ -1,4 +1,4 @@
-//! What storage nodes moved for clients: sums per node, hour of order creation and action.
+//! Settled bandwidth of storage nodes: sums per node, hour of order creation, and action.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use uplink_core::id::NodeId;
 
 use super::{Metabase, Result};
 
-/// Bytes per action, the action as its number in messages.
+/// Bytes per action; actions are numbered as in messages.
 pub(crate) type Sums = BTreeMap<i32, i64>;
 
 impl Metabase {
-    /// Keeps the sums of a node's hour, once: false when other sums are kept already. `sums` must
-    /// not be empty.
+    /// Stores the sums of a node's hour once. Returns false if different sums are already stored.
+    /// `sums` must not be empty.
     pub(crate) async fn settle(&self, node: &NodeId, hour: i64, sums: &Sums) -> Result<bool> {
         let sums: &BTreeMap<_, _> = &sums.iter().map(|(a, b)| (i64::from(*a), *b)).collect();
         self.write(|| async {
@@ -25,8 +25,8 @@ impl Metabase {
             .fetch_all(&mut *tx)
             .await?;
             if !rows.is_empty() {
-                let kept = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-                return Ok(kept.collect::<Result<BTreeMap<i64, i64>>>()? == *sums);
+                let stored = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+                return Ok(stored.collect::<Result<BTreeMap<i64, i64>>>()? == *sums);
             }
             for (action, amount) in sums {
                 sqlx::query(
@@ -46,7 +46,7 @@ impl Metabase {
         .await
     }
 
-    /// What a node has settled: hour, action and amount, oldest first.
+    /// Returns the settled amounts of a node: hour, action and bytes, oldest first.
     pub(crate) async fn settlements(&self, node: &NodeId) -> Result<Vec<(i64, i64, i64)>> {
         let rows = sqlx::query(
             "SELECT window_hour, action, amount FROM settlements WHERE node = $1

@@ -1,15 +1,14 @@
-//! Several reads of one state of the store.
+//! Consistent reads.
 
 use super::{Metabase, Result, Transaction};
 
-/// Reads that all see the store as it was at the first of them.
+/// A read transaction: all reads see the database as of the first one.
 ///
-/// An object may be replaced, moved or deleted between two reads. An answer made of both would mix two
-/// objects, so every answer that needs more than one read takes them from one snapshot.
+/// An object may be replaced, moved or deleted between two reads, and a response made from both would
+/// mix two objects. So a call that needs more than one read takes all of them from one snapshot.
 ///
-/// A snapshot keeps one of the few connections for reading. It is dropped before the store is read or
-/// written in another way: tasks that waited for a second connection while they keep their first could
-/// all wait for each other.
+/// A snapshot occupies one of the few read connections. Drop it before any other read or write of the
+/// database: tasks that wait for a second connection while holding their first can deadlock.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(super) tx: Transaction,

@@ -34,7 +34,7 @@ impl Store {
             multipart: true,
             created: NOW,
             expires,
-            drop_pending: Time(2_000_000),
+            drop_pending_at: Time(2_000_000),
             encryption: 0,
             metadata: Metadata::default(),
         };
@@ -66,14 +66,14 @@ impl Store {
             inline_data: Some(vec![3; 16]),
             remote: None,
         };
-        let put = PutSegment {
+        let new = NewSegment {
             project: &PROJECT,
             stream,
             segment: &segment,
-            drop_pending: Time(3_000_000),
+            drop_pending_at: Time(3_000_000),
             replaces,
         };
-        self.metabase.put_segment(&put).await
+        self.metabase.put_segment(&new).await
     }
 
     async fn commit(&self, stream: [u8; 16], precondition: Precondition) -> Result<Object> {
@@ -97,8 +97,8 @@ impl Store {
         self.metabase.commit_object(&commit).await
     }
 
-    /// Makes these the only objects of the status, with others beside them that a listing of it must
-    /// not show. Directly: one transaction instead of hundreds.
+    /// Replaces all objects: these keys with `status`, and others that a listing of that status must
+    /// not show. Writes the table directly, in one transaction instead of hundreds.
     async fn replace_objects(&self, keys: &BTreeSet<Vec<u8>>, status: ListStatus) {
         let mut tx = self.metabase.begin().await.unwrap();
         sqlx::query("DELETE FROM objects").execute(&mut *tx).await.unwrap();
@@ -165,7 +165,7 @@ async fn insert(
 }
 
 #[tokio::test]
-async fn schema_is_made_once_and_newer_ones_are_refused_with_both_numbers() {
+async fn schema_is_created_once_and_newer_schema_is_rejected() {
     let store = Store::open().await;
     let file = store.folder.path().join("test.db");
     store.metabase.close().await;
@@ -211,7 +211,7 @@ async fn first_schema_is_upgraded_with_its_nodes() {
 }
 
 #[tokio::test]
-async fn revocations_outlive_the_process() {
+async fn revocation_survives_restart() {
     let store = Store::open().await;
     let file = store.folder.path().join("test.db");
     store.metabase.revoke(&[7; 32], b"head", NOW).await.unwrap();
@@ -224,9 +224,10 @@ async fn revocations_outlive_the_process() {
 }
 
 #[tokio::test]
-async fn settled_hours_outlive_the_process() {
+async fn settlement_survives_restart() {
     let store = Store::open().await;
-    let (node, sums) = (uplink_core::id::NodeId::new([3; 32]), Sums::from([(1, 10), (2, 0)]));
+    let node = uplink_core::id::NodeId::new([3; 32]);
+    let sums = Sums::from([(1, 10), (2, 0)]);
     let file = store.folder.path().join("test.db");
     assert!(store.metabase.settle(&node, 490_000, &sums).await.unwrap());
     store.metabase.close().await;
@@ -241,14 +242,14 @@ async fn settled_hours_outlive_the_process() {
 }
 
 #[tokio::test]
-async fn copies_and_moves_leave_no_row_behind() {
+async fn copies_and_moves_leave_no_orphaned_rows() {
     let store = Store::open().await;
     let source = store.begin(b"key", None).await;
     store.put(&source, 0, 0, 10).await.unwrap();
     store.put(&source, 0, 1, 11).await.unwrap();
     store.commit(source, Precondition::None).await.unwrap();
-    let place = (&PROJECT, &b"bucket"[..], &b"key"[..]);
-    let found = store.metabase.transferable(place, None, b"bucket", NOW).await.unwrap();
+    let location = (&PROJECT, &b"bucket"[..], &b"key"[..]);
+    let found = store.metabase.transferable(location, None, b"bucket", NOW).await.unwrap();
     let transfer = |key| Transfer {
         project: &PROJECT,
         source,
@@ -259,7 +260,7 @@ async fn copies_and_moves_leave_no_row_behind() {
         precondition: Precondition::None,
         now: NOW,
     };
-    // Twice onto the same name, then onto its own.
+    // Copies twice to the same key, then moves to a used key, then to its own key.
     for (stream, key) in [([1; 16], &b"copy"[..]), ([2; 16], b"copy")] {
         let copied = store.metabase.copy_object(&transfer(key), stream).await.unwrap();
         assert_eq!((copied.segment_count, copied.plain_size), (2, 21));
@@ -270,9 +271,9 @@ async fn copies_and_moves_leave_no_row_behind() {
     assert_eq!(store.object(b"copy").await.unwrap().stream_id, source);
     store.metabase.move_object(&transfer(b"copy")).await.unwrap();
     assert_eq!((store.count("objects").await, store.count("segments").await), (1, 2));
-    let gone = store.metabase.transferable(place, None, b"bucket", NOW).await.unwrap_err();
+    let gone = store.metabase.transferable(location, None, b"bucket", NOW).await.unwrap_err();
     assert!(gone.to_string().starts_with("object not found: "), "{gone}");
-    let missing = store.metabase.transferable(place, None, b"none", NOW).await.unwrap_err();
+    let missing = store.metabase.transferable(location, None, b"none", NOW).await.unwrap_err();
     assert_eq!(missing.to_string(), "bucket not found: none");
 }
 
@@ -291,18 +292,18 @@ async fn failed_migration_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn missing_database_is_not_created_unasked_and_garbage_is_an_error() {
+async fn missing_database_is_not_created_and_garbage_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("none.db");
     let missing = Metabase::open(&file, false, NOW).await;
     assert!(matches!(missing, Err(MetabaseError::Missing { .. })));
     assert!(!file.exists());
-    std::fs::write(&file, "this is no database, whatever its name says".repeat(100)).unwrap();
+    std::fs::write(&file, "this is not a database, whatever its name says".repeat(100)).unwrap();
     assert!(matches!(Metabase::open(&file, true, NOW).await, Err(MetabaseError::Engine(_))));
 }
 
 #[tokio::test]
-async fn database_belongs_to_the_first_identity() {
+async fn database_rejects_a_second_identity() {
     let store = Store::open().await;
     store.metabase.claim("one").await.unwrap();
     store.metabase.claim("one").await.unwrap();
@@ -312,7 +313,7 @@ async fn database_belongs_to_the_first_identity() {
 }
 
 #[tokio::test]
-async fn commit_lays_out_segments_in_order_of_their_positions() {
+async fn commit_sets_offsets_in_order_of_positions() {
     let store = Store::open().await;
     let stream = store.begin(b"key", None).await;
     for (part, index, size) in [(2, 0, 30), (0, 1, 20), (0, 0, 10), (0, 1, 21)] {
@@ -348,7 +349,7 @@ async fn segments_and_commits_need_a_pending_object() {
 }
 
 #[tokio::test]
-async fn commit_replaces_as_its_precondition_says() {
+async fn commit_replaces_according_to_precondition() {
     let store = Store::open().await;
     let first = store.begin(b"key", None).await;
     let second = store.begin(b"key", None).await;
@@ -357,10 +358,10 @@ async fn commit_replaces_as_its_precondition_says() {
         store.put(stream, 0, 0, 1).await.unwrap();
     }
     store.commit(second, Precondition::MustNotExist).await.unwrap();
-    let refused = store.commit(first, Precondition::MustNotExist).await.unwrap_err();
-    assert!(matches!(refused, MetabaseError::Precondition { .. }));
-    let refused = store.commit(first, Precondition::MayNotReplace).await.unwrap_err();
-    assert!(matches!(refused, MetabaseError::Overwrite));
+    let rejected = store.commit(first, Precondition::MustNotExist).await.unwrap_err();
+    assert!(matches!(rejected, MetabaseError::Precondition { .. }));
+    let rejected = store.commit(first, Precondition::MayNotReplace).await.unwrap_err();
+    assert!(matches!(rejected, MetabaseError::Overwrite));
     assert_eq!(store.object(b"key").await.unwrap().stream_id, second);
     store.commit(first, Precondition::None).await.unwrap();
     assert_eq!(store.object(b"key").await.unwrap().stream_id, first);
@@ -368,7 +369,7 @@ async fn commit_replaces_as_its_precondition_says() {
 }
 
 #[tokio::test]
-async fn expired_objects_are_hidden_and_do_not_stand_in_the_way() {
+async fn expired_object_is_hidden_and_can_be_replaced() {
     let store = Store::open().await;
     let stream = store.begin(b"key", Some(NOW)).await;
     store.commit(stream, Precondition::None).await.unwrap();
@@ -380,31 +381,31 @@ async fn expired_objects_are_hidden_and_do_not_stand_in_the_way() {
 }
 
 #[tokio::test]
-async fn versions_name_one_object_exactly() {
+async fn version_identifies_exactly_one_object() {
     let store = Store::open().await;
     let stream = store.begin(b"key", None).await;
     let object = store.commit(stream, Precondition::None).await.unwrap();
     let version = object.object_version();
     let find = |version| store.object_version(b"key", Some(version));
     assert_eq!(find(version).await.unwrap().stream_id, stream);
-    for place in [7, 15] {
+    for index in [7, 15] {
         let mut other = version;
-        other[place] ^= 1;
+        other[index] ^= 1;
         assert!(find(other).await.is_err());
     }
 }
 
 #[tokio::test]
-async fn small_parts_are_refused_unless_they_are_last() {
+async fn small_part_is_rejected_unless_last() {
     let store = Store::open().await;
     let stream = store.begin(b"key", None).await;
     for (part, index, size) in [(1, 0, 60), (1, 1, 40), (3, 0, 5)] {
         store.put(&stream, part, index, size).await.unwrap();
     }
     store.put(&stream, 2, 0, 99).await.unwrap();
-    let refused = store.commit_with_parts(stream, Precondition::None, 100).await.unwrap_err();
+    let rejected = store.commit_with_parts(stream, Precondition::None, 100).await.unwrap_err();
     assert_eq!(
-        refused.to_string(),
+        rejected.to_string(),
         "metabase: failed precondition: size of part number 2 is below minimum threshold, \
          got: 99 B, min: 100 B"
     );
@@ -413,7 +414,7 @@ async fn small_parts_are_refused_unless_they_are_last() {
 }
 
 #[tokio::test]
-async fn part_uploaded_again_loses_what_the_first_upload_had_more() {
+async fn shorter_second_upload_of_part_drops_old_segments() {
     let store = Store::open().await;
     let stream = store.begin(b"key", None).await;
     let sizes = async || {
@@ -436,7 +437,7 @@ async fn part_uploaded_again_loses_what_the_first_upload_had_more() {
         (newest(1).await, newest(2).await, newest(3).await),
         (Some(Time(7)), Some(Time(5)), None)
     );
-    // The second segment of the new upload comes before its first and stays.
+    // The second segment of the new upload arrives before its first one and is kept.
     put((1, 1), 21, 8, None).await;
     put((1, 0), 20, 9, Some(7)).await;
     assert_eq!(sizes().await, [20, 21, 99]);
@@ -445,7 +446,7 @@ async fn part_uploaded_again_loses_what_the_first_upload_had_more() {
 }
 
 #[tokio::test]
-async fn deletion_takes_the_segments_along() {
+async fn deletion_deletes_segments() {
     let store = Store::open().await;
     for key in [b"a", b"b", b"c"] {
         let stream = store.begin(key, None).await;
@@ -458,15 +459,15 @@ async fn deletion_takes_the_segments_along() {
     let deleted = metabase.delete_object(&PROJECT, b"bucket", b"a", None, NOW).await.unwrap();
     assert_eq!(deleted.unwrap().key, b"a");
     assert_eq!((store.count("objects").await, store.count("segments").await), (2, 2));
-    let held = metabase.delete_bucket(&PROJECT, b"bucket", NOW).await.unwrap_err();
-    assert!(matches!(held, MetabaseError::Precondition { .. }));
+    let not_empty = metabase.delete_bucket(&PROJECT, b"bucket", NOW).await.unwrap_err();
+    assert!(matches!(not_empty, MetabaseError::Precondition { .. }));
     assert_eq!(metabase.delete_some_objects(&PROJECT, b"bucket", None).await.unwrap(), 2);
     assert_eq!((store.count("objects").await, store.count("segments").await), (0, 0));
     metabase.delete_bucket(&PROJECT, b"bucket", NOW).await.unwrap();
 }
 
 #[tokio::test]
-async fn overdue_uploads_and_expired_objects_are_swept() {
+async fn overdue_uploads_and_expired_objects_are_deleted() {
     let store = Store::open().await;
     let idle = store.begin(b"idle", None).await;
     let busy = store.begin(b"busy", None).await;
@@ -480,14 +481,14 @@ async fn overdue_uploads_and_expired_objects_are_swept() {
     assert!(store.metabase.object_of_stream(&PROJECT, &idle).await.unwrap().is_none());
 }
 
-/// What a page shows, for comparing.
+/// A listed entry, for comparison.
 #[derive(Debug, PartialEq, Eq, Clone)]
 enum Shown {
     Key(Vec<u8>),
     Prefix(Vec<u8>),
 }
 
-/// The whole listing, made the simple way: filter, cut, collapse.
+/// Reference implementation of a listing: filter, cut, collapse.
 fn model(keys: &BTreeSet<Vec<u8>>, prefix: &[u8], delimiter: Option<&[u8]>) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
     for key in keys.iter().filter_map(|key| key.strip_prefix(prefix)) {
@@ -525,9 +526,9 @@ async fn pages(
             now: NOW,
         };
         let page = store.metabase.list_objects(&query).await.unwrap();
-        let nameless =
+        let has_empty_key =
             matches!(page.entries.first(), Some(ListedEntry::Object(key, _)) if key.is_empty());
-        assert!(page.entries.len() <= limit + usize::from(nameless));
+        assert!(page.entries.len() <= limit + usize::from(has_empty_key));
         for entry in page.entries {
             let (key, version, entry) = match entry {
                 ListedEntry::Object(key, object) => {
@@ -549,15 +550,15 @@ fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![Just(0), Just(b'a'), Just(b'/'), Just(b'0'), Just(0xfe), Just(0xff)]
 }
 
-/// Making a database takes longer than a case.
+/// Shared by all cases: creating a database takes longer than a case.
 static SHARED: LazyLock<(Runtime, Store)> = LazyLock::new(|| {
     let runtime = Runtime::new().unwrap();
     let store = runtime.block_on(Store::open());
     (runtime, store)
 });
 
-/// So many cases, and as many times more as `PROPTEST_CASES` is more than the ten thousand of
-/// lighter properties.
+/// Returns a configuration with `usual` cases, scaled by how much `PROPTEST_CASES` exceeds ten
+/// thousand.
 fn cases(usual: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = usual.saturating_mul((default.cases / 10_000).max(1));
@@ -569,7 +570,7 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn listing_agrees_with_a_simple_model(
+    fn listing_matches_reference_implementation(
         keys in proptest::collection::btree_set(vec(byte(), 1..6), 0..40),
         prefix in vec(byte(), 0..3),
         cursor in vec(byte(), 0..4),
@@ -582,7 +583,7 @@ proptest! {
         let delimiter = delimiter.as_deref();
         let status = if pending { ListStatus::Pending } else { ListStatus::Committed };
         let all = model(&keys, &prefix, delimiter);
-        // What a cursor leaves over: entries behind it, and not the prefix that it lies in.
+        // Entries after the cursor, without the prefix that contains the cursor.
         let rest: Vec<Shown> = all.iter().filter(|entry| match entry {
             Shown::Key(key) => key > &cursor || cursor.is_empty(),
             Shown::Prefix(prefix) => prefix > &cursor && !cursor.starts_with(prefix),
@@ -597,7 +598,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn pending_uploads_of_one_key_are_listed_one_after_the_other() {
+async fn pending_uploads_of_one_key_are_listed_across_pages() {
     let store = Store::open().await;
     let mut begun: BTreeMap<&[u8], usize> = BTreeMap::new();
     for key in [&b"a"[..], b"a", b"a", b"b/1", b"c", b"c"] {
@@ -615,7 +616,7 @@ async fn pending_uploads_of_one_key_are_listed_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn collapsed_prefixes_are_skipped_not_scanned() {
+async fn collapsed_prefixes_are_skipped() {
     let store = Store::open().await;
     let mut tx = store.metabase.begin().await.unwrap();
     for folder in 0..4 {
@@ -658,7 +659,7 @@ async fn listings_search_the_primary_key() {
 }
 
 #[test]
-fn successor_is_the_first_key_behind_a_prefix() {
+fn successor_is_first_key_after_prefix() {
     assert_eq!(list::successor(b"a/"), Some(b"a0".to_vec()));
     assert_eq!(list::successor(b"a\xff\xff"), Some(b"b".to_vec()));
     assert_eq!(list::successor(b"\xff"), None);

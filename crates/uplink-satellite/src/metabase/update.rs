@@ -1,6 +1,7 @@
-//! Changing what is kept with committed objects, and deleting many of them.
+//! Updating metadata of committed objects, and deleting many objects at once.
 
-use super::objects::{self, Metadata, Object, Status, object_missing};
+use super::objects;
+use super::rows::{self, Metadata, Object, bind_metadata};
 use super::{Metabase, MetabaseError, Result, buckets};
 use crate::time::Time;
 
@@ -10,15 +11,15 @@ pub(crate) struct MetadataUpdate<'a> {
     pub(crate) project: &'a [u8; 16],
     pub(crate) stream_id: [u8; 16],
     pub(crate) metadata: Metadata,
-    /// Which parts of the metadata the update is about.
-    pub(crate) includes: Includes,
+    /// The parts of the metadata that the update contains.
+    pub(crate) parts: MetadataParts,
     pub(crate) now: Time,
 }
 
-/// Parts of an object's metadata. All are sealed with one key, which an update changes, so that it
-/// must bring every part that the object has.
+/// Parts of an object's metadata. All are encrypted under one key, which an update changes, so an
+/// update must contain every part that the object has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Includes {
+pub(crate) struct MetadataParts {
     pub(crate) custom: bool,
     pub(crate) etag: bool,
 }
@@ -28,36 +29,28 @@ impl Metabase {
     pub(crate) async fn update_metadata(&self, update: &MetadataUpdate<'_>) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;
-            let found = objects::by_stream(&mut tx, update.project, &update.stream_id).await?;
-            let object = found.filter(|object| {
-                matches!(object.status, Status::CommittedUnversioned | Status::CommittedVersioned)
-                    && object.expires.is_none_or(|time| time > update.now)
-            });
-            let object = object.ok_or_else(object_missing)?;
-            let lacks_custom = object.metadata.data.is_some() && !update.includes.custom;
-            let lacks_etag = object.metadata.etag.is_some() && !update.includes.etag;
+            let found =
+                rows::committed_by_stream(&mut tx, update.project, &update.stream_id, update.now);
+            let object = found.await?;
+            let lacks_custom = object.metadata.data.is_some() && !update.parts.custom;
+            let lacks_etag = object.metadata.etag.is_some() && !update.parts.etag;
             if lacks_custom || lacks_etag {
                 return Err(MetabaseError::Incomplete);
             }
-            sqlx::query(
+            let query = sqlx::query(
                 "UPDATE objects SET encrypted_metadata = $2, metadata_nonce = $3,
                      metadata_key = $4, encrypted_etag = $5
                  WHERE stream_id = $1",
             )
-            .bind(&update.stream_id[..])
-            .bind(&update.metadata.data)
-            .bind(&update.metadata.nonce)
-            .bind(&update.metadata.key)
-            .bind(&update.metadata.etag)
-            .execute(&mut *tx)
-            .await?;
+            .bind(&update.stream_id[..]);
+            bind_metadata(query, &update.metadata).execute(&mut *tx).await?;
             Ok(tx.commit().await?)
         })
         .await
     }
 
-    /// Deletes committed objects of a bucket, which must exist, in one step; for each key and version
-    /// the object that was there.
+    /// Deletes committed objects of a bucket atomically. The bucket must exist. Returns the deleted
+    /// object for each key and version.
     pub(crate) async fn delete_objects(
         &self,
         (project, bucket): (&[u8; 16], &[u8]),
@@ -74,7 +67,7 @@ impl Metabase {
                 let found =
                     objects::committed(&mut tx, project, bucket, key, *version, now).await?;
                 if let Some(object) = &found {
-                    objects::delete_stream(&mut tx, &object.stream_id).await?;
+                    rows::delete_stream(&mut tx, &object.stream_id).await?;
                 }
                 deleted.push(found);
             }

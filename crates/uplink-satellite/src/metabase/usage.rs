@@ -1,21 +1,20 @@
-//! What projects store and fetch.
+//! Storage and bandwidth used by projects.
 
 use sqlx::Row;
 
 use super::{Metabase, Result};
 use crate::time::Time;
 
-/// What a project stores.
+/// Storage used by a project.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
-    /// Encrypted bytes, each copy by itself.
+    /// Encrypted bytes; every copy counts.
     pub(crate) bytes: i64,
     pub(crate) segments: i64,
 }
 
 impl Metabase {
-    /// Counts what a project stores, with what uploads in progress have stored so far. Objects whose
-    /// time is over do not count.
+    /// Returns the storage used by a project, including pending uploads. Expired objects do not count.
     pub(crate) async fn stored(&self, project: &[u8; 16], now: Time) -> Result<Stored> {
         let mut tx = self.snapshot().await?.tx;
         let committed = sqlx::query(
@@ -39,15 +38,15 @@ impl Metabase {
         .fetch_one(&mut *tx)
         .await?;
         let sum = |column: usize| -> Result<i64> {
-            let (committed, pending): (i64, i64) =
-                (committed.try_get(column)?, pending.try_get(column)?);
+            let committed: i64 = committed.try_get(column)?;
+            let pending: i64 = pending.try_get(column)?;
             Ok(committed.saturating_add(pending))
         };
         Ok(Stored { bytes: sum(0)?, segments: sum(1)? })
     }
 
-    /// Bytes that a project was allowed to fetch in a month.
-    pub(crate) async fn fetched(&self, project: &[u8; 16], month: i64) -> Result<i64> {
+    /// Returns the bytes that a project was allowed to download in a month.
+    pub(crate) async fn bandwidth(&self, project: &[u8; 16], month: i64) -> Result<i64> {
         let row =
             sqlx::query("SELECT amount FROM project_bandwidth WHERE project = $1 AND month = $2")
                 .bind(&project[..])
@@ -57,8 +56,8 @@ impl Metabase {
         Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0))
     }
 
-    /// Adds to what a project was allowed to fetch in a month.
-    pub(crate) async fn add_fetched(
+    /// Adds to the bytes that a project was allowed to download in a month.
+    pub(crate) async fn add_bandwidth(
         &self,
         project: &[u8; 16],
         month: i64,

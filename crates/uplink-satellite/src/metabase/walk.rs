@@ -1,4 +1,4 @@
-//! All segments with pieces, one after the other, as they are at one moment.
+//! Iteration over all segments with pieces, in one snapshot.
 
 use sqlx::Row;
 use uplink_core::id::PieceId;
@@ -6,36 +6,35 @@ use uplink_core::id::PieceId;
 use super::{Metabase, MetabaseError, Pieces, Result, Snapshot, exact};
 use crate::time::Time;
 
-/// Where the pieces of one segment are.
+/// The pieces of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentPieces {
     pub(crate) root_piece_id: PieceId,
     pub(crate) pieces: Pieces,
 }
 
-/// A walk over all segments, those of uploads in progress included.
+/// An iteration over all segments, including those of pending uploads.
 ///
-/// All pages are of one snapshot, taken when the first one is read. That matters: a copy made while
-/// an object is deleted has the same pieces, and a walk that saw other moments at other places
-/// could miss both. Writers do not wait for it; the engine keeps what they replace until the walk
-/// is dropped.
+/// All pages come from one snapshot, taken when the first page is read. A copy shares the pieces of
+/// its source, so if an object is copied and deleted meanwhile, pages of different snapshots could
+/// miss both. Writers do not wait for the walk; the engine keeps replaced data until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Walk {
     snapshot: Snapshot,
     after: (Vec<u8>, i64),
 }
 
-/// Segments of one page; few in tests, so that there are several.
+/// Segments per page; few in tests, to get several pages.
 const PAGE: i64 = if cfg!(test) { 3 } else { 256 };
 const COLLECTED: &[u8] = b"garbage collected at";
 
 impl Metabase {
-    /// Begins a walk.
+    /// Starts a walk.
     pub(crate) async fn walk(&self) -> Result<Walk> {
         Ok(Walk { snapshot: self.snapshot().await?, after: (Vec::new(), -1) })
     }
 
-    /// When garbage was collected last.
+    /// Returns the time of the last garbage collection.
     pub(crate) async fn garbage_collected(&self) -> Result<Option<Time>> {
         let row = sqlx::query("SELECT value FROM settings WHERE name = $1")
             .bind(COLLECTED)
@@ -46,7 +45,7 @@ impl Metabase {
         Ok(Some(Time(micros)))
     }
 
-    /// Keeps when garbage was collected last.
+    /// Stores the time of the last garbage collection.
     pub(crate) async fn set_garbage_collected(&self, at: Time) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;
@@ -65,7 +64,7 @@ impl Metabase {
 }
 
 impl Walk {
-    /// The next segments; none when the walk is over.
+    /// Returns the next page; an empty page ends the walk.
     pub(crate) async fn next(&mut self) -> Result<Vec<SegmentPieces>> {
         let rows = sqlx::query(
             "SELECT stream_id, position, root_piece_id, pieces FROM segments

@@ -14,7 +14,7 @@ fn rules() -> Rules {
         now: NOW,
         steady: STEADY,
         online_window: WINDOW,
-        heard: Arc::default(),
+        contacts: Arc::default(),
         min_free_space: 100,
         distinct_networks: DistinctNetworks::Off,
     }
@@ -24,7 +24,7 @@ fn scheme() -> Scheme {
     "4/6/8/10-256".parse().unwrap()
 }
 
-/// A node that is online and has room, in the network of that number.
+/// An online node with free space, in the network of that number.
 fn node(number: u8, network: u8) -> NodeRow {
     NodeRow {
         id: NodeId::new([number; 32]),
@@ -48,8 +48,8 @@ fn ids(chosen: &[&NodeRow]) -> Vec<NodeId> {
     chosen.iter().map(|node| node.id).collect()
 }
 
-/// Counts how often each node is chosen for 1,000 segments, and requires every count to lie within
-/// three standard deviations of the expected one.
+/// Counts how often each node is chosen for 1,000 segments. Every count must be within three
+/// standard deviations of the expected one.
 fn check_uniform(nodes: &[NodeRow], eligible: usize, rules: &Rules) {
     const SEGMENTS: usize = 1_000;
     let mut counts: HashMap<NodeId, usize> = HashMap::new();
@@ -71,7 +71,7 @@ fn check_uniform(nodes: &[NodeRow], eligible: usize, rules: &Rules) {
 }
 
 #[test]
-fn every_eligible_node_is_chosen_equally_often() {
+fn eligible_nodes_are_chosen_equally_often() {
     check_uniform(&nodes(25), 25, &rules());
 }
 
@@ -86,8 +86,8 @@ fn full_offline_and_disqualified_nodes_are_never_chosen() {
 }
 
 #[test]
-fn distinct_networks_are_chosen_equally_often_and_once() {
-    // Twelve networks; the first has five nodes, which share its part of the pieces.
+fn distinct_networks_are_chosen_once_equally_often() {
+    // Twelve networks; the first has five nodes, which share its pieces.
     let mut nodes: Vec<NodeRow> = (0..12).map(|number| node(number, number)).collect();
     nodes.extend((12..16).map(|number| node(number, 0)));
     let rules = Rules { distinct_networks: DistinctNetworks::On, ..rules() };
@@ -103,7 +103,7 @@ fn distinct_networks_are_chosen_equally_often_and_once() {
 }
 
 #[test]
-fn auto_rule_holds_while_networks_suffice() {
+fn auto_rule_applies_while_enough_networks() {
     let rules = Rules { distinct_networks: DistinctNetworks::Auto, ..rules() };
     let mut nodes = nodes(10);
     assert!(rules.distinct(&nodes, &scheme()));
@@ -113,7 +113,7 @@ fn auto_rule_holds_while_networks_suffice() {
 }
 
 #[test]
-fn scheme_shrinks_to_the_nodes_there_are_but_not_below_optimal() {
+fn scheme_shrinks_to_available_nodes_not_below_optimal() {
     for (count, total) in [(8, 8), (9, 9), (10, 10), (11, 10)] {
         let nodes = nodes(count);
         let (shrunk, chosen) =
@@ -127,7 +127,7 @@ fn scheme_shrinks_to_the_nodes_there_are_but_not_below_optimal() {
 }
 
 #[test]
-fn replacements_are_other_nodes_in_other_networks() {
+fn replacements_are_new_nodes_in_new_networks() {
     let mut nodes = nodes(12);
     nodes[11].subnet = vec![0];
     let used = |node: &NodeRow| node.id.as_bytes()[0] < 10;
@@ -141,9 +141,10 @@ fn replacements_are_other_nodes_in_other_networks() {
 }
 
 #[test]
-fn downloads_are_offered_as_many_nodes_as_the_rule_says() {
+fn download_offer_follows_rule_and_desired_count() {
     let public: Scheme = "29/35/80/110-256".parse().unwrap();
-    let (narrow, wide) = (DownloadOffer::Narrow, DownloadOffer::Wide);
+    let narrow = DownloadOffer::Narrow;
+    let wide = DownloadOffer::Wide;
     assert_eq!(offer(&public, 80, 0, narrow), 39);
     assert_eq!(offer(&scheme(), 9, 0, narrow), 5);
     assert_eq!(offer(&scheme(), 9, 0, wide), 9);
@@ -155,30 +156,30 @@ fn downloads_are_offered_as_many_nodes_as_the_rule_says() {
     assert_eq!(offer(&public, 35, 0, narrow), 35);
 }
 
-/// Rules of a process that heard the nodes `ago` seconds ago, with clocks that many seconds ahead.
-fn heard(ago: u64, ahead: &[Option<i64>]) -> Rules {
+/// Rules of a process with contact to the nodes `ago` seconds ago, their clocks `ahead` seconds ahead.
+fn contacted(ago: u64, ahead: &[Option<i64>]) -> Rules {
     let at = STEADY - Duration::from_secs(ago);
     let ours = Time(NOW.0 - i64::try_from(ago).unwrap() * 1_000_000);
-    let heard = ahead.iter().enumerate().map(|(number, ahead)| {
+    let contacts = ahead.iter().enumerate().map(|(number, ahead)| {
         let theirs = |ahead: i64| Time(ours.0 + ahead * 1_000_000);
         let clock = ahead.map(|ahead| ClockReading { theirs: theirs(ahead), ours, steady: at });
         let number = u8::try_from(number).unwrap();
-        (NodeId::new([number; 32]), Heard { reached: Some(at), clock })
+        (NodeId::new([number; 32]), Contact { reached: Some(at), clock })
     });
-    Rules { heard: Arc::new(heard.collect()), ..rules() }
+    Rules { contacts: Arc::new(contacts.collect()), ..rules() }
 }
 
 #[test]
-fn node_with_a_skewed_clock_is_not_chosen() {
+fn node_with_skewed_clock_is_not_chosen() {
     let mut ahead = vec![Some(0); 10];
-    let rules = heard(20, &ahead);
+    let rules = contacted(20, &ahead);
     assert!(choose(&nodes(10), &rules, &scheme(), &mut Numbers::default()).is_ok());
     assert_eq!(rules.skew(&nodes(10)), None);
     ahead[3] = Some(3601);
     ahead[4] = Some(-3601);
     ahead[5] = Some(3600);
     ahead[6] = None;
-    let rules = heard(20, &ahead);
+    let rules = contacted(20, &ahead);
     let nodes = nodes(10);
     let (_, chosen) = choose(&nodes, &rules, &scheme(), &mut Numbers::default()).unwrap();
     let chosen: HashSet<NodeId> = ids(&chosen).into_iter().collect();
@@ -187,36 +188,37 @@ fn node_with_a_skewed_clock_is_not_chosen() {
         assert!(!chosen.contains(&NodeId::new([skewed; 32])));
     }
     let text = rules.skew(&nodes).unwrap();
-    assert!(text.starts_with("2 left out") && text.contains("3601 s ahead of"), "{text}");
+    assert!(text.starts_with("2 excluded") && text.contains("3601 s ahead of"), "{text}");
 }
 
 #[test]
-fn satellite_that_differs_from_all_nodes_names_itself() {
-    let rules = heard(20, &[Some(-7200), Some(-7300), Some(-7100), None]);
+fn skew_from_all_nodes_blames_satellite_clock() {
+    let rules = contacted(20, &[Some(-7200), Some(-7300), Some(-7100), None]);
     let text = rules.skew(&nodes(4)).unwrap();
-    assert!(text.contains("this satellite is 7200 s ahead of those of all its 3"), "{text}");
-    let text = heard(20, &[Some(-7200), Some(7200)]).skew(&nodes(2)).unwrap();
-    assert!(text.starts_with("2 left out"), "nodes that differ from each other: {text}");
-    let text = heard(20, &[Some(-7200)]).skew(&nodes(1)).unwrap();
-    assert!(text.starts_with("1 left out"), "one node alone: {text}");
+    assert!(text.contains("this satellite is 7200 s ahead of the clocks of all its 3"), "{text}");
+    let text = contacted(20, &[Some(-7200), Some(7200)]).skew(&nodes(2)).unwrap();
+    assert!(text.starts_with("2 excluded"), "nodes that differ from each other: {text}");
+    let text = contacted(20, &[Some(-7200)]).skew(&nodes(1)).unwrap();
+    assert!(text.starts_with("1 excluded"), "one node alone: {text}");
 }
 
 #[test]
-fn difference_counts_that_was_there_at_check_in_and_is_now() {
-    let stepped = |ahead| Rules { now: Time(NOW.0 + 7_200_000_000), ..heard(20, &[Some(ahead)]) };
-    // The satellite's clock was wrong and is right now; or all clocks stepped together.
+fn skew_must_exist_at_check_in_and_now() {
+    let stepped =
+        |ahead| Rules { now: Time(NOW.0 + 7_200_000_000), ..contacted(20, &[Some(ahead)]) };
+    // Either the satellite's clock was corrected, or all clocks stepped together.
     assert!(stepped(7200).is_online(&node(0, 0)));
     assert!(stepped(0).is_online(&node(0, 0)));
     assert!(!stepped(-7200).is_online(&node(0, 0)));
 }
 
 #[test]
-fn step_of_the_satellites_clock_leaves_nodes_online() {
+fn clock_step_of_satellite_leaves_nodes_online() {
     let node = node(0, 0);
     for step in [-3600, 3600] {
         let moved = Time(NOW.0 + step * 1_000_000);
-        assert!(!Rules { now: moved, ..rules() }.is_online(&node), "{step} s, not heard here");
-        assert!(Rules { now: moved, ..heard(20, &[None]) }.is_online(&node), "{step} s");
-        assert!(!Rules { now: moved, ..heard(1801, &[None]) }.is_online(&node), "{step} s");
+        assert!(!Rules { now: moved, ..rules() }.is_online(&node), "{step} s, no contact here");
+        assert!(Rules { now: moved, ..contacted(20, &[None]) }.is_online(&node), "{step} s");
+        assert!(!Rules { now: moved, ..contacted(1801, &[None]) }.is_online(&node), "{step} s");
     }
 }

@@ -1,17 +1,17 @@
-//! How our answers may differ from the recorded ones, and why.
+//! Allowed differences between our responses and the recorded ones.
 
-/// What is to be said about two values of one field.
+/// Classification of two different values of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
-    /// By the rule of this name.
+    /// Allowed by the rule of this name.
     Accepted(&'static str),
     Unexplained,
 }
 
-/// How two values of a field may differ.
+/// Allowed difference between two values of a field.
 #[derive(Clone, Copy, Debug)]
 enum How {
-    /// In everything, but both are set.
+    /// Both are set.
     BothSet,
     /// Both are set and equally long.
     SameLength,
@@ -21,13 +21,14 @@ enum How {
     OwnOnly,
 }
 
-/// A field by the end of its path, how it may differ, and why.
+/// An allowed difference of a field, with the reason.
 struct Rule {
-    /// Only in scenarios with this in their names.
+    /// Applies to scenarios whose name contains this text.
     scenario: &'static str,
+    /// End of the field's path.
     field: &'static str,
     how: How,
-    #[allow(dead_code, reason = "for people")]
+    #[allow(dead_code, reason = "documentation")]
     why: &'static str,
 }
 
@@ -40,24 +41,24 @@ const fn rule_in(scenario: &'static str, field: &'static str, how: How, why: &'s
 }
 
 const RULES: &[Rule] = &[
-    rule("stream_id", How::BothSet, "made by the satellite, echoed by clients"),
-    rule("segment_id", How::BothSet, "made by the satellite, echoed by clients"),
-    rule("object_version", How::SameLength, "ends with the random name of the stream"),
-    rule("created_at", How::BothSet, "the time of the call"),
-    rule("project_created_at", How::BothSet, "when the project was made"),
-    rule("project_salt", How::SameLength, "random, one for each project"),
-    rule("project_public_id", How::SameLength, "random, one for each project"),
-    rule("private_key", How::SameLength, "a fresh key for each segment"),
+    rule("stream_id", How::BothSet, "created by the satellite, opaque to clients"),
+    rule("segment_id", How::BothSet, "created by the satellite, opaque to clients"),
+    rule("object_version", How::SameLength, "ends with the random id of the stream"),
+    rule("created_at", How::BothSet, "time of the call"),
+    rule("project_created_at", How::BothSet, "time of the project's creation"),
+    rule("project_salt", How::SameLength, "random per project"),
+    rule("project_public_id", How::SameLength, "random per project"),
+    rule("private_key", How::SameLength, "new key for each segment"),
     rule("limit.serial_number", How::SameLength, "random"),
     rule("limit.satellite_id", How::SameLength, "another satellite"),
-    rule("limit.storage_node_id", How::SameLength, "other nodes, chosen by chance"),
-    rule("limit.piece_id", How::SameLength, "made of a random number and the node id"),
-    rule("limit.order_creation", How::BothSet, "the time of the call"),
-    rule("limit.order_expiration", How::BothSet, "the time of the call and a day"),
+    rule("limit.storage_node_id", How::SameLength, "randomly chosen nodes"),
+    rule("limit.piece_id", How::SameLength, "derived from a random number and the node id"),
+    rule("limit.order_creation", How::BothSet, "time of the call"),
+    rule("limit.order_expiration", How::BothSet, "time of the call plus a day"),
     rule("limit.satellite_signature", How::BothSet, "another satellite"),
-    rule("limit.uplink_public_key", How::SameLength, "a fresh key for each segment"),
-    rule("limit.encrypted_metadata_key_id", How::SameLength, "names a key of the satellite"),
-    rule("limit.encrypted_metadata", How::BothSet, "sealed for the satellite itself"),
+    rule("limit.uplink_public_key", How::SameLength, "new key for each segment"),
+    rule("limit.encrypted_metadata_key_id", How::SameLength, "id of a key of the satellite"),
+    rule("limit.encrypted_metadata", How::BothSet, "encrypted under a key of the satellite"),
     rule("storage_node_address.address", How::BothSet, "other ports"),
     rule("storage_node_address.noise_info", How::RecordedOnly, NOISE),
     rule("storage_node_address.noise_info.proto", How::RecordedOnly, NOISE),
@@ -79,66 +80,62 @@ const RULES: &[Rule] = &[
     rule_in("small_part_commit", "object.encrypted_metadata", How::BothSet, ABORTED),
 ];
 
-const NOISE: &str = "nodes publish no Noise keys here; clients then use TLS";
+const NOISE: &str = "our nodes publish no Noise keys, so clients use TLS";
 
-const ABORTED: &str = "the recorded satellite leaves out what it does not look up to delete an \
-                       upload; clients drop the answer";
+const ABORTED: &str = "the recorded satellite omits fields that it does not read to delete an \
+                       upload; clients ignore the response";
 
-/// Texts of failures: recorded, own, and why ours is another. Clients compare the beginning at most.
+/// Texts of failures: recorded, own, reason. Clients match at most the start of a text.
 const TEXTS: &[(&str, &str, &str)] = &[
     (
         "object not found: metabase: sql: no rows in result set",
         "object not found: no object of that name",
-        "names no library",
+        "does not name a library",
     ),
     (
         "object not found: metabase: object with specified version and pending status is missing",
         "object not found: no pending object of that stream id",
-        "names no library",
+        "does not name a library",
     ),
     (
         "bucket not empty",
-        "bucket not empty: it holds objects and 1 pending upload",
-        "says what is in the way",
+        "bucket not empty: contains objects and 1 pending upload",
+        "reports the content",
     ),
     (
         "metainfo: bucket label must start with a lowercase letter or number",
-        "bucket name must consist of labels that begin and end with a lower-case letter or digit",
-        "one text for both ends",
+        "invalid bucket name: labels must start and end with a lower-case letter or digit",
+        "one text for start and end",
     ),
     (
         "proto: can't skip unknown wire type 7",
         "signature verification: signature is not valid",
-        "ids are authenticated before they are read",
+        "ids are authenticated before they are decoded",
     ),
-    ("satellitedb: unknown list direction", "unknown list direction", "names no library"),
+    ("satellitedb: unknown list direction", "unknown list direction", "does not name a library"),
 ];
 
-/// Calls that end differently: recorded, own, why.
-const ENDINGS: &[(&str, &str, &str)] = &[
-    (
-        "raw_batch_unsupported_item",
-        "Ok",
-        "a batch may hold every call, this one as well: DeletePart",
-    ),
+/// Calls with a different outcome: scenario, own outcome, reason.
+const OUTCOMES: &[(&str, &str, &str)] = &[
+    ("raw_batch_unsupported_item", "Ok", "our batches support all calls, including DeletePart"),
     (
         "raw_no_header",
         "Err(Failure { code: Code(3), message: \"Invalid API credentials\" })",
-        "the recorded satellite's process ended",
+        "the recorded satellite crashed",
     ),
 ];
 
-/// Finds the rule by which two different values of a field are as good as equal.
+/// Finds the rule that allows two different values of a field.
 pub(crate) fn difference(
-    place: &str,
+    location: &str,
     path: &str,
     (recorded, own): (Option<&String>, Option<&String>),
 ) -> Difference {
-    let plain: String = without_places(path);
-    let fits = |rule: &&Rule| {
-        let named = plain == rule.field || plain.ends_with(&format!(".{}", rule.field));
-        named
-            && place.contains(rule.scenario)
+    let plain: String = without_indices(path);
+    let applies = |rule: &&Rule| {
+        let matches_field = plain == rule.field || plain.ends_with(&format!(".{}", rule.field));
+        matches_field
+            && location.contains(rule.scenario)
             && match rule.how {
                 How::BothSet => recorded.is_some() && own.is_some(),
                 How::SameLength => {
@@ -148,31 +145,32 @@ pub(crate) fn difference(
                 How::OwnOnly => recorded.is_none() && own.is_some(),
             }
     };
-    match RULES.iter().find(fits) {
+    match RULES.iter().find(applies) {
         Some(rule) => Difference::Accepted(rule.field),
         None => Difference::Unexplained,
     }
 }
 
-/// The name of the pair of texts, if it is a known one.
+/// Returns the name of an allowed pair of texts.
 pub(crate) fn text(recorded: &str, own: &str) -> Option<&'static str> {
     TEXTS.iter().find(|pair| (pair.0, pair.1) == (recorded, own)).map(|pair| pair.0)
 }
 
-/// The name of a call that may end otherwise than the recorded one, if it does so as known.
-pub(crate) fn ending(place: &str, own: &str) -> Option<&'static str> {
-    let known = ENDINGS.iter().find(|known| place.starts_with(known.0) && own.starts_with(known.1));
+/// Returns the name of an allowed different outcome.
+pub(crate) fn outcome(location: &str, own: &str) -> Option<&'static str> {
+    let known =
+        OUTCOMES.iter().find(|known| location.starts_with(known.0) && own.starts_with(known.1));
     known.map(|known| known.0)
 }
 
-/// The names of all rules, texts and endings.
+/// Returns the names of all rules, texts and outcomes.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
-    let texts = TEXTS.iter().chain(ENDINGS).map(|known| known.0);
+    let texts = TEXTS.iter().chain(OUTCOMES).map(|known| known.0);
     RULES.iter().map(|rule| rule.field).chain(texts)
 }
 
-/// A path without the places in lists.
-fn without_places(path: &str) -> String {
+/// Returns a path without list indices.
+fn without_indices(path: &str) -> String {
     let mut depth = 0;
     let kept = path.chars().filter(|character| {
         match character {

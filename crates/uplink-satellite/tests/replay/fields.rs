@@ -1,4 +1,4 @@
-//! Messages taken apart into fields with names, by the protocol files themselves.
+//! Decoding of messages into named fields by the protocol files.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -12,15 +12,15 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::from_file_descriptor_set(files).unwrap()
 });
 
-/// Seconds of the first instant of year 1: "not set".
+/// Seconds of the start of year 1, which means "not set".
 const YEAR_ONE: i64 = -62_135_596_800;
 
-/// The message of a name in the package of the metadata service.
+/// Returns the descriptor of a message of the metadata service.
 pub(crate) fn message(name: &str) -> MessageDescriptor {
     POOL.get_message_by_name(&format!("metainfo.{name}")).unwrap()
 }
 
-/// The messages that a call takes and gives.
+/// Returns the request and response descriptors of a call.
 pub(crate) fn of_call(path: &str) -> (MessageDescriptor, MessageDescriptor) {
     let service = POOL.get_service_by_name("metainfo.Metainfo").unwrap();
     let name = path.rsplit('/').next().unwrap();
@@ -28,9 +28,9 @@ pub(crate) fn of_call(path: &str) -> (MessageDescriptor, MessageDescriptor) {
     (method.input(), method.output())
 }
 
-/// All set fields with their values as texts. Lists have their length under their name and an entry
-/// for each element. What the public network writes for "none" (a time in year 1, a nonce of zeros,
-/// no bytes) counts as not set.
+/// Returns all set fields with their values as texts. A list has an entry with its length and one per
+/// element. Values that mean "none" on the public network (a time in year 1, an all-zero nonce, empty
+/// bytes) count as not set.
 pub(crate) fn fields(message: &DynamicMessage) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     collect(message, "", &mut fields);
@@ -44,8 +44,8 @@ fn collect(message: &DynamicMessage, path: &str, into: &mut BTreeMap<String, Str
         match value {
             Value::List(list) => {
                 into.insert(path.clone(), format!("{} elements", list.len()));
-                for (place, element) in in_order(list).into_iter().enumerate() {
-                    insert(element, format!("{path}[{place}]"), into);
+                for (index, element) in in_order(list).into_iter().enumerate() {
+                    insert(element, format!("{path}[{index}]"), into);
                 }
             }
             value => insert(value, path, into),
@@ -57,7 +57,8 @@ fn insert(value: &Value, path: String, into: &mut BTreeMap<String, String>) {
     match value {
         Value::Message(time) if time.descriptor().name() == "Timestamp" => {
             let part = |name: &str| time.get_field_by_name(name).unwrap().into_owned();
-            let (seconds, nanos) = (part("seconds"), part("nanos"));
+            let seconds = part("seconds");
+            let nanos = part("nanos");
             if seconds.as_i64() != Some(YEAR_ONE) {
                 into.insert(
                     path,
@@ -79,8 +80,8 @@ fn insert(value: &Value, path: String, into: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The elements of a list. Which pieces a download is offered is a matter of chance: the offered
-/// ones come first.
+/// Returns the elements of a list. The pieces offered for a download are random, so offered ones are
+/// sorted first.
 fn in_order(list: &[Value]) -> Vec<&Value> {
     let mut list: Vec<&Value> = list.iter().collect();
     list.sort_by_key(|element| match element.as_message() {

@@ -1,4 +1,4 @@
-//! The file of recorded traffic: calls to the satellite with their answers.
+//! The file of recorded traffic: calls to the satellite with their responses.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ static RECORDING: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(text).unwrap()
 });
 
-/// One thing that was done with the reference client.
+/// One use case of the reference client.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) calls: Vec<Call>,
@@ -21,14 +21,14 @@ pub(crate) struct Scenario {
 
 /// A call to the satellite.
 pub(crate) struct Call {
-    /// The path, as `/metainfo.Metainfo/GetObject`.
+    /// The path, such as `/metainfo.Metainfo/GetObject`.
     pub(crate) path: &'static str,
     pub(crate) request: Bytes,
-    /// `None`: the satellite went away.
+    /// `None` if the connection was lost.
     pub(crate) answer: Option<Result<Bytes, Failure>>,
 }
 
-/// The scenarios of a set in order.
+/// Returns the scenarios of a set in order.
 pub(crate) fn scenarios(set: &str) -> impl Iterator<Item = Scenario> {
     list(&RECORDING[set]["scenarios"]).iter().map(|scenario| Scenario {
         name: text(&scenario["name"]),
@@ -36,7 +36,7 @@ pub(crate) fn scenarios(set: &str) -> impl Iterator<Item = Scenario> {
     })
 }
 
-/// The API key of a set's project, in its text form, and its secret.
+/// Returns the API key of a set's project in text form, and its secret.
 pub(crate) fn api_key(set: &str) -> (&'static str, Vec<u8>) {
     let project = &RECORDING[set]["project"];
     (text(&project["api_key"]), hex::decode(text(&project["api_key_secret_hex"])).unwrap())

@@ -21,19 +21,19 @@ use crate::network::Network;
 use crate::recording::{self, Call, Scenario};
 use crate::wire;
 
-/// 2026-11-24 19:40:30: between the times that the recorded keys and objects were given.
+/// 2026-11-24 19:40:30: within the validity of the recorded keys and objects.
 const NOW: u64 = 1_795_549_230;
 
-/// A satellite like the recorded one, and what the player knows about both.
+/// A satellite configured like the recorded one, and the state of the replay.
 pub(crate) struct Session {
     pub(crate) network: Network,
     pub(crate) counts: Counts,
     pub(crate) differences: Vec<String>,
     /// Names of the accepted differences that were seen.
     pub(crate) used: BTreeSet<&'static str>,
-    /// What the recorded satellite called something, and what ours calls it.
+    /// Values of the recorded satellite and the corresponding values of ours.
     names: BTreeMap<Bytes, Bytes>,
-    /// Order limits by the segment id that our satellite gave with them.
+    /// Order limits by segment id of our satellite.
     limits: BTreeMap<Bytes, Vec<AddressedOrderLimit>>,
 }
 
@@ -47,7 +47,8 @@ impl Session {
         let network = Network::start_with(5, config, move || now).await;
         let (api_key, secret) = recording::api_key(set);
         let key = ApiKey::parse(api_key).unwrap();
-        let (head, secret) = (key.head().to_vec(), Secret::new(secret));
+        let head = key.head().to_vec();
+        let secret = Secret::new(secret);
         let project = network.admin.create_project(set).await.unwrap();
         let own = network.admin.import_api_key(&project, set, head, secret, 1).await.unwrap();
         assert_eq!(own.serialize(), api_key);
@@ -62,23 +63,23 @@ impl Session {
     }
 
     pub(crate) async fn play(&mut self, scenario: &Scenario) {
-        for (place, call) in scenario.calls.iter().enumerate() {
-            let place = format!("{}[{place}] {}", scenario.name, &call.path[19..]);
+        for (index, call) in scenario.calls.iter().enumerate() {
+            let location = format!("{}[{index}] {}", scenario.name, &call.path[19..]);
             let (request, response) = fields::of_call(call.path);
             let request = DynamicMessage::decode(request, call.request.clone()).unwrap();
-            let request = self.adapted(request).encode_to_vec().into();
+            let request = self.adapt(request).encode_to_vec().into();
             let answer = wire::call(self.network.channel(), call.path, request).await;
             self.counts.calls += 1;
-            self.compare(&place, call, answer, response);
+            self.compare(&location, call, answer, response);
         }
     }
 
-    /// A request as its sender would have made it had it talked to our satellite.
-    fn adapted(&self, mut request: DynamicMessage) -> DynamicMessage {
+    /// Replaces values of the recorded satellite in a request by those of ours.
+    fn adapt(&self, mut request: DynamicMessage) -> DynamicMessage {
         if request.descriptor().name() == "CompressedBatchRequest" {
             let data = bytes_of(&request, "data");
             let batch = DynamicMessage::decode(fields::message("BatchRequest"), data).unwrap();
-            let batch = self.adapted(batch).encode_to_vec();
+            let batch = self.adapt(batch).encode_to_vec();
             request.set_field_by_name("data", Value::Bytes(batch.into()));
             return request;
         }
@@ -103,7 +104,7 @@ impl Session {
         request
     }
 
-    /// Replaces what nodes signed by what the nodes of our limits sign.
+    /// Replaces hashes of recorded nodes by hashes that our nodes sign.
     fn sign(&self, commit: &mut DynamicMessage) {
         let mut typed = CommitSegmentRequest::decode(&commit.encode_to_vec()[..]).unwrap();
         let Some(limits) = self.limits.get(&typed.segment_id) else { return };
@@ -119,7 +120,7 @@ impl Session {
 
     fn compare(
         &mut self,
-        place: &str,
+        location: &str,
         call: &Call,
         answer: Result<Bytes, Failure>,
         response: MessageDescriptor,
@@ -127,20 +128,20 @@ impl Session {
         match (&call.answer, answer) {
             (Some(Ok(recorded)), Ok(own)) => {
                 let read = |wire: &Bytes| {
-                    opened(DynamicMessage::decode(response.clone(), wire.clone()).unwrap())
+                    decompressed(DynamicMessage::decode(response.clone(), wire.clone()).unwrap())
                 };
-                self.compare_messages(place, &read(recorded), &read(&own));
+                self.compare_messages(location, &read(recorded), &read(&own));
             }
             (Some(Err(recorded)), Err(own)) => {
-                self.counts.refused += 1;
-                self.compare_failures(place, recorded, &own);
+                self.counts.rejected += 1;
+                self.compare_failures(location, recorded, &own);
             }
             (recorded, own) => {
                 let own = format!("{:?}", own.map(hex::encode));
-                match accepted::ending(place, &own) {
+                match accepted::outcome(location, &own) {
                     Some(name) => _ = self.used.insert(name),
                     None => {
-                        let text = format!("{place}: recorded {recorded:?}, own {own}");
+                        let text = format!("{location}: recorded {recorded:?}, own {own}");
                         self.differences.push(text);
                     }
                 }
@@ -148,24 +149,30 @@ impl Session {
         }
     }
 
-    fn compare_failures(&mut self, place: &str, recorded: &Failure, own: &Failure) {
+    fn compare_failures(&mut self, location: &str, recorded: &Failure, own: &Failure) {
         self.counts.fields += 2;
         let other_text = || accepted::text(&recorded.message, &own.message);
         if recorded.code != own.code {
-            self.differences.push(format!("{place}: recorded {recorded:?}, own {own:?}"));
+            self.differences.push(format!("{location}: recorded {recorded:?}, own {own:?}"));
         } else if recorded.message != own.message {
             match other_text() {
                 Some(name) => _ = self.used.insert(name),
                 None => {
-                    self.differences.push(format!("{place}: recorded {recorded:?}, own {own:?}"))
+                    self.differences.push(format!("{location}: recorded {recorded:?}, own {own:?}"))
                 }
             }
         }
     }
 
-    fn compare_messages(&mut self, place: &str, recorded: &DynamicMessage, own: &DynamicMessage) {
-        self.learn(place, recorded, own);
-        let (recorded, own) = (fields::fields(recorded), fields::fields(own));
+    fn compare_messages(
+        &mut self,
+        location: &str,
+        recorded: &DynamicMessage,
+        own: &DynamicMessage,
+    ) {
+        self.record_names(location, recorded, own);
+        let recorded = fields::fields(recorded);
+        let own = fields::fields(own);
         let paths: BTreeSet<&String> = recorded.keys().chain(own.keys()).collect();
         for path in paths {
             self.counts.fields += 1;
@@ -173,19 +180,19 @@ impl Session {
             if pair.0 == pair.1 {
                 continue;
             }
-            match accepted::difference(place, path, pair) {
+            match accepted::difference(location, path, pair) {
                 Difference::Accepted(name) => _ = self.used.insert(name),
                 Difference::Unexplained => {
                     let (recorded, own) = pair;
-                    let text = format!("{place} {path}: recorded {recorded:?}, own {own:?}");
+                    let text = format!("{location} {path}: recorded {recorded:?}, own {own:?}");
                     self.differences.push(text);
                 }
             }
         }
     }
 
-    /// Takes down what both satellites call the same thing.
-    fn learn(&mut self, place: &str, recorded: &DynamicMessage, own: &DynamicMessage) {
+    /// Records corresponding values of both satellites.
+    fn record_names(&mut self, location: &str, recorded: &DynamicMessage, own: &DynamicMessage) {
         if own.descriptor().name() == "BeginSegmentResponse" {
             let begun = BeginSegmentResponse::decode(&own.encode_to_vec()[..]).unwrap();
             self.limits.insert(begun.segment_id.clone(), begun.addressed_limits);
@@ -198,15 +205,17 @@ impl Session {
                 {
                     let known = self.names.insert(recorded.clone(), own.clone());
                     if known.is_some_and(|known| known != own) {
-                        let text = format!("{place} {}: is another than before", field.name());
+                        let text = format!("{location} {}: changed", field.name());
                         self.differences.push(text);
                     }
                 }
-                (Value::Message(recorded), Value::Message(own)) => self.learn(place, recorded, own),
+                (Value::Message(recorded), Value::Message(own)) => {
+                    self.record_names(location, recorded, own)
+                }
                 (Value::List(recorded), Value::List(own)) => {
                     for pair in recorded.iter().zip(own) {
                         if let (Value::Message(recorded), Value::Message(own)) = pair {
-                            self.learn(place, recorded, own);
+                            self.record_names(location, recorded, own);
                         }
                     }
                 }
@@ -216,11 +225,11 @@ impl Session {
     }
 }
 
-/// Fields in which satellites name things for later requests.
+/// Fields whose values later requests contain.
 const NAMES: [&str; 3] = ["stream_id", "segment_id", "object_version"];
 
-/// A response, or the batch inside a compressed one.
-fn opened(response: DynamicMessage) -> DynamicMessage {
+/// Returns the response, or the batch inside a compressed one.
+fn decompressed(response: DynamicMessage) -> DynamicMessage {
     if response.descriptor().name() != "CompressedBatchResponse" {
         return response;
     }

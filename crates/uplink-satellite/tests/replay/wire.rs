@@ -1,4 +1,4 @@
-//! Calls whose messages go over the wire as the bytes they are.
+//! Calls with raw message bytes.
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};

@@ -1,4 +1,4 @@
-//! What a key may do: every call with every combination of caveats of the public test vectors.
+//! Authorization: every call with every combination of caveats of the public test vectors.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,17 +19,19 @@ use crate::network::{Network, begin_object, begin_segment, header, inline_segmen
 const VECTORS: &str = include_str!("../../../../tests/vectors/access.json");
 const NOW: u64 = 1_750_000_000;
 
-/// An operation on a bucket and path, as the vectors number and name them.
+/// An operation, bucket and path; operations are numbered as in the vectors.
 type Action = (i64, &'static str, &'static str);
 
-/// One call: what it needs (any one of these), what it is, and what it answers when it may be made.
+/// A call.
 struct Call {
+    /// Actions of which the key must allow at least one.
     needs: Vec<Action>,
     request: Request,
+    /// Code of the response if the call is allowed.
     allowed: Code,
 }
 
-/// What calls refer to, made anew for each round.
+/// Objects that calls refer to; created for each round.
 struct Fixture {
     pending: Bytes,
     segment: BeginSegmentResponse,
@@ -37,17 +39,17 @@ struct Fixture {
 }
 
 impl Fixture {
-    async fn make(network: &Network) -> Self {
+    async fn create(network: &Network) -> Self {
         let committed = network.put_inline("bucket", b"pre/obj", b"data").await;
         let (object, segment) = network.begin("bucket", b"pre/obj").await;
         Self { pending: object.stream_id, segment, committed }
     }
 
-    /// All calls, those last that take away what others look at. Written from the table of rights,
-    /// not from the code.
+    /// Returns all calls, destructive ones last. Written from the table of permissions, not from the
+    /// code.
     fn calls(&self, network: &Network) -> Vec<Call> {
         let mut calls = self.reads();
-        calls.extend(self.looks());
+        calls.extend(self.non_destructive());
         calls.extend(self.writes(network));
         calls
     }
@@ -103,9 +105,10 @@ impl Fixture {
         ]
     }
 
-    /// Calls that leave the fixture as it is.
-    fn looks(&self) -> Vec<Call> {
-        let (read, list) = ((1, "bucket", "pre/obj"), (3, "bucket", "pre/obj"));
+    /// Returns calls that do not change the fixture.
+    fn non_destructive(&self) -> Vec<Call> {
+        let read = (1, "bucket", "pre/obj");
+        let list = (3, "bucket", "pre/obj");
         let item = DeleteObjectsRequestItem {
             encrypted_object_key: "none".into(),
             ..DeleteObjectsRequestItem::default()
@@ -134,7 +137,7 @@ impl Fixture {
                     ..Default::default()
                 }),
             ),
-            // What may be deleted is said item by item.
+            // Permission to delete is reported per item.
             ok(
                 [(1, "bucket", "")],
                 Request::ObjectsDelete(DeleteObjectsRequest {
@@ -177,7 +180,7 @@ impl Fixture {
         let exists = Code::ALREADY_EXISTS;
         vec![
             call([(2, "bucket", "")], Request::BucketCreate(new_bucket), exists),
-            // The vectors hold no deletion of a bucket; none of their caveats tells it from a write.
+            // The vectors have no deletion of a bucket; their caveats do not distinguish it from a write.
             call(
                 [(2, "bucket", "")],
                 Request::BucketDelete(full_bucket),
@@ -225,7 +228,7 @@ fn delete_object(bucket: &'static str, key: &'static str) -> BeginDeleteObjectRe
     }
 }
 
-/// Makes a request as a call of its own.
+/// Sends a request as a separate call.
 async fn direct(
     client: &mut MetainfoClient<Channel>,
     api_key: &ApiKey,
@@ -242,7 +245,7 @@ async fn direct(
             }
         };
     }
-    let answered = dispatch! {
+    let response = dispatch! {
         BucketCreate => create_bucket;
         BucketGet => get_bucket;
         BucketGetLocation => get_bucket_location;
@@ -265,7 +268,7 @@ async fn direct(
         SegmentList => list_segments;
         SegmentDownload => download_segment;
     };
-    answered.map_err(Failure::from)
+    response.map_err(Failure::from)
 }
 
 fn code_of<T>(outcome: &Result<T, Failure>) -> Code {
@@ -279,7 +282,7 @@ async fn check_case(
     allows: impl Fn(&Action) -> bool,
     batched: bool,
 ) -> usize {
-    let fixture = Fixture::make(network).await;
+    let fixture = Fixture::create(network).await;
     let calls = fixture.calls(network);
     let count = calls.len();
     for Call { needs, request, allowed } in calls {
@@ -314,7 +317,8 @@ async fn every_call_obeys_every_caveat_of_the_vectors() {
         .collect();
     let secret = hex::decode(matrix["secret_hex"].as_str().unwrap()).unwrap();
     let cases = matrix["cases"].as_array().unwrap();
-    let (mut checked, mut calls) = (0, 0);
+    let mut checked = 0;
+    let mut calls = 0;
     for version in [0, 1, 4, 7] {
         let network = network_at(11).await;
         let cases: Vec<&Value> =
@@ -333,10 +337,10 @@ async fn every_call_obeys_every_caveat_of_the_vectors() {
             assert_eq!(case["time_unix"], NOW);
             let allowed = case["allowed"].as_str().unwrap().as_bytes();
             let allows = |action: &Action| {
-                let place = actions.iter().position(|known| known == action).unwrap();
-                allowed[place] == b'1'
+                let index = actions.iter().position(|known| known == action).unwrap();
+                allowed[index] == b'1'
             };
-            // The version only matters to operations that no call here needs by itself.
+            // The version only affects operations that no call here needs.
             let batched = version % 2 == 0;
             calls += check_case(&network, key, allows, batched).await;
             check_project_info(&network, key, allows(&(5, "", ""))).await;
@@ -388,8 +392,8 @@ async fn check_listed_buckets(network: &Network, key: &ApiKey, expected: &Value)
     assert_eq!(names, expected);
 }
 
-/// The calls that carry a stream id or segment id.
-fn is_by_token(request: &Request) -> bool {
+/// Whether a call contains a stream id or segment id.
+fn has_token(request: &Request) -> bool {
     matches!(
         request,
         Request::SegmentBegin(_)
@@ -403,7 +407,7 @@ fn is_by_token(request: &Request) -> bool {
 }
 
 #[tokio::test]
-async fn bucket_and_path_of_segment_calls_come_from_their_token() {
+async fn bucket_and_path_of_segment_call_come_from_its_token() {
     let network = network_at(11).await;
     let restrict = |bucket: &str, prefix: &str| {
         let path = uplink_core::encryption::PathScope {
@@ -421,9 +425,9 @@ async fn bucket_and_path_of_segment_calls_come_from_their_token() {
         ("other", "pre", Code::PERMISSION_DENIED),
     ] {
         let key = restrict(bucket, prefix);
-        let fixture = Fixture::make(&network).await;
+        let fixture = Fixture::create(&network).await;
         let calls = fixture.calls(&network).into_iter();
-        for Call { request, .. } in calls.filter(|call| is_by_token(&call.request)) {
+        for Call { request, .. } in calls.filter(|call| has_token(&call.request)) {
             let name = format!("{request:?}");
             let outcome = direct(&mut network.client(), &key, request).await;
             assert_eq!(code_of(&outcome), expected, "{name} with {bucket}/{prefix}: {outcome:?}");
@@ -435,14 +439,14 @@ async fn bucket_and_path_of_segment_calls_come_from_their_token() {
 }
 
 #[tokio::test]
-async fn tokens_of_another_project_are_refused() {
+async fn token_of_another_project_is_rejected() {
     let network = network_at(11).await;
     let other = network.admin.create_project("other").await.unwrap();
     let key = network.admin.create_api_key(&other, "key").await.unwrap();
-    let fixture = Fixture::make(&network).await;
+    let fixture = Fixture::create(&network).await;
     let mut seen = 0;
     for Call { request, .. } in fixture.calls(&network) {
-        if is_by_token(&request) {
+        if has_token(&request) {
             let name = format!("{request:?}");
             let outcome = direct(&mut network.client(), &key, request).await;
             assert_eq!(code_of(&outcome), Code::INVALID_ARGUMENT, "{name}");
@@ -450,7 +454,7 @@ async fn tokens_of_another_project_are_refused() {
         }
     }
     assert_eq!(seen, 7);
-    // Nor does it see the buckets of the first.
+    // Buckets of the first project are not visible.
     let request = Request::BucketGet(get_bucket("bucket"));
     let outcome = direct(&mut network.client(), &key, request).await;
     assert_eq!(code_of(&outcome), Code::NOT_FOUND);
@@ -458,34 +462,34 @@ async fn tokens_of_another_project_are_refused() {
 }
 
 #[tokio::test]
-async fn every_changed_byte_of_a_token_is_refused() {
+async fn token_with_any_changed_byte_is_rejected() {
     let network = network_at(11).await;
-    let fixture = Fixture::make(&network).await;
+    let fixture = Fixture::create(&network).await;
     let key = &network.api_key;
     let mut client = network.client();
-    for place in 0..fixture.pending.len() {
+    for index in 0..fixture.pending.len() {
         let mut token = fixture.pending.to_vec();
-        token[place] ^= 0x10;
+        token[index] ^= 0x10;
         let request = ListSegmentsRequest { stream_id: token.into(), ..Default::default() };
         let outcome = direct(&mut client, key, Request::SegmentList(request)).await;
-        assert_eq!(code_of(&outcome), Code::INVALID_ARGUMENT, "byte {place}");
+        assert_eq!(code_of(&outcome), Code::INVALID_ARGUMENT, "byte {index}");
     }
-    for place in 0..fixture.segment.segment_id.len() {
+    for index in 0..fixture.segment.segment_id.len() {
         let mut token = fixture.segment.segment_id.to_vec();
-        token[place] ^= 0x10;
+        token[index] ^= 0x10;
         let request = RetryBeginSegmentPiecesRequest {
             segment_id: token.into(),
             retry_piece_numbers: vec![0],
             ..Default::default()
         };
         let outcome = direct(&mut client, key, Request::SegmentBeginRetryPieces(request)).await;
-        assert_eq!(code_of(&outcome), Code::INVALID_ARGUMENT, "byte {place}");
+        assert_eq!(code_of(&outcome), Code::INVALID_ARGUMENT, "byte {index}");
     }
     network.stop().await;
 }
 
 #[tokio::test]
-async fn unusable_keys_are_refused_with_the_networks_codes_and_texts() {
+async fn invalid_keys_get_codes_and_texts_of_the_network() {
     let network = network_at(0).await;
     let denied = Failure::new(Code::PERMISSION_DENIED, "Unauthorized API credentials");
     let malformed = Failure::new(Code::INVALID_ARGUMENT, "Invalid API credentials");
@@ -514,7 +518,7 @@ async fn unusable_keys_are_refused_with_the_networks_codes_and_texts() {
 }
 
 #[tokio::test]
-async fn remembered_keys_work_on_for_the_configured_time() {
+async fn deleted_key_works_until_its_cached_look_up_expires() {
     let clock = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(NOW));
     let mut config = Config::dev();
     config.api_key_cache = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Batches: order, what is carried over, what fails.
+//! Batches: order, carried-over ids, failures.
 
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
@@ -53,7 +53,7 @@ async fn stream_id_is_carried_from_begin_to_segment_and_commit() {
 }
 
 #[tokio::test]
-async fn segment_id_is_carried_from_begin_to_commit_and_exchange() {
+async fn segment_id_is_carried_from_begin_to_commit_and_retry() {
     let network = Network::start(11).await;
     network.create_bucket("bucket").await;
     let (object, segment) = network.begin("bucket", b"key").await;
@@ -61,11 +61,11 @@ async fn segment_id_is_carried_from_begin_to_commit_and_exchange() {
     commit.segment_id.clear();
     let mut begin = begin_segment(0, 1);
     begin.stream_id = object.stream_id;
-    // The commit's pieces belong to the first segment: carried over is the second one's id.
+    // The commit has pieces of the first segment, but the carried id is that of the second one.
     let carried = vec![Request::SegmentBegin(begin.clone()), Request::SegmentCommit(commit)];
-    let refused = network.batch(carried).await.unwrap_err();
+    let rejected = network.batch(carried).await.unwrap_err();
     let text = "not enough valid pieces: have 0, need 8";
-    assert_eq!(refused, Failure::new(Code::INVALID_ARGUMENT, text));
+    assert_eq!(rejected, Failure::new(Code::INVALID_ARGUMENT, text));
     let retry =
         RetryBeginSegmentPiecesRequest { retry_piece_numbers: vec![0], ..Default::default() };
     let carried = vec![Request::SegmentBegin(begin), Request::SegmentBeginRetryPieces(retry)];
@@ -74,7 +74,7 @@ async fn segment_id_is_carried_from_begin_to_commit_and_exchange() {
 }
 
 #[tokio::test]
-async fn own_stream_id_is_kept_and_nothing_is_carried_from_another_batch() {
+async fn own_stream_id_is_kept_and_not_carried_across_batches() {
     let network = Network::start(0).await;
     network.create_bucket("bucket").await;
     let begun = network.batch(vec![Request::ObjectBegin(begin_object("bucket", b"one"))]).await;
@@ -89,14 +89,14 @@ async fn own_stream_id_is_kept_and_nothing_is_carried_from_another_batch() {
         .unwrap();
     let Response::ObjectCommit(committed) = &responses[1] else { panic!("{responses:?}") };
     assert_eq!(committed.object.as_ref().unwrap().encrypted_object_key, "one");
-    let refused = network.batch(vec![Request::ObjectCommit(CommitObjectRequest::default())]).await;
+    let rejected = network.batch(vec![Request::ObjectCommit(CommitObjectRequest::default())]).await;
     let text = "signature verification: signature is not valid";
-    assert_eq!(refused.unwrap_err(), Failure::new(Code::INVALID_ARGUMENT, text));
+    assert_eq!(rejected.unwrap_err(), Failure::new(Code::INVALID_ARGUMENT, text));
     network.stop().await;
 }
 
 #[tokio::test]
-async fn first_failure_ends_the_batch_and_earlier_effects_stay() {
+async fn first_failure_ends_batch_and_earlier_effects_remain() {
     let network = Network::start(0).await;
     network.create_bucket("bucket").await;
     let create = |name: &'static str| {
@@ -115,22 +115,22 @@ async fn first_failure_ends_the_batch_and_earlier_effects_stay() {
 }
 
 #[tokio::test]
-async fn items_of_no_kind_fail_with_code_zero() {
+async fn empty_item_fails_with_unknown_code() {
     let network = Network::start(0).await;
     let unsupported = Failure::new(Code::UNKNOWN, "unsupported request type");
     let request = BatchRequest {
         requests: vec![BatchRequestItem { request: None }],
         header: network.header(),
     };
-    let refused = network.client().batch(request).await.unwrap_err();
-    assert_eq!(Failure::from(refused), unsupported);
+    let rejected = network.client().batch(request).await.unwrap_err();
+    assert_eq!(Failure::from(rejected), unsupported);
     let many = vec![Request::BucketList(ListBucketsRequest::default()); 1_001];
     assert_eq!(network.batch(many).await.unwrap_err().code, Code::INVALID_ARGUMENT);
     network.stop().await;
 }
 
 #[tokio::test]
-async fn lone_begin_is_multipart_and_keeps_its_stream_id_in_listings() {
+async fn single_begin_is_multipart_and_listed_by_its_stream_id() {
     let network = Network::start(0).await;
     network.create_bucket("bucket").await;
     let mut request = begin_object("bucket", b"key");

@@ -1,4 +1,4 @@
-//! What counts as the content of a bucket that is to be deleted.
+//! Deletion of buckets: which content prevents it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,12 +40,12 @@ async fn delete(network: &Network, delete_all: bool) -> Result<i64, Failure> {
     Ok(answer.into_inner().deleted_objects_count)
 }
 
-fn held(text: &str) -> Failure {
-    Failure::new(Code::FAILED_PRECONDITION, format!("bucket not empty: it holds {text}"))
+fn not_empty(text: &str) -> Failure {
+    Failure::new(Code::FAILED_PRECONDITION, format!("bucket not empty: contains {text}"))
 }
 
 #[tokio::test]
-async fn bucket_whose_content_has_expired_is_deleted() {
+async fn bucket_with_only_expired_content_is_deleted() {
     let seconds = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&seconds);
     let start = SystemTime::now();
@@ -58,10 +58,10 @@ async fn bucket_whose_content_has_expired_is_deleted() {
         let object = begin(&network, b"object", expires).await;
         commit(&network, object).await;
         let late = begin(&network, b"upload", expires).await;
-        assert_eq!(delete(&network, false).await, Err(held("objects and 1 pending upload")));
+        assert_eq!(delete(&network, false).await, Err(not_empty("objects and 1 pending upload")));
         seconds.fetch_add(61, Ordering::Relaxed);
         assert_eq!(delete(&network, delete_all).await, Ok(0));
-        // Their rows have gone with it.
+        // The expired rows are deleted, too.
         network.create_bucket("bucket").await;
         let request =
             CommitObjectRequest { stream_id: late, header: network.header(), ..Default::default() };
@@ -73,15 +73,15 @@ async fn bucket_whose_content_has_expired_is_deleted() {
 }
 
 #[tokio::test]
-async fn refused_deletion_names_uploads_that_can_be_listed_and_aborted() {
+async fn rejected_deletion_reports_uploads_that_can_be_aborted() {
     let network = Network::start(0).await;
     network.create_bucket("bucket").await;
     for key in [b"a", b"b"] {
         begin(&network, key, None).await;
     }
-    assert_eq!(delete(&network, false).await, Err(held("2 pending uploads")));
+    assert_eq!(delete(&network, false).await, Err(not_empty("2 pending uploads")));
     network.put_inline("bucket", b"object", b"data").await;
-    assert_eq!(delete(&network, false).await, Err(held("objects and 2 pending uploads")));
+    assert_eq!(delete(&network, false).await, Err(not_empty("objects and 2 pending uploads")));
     let list = async || {
         let request = ListObjectsRequest {
             bucket: "bucket".into(),
@@ -104,7 +104,7 @@ async fn refused_deletion_names_uploads_that_can_be_listed_and_aborted() {
         network.client().begin_delete_object(abort).await.unwrap();
     }
     assert!(list().await.is_empty());
-    assert_eq!(delete(&network, false).await, Err(held("objects")));
+    assert_eq!(delete(&network, false).await, Err(not_empty("objects")));
     assert_eq!(delete(&network, true).await, Ok(1));
     network.stop().await;
 }

@@ -1,4 +1,4 @@
-//! What clients do with buckets, objects and segments.
+//! Calls for buckets, objects and segments.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ pub(crate) const ENCRYPTED: i64 = 14 * 7424;
 pub(crate) const PIECE: i64 = 102 * 256;
 
 #[tokio::test]
-async fn object_of_one_segment_travels_from_begin_to_delete() {
+async fn object_of_one_segment_from_begin_to_delete() {
     let network = Network::start(10).await;
     network.create_bucket("bucket").await;
     let begun = network
@@ -93,7 +93,7 @@ async fn check_download(network: &Network) {
     let [download] = answer.segment_download.as_slice() else { panic!("one segment") };
     assert_eq!(download.segment_size, ENCRYPTED);
     assert_eq!(download.addressed_limits.len(), 10);
-    // Block 1 lies in bytes 7424..14848: stripes 7 to 14.
+    // Block 1 is bytes 7424..14848: stripes 7 to 14.
     assert!(download.addressed_limits.iter().all(|limit| limit_of(limit).limit == 8 * 256));
 
     let request = DownloadSegmentRequest {
@@ -131,7 +131,7 @@ async fn check_list_and_delete(network: &Network) {
 }
 
 #[tokio::test]
-async fn too_few_nodes_are_named_with_have_and_need() {
+async fn too_few_nodes_error_reports_have_and_need() {
     let network = Network::start(7).await;
     network.create_bucket("bucket").await;
     let begun = network

@@ -1,4 +1,4 @@
-//! The checks of a segment's commit: a valid one, and one field spoiled at a time.
+//! Validation of segment commits: a valid commit, and commits with one changed field.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,16 +12,16 @@ use uplink_satellite::Config;
 use crate::calls::{ENCRYPTED, PIECE, PLAIN};
 use crate::network::{Network, limit_of};
 
-/// Changes one thing about a commit.
-type Spoil = Box<dyn Fn(&Network, &mut CommitSegmentRequest)>;
+/// Changes one field of a commit.
+type Mutation = Box<dyn Fn(&Network, &mut CommitSegmentRequest)>;
 
-fn spoil(change: impl Fn(&Network, &mut CommitSegmentRequest) + 'static) -> Spoil {
+fn mutate(change: impl Fn(&Network, &mut CommitSegmentRequest) + 'static) -> Mutation {
     Box::new(change)
 }
 
-/// Changes the hash of one result and signs it anew.
-fn spoil_hash(change: impl Fn(&mut PieceHash) + 'static) -> Spoil {
-    spoil(move |network, commit| {
+/// Changes the hash of one result and signs it again.
+fn mutate_hash(change: impl Fn(&mut PieceHash) + 'static) -> Mutation {
+    mutate(move |network, commit| {
         let result = &mut commit.upload_result[0];
         let mut hash = result.hash.as_ref().unwrap().decode_typed().unwrap();
         change(&mut hash);
@@ -34,62 +34,62 @@ fn spoil_hash(change: impl Fn(&mut PieceHash) + 'static) -> Spoil {
     })
 }
 
-fn commits_refused() -> Vec<(&'static str, Spoil)> {
+fn rejected_commits() -> Vec<(&'static str, Mutation)> {
     vec![
-        ("no segment id", spoil(|_, commit| commit.segment_id.clear())),
-        ("short key", spoil(|_, commit| commit.encrypted_key.truncate(47))),
-        ("no key", spoil(|_, commit| commit.encrypted_key.clear())),
-        ("short nonce", spoil(|_, commit| commit.encrypted_key_nonce.truncate(23))),
-        ("large etag", spoil(|_, commit| commit.encrypted_e_tag = vec![0; 2_049].into())),
-        ("negative encrypted size", spoil(|_, commit| commit.size_encrypted_data = -1)),
-        ("large encrypted size", spoil(|_, commit| commit.size_encrypted_data = 76_695_937)),
-        ("plain size above encrypted", spoil(|_, commit| commit.plain_size = ENCRYPTED + 1)),
-        ("negative plain size", spoil(|_, commit| commit.plain_size = -1)),
-        ("other encrypted size", spoil(|_, commit| commit.size_encrypted_data = ENCRYPTED + 1024)),
-        ("piece size that differs", spoil_hash(|hash| hash.piece_size = PIECE + 1)),
-        ("seven results", spoil(|_, commit| commit.upload_result.truncate(7))),
+        ("no segment id", mutate(|_, commit| commit.segment_id.clear())),
+        ("short key", mutate(|_, commit| commit.encrypted_key.truncate(47))),
+        ("no key", mutate(|_, commit| commit.encrypted_key.clear())),
+        ("short nonce", mutate(|_, commit| commit.encrypted_key_nonce.truncate(23))),
+        ("large etag", mutate(|_, commit| commit.encrypted_e_tag = vec![0; 2_049].into())),
+        ("negative encrypted size", mutate(|_, commit| commit.size_encrypted_data = -1)),
+        ("large encrypted size", mutate(|_, commit| commit.size_encrypted_data = 76_695_937)),
+        ("plain size above encrypted", mutate(|_, commit| commit.plain_size = ENCRYPTED + 1)),
+        ("negative plain size", mutate(|_, commit| commit.plain_size = -1)),
+        ("other encrypted size", mutate(|_, commit| commit.size_encrypted_data = ENCRYPTED + 1024)),
+        ("piece size that differs", mutate_hash(|hash| hash.piece_size = PIECE + 1)),
+        ("seven results", mutate(|_, commit| commit.upload_result.truncate(7))),
         (
             "eleven results",
-            spoil(|_, commit| commit.upload_result.push(commit.upload_result[0].clone())),
+            mutate(|_, commit| commit.upload_result.push(commit.upload_result[0].clone())),
         ),
-        ("checksum", spoil(|_, commit| commit.encrypted_checksum = vec![1].into())),
+        ("checksum", mutate(|_, commit| commit.encrypted_checksum = vec![1].into())),
     ]
 }
 
-fn results_dropped() -> Vec<(&'static str, Spoil)> {
+fn dropped_results() -> Vec<(&'static str, Mutation)> {
     vec![
-        ("negative number", spoil(|_, commit| commit.upload_result[0].piece_num = -1)),
-        ("number beyond the limits", spoil(|_, commit| commit.upload_result[0].piece_num = 10)),
-        ("number of another piece", spoil(|_, commit| commit.upload_result[0].piece_num = 1)),
-        ("no hash", spoil(|_, commit| commit.upload_result[0].hash = None)),
+        ("negative number", mutate(|_, commit| commit.upload_result[0].piece_num = -1)),
+        ("number beyond the limits", mutate(|_, commit| commit.upload_result[0].piece_num = 10)),
+        ("number of another piece", mutate(|_, commit| commit.upload_result[0].piece_num = 1)),
+        ("no hash", mutate(|_, commit| commit.upload_result[0].hash = None)),
         (
             "another node's id",
-            spoil(|_, commit| {
+            mutate(|_, commit| {
                 commit.upload_result[0].node_id = commit.upload_result[1].node_id.clone();
             }),
         ),
-        ("short node id", spoil(|_, commit| commit.upload_result[0].node_id.truncate(31))),
+        ("short node id", mutate(|_, commit| commit.upload_result[0].node_id.truncate(31))),
         (
             "duplicate result",
-            spoil(|_, commit| commit.upload_result[0] = commit.upload_result[1].clone()),
+            mutate(|_, commit| commit.upload_result[0] = commit.upload_result[1].clone()),
         ),
-        ("another piece id", spoil_hash(|hash| hash.piece_id = vec![1; 32])),
+        ("another piece id", mutate_hash(|hash| hash.piece_id = vec![1; 32])),
         (
             "old hash",
-            spoil_hash(|hash| {
+            mutate_hash(|hash| {
                 hash.timestamp = Some(timestamp(SystemTime::now() - Duration::from_secs(90_000)));
             }),
         ),
         (
             "hash of the future",
-            spoil_hash(|hash| {
+            mutate_hash(|hash| {
                 hash.timestamp = Some(timestamp(SystemTime::now() + Duration::from_secs(90_000)));
             }),
         ),
-        ("hash without time", spoil_hash(|hash| hash.timestamp = None)),
+        ("hash without time", mutate_hash(|hash| hash.timestamp = None)),
         (
             "another node's signature",
-            spoil(|network, commit| {
+            mutate(|network, commit| {
                 let result = &mut commit.upload_result[0];
                 let mut hash = result.hash.as_ref().unwrap().decode_typed().unwrap();
                 let node = network
@@ -102,7 +102,7 @@ fn results_dropped() -> Vec<(&'static str, Spoil)> {
         ),
         (
             "changed after signing",
-            spoil(|_, commit| {
+            mutate(|_, commit| {
                 let result = &mut commit.upload_result[0];
                 let mut hash = result.hash.as_ref().unwrap().decode_typed().unwrap();
                 hash.hash[0] ^= 1;
@@ -111,7 +111,7 @@ fn results_dropped() -> Vec<(&'static str, Spoil)> {
         ),
         (
             "unknown field",
-            spoil(|_, commit| {
+            mutate(|_, commit| {
                 let result = &mut commit.upload_result[0];
                 let wire = result.hash.as_ref().unwrap().wire();
                 let more = [&wire[..], &[0xf8, 0x06, 1]].concat();
@@ -125,12 +125,12 @@ async fn commit(
     network: &Network,
     request: CommitSegmentRequest,
 ) -> Result<CommitSegmentResponse, Failure> {
-    let answered = network.client().commit_segment(request).await;
-    answered.map(tonic::Response::into_inner).map_err(Failure::from)
+    let response = network.client().commit_segment(request).await;
+    response.map(tonic::Response::into_inner).map_err(Failure::from)
 }
 
 #[tokio::test]
-async fn valid_commit_counts_its_pieces_and_may_be_repeated() {
+async fn valid_commit_counts_pieces_and_is_idempotent() {
     let network = Network::start(10).await;
     network.create_bucket("bucket").await;
     let (_, segment) = network.begin("bucket", b"key").await;
@@ -142,13 +142,13 @@ async fn valid_commit_counts_its_pieces_and_may_be_repeated() {
 }
 
 #[tokio::test]
-async fn commits_with_one_field_spoiled_are_refused() {
+async fn commit_with_one_changed_field_is_rejected() {
     let network = Network::start(10).await;
     network.create_bucket("bucket").await;
     let (_, segment) = network.begin("bucket", b"key").await;
-    for (name, spoil) in commits_refused() {
+    for (name, mutate) in rejected_commits() {
         let mut request = network.commit_of(&segment, PLAIN, ENCRYPTED, PIECE);
-        spoil(&network, &mut request);
+        mutate(&network, &mut request);
         let expected = if name == "checksum" { Code(10_027) } else { Code::INVALID_ARGUMENT };
         assert_eq!(commit(&network, request).await.map_err(|f| f.code), Err(expected), "{name}");
     }
@@ -156,32 +156,32 @@ async fn commits_with_one_field_spoiled_are_refused() {
 }
 
 #[tokio::test]
-async fn results_with_one_field_spoiled_are_dropped_as_long_as_enough_remain() {
+async fn invalid_result_is_dropped_if_enough_remain() {
     let network = Network::start(10).await;
     network.create_bucket("bucket").await;
     let (_, segment) = network.begin("bucket", b"key").await;
-    for (name, spoil) in results_dropped() {
+    for (name, mutate) in dropped_results() {
         let mut request = network.commit_of(&segment, PLAIN, ENCRYPTED, PIECE);
-        spoil(&network, &mut request);
+        mutate(&network, &mut request);
         let answer = commit(&network, request.clone()).await.unwrap();
         assert_eq!(answer.successful_pieces, 9, "{name}");
-        // With eight results none may be missing.
+        // With eight results, all must be valid.
         request.upload_result.truncate(8);
-        let refused = commit(&network, request).await.unwrap_err();
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{name}");
+        let rejected = commit(&network, request).await.unwrap_err();
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{name}");
         let text = "not enough valid pieces: have 7, need 8";
         let clock = match name {
             "old hash" => ": 1 signed by clocks up to 90000 s behind the satellite's",
             "hash of the future" => ": 1 signed by clocks up to 89999 s ahead of the satellite's",
             _ => "",
         };
-        assert_eq!(refused.message, format!("{text}{clock}"), "{name}");
+        assert_eq!(rejected.message, format!("{text}{clock}"), "{name}");
     }
     network.stop().await;
 }
 
 #[tokio::test]
-async fn late_commits_and_those_without_a_pending_object_are_refused() {
+async fn expired_commit_or_one_of_aborted_upload_is_rejected() {
     let mut config = Config::dev();
     config.segment_lifetime = Duration::from_secs(60);
     let offset = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
@@ -212,7 +212,7 @@ async fn late_commits_and_those_without_a_pending_object_are_refused() {
 }
 
 #[tokio::test]
-async fn exchanged_pieces_move_to_a_spare_node_under_the_same_terms() {
+async fn retried_pieces_move_to_spare_nodes_with_same_terms() {
     let network = Network::start(12).await;
     network.create_bucket("bucket").await;
     let (_, segment) = network.begin("bucket", b"key").await;
@@ -221,13 +221,14 @@ async fn exchanged_pieces_move_to_a_spare_node_under_the_same_terms() {
         retry_piece_numbers: numbers,
         header: network.header(),
     };
-    let answered = network.client().retry_begin_segment_pieces(retry(vec![2, 5])).await.unwrap();
-    let answered = answered.into_inner();
-    assert_eq!(answered.addressed_limits.len(), 10);
+    let response = network.client().retry_begin_segment_pieces(retry(vec![2, 5])).await.unwrap();
+    let response = response.into_inner();
+    assert_eq!(response.addressed_limits.len(), 10);
     for (number, (old, new)) in
-        segment.addressed_limits.iter().zip(&answered.addressed_limits).enumerate()
+        segment.addressed_limits.iter().zip(&response.addressed_limits).enumerate()
     {
-        let (old, new) = (limit_of(old), limit_of(new));
+        let old = limit_of(old);
+        let new = limit_of(new);
         let moved = matches!(number, 2 | 5);
         assert_eq!(old.storage_node_id != new.storage_node_id, moved);
         assert_eq!(old.piece_id != new.piece_id, moved);
@@ -239,20 +240,20 @@ async fn exchanged_pieces_move_to_a_spare_node_under_the_same_terms() {
             (new.limit, new.order_creation, new.order_expiration)
         );
     }
-    let exchanged = BeginSegmentResponse {
-        segment_id: answered.segment_id,
-        addressed_limits: answered.addressed_limits,
+    let retried = BeginSegmentResponse {
+        segment_id: response.segment_id,
+        addressed_limits: response.addressed_limits,
         ..segment.clone()
     };
-    let request = network.commit_of(&exchanged, PLAIN, ENCRYPTED, PIECE);
+    let request = network.commit_of(&retried, PLAIN, ENCRYPTED, PIECE);
     assert_eq!(commit(&network, request).await.unwrap().successful_pieces, 10);
 
     for numbers in [vec![], vec![10], vec![-1], vec![2, 2]] {
-        let refused = network.client().retry_begin_segment_pieces(retry(numbers)).await;
-        assert_eq!(Failure::from(refused.unwrap_err()).code, Code::INVALID_ARGUMENT);
+        let rejected = network.client().retry_begin_segment_pieces(retry(numbers)).await;
+        assert_eq!(Failure::from(rejected.unwrap_err()).code, Code::INVALID_ARGUMENT);
     }
-    let refused = network.client().retry_begin_segment_pieces(retry(vec![0, 1, 2])).await;
+    let rejected = network.client().retry_begin_segment_pieces(retry(vec![0, 1, 2])).await;
     let text = "not enough storage nodes: have 2, need 3";
-    assert_eq!(Failure::from(refused.unwrap_err()), Failure::new(Code::FAILED_PRECONDITION, text));
+    assert_eq!(Failure::from(rejected.unwrap_err()), Failure::new(Code::FAILED_PRECONDITION, text));
     network.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Compressed batches: in every form of the request the same as plain ones.
+//! Compressed batches: same behaviour as plain batches.
 
 use prost::Message;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
@@ -38,7 +38,7 @@ fn upload(key: &[u8]) -> Vec<Request> {
 }
 
 #[tokio::test]
-async fn both_forms_of_a_compressed_batch_do_what_a_batch_does() {
+async fn both_forms_of_compressed_batch_act_like_a_batch() {
     let network = Network::start(0).await;
     network.create_bucket("bucket").await;
     for (selected, key) in [(CompressionType::None, b"one"), (CompressionType::Zstd, b"two")] {
@@ -62,7 +62,7 @@ async fn both_forms_of_a_compressed_batch_do_what_a_batch_does() {
 }
 
 #[tokio::test]
-async fn empty_batch_is_answered_by_an_empty_one_without_any_key() {
+async fn empty_batch_without_api_key_gets_empty_response() {
     let network = Network::start(0).await;
     let empty = send(&network, CompressionType::None, Vec::new()).await;
     assert_eq!(empty, Ok(CompressedBatchResponse::default()));
@@ -72,7 +72,7 @@ async fn empty_batch_is_answered_by_an_empty_one_without_any_key() {
 }
 
 #[tokio::test]
-async fn unreadable_batches_are_refused_without_a_code_of_their_own() {
+async fn invalid_batch_is_rejected_with_unknown_code() {
     let network = Network::start(0).await;
     for (selected, data) in [
         (CompressionType::None, vec![0x0f]),
@@ -80,17 +80,17 @@ async fn unreadable_batches_are_refused_without_a_code_of_their_own() {
         (CompressionType::Zstd, zstd::encode_all(&[0x0f][..], 0).unwrap()),
         (CompressionType::Zstd, zstd::encode_all(&vec![0; 5 << 20][..], 0).unwrap()),
     ] {
-        let refused = send(&network, selected, data).await.unwrap_err();
-        assert_eq!(refused.code, Code::UNKNOWN, "{refused}");
+        let rejected = send(&network, selected, data).await.unwrap_err();
+        assert_eq!(rejected.code, Code::UNKNOWN, "{rejected}");
     }
     let request = CompressedBatchRequest { selected: 2, ..Default::default() };
-    let refused = network.client().compressed_batch(request).await.map_err(Failure::from);
-    assert_eq!(refused.unwrap_err(), Failure::new(Code::UNKNOWN, "unsupported compression type"));
+    let rejected = network.client().compressed_batch(request).await.map_err(Failure::from);
+    assert_eq!(rejected.unwrap_err(), Failure::new(Code::UNKNOWN, "unsupported compression type"));
     network.stop().await;
 }
 
 #[tokio::test]
-async fn first_failure_ends_a_compressed_batch_and_earlier_effects_stay() {
+async fn first_failure_ends_compressed_batch_and_effects_remain() {
     let network = Network::start(0).await;
     network.create_bucket("bucket").await;
     let mut requests = upload(b"kept");
@@ -100,8 +100,8 @@ async fn first_failure_ends_a_compressed_batch_and_earlier_effects_stay() {
     }));
     requests.extend(upload(b"never"));
     let data = encoded(&network, requests);
-    let refused = send(&network, CompressionType::None, data).await;
-    assert_eq!(refused, Err(Failure::new(Code::NOT_FOUND, "bucket not found: missing")));
+    let rejected = send(&network, CompressionType::None, data).await;
+    assert_eq!(rejected, Err(Failure::new(Code::NOT_FOUND, "bucket not found: missing")));
     let list = ListObjectsRequest {
         bucket: "bucket".into(),
         header: network.header(),

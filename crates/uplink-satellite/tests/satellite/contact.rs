@@ -1,4 +1,4 @@
-//! What storage nodes see, and when they count as online.
+//! Check-ins of storage nodes, and when nodes count as online.
 
 use uplink_rpc::client;
 use uplink_rpc::dial::Dialer;
@@ -10,16 +10,18 @@ use uplink_rpc::tls::Identity;
 use crate::network::{Network, TestNode};
 
 #[tokio::test]
-async fn node_counts_as_online_once_it_was_reached_under_its_own_id() {
+async fn node_is_online_once_reached_under_its_own_id() {
     let network = Network::start(0).await;
-    let (node, other) = (TestNode::start().await, TestNode::start().await);
-    let refused = node
+    let node = TestNode::start().await;
+    let other = TestNode::start().await;
+    let rejected = node
         .check_in_as(&network.satellite, 1 << 40, &other.running.address().to_string())
         .await
         .unwrap();
-    assert!(!refused.ping_node_success);
-    let (own, wrong) = (node.identity.node_id(), other.identity.node_id());
-    let text = &refused.ping_error_message;
+    assert!(!rejected.ping_node_success);
+    let own = node.identity.node_id();
+    let wrong = other.identity.node_id();
+    let text = &rejected.ping_error_message;
     assert!(text.contains(&own.to_string()) && text.contains(&wrong.to_string()), "{text}");
     let known = network.satellite.nodes().await.unwrap();
     assert_eq!((known.len(), known[0].online), (1, false));
@@ -36,7 +38,7 @@ async fn node_counts_as_online_once_it_was_reached_under_its_own_id() {
 }
 
 #[tokio::test]
-async fn unreachable_and_nameless_addresses_are_reported() {
+async fn unreachable_and_invalid_addresses_are_reported() {
     let network = Network::start(0).await;
     let node = TestNode::start().await;
     for (address, part) in [("127.0.0.1:1", "127.0.0.1:1"), ("no port", "no port")] {
@@ -45,14 +47,14 @@ async fn unreachable_and_nameless_addresses_are_reported() {
         assert!(answer.ping_error_message.contains(part), "{}", answer.ping_error_message);
     }
     for address in [String::new(), "x".repeat(257)] {
-        let refused = node.check_in_as(&network.satellite, 1, &address).await.unwrap_err();
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT);
+        let rejected = node.check_in_as(&network.satellite, 1, &address).await.unwrap_err();
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT);
     }
     network.stop().await;
 }
 
 #[tokio::test]
-async fn time_and_ping_are_answered() {
+async fn node_gets_time_and_ping() {
     let network = Network::start(0).await;
     let node = TestNode::start().await;
     let pool = Pool::new(Dialer::new(&node.identity).unwrap());
@@ -66,15 +68,15 @@ async fn time_and_ping_are_answered() {
         |address: String, transport| PingMeRequest { address, transport, ..Default::default() };
     let own = node.running.address().to_string();
     client.ping_me(ping(own.clone(), 0)).await.unwrap();
-    let refused = client.ping_me(ping("127.0.0.1:1".to_owned(), 0)).await.unwrap_err();
-    assert_eq!(Failure::from(refused).code, Code::NOT_FOUND);
-    let refused = client.ping_me(ping(own, 1)).await.unwrap_err();
-    assert_eq!(Failure::from(refused).code, Code::UNIMPLEMENTED);
+    let rejected = client.ping_me(ping("127.0.0.1:1".to_owned(), 0)).await.unwrap_err();
+    assert_eq!(Failure::from(rejected).code, Code::NOT_FOUND);
+    let rejected = client.ping_me(ping(own, 1)).await.unwrap_err();
+    assert_eq!(Failure::from(rejected).code, Code::UNIMPLEMENTED);
     network.stop().await;
 }
 
 #[tokio::test]
-async fn full_node_is_never_offered_over_the_wire() {
+async fn full_node_is_never_selected() {
     let network = Network::start(10).await;
     network.create_bucket("bucket").await;
     let full = &network.nodes[0];
@@ -90,8 +92,8 @@ async fn full_node_is_never_offered_over_the_wire() {
 }
 
 #[tokio::test]
-async fn same_node_id_with_another_authority_certificate_is_refused() {
-    // The id is made of the authority's key: a new certificate of the same key has the same id.
+async fn node_id_with_different_ca_certificate_is_rejected() {
+    // The id is derived from the CA key, so a new certificate of the same key has the same id.
     let network = Network::start(0).await;
     let node = TestNode::start().await;
     node.check_in(&network.satellite, 1).await.unwrap();
@@ -102,12 +104,12 @@ async fn same_node_id_with_another_authority_certificate_is_refused() {
     let routes = crate::network::contact_routes();
     let running = listener.serve(&again, routes).unwrap();
     let again = TestNode { identity: again.into(), running };
-    let refused = again.check_in(&network.satellite, 1).await.unwrap_err();
-    assert_eq!(refused.code, Code::PERMISSION_DENIED);
+    let rejected = again.check_in(&network.satellite, 1).await.unwrap_err();
+    assert_eq!(rejected.code, Code::PERMISSION_DENIED);
     network.stop().await;
 }
 
-/// The identity of the same authority key, with new certificates.
+/// Returns the identity with new certificates of the same CA key.
 fn reissued(identity: &Identity) -> Identity {
     let folder = tempfile::tempdir().unwrap();
     identity.save(folder.path()).unwrap();

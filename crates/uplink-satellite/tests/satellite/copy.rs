@@ -1,4 +1,4 @@
-//! Copying and moving: keys change, pieces stay, nothing half done.
+//! Copying and moving: keys change, pieces stay, failures change nothing.
 
 use bytes::Bytes;
 use uplink_core::macaroon::{ApiKey, Caveat, Operation};
@@ -9,7 +9,7 @@ use uplink_rpc::status::{Code, Failure};
 use crate::calls::{ENCRYPTED, PIECE, PLAIN};
 use crate::network::{Network, begin_object, header, inline_segment};
 
-/// An object of a remote and an inline segment, with metadata.
+/// Starts a network with an object of a remote and an inline segment, with metadata.
 async fn network() -> Network {
     let network = Network::start(10).await;
     network.create_bucket("bucket").await;
@@ -45,17 +45,17 @@ async fn begin_copy(network: &Network, key: &'static str) -> BeginCopyObjectResp
     network.client().begin_copy_object(request).await.unwrap().into_inner()
 }
 
-/// Changes one thing about a request.
-type Spoil = fn(&mut FinishCopyObjectRequest);
+/// Changes one field of a request.
+type Mutation = fn(&mut FinishCopyObjectRequest);
 
-/// Keys wrapped anew.
+/// Returns keys wrapped again.
 fn rewrapped(keys: &[EncryptedKeyAndNonce]) -> Vec<EncryptedKeyAndNonce> {
-    let anew = |key: &EncryptedKeyAndNonce| EncryptedKeyAndNonce {
+    let rewrap = |key: &EncryptedKeyAndNonce| EncryptedKeyAndNonce {
         encrypted_key_nonce: vec![8; 24].into(),
         encrypted_key: vec![9; 48].into(),
         ..key.clone()
     };
-    keys.iter().map(anew).collect()
+    keys.iter().map(rewrap).collect()
 }
 
 fn finish_copy(
@@ -141,7 +141,7 @@ async fn copy_keeps_pieces_and_metadata_and_survives_its_source() {
 }
 
 #[tokio::test]
-async fn copy_onto_its_own_name_replaces_the_source() {
+async fn copy_to_its_own_key_replaces_the_source() {
     let network = network().await;
     let begun = begin_copy(&network, "key").await;
     let object =
@@ -149,7 +149,7 @@ async fn copy_onto_its_own_name_replaces_the_source() {
     let found = download(&network, "bucket", "key").await.unwrap();
     assert_eq!(found.object.unwrap().stream_id, object.stream_id);
     assert_eq!(found.segment_list.unwrap().items.len(), 2);
-    // The first source is gone, so its keys finish nothing any more.
+    // The first source no longer exists, so a copy with its keys fails.
     let again = copy(&network, &network.api_key, finish_copy(&begun, "bucket", "key")).await;
     let again = again.unwrap_err();
     assert_eq!(again.code, Code::NOT_FOUND);
@@ -158,10 +158,10 @@ async fn copy_onto_its_own_name_replaces_the_source() {
 }
 
 #[tokio::test]
-async fn copies_with_wrong_keys_names_or_conditions_are_refused_and_change_nothing() {
+async fn invalid_copy_is_rejected_and_changes_nothing() {
     let network = network().await;
     let begun = begin_copy(&network, "key").await;
-    let spoiled: [(Code, Spoil); 9] = [
+    let mutated: [(Code, Mutation); 9] = [
         (Code::INVALID_ARGUMENT, |r| drop(r.new_segment_keys.pop())),
         (Code::INVALID_ARGUMENT, |r| {
             r.new_segment_keys[1].position = Some(SegmentPosition { part_number: 1, index: 1 })
@@ -176,29 +176,29 @@ async fn copies_with_wrong_keys_names_or_conditions_are_refused_and_change_nothi
         (Code::UNIMPLEMENTED, |r| r.if_none_match = vec!["x".to_owned()]),
         (Code(10_003), |r| r.legal_hold = true),
     ];
-    for (place, (code, spoil)) in spoiled.into_iter().enumerate() {
+    for (index, (code, mutate)) in mutated.into_iter().enumerate() {
         let mut request = finish_copy(&begun, "other", "new");
-        spoil(&mut request);
-        let refused = copy(&network, &network.api_key, request).await.unwrap_err();
-        assert_eq!(refused.code, code, "{place}: {refused}");
+        mutate(&mut request);
+        let rejected = copy(&network, &network.api_key, request).await.unwrap_err();
+        assert_eq!(rejected.code, code, "{index}: {rejected}");
     }
     assert_eq!(download(&network, "other", "new").await.unwrap_err().code, Code::NOT_FOUND);
     network.put_inline("other", b"new", b"there").await;
     let mut unless = finish_copy(&begun, "other", "new");
     unless.if_none_match = vec!["*".to_owned()];
-    let refused = copy(&network, &network.api_key, unless).await.unwrap_err();
-    assert_eq!(refused.code, Code::FAILED_PRECONDITION);
+    let rejected = copy(&network, &network.api_key, unless).await.unwrap_err();
+    assert_eq!(rejected.code, Code::FAILED_PRECONDITION);
     let may_not_delete =
         Caveat { disallowed: [Operation::Delete].into_iter().collect(), ..Caveat::default() };
     let key = network.api_key.restrict(&may_not_delete).unwrap();
-    let refused = copy(&network, &key, finish_copy(&begun, "other", "new")).await.unwrap_err();
-    assert_eq!(refused.code, Code::PERMISSION_DENIED);
+    let rejected = copy(&network, &key, finish_copy(&begun, "other", "new")).await.unwrap_err();
+    assert_eq!(rejected.code, Code::PERMISSION_DENIED);
     assert_eq!(download(&network, "other", "new").await.unwrap().object.unwrap().plain_size, 5);
     network.stop().await;
 }
 
 #[tokio::test]
-async fn copy_with_other_metadata_takes_it_whole() {
+async fn copy_can_replace_all_metadata() {
     let network = network().await;
     let begun = begin_copy(&network, "key").await;
     let mut request = finish_copy(&begun, "other", "new");
@@ -246,7 +246,7 @@ async fn finish_move(
 }
 
 #[tokio::test]
-async fn moved_object_has_the_new_name_only() {
+async fn moved_object_has_only_its_new_key() {
     let network = network().await;
     network.put_inline("other", b"new", b"replaced").await;
     let begun = begin_move(&network, "key").await.unwrap();
@@ -255,7 +255,7 @@ async fn moved_object_has_the_new_name_only() {
     let found = download(&network, "other", "new").await.unwrap();
     assert_eq!(found.object.as_ref().unwrap().plain_size, PLAIN + 4);
     assert!(found.segment_list.unwrap().items.iter().all(|item| item.encrypted_key == vec![9; 48]));
-    // Onto its own name it stays where it is.
+    // A move to its own key leaves the object unchanged.
     network.put_inline("bucket", b"key", b"again").await;
     let begun = begin_move(&network, "key").await.unwrap();
     let twice = BeginMoveObjectResponse { ..begun.clone() };
@@ -272,7 +272,7 @@ async fn moved_object_has_the_new_name_only() {
 }
 
 #[tokio::test]
-async fn addresses_of_an_objects_nodes_are_told() {
+async fn object_ips_returns_addresses_of_its_nodes() {
     let network = network().await;
     let request = GetObjectIPsRequest {
         bucket: "bucket".into(),
@@ -290,14 +290,14 @@ async fn addresses_of_an_objects_nodes_are_told() {
 }
 
 #[tokio::test]
-async fn copies_need_the_right_to_read_the_source_and_write_the_destination() {
+async fn copy_needs_read_and_write_permission() {
     let network = network().await;
     let begun = begin_copy(&network, "key").await;
     for operation in [Operation::Read, Operation::Write] {
         let without = Caveat { disallowed: [operation].into_iter().collect(), ..Caveat::default() };
         let key = network.api_key.restrict(&without).unwrap();
-        let refused = copy(&network, &key, finish_copy(&begun, "other", "new")).await.unwrap_err();
-        assert_eq!(refused.code, Code::PERMISSION_DENIED, "{operation:?}");
+        let rejected = copy(&network, &key, finish_copy(&begun, "other", "new")).await.unwrap_err();
+        assert_eq!(rejected.code, Code::PERMISSION_DENIED, "{operation:?}");
     }
     let pending =
         network.batch(vec![Request::ObjectBegin(begin_object("bucket", b"pending"))]).await;

@@ -1,5 +1,5 @@
-//! A storage node that knows no gRPC, as those of the public network: its TLS selects no protocol,
-//! and it answers what it reads packet by packet.
+//! A storage node without gRPC, like those of the public network: its TLS selects no ALPN protocol,
+//! and it responds to DRPC packets.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ use crate::network::Network;
 struct DrpcNode {
     identity: Identity,
     address: SocketAddr,
-    /// Paths of the calls that were answered.
+    /// Paths of the received calls.
     called: Arc<Mutex<Vec<Bytes>>>,
 }
 
@@ -36,12 +36,13 @@ impl DrpcNode {
         let identity = Identity::generate().unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let (tls, called) = (without_protocols(&identity), Arc::default());
+        let tls = without_protocols(&identity);
+        let called = Arc::default();
         tokio::spawn({
             let called = Arc::clone(&called);
             async move {
                 while let Ok((stream, _)) = socket.accept().await {
-                    tokio::spawn(answer(stream, tls.clone(), Arc::clone(&called)));
+                    tokio::spawn(respond(stream, tls.clone(), Arc::clone(&called)));
                 }
             }
         });
@@ -75,14 +76,15 @@ fn without_protocols(identity: &Identity) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// Answers every call on a connection with one empty message.
-async fn answer(mut stream: TcpStream, tls: TlsAcceptor, called: Arc<Mutex<Vec<Bytes>>>) {
+/// Responds to every call on a connection with one empty message.
+async fn respond(mut stream: TcpStream, tls: TlsAcceptor, called: Arc<Mutex<Vec<Bytes>>>) {
     let mut preamble = [0; 8];
     stream.read_exact(&mut preamble).await.unwrap();
     assert_eq!(&preamble, b"DRPC!!!1");
-    // A dialler that wanted somebody else leaves here.
+    // A dialer that expects a different node id closes the connection here.
     let Ok(mut stream) = tls.accept(stream).await else { return };
-    let (mut packets, mut path) = (Packets::default(), Bytes::new());
+    let mut packets = Packets::default();
+    let mut path = Bytes::new();
     while stream.read_buf(packets.buffer()).await.is_ok_and(|read| read > 0) {
         while let Some(packet) = packets.take().unwrap() {
             match packet.kind {
@@ -103,13 +105,15 @@ async fn answer(mut stream: TcpStream, tls: TlsAcceptor, called: Arc<Mutex<Vec<B
 }
 
 #[tokio::test]
-async fn node_that_speaks_drpc_only_is_reached_and_counts_as_online() {
+async fn drpc_only_node_is_reached_and_online() {
     let network = Network::start(0).await;
-    let (node, other) = (DrpcNode::start().await, DrpcNode::start().await);
-    let refused = node.check_in(&network.satellite, other.address).await;
-    assert!(!refused.ping_node_success);
-    let (own, wrong) = (node.identity.node_id(), other.identity.node_id());
-    let text = &refused.ping_error_message;
+    let node = DrpcNode::start().await;
+    let other = DrpcNode::start().await;
+    let rejected = node.check_in(&network.satellite, other.address).await;
+    assert!(!rejected.ping_node_success);
+    let own = node.identity.node_id();
+    let wrong = other.identity.node_id();
+    let text = &rejected.ping_error_message;
     assert!(text.contains(&own.to_string()) && text.contains(&wrong.to_string()), "{text}");
     assert!(!network.satellite.nodes().await.unwrap()[0].online);
     assert!(node.called().is_empty() && other.called().is_empty());

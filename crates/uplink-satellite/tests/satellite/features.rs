@@ -1,4 +1,4 @@
-//! Features that this satellite does not offer: refused, or answered, as the network does.
+//! Unsupported features: responses and failures match the public network.
 
 use bytes::Bytes;
 use uplink_core::macaroon::{ApiKey, Caveat, Operation};
@@ -13,7 +13,7 @@ async fn network() -> Network {
     network
 }
 
-/// Makes a call and says with which code it ends.
+/// Makes a call and returns its status code.
 macro_rules! code {
     ($key:expr, $network:ident.$call:ident($request:ident { $($field:ident: $value:expr),* })) => {{
         #[allow(clippy::needless_update, reason = "some requests have no other fields")]
@@ -24,7 +24,7 @@ macro_rules! code {
     }};
 }
 
-/// What is asked of a bucket, and the code of the answer.
+/// Returns the codes of all calls for features of a bucket.
 async fn bucket_codes(network: &Network, key: &ApiKey, name: &'static str) -> [u64; 10] {
     let name = || Bytes::from(name);
     let some = || Some(NotificationConfiguration::default());
@@ -67,7 +67,7 @@ async fn bucket_codes(network: &Network, key: &ApiKey, name: &'static str) -> [u
     ]
 }
 
-/// What is asked of an object, and the code of the answer.
+/// Returns the codes of all calls for features of an object.
 async fn object_codes(network: &Network, key: &ApiKey, bucket: &'static str) -> [u64; 4] {
     let bucket = || Bytes::from(bucket);
     [
@@ -79,34 +79,39 @@ async fn object_codes(network: &Network, key: &ApiKey, bucket: &'static str) -> 
 }
 
 #[tokio::test]
-async fn bucket_features_are_answered_as_by_a_satellite_without_them() {
+async fn bucket_features_are_reported_as_unsupported() {
     let network = network().await;
     let key = &network.api_key;
     let codes = bucket_codes(&network, key, "bucket").await;
     assert_eq!(codes, [1, 1, 9, 12, 12, 10_003, 10_002, 1, 1, 12]);
     let codes = bucket_codes(&network, key, "missing").await;
     assert_eq!(codes, [5, 5, 5, 12, 12, 5, 5, 5, 5, 5]);
-    let nothing = Caveat { disallowed: Operation::ALL.into_iter().collect(), ..Caveat::default() };
-    let blind = key.restrict(&nothing).unwrap();
-    // Every key may ask what a bucket is like that it may touch.
-    assert_eq!(bucket_codes(&network, &blind, "bucket").await, [1, 1, 7, 12, 7, 7, 7, 7, 7, 7]);
+    let no_operations =
+        Caveat { disallowed: Operation::ALL.into_iter().collect(), ..Caveat::default() };
+    let restricted = key.restrict(&no_operations).unwrap();
+    // Every key may read the properties of a bucket that it has access to.
+    assert_eq!(
+        bucket_codes(&network, &restricted, "bucket").await,
+        [1, 1, 7, 12, 7, 7, 7, 7, 7, 7]
+    );
     network.stop().await;
 }
 
 #[tokio::test]
-async fn locks_of_objects_are_refused_for_their_bucket() {
+async fn object_lock_calls_fail_for_bucket_without_lock() {
     let network = network().await;
     let key = &network.api_key;
     assert_eq!(object_codes(&network, key, "bucket").await, [10_003; 4]);
     assert_eq!(object_codes(&network, key, "missing").await, [5; 4]);
-    let nothing = Caveat { disallowed: Operation::ALL.into_iter().collect(), ..Caveat::default() };
-    let blind = key.restrict(&nothing).unwrap();
-    assert_eq!(object_codes(&network, &blind, "bucket").await, [7; 4]);
+    let no_operations =
+        Caveat { disallowed: Operation::ALL.into_iter().collect(), ..Caveat::default() };
+    let restricted = key.restrict(&no_operations).unwrap();
+    assert_eq!(object_codes(&network, &restricted, "bucket").await, [7; 4]);
     network.stop().await;
 }
 
 #[tokio::test]
-async fn calls_that_the_network_gave_up_are_unimplemented_and_accounts_have_no_licenses() {
+async fn removed_calls_are_unimplemented_and_licenses_are_empty() {
     let network = network().await;
     let key = &network.api_key;
     let codes = [

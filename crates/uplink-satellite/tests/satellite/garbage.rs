@@ -1,4 +1,4 @@
-//! What storage nodes are told about their pieces.
+//! Garbage collection: the retain requests that storage nodes receive.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,40 +17,40 @@ use uplink_satellite::Config;
 use crate::calls::{ENCRYPTED, PIECE, PLAIN};
 use crate::network::{Network, TestNode, contact_routes, limit_of};
 
-/// What nodes were told, in the order of their numbers.
-type Told = Arc<Mutex<Vec<(usize, RetainRequest)>>>;
+/// Received requests with the number of their node.
+type Received = Arc<Mutex<Vec<(usize, RetainRequest)>>>;
 
-/// A node that notes what it is told.
-struct Noting {
+/// A node that records retain requests.
+struct RecordingNode {
     number: usize,
-    told: Told,
+    received: Received,
 }
 
 #[tonic::async_trait]
-impl Piecestore for Noting {
+impl Piecestore for RecordingNode {
     async fn retain(
         &self,
         request: Request<RetainRequest>,
     ) -> Result<Response<RetainResponse>, Status> {
         let peer = request.extensions().get::<Peer>().unwrap();
-        assert!(peer.identity.is_some(), "the satellite shows who it is");
-        self.told.lock().unwrap().push((self.number, request.into_inner()));
+        assert!(peer.identity.is_some(), "satellite presents no identity");
+        self.received.lock().unwrap().push((self.number, request.into_inner()));
         Ok(Response::new(RetainResponse {}))
     }
 }
 
-/// Adds a node that notes what it is told.
-async fn add_node(network: &mut Network, told: &Told) {
+/// Adds a node that records retain requests.
+async fn add_node(network: &mut Network, received: &Received) {
     let identity = Arc::new(Identity::generate().unwrap());
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let noting = Noting { number: network.nodes.len(), told: Arc::clone(told) };
-    let routes = contact_routes().add_service(PiecestoreServer::new(noting));
+    let service = RecordingNode { number: network.nodes.len(), received: Arc::clone(received) };
+    let routes = contact_routes().add_service(PiecestoreServer::new(service));
     let node = TestNode { running: listener.serve(&identity, routes).unwrap(), identity };
     assert!(node.check_in(&network.satellite, 1 << 40).await.unwrap().ping_node_success);
     network.nodes.push(node);
 }
 
-/// Commits a segment of an upload that goes on, and returns its pieces.
+/// Commits a segment of a pending upload and returns its pieces.
 async fn put(network: &Network, key: &[u8]) -> Vec<(usize, PieceId)> {
     let (_, begun) = network.begin("bucket", key).await;
     let commit = network.commit_of(&begun, PLAIN, ENCRYPTED, PIECE);
@@ -66,28 +66,29 @@ async fn put(network: &Network, key: &[u8]) -> Vec<(usize, PieceId)> {
 }
 
 #[tokio::test]
-async fn every_node_is_told_of_its_pieces_and_one_without_any_that_it_has_none() {
-    let told = Told::default();
+async fn every_node_receives_filter_of_its_pieces_or_empty_filter() {
+    let received = Received::default();
     let mut network = Network::start(0).await;
     network.create_bucket("bucket").await;
     for _ in 0..10 {
-        add_node(&mut network, &told).await;
+        add_node(&mut network, &received).await;
     }
     let mut pieces = Vec::new();
     for key in 0..5 {
         pieces.extend(put(&network, &[key]).await);
     }
     assert_eq!(pieces.len(), 50);
-    add_node(&mut network, &told).await;
-    let gone = network.nodes.pop().unwrap();
-    add_node(&mut network, &told).await;
-    gone.running.stop(Duration::ZERO).await;
+    add_node(&mut network, &received).await;
+    let offline = network.nodes.pop().unwrap();
+    add_node(&mut network, &received).await;
+    offline.running.stop(Duration::ZERO).await;
     let before = SystemTime::now();
     let report = network.satellite.collect_garbage().await.unwrap();
     assert_eq!((report.told, report.failed), (11, 1));
-    let told = std::mem::take(&mut *told.lock().unwrap());
+    let received = std::mem::take(&mut *received.lock().unwrap());
     for number in 0..11 {
-        let (_, request) = told.iter().find(|(node, _)| *node == number).expect("told");
+        let (_, request) =
+            received.iter().find(|(node, _)| *node == number).expect("no request received");
         let created = system_time(request.creation_date.as_ref()).unwrap();
         let early = before.duration_since(created).unwrap();
         assert!(early <= Duration::from_secs(301), "{early:?}");
@@ -102,10 +103,11 @@ async fn every_node_is_told_of_its_pieces_and_one_without_any_that_it_has_none()
 }
 
 #[tokio::test]
-async fn garbage_is_collected_again_when_the_interval_is_over() {
-    let (told, hours) = (Told::default(), Arc::new(AtomicU64::new(0)));
+async fn garbage_is_collected_again_after_the_interval() {
+    let received = Received::default();
+    let hours = Arc::new(AtomicU64::new(0));
     let mut config = Config::dev();
-    // Looked for every 50 ms of the machine's clock, collected by the satellite's.
+    // Checked every 50 ms of real time; due by the satellite's clock.
     config.garbage_interval = Duration::from_millis(50);
     let clock = Arc::clone(&hours);
     let start = SystemTime::now();
@@ -113,20 +115,20 @@ async fn garbage_is_collected_again_when_the_interval_is_over() {
         start + Duration::from_secs(3600 * clock.load(Ordering::Relaxed))
     })
     .await;
-    add_node(&mut network, &told).await;
+    add_node(&mut network, &received).await;
     for round in 0..4 {
         hours.fetch_add(1, Ordering::Relaxed);
-        let seen = told.lock().unwrap().len();
+        let seen = received.lock().unwrap().len();
         let waiting = async {
-            while told.lock().unwrap().len() == seen {
+            while received.lock().unwrap().len() == seen {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("told in time");
-        // The clock stands, so nothing more is due.
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("no request in time");
+        // The clock does not advance, so nothing more is due.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        // The first collection of all may have begun before the node was there.
-        assert!(round == 0 || told.lock().unwrap().len() == seen + 1);
+        // The first collection may have started before the node checked in.
+        assert!(round == 0 || received.lock().unwrap().len() == seen + 1);
     }
     network.stop().await;
 }

@@ -1,4 +1,4 @@
-//! What was acknowledged survives the death of the process.
+//! Durability: acknowledged writes survive SIGKILL.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use crate::program::{Program, free_port};
 const ROUNDS: u64 = 10;
 const WRITERS: usize = 4;
 const KEYS: usize = 6;
-const DEADLINE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a key may hold: the last acknowledged content, and that of a call which got no answer.
+/// Allowed content of a key: that of the last acknowledged call and that of a call without response.
 #[derive(Clone, Debug, Default)]
-struct Held {
+struct KeyState {
     acknowledged: Option<u64>,
-    open: Option<Option<u64>>,
+    in_flight: Option<Option<u64>>,
 }
 
 struct Target {
@@ -85,29 +85,29 @@ impl Target {
     }
 }
 
-/// Writes, overwrites and deletes the keys of one writer until a call gets no answer.
+/// Writes, overwrites and deletes the keys of one writer until a call fails.
 async fn write(
     target: Arc<Target>,
     writer: usize,
-    mut held: HashMap<String, Held>,
+    mut states: HashMap<String, KeyState>,
     mut content: u64,
-) -> (usize, HashMap<String, Held>, u64, usize) {
+) -> (usize, HashMap<String, KeyState>, u64, usize) {
     for acknowledged in 0.. {
         content += 1;
         let key = format!("{writer}-{}", content % KEYS as u64);
         let next = (!content.is_multiple_of(5)).then_some(content);
-        let state = held.entry(key.clone()).or_default();
-        state.open = Some(next);
+        let state = states.entry(key.clone()).or_default();
+        state.in_flight = Some(next);
         let outcome = match next {
-            Some(content) => timeout(DEADLINE, target.put(&key, content)).await,
-            None => timeout(DEADLINE, target.delete(&key)).await,
+            Some(content) => timeout(TIMEOUT, target.put(&key, content)).await,
+            None => timeout(TIMEOUT, target.delete(&key)).await,
         };
         if !matches!(outcome, Ok(Ok(()))) {
-            return (writer, held, content, acknowledged);
+            return (writer, states, content, acknowledged);
         }
-        *state = Held { acknowledged: next, open: None };
+        *state = KeyState { acknowledged: next, in_flight: None };
     }
-    unreachable!("a writer ends with a call that fails")
+    unreachable!("a writer ends with a failed call")
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn acknowledged_commits_and_deletions_survive_sigkill() {
     let made = program.json(&["project", "create", "project"]);
     let url: NodeUrl = made["satellite"].as_str().unwrap().parse().unwrap();
     let api_key = ApiKey::parse(made["api_key"].as_str().unwrap()).unwrap();
-    let mut writers: HashMap<usize, (HashMap<String, Held>, u64)> =
+    let mut writers: HashMap<usize, (HashMap<String, KeyState>, u64)> =
         (0..WRITERS).map(|writer| (writer, Default::default())).collect();
     let mut acknowledged = 0;
     for round in 0..=ROUNDS {
@@ -139,28 +139,28 @@ async fn acknowledged_commits_and_deletions_survive_sigkill() {
             break;
         }
         let mut tasks = JoinSet::new();
-        for (writer, (held, content)) in writers.drain() {
-            tasks.spawn(write(Arc::clone(&target), writer, held, content));
+        for (writer, (states, content)) in writers.drain() {
+            tasks.spawn(write(Arc::clone(&target), writer, states, content));
         }
         sleep(Duration::from_millis(40 + round * 53 % 400)).await;
         child.kill().await.unwrap();
         while let Some(done) = tasks.join_next().await {
-            let (writer, held, content, count) = done.unwrap();
-            writers.insert(writer, (held, content));
+            let (writer, states, content, count) = done.unwrap();
+            writers.insert(writer, (states, content));
             acknowledged += count;
         }
     }
-    assert!(acknowledged > 50, "{acknowledged} calls are too few to mean anything");
+    assert!(acknowledged > 50, "too few acknowledged calls: {acknowledged}");
 }
 
-/// Compares every key with what it may hold, and takes what it does hold as known.
-async fn check(target: &Target, writers: &mut HashMap<usize, (HashMap<String, Held>, u64)>) {
-    for (held, _) in writers.values_mut() {
-        for (key, state) in held {
+/// Verifies that every key has an allowed content, and records that content as acknowledged.
+async fn check(target: &Target, writers: &mut HashMap<usize, (HashMap<String, KeyState>, u64)>) {
+    for (states, _) in writers.values_mut() {
+        for (key, state) in states {
             let found = target.content(key).await;
-            let allowed = found == state.acknowledged || state.open == Some(found);
-            assert!(allowed, "{key} holds {found:?}, may hold {state:?}");
-            *state = Held { acknowledged: found, open: None };
+            let allowed = found == state.acknowledged || state.in_flight == Some(found);
+            assert!(allowed, "{key}: found {found:?}, allowed {state:?}");
+            *state = KeyState { acknowledged: found, in_flight: None };
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A satellite with storage nodes that do nothing but check in and sign, and a client for it.
+//! A satellite with storage nodes that only check in and sign, and a client.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,7 +26,7 @@ use uplink_rpc::time::timestamp;
 use uplink_rpc::tls::Identity;
 use uplink_satellite::{Admin, Clock, Config, ProjectRecord, Satellite};
 
-/// A satellite in a folder of its own, with one project.
+/// A satellite in its own folder, with one project.
 pub(crate) struct Network {
     pub(crate) satellite: Satellite,
     pub(crate) nodes: Vec<TestNode>,
@@ -38,16 +38,16 @@ pub(crate) struct Network {
     _folder: tempfile::TempDir,
 }
 
-/// A storage node as far as a satellite sees it: an identity that answers pings.
+/// A storage node: an identity that responds to pings.
 pub(crate) struct TestNode {
     pub(crate) identity: Arc<Identity>,
     pub(crate) running: Running,
 }
 
-struct Answering;
+struct PingService;
 
 #[tonic::async_trait]
-impl Contact for Answering {
+impl Contact for PingService {
     async fn ping_node(
         &self,
         _: tonic::Request<ContactPingRequest>,
@@ -56,9 +56,9 @@ impl Contact for Answering {
     }
 }
 
-/// The service by which satellites reach nodes.
+/// Routes of the service that satellites ping.
 pub(crate) fn contact_routes() -> Routes {
-    Routes::new(ContactServer::new(Answering))
+    Routes::new(ContactServer::new(PingService))
 }
 
 impl TestNode {
@@ -90,8 +90,8 @@ impl TestNode {
             capacity: Some(NodeCapacity { free_disk, ..NodeCapacity::default() }),
             ..CheckInRequest::default()
         };
-        let answered = client::node(connection.channel()).check_in(request).await;
-        answered.map(tonic::Response::into_inner).map_err(Failure::from)
+        let response = client::node(connection.channel()).check_in(request).await;
+        response.map(tonic::Response::into_inner).map_err(Failure::from)
     }
 }
 
@@ -150,7 +150,7 @@ impl Network {
         header(&self.api_key)
     }
 
-    /// The piece hash that the node of an order limit would sign.
+    /// Returns the piece hash as signed by the node of an order limit.
     pub(crate) fn hash(&self, limit: &AddressedOrderLimit, piece_size: i64) -> (NodeId, PieceHash) {
         let limit = limit_of(limit);
         let id = NodeId::from_slice(&limit.storage_node_id).unwrap();
@@ -176,7 +176,7 @@ impl Network {
         self.client().create_bucket(request).await.unwrap();
     }
 
-    /// Runs requests as one batch.
+    /// Sends requests as one batch.
     pub(crate) async fn batch(
         &self,
         requests: Vec<batch_request_item::Request>,
@@ -184,7 +184,7 @@ impl Network {
         self.batch_as(&self.api_key, requests).await
     }
 
-    /// Runs requests as one batch with another API key.
+    /// Sends requests as one batch with another API key.
     pub(crate) async fn batch_as(
         &self,
         api_key: &ApiKey,
@@ -195,12 +195,12 @@ impl Network {
             requests: requests.into_iter().map(item).collect(),
             header: header(api_key),
         };
-        let answered = self.client().batch(request).await.map_err(Failure::from)?;
-        let responses = answered.into_inner().responses.into_iter();
+        let response = self.client().batch(request).await.map_err(Failure::from)?;
+        let responses = response.into_inner().responses.into_iter();
         Ok(responses.map(|item| item.response.unwrap()).collect())
     }
 
-    /// Stores an object of one inline segment.
+    /// Stores an object with one inline segment.
     pub(crate) async fn put_inline(&self, bucket: &str, key: &[u8], data: &[u8]) -> Object {
         self.try_put_inline(bucket, key, data).await.unwrap()
     }
@@ -226,7 +226,7 @@ impl Network {
         }
     }
 
-    /// Begins an upload and a segment of it.
+    /// Begins an upload and one segment of it.
     pub(crate) async fn begin(
         &self,
         bucket: &str,
@@ -243,7 +243,7 @@ impl Network {
         }
     }
 
-    /// A valid commit of a begun segment, by all its nodes.
+    /// Returns a valid commit of a begun segment, with hashes of all its nodes.
     pub(crate) fn commit_of(
         &self,
         begun: &BeginSegmentResponse,

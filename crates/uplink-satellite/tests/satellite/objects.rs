@@ -24,15 +24,15 @@ async fn begin(network: &Network, mut request: BeginObjectRequest) -> Result<(),
     network.client().begin_object(request).await.map(drop).map_err(Failure::from)
 }
 
-/// Changes one thing about a request.
-type Spoil = fn(&mut BeginObjectRequest);
+/// Changes one field of a request.
+type Mutation = fn(&mut BeginObjectRequest);
 
 fn invalid(text: &str) -> Failure {
     Failure::new(Code::INVALID_ARGUMENT, text)
 }
 
 #[tokio::test]
-async fn buckets_are_made_once_listed_in_pages_and_deleted_when_empty() {
+async fn buckets_are_created_once_listed_and_deleted_when_empty() {
     let network = network().await;
     network.create_bucket("abc").await;
     network.create_bucket("xyz").await;
@@ -86,7 +86,7 @@ async fn buckets_are_made_once_listed_in_pages_and_deleted_when_empty() {
 }
 
 #[tokio::test]
-async fn bucket_limit_of_the_configuration_holds() {
+async fn configured_bucket_limit_is_enforced() {
     let mut config = Config::dev();
     config.buckets_per_project = 1;
     let network = Network::start_with(0, config, std::time::SystemTime::now).await;
@@ -96,22 +96,22 @@ async fn bucket_limit_of_the_configuration_holds() {
         header: network.header(),
         ..Default::default()
     };
-    let refused = network.client().create_bucket(request).await.unwrap_err();
-    assert_eq!(Failure::from(refused).code, Code::RESOURCE_EXHAUSTED);
+    let rejected = network.client().create_bucket(request).await.unwrap_err();
+    assert_eq!(Failure::from(rejected).code, Code::RESOURCE_EXHAUSTED);
     network.stop().await;
 }
 
 #[tokio::test]
-async fn begin_checks_its_arguments() {
+async fn begin_validates_its_arguments() {
     let network = network().await;
-    let spoiled = |spoil: fn(&mut BeginObjectRequest)| {
+    let mutated = |mutate: fn(&mut BeginObjectRequest)| {
         let mut request = begin_object("bucket", b"key");
-        spoil(&mut request);
+        mutate(&mut request);
         request
     };
-    let cases: [(Spoil, Failure); 10] = [
+    let cases: [(Mutation, Failure); 10] = [
         (|r| r.bucket.clear(), invalid("metainfo: no bucket specified")),
-        (|r| r.bucket = "no".into(), invalid("bucket name must have 3 to 63 bytes")),
+        (|r| r.bucket = "no".into(), invalid("invalid bucket name: must have 3 to 63 bytes")),
         (
             |r| r.bucket = "missing".into(),
             Failure::new(Code::NOT_FOUND, "bucket not found: missing"),
@@ -124,14 +124,14 @@ async fn begin_checks_its_arguments() {
             |r| r.encrypted_object_key = vec![1; 4_001].into(),
             invalid("key length is too big, got 4001, maximum allowed is 4000"),
         ),
-        (|r| r.encryption_parameters = None, invalid("encryption parameters missing")),
+        (|r| r.encryption_parameters = None, invalid("encryption parameters are missing")),
         (
             |r| r.expires_at = Some(Timestamp::default()),
             invalid("invalid expiration time, cannot be in the past"),
         ),
         (
             |r| r.encrypted_metadata = vec![1].into(),
-            invalid("encrypted metadata without the key and nonce that open it"),
+            invalid("encrypted metadata has no key and nonce"),
         ),
         (|r| r.checksum_algorithm = 1, Failure::new(Code(10_027), "checksums are not supported")),
         (
@@ -142,11 +142,11 @@ async fn begin_checks_its_arguments() {
             ),
         ),
     ];
-    for (spoil, expected) in cases {
-        assert_eq!(begin(&network, spoiled(spoil)).await, Err(expected));
+    for (mutate, expected) in cases {
+        assert_eq!(begin(&network, mutated(mutate)).await, Err(expected));
     }
     assert_eq!(begin(&network, begin_object("bucket", &[1; 4_000])).await, Ok(()));
-    let unset = spoiled(|r| {
+    let unset = mutated(|r| {
         r.expires_at = Some(Timestamp { seconds: -62_135_596_800, nanos: 0 });
     });
     assert_eq!(begin(&network, unset).await, Ok(()));
@@ -188,14 +188,14 @@ async fn missing_submessages_are_invalid_arguments() {
         }),
     ] {
         let name = format!("{request:?}");
-        let refused = network.batch(vec![request]).await.unwrap_err();
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{name}");
+        let rejected = network.batch(vec![request]).await.unwrap_err();
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{name}");
     }
     network.stop().await;
 }
 
 #[tokio::test]
-async fn inline_segments_have_a_largest_size() {
+async fn inline_segment_size_is_limited() {
     let network = network().await;
     let put = async |size: usize, plain_size: i64| {
         let mut inline = inline_segment(0, 0, &vec![1; size]);
@@ -215,7 +215,7 @@ async fn inline_segments_have_a_largest_size() {
 }
 
 #[tokio::test]
-async fn metadata_is_returned_with_the_layout_filled_in() {
+async fn metadata_is_returned_with_layout_filled_in() {
     let network = network().await;
     let stored = StreamMeta { encrypted_stream_info: vec![5; 40], ..StreamMeta::default() };
     let commit = CommitObjectRequest {
@@ -244,16 +244,17 @@ async fn metadata_is_returned_with_the_layout_filled_in() {
     assert_eq!(object.encrypted_etag, vec![8; 20]);
     check_listed_metadata(&network).await;
 
-    for spoil in [
+    for mutate in [
         |r: &mut CommitObjectRequest| r.encrypted_metadata = vec![0; 2_029].into(),
         |r: &mut CommitObjectRequest| r.encrypted_metadata_encrypted_key.truncate(47),
         |r: &mut CommitObjectRequest| r.encrypted_metadata_nonce.truncate(23),
     ] {
         let mut request = commit.clone();
-        spoil(&mut request);
+        mutate(&mut request);
         let begin = Request::ObjectBegin(begin_object("bucket", b"key"));
-        let refused = network.batch(vec![begin, Request::ObjectCommit(request)]).await.unwrap_err();
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT);
+        let rejected =
+            network.batch(vec![begin, Request::ObjectCommit(request)]).await.unwrap_err();
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT);
     }
     network.stop().await;
 }
@@ -270,8 +271,8 @@ async fn check_listed_metadata(network: &Network) {
         let page = network.client().list_objects(request).await.unwrap().into_inner();
         page.items.into_iter().next().unwrap()
     };
-    let bare = ObjectListItemIncludes { exclude_system_metadata: true, ..Default::default() };
-    let item = list(bare).await;
+    let none = ObjectListItemIncludes { exclude_system_metadata: true, ..Default::default() };
+    let item = list(none).await;
     assert!(item.created_at.is_none() && item.encrypted_metadata.is_empty());
     assert!(item.encrypted_metadata_encrypted_key.is_empty() && item.plain_size == 0);
     let item = list(ObjectListItemIncludes::default()).await;
@@ -304,7 +305,7 @@ async fn check_listed_metadata(network: &Network) {
 }
 
 #[tokio::test]
-async fn replacing_needs_the_right_to_delete_or_absence() {
+async fn replacing_needs_delete_permission_or_unused_key() {
     let network = network().await;
     network.put_inline("bucket", b"key", b"old").await;
     let no_delete =
@@ -341,7 +342,7 @@ async fn replacing_needs_the_right_to_delete_or_absence() {
 }
 
 #[tokio::test]
-async fn objects_expire_and_keys_cap_their_lives() {
+async fn objects_expire_and_api_keys_limit_their_lifetime() {
     const NOW: u64 = 1_750_000_000;
     let offset = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let seconds = std::sync::Arc::clone(&offset);
@@ -384,13 +385,13 @@ async fn objects_expire_and_keys_cap_their_lives() {
     let forbidden = Caveat { max_object_ttl_nanos: Some(0), ..Caveat::default() };
     let key = network.api_key.restrict(&forbidden).unwrap();
     let begin = Request::ObjectBegin(begin_object("bucket", b"key"));
-    let refused = network.batch_as(&key, vec![begin]).await.unwrap_err();
-    assert_eq!(refused.code, Code::INVALID_ARGUMENT);
+    let rejected = network.batch_as(&key, vec![begin]).await.unwrap_err();
+    assert_eq!(rejected.code, Code::INVALID_ARGUMENT);
     network.stop().await;
 }
 
 #[tokio::test]
-async fn downloads_list_the_segments_of_their_range() {
+async fn download_lists_the_segments_of_its_range() {
     let network = network().await;
     let mut requests = vec![Request::ObjectBegin(begin_object("bucket", b"key"))];
     for index in 0..3 {
@@ -435,8 +436,8 @@ async fn downloads_list_the_segments_of_their_range() {
         assert_eq!(download("key", range).await, Ok((listed, first)), "{range:?}");
     }
     for range in [start(31), start(-1), limit(5, 4), suffix(-1)] {
-        let refused = download("key", range).await.unwrap_err();
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{range:?}");
+        let rejected = download("key", range).await.unwrap_err();
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{range:?}");
     }
     assert_eq!(download("empty", None).await, Ok((vec![0], Some(0))));
     let missing = download("none", None).await.unwrap_err();
@@ -445,7 +446,7 @@ async fn downloads_list_the_segments_of_their_range() {
 }
 
 #[tokio::test]
-async fn abort_demands_that_token_and_request_agree() {
+async fn abort_requires_stream_id_to_match_request() {
     let network = network().await;
     let begun = network.batch(vec![Request::ObjectBegin(begin_object("bucket", b"key"))]).await;
     let [Response::ObjectBegin(begun)] = begun.as_deref().unwrap() else { panic!("{begun:?}") };
@@ -470,11 +471,11 @@ async fn abort_demands_that_token_and_request_agree() {
 }
 
 #[tokio::test]
-async fn lost_rights_to_look_make_deletions_silent() {
+async fn deletion_without_read_permission_reports_nothing() {
     let network = network().await;
     network.put_inline("bucket", b"key", b"data").await;
-    let blind = [Operation::Read, Operation::List].into_iter().collect();
-    let key = network.api_key.restrict(&Caveat { disallowed: blind, ..Caveat::default() }).unwrap();
+    let disallowed = [Operation::Read, Operation::List].into_iter().collect();
+    let key = network.api_key.restrict(&Caveat { disallowed, ..Caveat::default() }).unwrap();
     let delete = async |name: &'static str| {
         let request = BeginDeleteObjectRequest {
             bucket: "bucket".into(),
@@ -496,7 +497,7 @@ async fn lost_rights_to_look_make_deletions_silent() {
 }
 
 #[tokio::test]
-async fn listing_collapses_at_the_delimiter_and_goes_on_behind_its_cursor() {
+async fn listing_collapses_at_delimiter_and_resumes_after_cursor() {
     let network = network().await;
     for key in ["a", "b/1", "b/2", "b/c/3", "c", "d|e|1", "d|e|2"] {
         network.put_inline("bucket", key.as_bytes(), b"data").await;

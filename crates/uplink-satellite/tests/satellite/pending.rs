@@ -1,4 +1,4 @@
-//! Uploads in parts: how they are found again, and what becomes of parts that come twice.
+//! Multipart uploads: listing, metadata, and parts that are uploaded again.
 
 use bytes::Bytes;
 use uplink_rpc::r#gen::metainfo::*;
@@ -35,7 +35,7 @@ async fn streams(
 }
 
 #[tokio::test]
-async fn uploads_of_one_key_are_listed_by_the_ids_that_their_begin_gave() {
+async fn uploads_of_one_key_are_listed_by_the_ids_from_begin() {
     let network = Network::start(0).await;
     network.create_bucket("bucket").await;
     let mut begun = Vec::new();
@@ -52,7 +52,7 @@ async fn uploads_of_one_key_are_listed_by_the_ids_that_their_begin_gave() {
     let forged = streams(&network, Bytes::from_static(b"forged"), 2).await.unwrap_err();
     assert_eq!(forged.code, Code::INVALID_ARGUMENT);
     assert_eq!(streams(&network, Bytes::new(), -1).await.unwrap_err().code, Code::INVALID_ARGUMENT);
-    // A listing of all uploads shows the same ids.
+    // A listing of all uploads has the same ids.
     let request = ListObjectsRequest {
         bucket: "bucket".into(),
         status: object::Status::Uploading.into(),
@@ -66,7 +66,7 @@ async fn uploads_of_one_key_are_listed_by_the_ids_that_their_begin_gave() {
 }
 
 #[tokio::test]
-async fn metadata_given_at_the_begin_can_be_read_until_the_commit() {
+async fn metadata_from_begin_is_readable_until_commit() {
     let network = Network::start(0).await;
     network.create_bucket("bucket").await;
     let stream_id = begin(&network, b"key").await;
@@ -105,7 +105,7 @@ async fn sizes(network: &Network, stream_id: &Bytes) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn shorter_part_replaces_a_longer_one_whole() {
+async fn shorter_part_replaces_longer_one_completely() {
     let network = Network::start(10).await;
     network.create_bucket("bucket").await;
     let stream_id = begin(&network, b"key").await;

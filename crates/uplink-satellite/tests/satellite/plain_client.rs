@@ -1,5 +1,5 @@
-//! A client that knows nothing but the protocol files and TLS: no preamble, no certificate of its
-//! own, no trust in names.
+//! A client built only from the protocol files and TLS: without preamble, client certificate and
+//! verification of names.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use uplink_rpc::r#gen::metainfo::{DownloadObjectRequest, ListBucketsRequest};
 
 use crate::network::Network;
 
-/// Believes every certificate: a satellite's belongs to no public authority.
+/// Accepts every certificate: that of a satellite is not issued by a public CA.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -65,7 +65,7 @@ async fn plain_grpc_client_lists_buckets_over_tls() {
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let connector = TlsConnector::from(Arc::new(config));
@@ -87,14 +87,14 @@ async fn plain_grpc_client_lists_buckets_over_tls() {
     let names: Vec<_> = listed.items.iter().map(|item| item.name.clone()).collect();
     assert_eq!(names, ["first", "second"]);
 
-    // Storage nodes deal with nobody who shows no certificate; such a client gets no limits.
+    // Storage nodes require a client certificate, so such a client receives no order limits.
     let request = DownloadObjectRequest {
         bucket: "first".into(),
         encrypted_object_key: "key".into(),
         header: network.header(),
         ..Default::default()
     };
-    let refused = client.download_object(request).await.unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    let rejected = client.download_object(request).await.unwrap_err();
+    assert_eq!(rejected.code(), tonic::Code::Unauthenticated);
     network.stop().await;
 }

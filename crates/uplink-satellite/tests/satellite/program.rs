@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-/// A satellite's folder, and the program acting on it.
+/// Runs the program with a temporary satellite folder.
 pub(crate) struct Program {
     folder: tempfile::TempDir,
 }
@@ -42,7 +42,7 @@ impl Program {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Runs the program, expects it to fail, and returns what it says.
+    /// Runs the program, expects it to fail, and returns its standard error.
     fn failure(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stdout));
@@ -63,7 +63,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was just free.
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -74,7 +74,7 @@ fn mode_of(file: &Path) -> u32 {
 }
 
 #[tokio::test]
-async fn satellite_is_set_up_run_and_asked_to_end() {
+async fn satellite_is_set_up_run_and_terminated() {
     let listen = format!("listen=127.0.0.1:{}", free_port());
     let program = Program::set_up(&["--set", &listen]);
     assert_eq!(mode_of(&program.dir().join("identity/identity.key")), 0o600);
@@ -82,8 +82,8 @@ async fn satellite_is_set_up_run_and_asked_to_end() {
     let (mut child, ready) = program.serve().await;
     assert_eq!(ready["satellite"], made["satellite"]);
     let request = made["command"].as_str().unwrap();
-    let (satellite, api_key) =
-        (made["satellite"].as_str().unwrap(), made["api_key"].as_str().unwrap());
+    let satellite = made["satellite"].as_str().unwrap();
+    let api_key = made["api_key"].as_str().unwrap();
     assert_eq!(
         request,
         format!("uplink access request --satellite {satellite} --api-key {api_key}")
@@ -119,13 +119,13 @@ fn projects_keys_and_nodes_are_listed_and_changed() {
     assert_eq!(program.json(&["node", "list"]), Value::Array(Vec::new()));
     for (arguments, expected) in [
         (&["project", "create", "one"][..], "already exists"),
-        (&["project", "create", ""], "project name must have"),
-        (&["api-key", "create", "none", "key"], "no project named \"none\""),
+        (&["project", "create", ""], "invalid project name: must have"),
+        (&["api-key", "create", "none", "key"], "project \"none\" not found"),
         (&["api-key", "create", "one", "laptop"], "already exists"),
-        (&["api-key", "delete", "one", "none"], "no API key named \"none\""),
+        (&["api-key", "delete", "one", "none"], "API key \"none\" not found"),
         (
             &["node", "disqualify", "12EayRS2V1kEsWESU9QMRseFhdxYxKicsiFmxrsLZHeLUtdps3S"],
-            "has ever checked in",
+            "has never checked in",
         ),
     ] {
         let error = program.failure(arguments);
@@ -134,7 +134,7 @@ fn projects_keys_and_nodes_are_listed_and_changed() {
 }
 
 #[test]
-fn nothing_is_overwritten_and_nothing_invented() {
+fn existing_files_are_kept_and_missing_ones_reported() {
     let program = Program::set_up(&[]);
     let again = program.failure(&["setup"]);
     assert!(again.contains("satellite.toml exists already"), "{again}");
@@ -158,7 +158,7 @@ fn nothing_is_overwritten_and_nothing_invented() {
 }
 
 #[tokio::test]
-async fn satellite_without_its_database_begins_anew_only_when_told_so() {
+async fn satellite_without_database_starts_only_with_flag() {
     let program = Program::set_up(&["--set", "listen=127.0.0.1:0"]);
     std::fs::remove_file(program.dir().join("satellite.db")).unwrap();
     program.failure(&["run"]);
@@ -173,7 +173,7 @@ async fn satellite_without_its_database_begins_anew_only_when_told_so() {
 }
 
 #[test]
-fn damaged_configuration_and_newer_schema_are_named() {
+fn invalid_configuration_and_database_are_reported() {
     let program = Program::set_up(&[]);
     let file = program.dir().join("satellite.toml");
     let config = std::fs::read_to_string(&file).unwrap();

@@ -1,4 +1,4 @@
-//! Limits of how often and how much at once, where the operator set them.
+//! Rate limits and batch size limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,7 @@ fn too_many() -> Failure {
 }
 
 #[tokio::test]
-async fn requests_of_a_project_are_counted_in_batches_too() {
+async fn requests_in_batches_count_against_the_project() {
     let mut config = Config::dev();
     config.requests_per_second = 3;
     let (network, seconds) = network(config).await;
@@ -42,9 +42,9 @@ async fn requests_of_a_project_are_counted_in_batches_too() {
     assert_eq!(network.batch(vec![get(), get()]).await.unwrap().len(), 2);
     let info = ProjectInfoRequest { header: network.header() };
     assert!(network.client().project_info(info.clone()).await.is_ok());
-    let refused = network.client().project_info(info).await.unwrap_err();
-    assert_eq!(Failure::from(refused), too_many());
-    // Another project has a count of its own.
+    let rejected = network.client().project_info(info).await.unwrap_err();
+    assert_eq!(Failure::from(rejected), too_many());
+    // Limits apply to each project separately.
     let other = network.admin.create_project("other").await.unwrap();
     let key = network.admin.create_api_key(&other, "key").await.unwrap();
     let found = network.batch_as(&key, vec![get()]).await.unwrap_err();
@@ -53,7 +53,7 @@ async fn requests_of_a_project_are_counted_in_batches_too() {
 }
 
 #[tokio::test]
-async fn uploads_to_one_key_are_counted() {
+async fn uploads_to_one_key_are_limited() {
     let mut config = Config::dev();
     config.uploads_per_key_and_second = 1;
     let (network, seconds) = network(config).await;
@@ -71,13 +71,13 @@ async fn uploads_to_one_key_are_counted() {
 }
 
 #[tokio::test]
-async fn batches_have_a_largest_number_of_requests() {
+async fn requests_per_batch_are_limited() {
     let mut config = Config::dev();
     config.requests_per_batch = 2;
     let (network, _) = network(config).await;
     assert!(network.batch(vec![get(), get()]).await.is_ok());
-    let refused = network.batch(vec![get(), get(), get()]).await;
-    let text = "a batch must not hold more than 2 requests";
-    assert_eq!(refused, Err(Failure::new(Code::INVALID_ARGUMENT, text)));
+    let rejected = network.batch(vec![get(), get(), get()]).await;
+    let text = "batch has more than 2 requests";
+    assert_eq!(rejected, Err(Failure::new(Code::INVALID_ARGUMENT, text)));
     network.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Orders that storage nodes hand in.
+//! Settlement of orders.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,19 +26,19 @@ const ACCEPTED: i32 = 0;
 const REJECTED: i32 = 1;
 const PUT: i32 = PieceAction::Put as i32;
 
-/// A limit of one node and the key for its orders.
+/// An order limit of one node and the key for its orders.
 #[derive(Clone)]
-struct Granted {
+struct Grant {
     limit: OrderLimit,
     key: Vec<u8>,
 }
 
-impl Granted {
+impl Grant {
     fn key(&self) -> PiecePrivateKey {
         PiecePrivateKey::from_bytes(&self.key).unwrap()
     }
 
-    /// A pair as the node hands it in.
+    /// Returns a pair as the node submits it.
     fn pair(&self, amount: i64) -> SettlementRequest {
         self.pair_by(amount, &self.limit.serial_number, &self.key())
     }
@@ -50,7 +50,7 @@ impl Granted {
     }
 }
 
-/// A network whose clock stands `hours` after the middle of an hour.
+/// Starts a network whose clock is `hours` after the middle of an hour.
 async fn network(hours: &Arc<AtomicU64>) -> Network {
     let hours = Arc::clone(hours);
     Network::start_with(8, Config::dev(), move || {
@@ -60,15 +60,15 @@ async fn network(hours: &Arc<AtomicU64>) -> Network {
     .await
 }
 
-/// Limits for one segment, one for each node, in the order of the nodes.
-async fn granted(network: &Network, key: &str) -> Vec<Granted> {
+/// Returns the limits of one segment, one per node, in order of the nodes.
+async fn grants(network: &Network, key: &str) -> Vec<Grant> {
     for node in &network.nodes {
         node.check_in(&network.satellite, 1 << 40).await.unwrap();
     }
     let (_, segment) = network.begin("bucket", key.as_bytes()).await;
     let limits: Vec<_> = segment.addressed_limits.iter().map(limit_of).collect();
     let ids = network.nodes.iter().map(|node| node.identity.node_id());
-    ids.map(|id| Granted {
+    ids.map(|id| Grant {
         limit: limits.iter().find(|it| it.storage_node_id == id.as_bytes()).unwrap().clone(),
         key: segment.private_key.to_vec(),
     })
@@ -81,8 +81,8 @@ async fn settle(
     pairs: Vec<SettlementRequest>,
 ) -> Result<SettlementWithWindowResponse, Failure> {
     let pairs = tokio_stream::iter(pairs).into_streaming_request();
-    let answered = orders(identity, satellite).settlement_with_window(pairs).await;
-    answered.map(tonic::Response::into_inner).map_err(Failure::from)
+    let response = orders(identity, satellite).settlement_with_window(pairs).await;
+    response.map(tonic::Response::into_inner).map_err(Failure::from)
 }
 
 fn orders(identity: &Identity, satellite: &Satellite) -> OrdersClient<Channel> {
@@ -97,10 +97,11 @@ fn answer(status: i32, put: Option<i64>) -> SettlementWithWindowResponse {
 }
 
 #[tokio::test]
-async fn hour_is_settled_once_and_the_same_sums_are_accepted_again() {
+async fn hour_is_settled_once_and_same_sums_are_accepted_again() {
     let network = network(&Arc::default()).await;
     network.create_bucket("bucket").await;
-    let (first, second) = (granted(&network, "a").await, granted(&network, "b").await);
+    let first = grants(&network, "a").await;
+    let second = grants(&network, "b").await;
     let node = &network.nodes[0].identity;
     let pairs = vec![first[0].pair(1000), second[0].pair(234)];
     for _ in 0..2 {
@@ -108,10 +109,10 @@ async fn hour_is_settled_once_and_the_same_sums_are_accepted_again() {
         assert_eq!(settled, answer(ACCEPTED, Some(1234)));
     }
     for other in [vec![first[0].pair(1000)], vec![first[0].pair(1000), second[0].pair(235)]] {
-        let refused = settle(node, &network.satellite, other).await.unwrap();
-        assert_eq!(refused, answer(REJECTED, None));
+        let rejected = settle(node, &network.satellite, other).await.unwrap();
+        assert_eq!(rejected, answer(REJECTED, None));
     }
-    // Another node has an hour of its own.
+    // Hours are settled per node.
     let other = &network.nodes[1].identity;
     let settled = settle(other, &network.satellite, vec![first[1].pair(5)]).await.unwrap();
     assert_eq!(settled, answer(ACCEPTED, Some(5)));
@@ -119,27 +120,30 @@ async fn hour_is_settled_once_and_the_same_sums_are_accepted_again() {
 }
 
 #[tokio::test]
-async fn pairs_that_prove_nothing_are_left_out() {
+async fn invalid_pairs_are_skipped() {
     let hours = Arc::new(AtomicU64::new(0));
     let network = network(&hours).await;
     network.create_bucket("bucket").await;
-    let (first, second) = (granted(&network, "a").await, granted(&network, "b").await);
+    let first = grants(&network, "a").await;
+    let second = grants(&network, "b").await;
     hours.store(1, Relaxed);
-    let later = granted(&network, "c").await;
-    let (good, spare, later) = (&first[0], &second[0], &later[0]);
+    let later = grants(&network, "c").await;
+    let good = &first[0];
+    let spare = &second[0];
+    let later = &later[0];
 
     let stranger = PiecePrivateKey::from_seed(&Secret::new([9; 32])).unwrap();
     let mut raised = spare.clone();
     raised.limit.limit += 1;
     let mut forged = spare.clone();
     forged.limit.sign(network.nodes[0].identity.signing_key()).unwrap();
-    let most = spare.limit.limit;
+    let max = spare.limit.limit;
     let bad = vec![
         second[1].pair(1),
         later.pair(1),
         raised.pair(1),
         forged.pair(1),
-        spare.pair(most + 1),
+        spare.pair(max + 1),
         spare.pair(-1),
         spare.pair_by(1, &spare.limit.serial_number, &stranger),
         spare.pair_by(1, &good.limit.serial_number, &spare.key()),
@@ -151,19 +155,19 @@ async fn pairs_that_prove_nothing_are_left_out() {
             ..spare.pair(1)
         },
     ];
-    // Each alone beside a good pair: only the good one counts.
+    // Each bad pair is submitted with a good one; only the good one counts.
     let node = &network.nodes[0].identity;
     for bad in bad.clone() {
         let settled = settle(node, &network.satellite, vec![good.pair(1000), bad]).await.unwrap();
         assert_eq!(settled, answer(ACCEPTED, Some(1000)));
     }
-    // The control: a pair that does count changes the sum.
-    let both = vec![good.pair(1000), spare.pair(most)];
+    // Control: a valid pair changes the sum.
+    let both = vec![good.pair(1000), spare.pair(max)];
     assert_eq!(settle(node, &network.satellite, both).await.unwrap().status, REJECTED);
-    // None at all, none good, and all expired.
+    // No pairs, no good pairs, and later only expired ones.
     for none in [Vec::new(), bad[2..8].to_vec()] {
-        let refused = settle(node, &network.satellite, none).await.unwrap();
-        assert_eq!(refused, answer(REJECTED, None));
+        let rejected = settle(node, &network.satellite, none).await.unwrap();
+        assert_eq!(rejected, answer(REJECTED, None));
     }
     let settled = settle(node, &network.satellite, vec![later.pair(3)]).await.unwrap();
     assert_eq!(settled, answer(ACCEPTED, Some(3)));
@@ -174,24 +178,24 @@ async fn pairs_that_prove_nothing_are_left_out() {
 }
 
 #[tokio::test]
-async fn long_stream_counts_a_serial_number_once_and_only_for_its_own_node() {
+async fn serial_number_counts_once_and_only_for_its_own_node() {
     let network = network(&Arc::default()).await;
     network.create_bucket("bucket").await;
-    let granted = granted(&network, "a").await;
+    let grants = grants(&network, "a").await;
     let node = &network.nodes[0].identity;
-    // Repetitions of one serial number count once, however many come.
-    let pairs = vec![granted[0].pair(10); 20_000];
+    // Repetitions of a serial number count once.
+    let pairs = vec![grants[0].pair(10); 20_000];
     let settled = settle(node, &network.satellite, pairs).await.unwrap();
     assert_eq!(settled, answer(ACCEPTED, Some(10)));
     let unknown = TestNode::start().await;
-    let refused = settle(&unknown.identity, &network.satellite, vec![granted[0].pair(10)]).await;
-    assert_eq!(refused.unwrap(), answer(REJECTED, None));
+    let rejected = settle(&unknown.identity, &network.satellite, vec![grants[0].pair(10)]).await;
+    assert_eq!(rejected.unwrap(), answer(REJECTED, None));
     network.stop().await;
 }
 
 #[tokio::test]
 #[ignore = "slow: four million messages"]
-async fn call_that_never_ends_is_refused_at_its_limit() {
+async fn endless_call_is_rejected_at_its_limit() {
     let network = network(&Arc::default()).await;
     network.create_bucket("bucket").await;
     for node in &network.nodes {
@@ -199,17 +203,18 @@ async fn call_that_never_ends_is_refused_at_its_limit() {
     }
     let node = &network.nodes[0].identity;
     let endless = tokio_stream::iter(std::iter::repeat_with(SettlementRequest::default));
-    let refused = orders(node, &network.satellite).settlement_with_window(endless).await;
-    let refused = Failure::from(refused.unwrap_err());
-    assert_eq!(refused.code, Code::RESOURCE_EXHAUSTED, "{refused}");
+    let rejected = orders(node, &network.satellite).settlement_with_window(endless).await;
+    let rejected = Failure::from(rejected.unwrap_err());
+    assert_eq!(rejected.code, Code::RESOURCE_EXHAUSTED, "{rejected}");
     network.stop().await;
 }
 
 #[tokio::test]
-async fn orders_of_a_call_that_was_taken_back_are_not_settled() {
+async fn orders_of_cancelled_call_are_not_settled() {
     let network = network(&Arc::default()).await;
     network.create_bucket("bucket").await;
-    let (first, second) = (granted(&network, "a").await, granted(&network, "b").await);
+    let first = grants(&network, "a").await;
+    let second = grants(&network, "b").await;
     let node = &network.nodes[0].identity;
     let endless = tokio_stream::iter([first[0].pair(10)]).chain(tokio_stream::pending());
     let mut orders = orders(node, &network.satellite);
@@ -218,7 +223,7 @@ async fn orders_of_a_call_that_was_taken_back_are_not_settled() {
     let both = vec![first[0].pair(10), second[0].pair(20)];
     let settled = loop {
         match settle(node, &network.satellite, both.clone()).await {
-            // The satellite has not noticed yet.
+            // The satellite has not noticed the cancellation yet.
             Err(failure) if failure.code == Code::UNAVAILABLE => {
                 sleep(Duration::from_millis(5)).await
             }

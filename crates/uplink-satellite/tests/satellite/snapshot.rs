@@ -1,4 +1,4 @@
-//! Answers of more than one row while the rows change.
+//! Consistency of responses during concurrent writes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,10 +8,10 @@ use uplink_rpc::status::Failure;
 
 use crate::network::{Network, begin_object, inline_segment};
 
-/// Reads by each of three readers.
+/// Reads per reader.
 const READS: usize = 400;
 
-/// Stores a version of `key`: so many segments of as many bytes, each of which is that number.
+/// Stores a version of `key` with `segments` segments of `segments` bytes, each of that value.
 async fn store(network: &Network, key: &[u8], segments: u8) {
     let mut requests = vec![Request::ObjectBegin(begin_object("bucket", key))];
     for index in 0..segments {
@@ -33,8 +33,8 @@ async fn download(network: &Network) -> Result<DownloadObjectResponse, Failure> 
     answer.map(|answer| answer.into_inner()).map_err(Failure::from)
 }
 
-/// Asserts that all parts of an answer are of one version.
-fn assert_whole(answer: DownloadObjectResponse) {
+/// Asserts that all parts of a response belong to one version.
+fn assert_consistent(answer: DownloadObjectResponse) {
     let object = answer.object.unwrap();
     let list = answer.segment_list.unwrap();
     let segments = i64::try_from(list.items.len()).unwrap();
@@ -44,7 +44,7 @@ fn assert_whole(answer: DownloadObjectResponse) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn download_of_an_overwritten_key_is_of_one_version() {
+async fn download_of_overwritten_key_returns_one_version() {
     let network = Network::start(0).await;
     network.create_bucket("bucket").await;
     store(&network, b"key", 1).await;
@@ -59,7 +59,7 @@ async fn download_of_an_overwritten_key_is_of_one_version() {
     };
     let read = async || {
         for _ in 0..READS {
-            assert_whole(download(&network).await.unwrap());
+            assert_consistent(download(&network).await.unwrap());
         }
     };
     let read = async {

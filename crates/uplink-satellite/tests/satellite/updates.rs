@@ -1,4 +1,4 @@
-//! Metadata that changes, objects deleted by the dozen, keys revoked.
+//! Metadata updates, deletion of many objects, revocation of keys.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn send(network: &Network, request: UpdateObjectMetadataRequest) -> Result
 }
 
 #[tokio::test]
-async fn metadata_is_replaced_only_with_all_that_its_key_seals() {
+async fn metadata_update_must_include_all_existing_parts() {
     let network = network().await;
     let object = network.put_inline("bucket", b"key", b"data").await;
     send(&network, update(&network, &object, None)).await.unwrap();
@@ -60,9 +60,9 @@ async fn metadata_is_replaced_only_with_all_that_its_key_seals() {
     );
     assert_eq!(found.stream_id, object.stream_id);
     // Without the ETag, whose key would be lost.
-    let refused = send(&network, update(&network, &object, None)).await.unwrap_err();
-    assert_eq!(refused.code, Code::NOT_FOUND);
-    assert!(refused.message.starts_with("object not found: "), "{refused}");
+    let rejected = send(&network, update(&network, &object, None)).await.unwrap_err();
+    assert_eq!(rejected.code, Code::NOT_FOUND);
+    assert!(rejected.message.starts_with("object not found: "), "{rejected}");
     let include = |custom, etag| Some(ObjectMetadataIncludes { custom, etag, checksum: false });
     for (includes, code) in [
         (include(true, false), Code(10_034)),
@@ -79,12 +79,12 @@ async fn metadata_is_replaced_only_with_all_that_its_key_seals() {
 }
 
 #[tokio::test]
-async fn metadata_of_another_upload_or_object_is_not_touched() {
+async fn metadata_of_other_upload_or_object_is_unchanged() {
     let network = network().await;
     let old = network.put_inline("bucket", b"key", b"data").await;
     network.put_inline("bucket", b"key", b"newer").await;
-    let refused = send(&network, update(&network, &old, None)).await.unwrap_err();
-    assert_eq!(refused.code, Code::NOT_FOUND);
+    let rejected = send(&network, update(&network, &old, None)).await.unwrap_err();
+    assert_eq!(rejected.code, Code::NOT_FOUND);
     let other = network.put_inline("bucket", b"other", b"data").await;
     let mut request = update(&network, &other, None);
     request.encrypted_object_key = "key".into();
@@ -95,8 +95,8 @@ async fn metadata_of_another_upload_or_object_is_not_touched() {
     network.stop().await;
 }
 
-/// Changes one thing about a request.
-type Spoil = fn(&mut DeleteObjectsRequest);
+/// Changes one field of a request.
+type Mutation = fn(&mut DeleteObjectsRequest);
 
 fn deletion(keys: &[&'static [u8]]) -> DeleteObjectsRequest {
     let item = |key: &&'static [u8]| DeleteObjectsRequestItem {
@@ -119,7 +119,7 @@ async fn delete(
 }
 
 #[tokio::test]
-async fn many_objects_are_deleted_at_once_and_each_is_accounted_for() {
+async fn deletion_of_many_objects_reports_each_outcome() {
     let network = network().await;
     let key = &network.api_key;
     for name in [&b"b"[..], b"a", b"aa", b"version"] {
@@ -131,8 +131,8 @@ async fn many_objects_are_deleted_at_once_and_each_is_accounted_for() {
     let mut quiet = deletion(&[b"a", b"none"]);
     quiet.quiet = true;
     assert_eq!(delete(&network, key, quiet).await.unwrap(), [("none".into(), Status::NotFound)]);
-    let blind = without(&network, Operation::Delete);
-    let denied = delete(&network, &blind, deletion(&[b"version"]));
+    let restricted = without(&network, Operation::Delete);
+    let denied = delete(&network, &restricted, deletion(&[b"version"]));
     assert_eq!(denied.await.unwrap(), [("version".into(), Status::Unauthorized)]);
     let mut other = deletion(&[b"version"]);
     other.items[0].object_version = vec![1; 16].into();
@@ -141,9 +141,9 @@ async fn many_objects_are_deleted_at_once_and_each_is_accounted_for() {
 }
 
 #[tokio::test]
-async fn deletions_of_many_have_codes_of_their_own() {
+async fn deletion_of_many_objects_has_specific_codes() {
     let network = network().await;
-    let cases: [(u64, Spoil); 9] = [
+    let cases: [(u64, Mutation); 9] = [
         (10_014, |r| r.bucket = Bytes::new()),
         (10_015, |r| r.bucket = "b".into()),
         (10_019, |r| r.bucket = "missing".into()),
@@ -154,17 +154,17 @@ async fn deletions_of_many_have_codes_of_their_own() {
         (10_018, |r| r.items[0].object_version = vec![1; 15].into()),
         (10_018, |r| r.items[0].object_version = vec![0; 16].into()),
     ];
-    for (code, spoil) in cases {
+    for (code, mutate) in cases {
         let mut request = deletion(&[b"key"]);
-        spoil(&mut request);
-        let refused = delete(&network, &network.api_key, request).await.unwrap_err();
-        assert_eq!(refused.code, Code(code), "{refused}");
+        mutate(&mut request);
+        let rejected = delete(&network, &network.api_key, request).await.unwrap_err();
+        assert_eq!(rejected.code, Code(code), "{rejected}");
     }
-    let most = DeleteObjectsRequest {
+    let max = DeleteObjectsRequest {
         items: vec![deletion(&[b"key"]).items[0].clone(); 1_000],
         ..deletion(&[])
     };
-    assert_eq!(delete(&network, &network.api_key, most).await.unwrap().len(), 1);
+    assert_eq!(delete(&network, &network.api_key, max).await.unwrap().len(), 1);
     network.stop().await;
 }
 
@@ -186,7 +186,7 @@ async fn works(network: &Network, key: &ApiKey) -> bool {
 }
 
 #[tokio::test]
-async fn revoked_key_and_its_descendants_are_refused_at_once_though_keys_are_remembered() {
+async fn revoked_key_and_descendants_are_rejected_despite_cache() {
     let mut config = Config::dev();
     config.api_key_cache = Duration::from_secs(3_600);
     let network = Network::start_with(0, config, std::time::SystemTime::now).await;
@@ -204,8 +204,8 @@ async fn revoked_key_and_its_descendants_are_refused_at_once_though_keys_are_rem
     }
     let foreign = ApiKey::new(&[1; 32], root.head().to_vec()).to_bytes();
     for garbage in [foreign, Vec::new(), b"garbage".to_vec()] {
-        let refused = revoke(&network, root, garbage).await.unwrap_err();
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{refused}");
+        let rejected = revoke(&network, root, garbage).await.unwrap_err();
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{rejected}");
     }
     revoke(&network, root, child.to_bytes()).await.unwrap();
     revoke(&network, root, child.to_bytes()).await.unwrap();

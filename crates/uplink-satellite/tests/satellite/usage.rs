@@ -1,4 +1,4 @@
-//! Limits of how much a project stores and fetches, where the operator set them.
+//! Storage and bandwidth limits of projects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,7 @@ fn exceeded(text: &str) -> Failure {
     Failure::new(Code::RESOURCE_EXHAUSTED, text)
 }
 
-/// Stores an object of one inline segment.
+/// Stores an object with one inline segment.
 async fn put(network: &Network, key: &[u8], size: usize) -> Result<(), Failure> {
     network.try_put_inline("bucket", key, &vec![7; size]).await.map(drop)
 }
@@ -91,18 +91,18 @@ async fn copy(network: &Network, key: &'static str) -> Result<(), Failure> {
 }
 
 #[tokio::test]
-async fn project_that_stores_its_limit_of_bytes_begins_nothing_more_until_something_is_deleted() {
+async fn project_at_storage_limit_is_rejected_until_deletion() {
     let mut config = Config::dev();
     config.storage_per_project = 8_000;
     let (network, seconds) = network(10, config).await;
-    let refused = Err(exceeded("Exceeded Storage Limit"));
+    let rejected = Err(exceeded("Exceeded Storage Limit"));
     assert_eq!(put(&network, b"one", 4_000).await, Ok(()));
-    assert_eq!(put(&network, b"two", 4_001).await, refused);
+    assert_eq!(put(&network, b"two", 4_001).await, rejected);
     assert_eq!(copy(&network, "one").await, Ok(()));
     for attempt in [begin(&network, b"two").await, put(&network, b"two", 1).await] {
-        assert_eq!(attempt, refused);
+        assert_eq!(attempt, rejected);
     }
-    // What was refused cannot be read.
+    // A rejected upload is not readable.
     assert_eq!(download(&network, "two", None).await.unwrap_err().code, Code::NOT_FOUND);
     assert!(download(&network, "copy", None).await.is_ok());
     delete(&network, "copy").await;
@@ -113,41 +113,41 @@ async fn project_that_stores_its_limit_of_bytes_begins_nothing_more_until_someth
 }
 
 #[tokio::test]
-async fn committed_segment_counts_before_and_after_its_object_is_and_leaves_no_room_for_others() {
+async fn committed_segment_counts_before_and_after_its_object() {
     let mut config = Config::dev();
     config.storage_per_project = u64::try_from(ENCRYPTED).unwrap();
     let (network, seconds) = network(10, config).await;
     let (object, segment) = network.begin("bucket", b"key").await;
-    // Others may begin until it is committed.
+    // Other segments may begin until it is committed.
     let (_, other) = network.begin("bucket", b"other").await;
     let commit =
         |segment| Request::SegmentCommit(network.commit_of(segment, PLAIN, ENCRYPTED, PIECE));
     network.batch(vec![commit(&segment)]).await.unwrap();
-    let refused = Err(exceeded("Exceeded Storage Limit"));
-    assert_eq!(put(&network, b"third", 1).await, refused);
-    assert_eq!(network.batch(vec![commit(&other)]).await.map(drop), refused);
-    // Later it is counted in the store, as that of an upload in progress and of an object.
+    let rejected = Err(exceeded("Exceeded Storage Limit"));
+    assert_eq!(put(&network, b"third", 1).await, rejected);
+    assert_eq!(network.batch(vec![commit(&other)]).await.map(drop), rejected);
+    // Later the database counts it, first in a pending upload, then in an object.
     seconds.fetch_add(11, Ordering::SeqCst);
-    assert_eq!(put(&network, b"third", 1).await, refused);
+    assert_eq!(put(&network, b"third", 1).await, rejected);
     let commit = CommitObjectRequest { stream_id: object.stream_id, ..Default::default() };
     network.batch(vec![Request::ObjectCommit(commit)]).await.unwrap();
     seconds.fetch_add(11, Ordering::SeqCst);
-    assert_eq!(put(&network, b"third", 1).await, refused);
+    assert_eq!(put(&network, b"third", 1).await, rejected);
     network.stop().await;
 }
 
 #[tokio::test]
-async fn project_that_stores_its_limit_of_segments_begins_no_more() {
+async fn project_at_segment_limit_is_rejected() {
     let mut config = Config::dev();
     config.segments_per_project = 2;
     let (network, _) = network(0, config).await;
-    let refused = Err(exceeded("Exceeded Segments Limit"));
+    let rejected = Err(exceeded("Exceeded Segments Limit"));
     assert_eq!(put(&network, b"one", 0).await, Ok(()));
     assert_eq!(put(&network, b"two", 10).await, Ok(()));
-    assert_eq!(put(&network, b"three", 10).await, refused);
-    assert_eq!(begin(&network, b"three").await, refused);
-    assert_eq!(copy(&network, "one").await, refused);
-    // Another project has limits of its own.
+    assert_eq!(put(&network, b"three", 10).await, rejected);
+    assert_eq!(begin(&network, b"three").await, rejected);
+    assert_eq!(copy(&network, "one").await, rejected);
+    // Limits apply to each project separately.
     let other = network.admin.create_project("other").await.unwrap();
     let key = network.admin.create_api_key(&other, "key").await.unwrap();
     let create = CreateBucketRequest { name: "bucket".into(), ..Default::default() };
@@ -162,7 +162,7 @@ async fn project_that_stores_its_limit_of_segments_begins_no_more() {
 }
 
 #[tokio::test]
-async fn project_that_fetched_its_limit_waits_for_the_next_month() {
+async fn project_at_bandwidth_limit_is_rejected_until_next_month() {
     let mut config = Config::dev();
     config.bandwidth_per_project_and_month = 5_000;
     let (network, seconds) = network(0, config).await;
@@ -170,9 +170,9 @@ async fn project_that_fetched_its_limit_waits_for_the_next_month() {
     for _ in 0..2 {
         assert!(download(&network, "key", None).await.is_ok());
     }
-    let refused = exceeded("Exceeded Usage Limit");
-    assert_eq!(download(&network, "key", None).await, Err(refused.clone()));
-    assert_eq!(download(&network, "none", None).await, Err(refused));
+    let rejected = exceeded("Exceeded Usage Limit");
+    assert_eq!(download(&network, "key", None).await, Err(rejected.clone()));
+    assert_eq!(download(&network, "none", None).await, Err(rejected));
     seconds.fetch_add(59, Ordering::SeqCst);
     assert!(download(&network, "key", None).await.is_err());
     seconds.fetch_add(1, Ordering::SeqCst);
@@ -181,11 +181,12 @@ async fn project_that_fetched_its_limit_waits_for_the_next_month() {
 }
 
 #[tokio::test]
-async fn download_counts_what_its_order_limits_allow_of_the_pieces_needed() {
+async fn download_counts_bytes_allowed_by_required_order_limits() {
     let mut config = Config::dev();
-    let (share, whole) = (4 * 256, u64::try_from(4 * PIECE).unwrap());
-    // A block of 7,424 bytes lies in eight stripes.
-    config.bandwidth_per_project_and_month = whole + 9 * share;
+    let stripe = 4 * 256;
+    let whole = u64::try_from(4 * PIECE).unwrap();
+    // A block of 7,424 bytes covers eight stripes.
+    config.bandwidth_per_project_and_month = whole + 9 * stripe;
     let (network, _) = network(10, config).await;
     let (object, segment) = network.begin("bucket", b"key").await;
     let commit = CommitObjectRequest { stream_id: object.stream_id, ..Default::default() };
@@ -201,7 +202,7 @@ async fn download_counts_what_its_order_limits_allow_of_the_pieces_needed() {
     let allowed: Vec<i64> = allowed.map(|limit| limit.limit).collect();
     assert_eq!(allowed, [8 * 256; 10]);
     let object = download(&network, "key", None).await.unwrap().object.unwrap();
-    // 8 stripes and all of it: one stripe is left, then nothing.
+    // After 8 stripes and the whole object, one stripe is left.
     let segment = || DownloadSegmentRequest {
         stream_id: object.stream_id.clone(),
         cursor_position: Some(SegmentPosition::default()),
@@ -209,7 +210,7 @@ async fn download_counts_what_its_order_limits_allow_of_the_pieces_needed() {
         ..DownloadSegmentRequest::default()
     };
     assert!(network.client().download_segment(segment()).await.is_ok());
-    let refused = network.client().download_segment(segment()).await.unwrap_err();
-    assert_eq!(Failure::from(refused), exceeded("Exceeded Usage Limit"));
+    let rejected = network.client().download_segment(segment()).await.unwrap_err();
+    assert_eq!(Failure::from(rejected), exceeded("Exceeded Usage Limit"));
     network.stop().await;
 }

@@ -1,14 +1,14 @@
-//! A disk without space, and space that comes back.
+//! Writes on a full disk, and after space is freed.
 
 use uplink_rpc::status::Code;
 
 use super::*;
 
-/// More than fits into the free pages that the store has.
+/// More than fits into the free pages of the database.
 const LARGE: usize = 100_000;
 
 impl Store {
-    /// Lets the store grow no further, on the connection that writes at present.
+    /// Prevents the database from growing, on the current writer connection.
     async fn fill_disk(&self) {
         let mut writer = self.metabase.writer.acquire().await.unwrap();
         sqlx::query("PRAGMA max_page_count = 1").execute(&mut *writer).await.unwrap();
@@ -32,9 +32,9 @@ async fn freed_disk_lets_writes_succeed_without_restart() {
     for round in [b"one", b"two"] {
         store.fill_disk().await;
         let full = store.create_large(round).await.unwrap_err();
-        let told = crate::failure::database(full);
-        assert_eq!(told.code, Code::RESOURCE_EXHAUSTED);
-        assert_eq!(told.message, "satellite has no disk space left");
+        let failure = crate::failure::database(full);
+        assert_eq!(failure.code, Code::RESOURCE_EXHAUSTED);
+        assert_eq!(failure.message, "satellite has no disk space left");
         assert!(store.metabase.bucket(&PROJECT, round).await.is_err());
         store.free_disk().await;
         store.create_large(round).await.unwrap();
@@ -43,9 +43,9 @@ async fn freed_disk_lets_writes_succeed_without_restart() {
 }
 
 #[tokio::test]
-async fn reader_rolled_back_by_the_engine_shows_later_changes() {
+async fn reader_rolled_back_by_engine_sees_later_changes() {
     let store = Store::open().await;
-    // All connections for reading lose their transaction as they do when the disk fails.
+    // All read connections lose their transaction, as when the disk fails.
     let mut snapshots = Vec::new();
     for _ in 0..READERS {
         let mut snapshot = store.metabase.snapshot().await.unwrap();

@@ -1,9 +1,9 @@
-//! Several reads of one state.
+//! Consistent reads.
 
 use super::*;
 
 #[tokio::test]
-async fn snapshot_shows_an_object_whole_that_is_replaced_meanwhile() {
+async fn snapshot_shows_whole_object_despite_replacement() {
     let store = Store::open().await;
     let old = store.begin(b"key", None).await;
     store.put(&old, 0, 0, 10).await.unwrap();

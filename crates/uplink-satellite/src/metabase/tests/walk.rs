@@ -7,7 +7,7 @@ use uplink_core::id::{NodeId, PieceId, SegmentPosition};
 use super::*;
 
 impl Store {
-    /// Commits a segment with two pieces to an upload in progress.
+    /// Commits a segment with two pieces to a pending upload.
     async fn put_remote(&self, stream: &[u8; 16], index: u32, root: u8) {
         let piece = |number| Piece { number, node: NodeId::new([number as u8; 32]) };
         let remote = Remote {
@@ -28,20 +28,20 @@ impl Store {
             inline_data: None,
             remote: Some(remote),
         };
-        let put = PutSegment {
+        let new = NewSegment {
             project: &PROJECT,
             stream,
             segment: &segment,
-            drop_pending: Time(3_000_000),
+            drop_pending_at: Time(3_000_000),
             replaces: None,
         };
-        self.metabase.put_segment(&put).await.unwrap();
+        self.metabase.put_segment(&new).await.unwrap();
     }
 
-    /// Copies an object and deletes it, in one go as far as others can see.
+    /// Copies an object and deletes the original.
     async fn copy_and_delete(&self, key: &[u8], to: &[u8]) {
-        let name = (&PROJECT, &b"bucket"[..], key);
-        let found = self.metabase.transferable(name, None, b"bucket", NOW).await.unwrap();
+        let location = (&PROJECT, &b"bucket"[..], key);
+        let found = self.metabase.transferable(location, None, b"bucket", NOW).await.unwrap();
         let transfer = Transfer {
             project: &PROJECT,
             source: found.0.stream_id,
@@ -62,7 +62,7 @@ fn roots(page: &[SegmentPieces]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn walk_finds_every_segment_with_pieces_of_committed_and_pending_objects_once() {
+async fn walk_finds_every_segment_with_pieces_once() {
     let store = Store::open().await;
     let mut expected = BTreeSet::new();
     for object in 0..10u8 {
@@ -77,7 +77,9 @@ async fn walk_finds_every_segment_with_pieces_of_committed_and_pending_objects_o
             store.commit(stream, Precondition::None).await.unwrap();
         }
     }
-    let (mut walk, mut found, mut pages) = (store.metabase.walk().await.unwrap(), Vec::new(), 0);
+    let mut walk = store.metabase.walk().await.unwrap();
+    let mut found = Vec::new();
+    let mut pages = 0;
     loop {
         let page = walk.next().await.unwrap();
         if page.is_empty() {
@@ -93,7 +95,7 @@ async fn walk_finds_every_segment_with_pieces_of_committed_and_pending_objects_o
 }
 
 #[tokio::test]
-async fn copies_and_deletions_during_a_walk_hide_no_segment_from_it() {
+async fn walk_finds_segments_copied_and_deleted_meanwhile() {
     let store = Store::open().await;
     for root in 0..20u8 {
         let stream = store.begin(&[root], None).await;
@@ -103,7 +105,7 @@ async fn copies_and_deletions_during_a_walk_hide_no_segment_from_it() {
     let mut walk = store.metabase.walk().await.unwrap();
     let mut found = walk.next().await.unwrap();
     assert_eq!(found.len(), 3);
-    // Half of the copies lie before the place that the walk has reached.
+    // About half of the copies sort before the current position of the walk.
     for root in 0..20u8 {
         store.copy_and_delete(&[root], &[root, 1]).await;
     }
@@ -137,7 +139,7 @@ async fn damaged_segment_fails_the_walk() {
 }
 
 #[tokio::test]
-async fn time_of_the_last_collection_outlives_the_process() {
+async fn time_of_last_collection_survives_restart() {
     let store = Store::open().await;
     let file = store.folder.path().join("test.db");
     assert_eq!(store.metabase.garbage_collected().await.unwrap(), None);

@@ -1,20 +1,20 @@
-//! What storage nodes of the public network ask about themselves now and then, and edge services
-//! about users.
+//! Statistics and payments that storage nodes of the public network request periodically, and user
+//! information for edge services.
 //!
-//! This satellite measures neither uptime nor storage over time, audits nobody and moves no money.
-//! Unmodified nodes get the answers of a network in which nothing was found against them:
+//! This satellite has no audits and no payments, and records neither uptime nor storage over time.
+//! Unmodified nodes receive the statistics of a node in good standing:
 //!
-//! | asked for | answer |
+//! | request | response |
 //! |---|---|
-//! | dates of joining and disqualification | as they are |
-//! | date of vetting | that of joining: a new node gets pieces like any other |
-//! | audits, online windows | none, with the scores that every node begins with |
+//! | dates of joining and disqualification | actual values |
+//! | date of vetting | date of joining: new nodes receive pieces like all others |
+//! | audits, online windows | none, with the initial scores |
 //! | suspensions | none |
-//! | storage per day | an empty list |
+//! | storage per day | empty list |
 //! | prices | 0 |
 //! | payments | empty lists; out of range for a single period |
 //!
-//! Graceful exit is not offered: its service does not exist here.
+//! The graceful exit service is not implemented.
 
 use std::sync::Arc;
 
@@ -32,21 +32,21 @@ use super::State;
 use super::contact::node_of;
 
 #[derive(Clone)]
-struct Standing(Arc<State>);
+struct NodeStatsService(Arc<State>);
 
 type Reply<T> = Result<Response<T>, Status>;
 
 /// Adds the services of this file.
 pub(super) fn add_to(routes: Routes, state: &Arc<State>) -> Routes {
-    let standing = Standing(Arc::clone(state));
+    let service = NodeStatsService(Arc::clone(state));
     routes
-        .add_service(NodeStatsServer::new(standing.clone()))
-        .add_service(HeldAmountServer::new(standing.clone()))
-        .add_service(UserInfoServer::new(standing))
+        .add_service(NodeStatsServer::new(service.clone()))
+        .add_service(HeldAmountServer::new(service.clone()))
+        .add_service(UserInfoServer::new(service))
 }
 
 #[tonic::async_trait]
-impl NodeStats for Standing {
+impl NodeStats for NodeStatsService {
     async fn get_stats(
         &self,
         request: Request<nodestats::GetStatsRequest>,
@@ -54,11 +54,11 @@ impl NodeStats for Standing {
         let node = self.0.known_node(node_of(&request)?.node_id()).await?;
         let joined = Some(node.created.to_wire());
         Ok(Response::new(nodestats::GetStatsResponse {
-            audit_check: Some(untried()),
+            audit_check: Some(initial_reputation()),
             disqualified: node.disqualified.map(|time| time.to_wire()),
             joined_at: joined,
-            online_score: BEST_SCORE,
-            audit_history: Some(AuditHistory { score: BEST_SCORE, ..AuditHistory::default() }),
+            online_score: MAX_SCORE,
+            audit_history: Some(AuditHistory { score: MAX_SCORE, ..AuditHistory::default() }),
             vetted_at: joined,
             ..nodestats::GetStatsResponse::default()
         }))
@@ -84,7 +84,7 @@ impl NodeStats for Standing {
 }
 
 #[tonic::async_trait]
-impl HeldAmount for Standing {
+impl HeldAmount for NodeStatsService {
     async fn get_pay_stub(
         &self,
         request: Request<heldamount::GetHeldAmountRequest>,
@@ -119,9 +119,9 @@ impl HeldAmount for Standing {
 }
 
 #[tonic::async_trait]
-impl UserInfo for Standing {
-    /// Edge services restrict users of a free tier. There are no tiers here: whoever holds a valid
-    /// API key is answered like one who pays.
+impl UserInfo for NodeStatsService {
+    /// Edge services restrict users of the free tier. This satellite has no tiers, so every valid API
+    /// key counts as paid.
     async fn get(
         &self,
         request: Request<userinfo::GetUserInfoRequest>,
@@ -133,20 +133,20 @@ impl UserInfo for Standing {
     }
 }
 
-/// The code by which nodes tell "nothing in this period" from a failure.
+/// Nodes distinguish "nothing in this period" from a failure by this code.
 fn nothing_paid() -> Failure {
     Failure::new(Code::OUT_OF_RANGE, "nothing was paid in this period")
 }
 
-/// The standing of a node that was never audited: no audits, and the scores to begin with.
-fn untried() -> ReputationStats {
+/// Returns the reputation of a node without audits: the initial scores.
+fn initial_reputation() -> ReputationStats {
     ReputationStats {
         reputation_alpha: 1.0,
-        reputation_score: BEST_SCORE,
+        reputation_score: MAX_SCORE,
         unknown_reputation_alpha: 1.0,
-        unknown_reputation_score: BEST_SCORE,
+        unknown_reputation_score: MAX_SCORE,
         ..ReputationStats::default()
     }
 }
 
-const BEST_SCORE: f64 = 1.0;
+const MAX_SCORE: f64 = 1.0;

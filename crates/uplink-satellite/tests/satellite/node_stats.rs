@@ -1,4 +1,4 @@
-//! What unmodified storage nodes ask about themselves.
+//! Statistics, payments and user information.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,7 +25,7 @@ use uplink_satellite::Config;
 
 use crate::network::{Network, TestNode};
 
-/// The time `hours` after 1970.
+/// Returns the time `hours` after 1970.
 fn at(hours: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(3600 * hours)
 }
@@ -37,7 +37,7 @@ fn channel(node: &TestNode, network: &Network) -> Channel {
 }
 
 #[tokio::test]
-async fn node_learns_when_it_joined_and_when_it_was_disqualified() {
+async fn stats_report_time_of_joining_and_disqualification() {
     let hours = Arc::new(AtomicU64::new(490_000));
     let clock = Arc::clone(&hours);
     let network = Network::start_with(1, Config::dev(), move || at(clock.load(Relaxed))).await;
@@ -75,15 +75,15 @@ async fn usage_prices_and_payments_are_empty() {
     let mut payments = HeldAmountClient::new(channel(node, &network));
     payments.get_all_paystubs(GetAllPaystubsRequest {}).await.unwrap();
     payments.get_all_payments(GetAllPaymentsRequest {}).await.unwrap();
-    let refused = payments.get_pay_stub(GetHeldAmountRequest::default()).await.unwrap_err();
-    assert_eq!(Failure::from(refused).code, Code::OUT_OF_RANGE);
-    let refused = payments.get_payment(GetPaymentRequest::default()).await.unwrap_err();
-    assert_eq!(Failure::from(refused).code, Code::OUT_OF_RANGE);
+    let rejected = payments.get_pay_stub(GetHeldAmountRequest::default()).await.unwrap_err();
+    assert_eq!(Failure::from(rejected).code, Code::OUT_OF_RANGE);
+    let rejected = payments.get_payment(GetPaymentRequest::default()).await.unwrap_err();
+    assert_eq!(Failure::from(rejected).code, Code::OUT_OF_RANGE);
     network.stop().await;
 }
 
 #[tokio::test]
-async fn node_that_never_checked_in_has_no_standing_and_cannot_report_losses() {
+async fn unknown_node_gets_no_stats_and_cannot_report_losses() {
     let network = Network::start(1).await;
     let report = || {
         let lost = |reason| LostPiece { piece_id: vec![1; 32].into(), reason };
@@ -94,22 +94,23 @@ async fn node_that_never_checked_in_has_no_standing_and_cannot_report_losses() {
 
     let unknown = channel(&TestNode::start().await, &network);
     let mut stats = NodeStatsClient::new(unknown.clone());
-    let refused = stats.get_stats(GetStatsRequest {}).await.unwrap_err();
-    assert_eq!(Failure::from(refused).code, Code::NOT_FOUND);
-    let refused = stats.daily_storage_usage(DailyStorageUsageRequest::default()).await.unwrap_err();
-    assert_eq!(Failure::from(refused).code, Code::NOT_FOUND);
-    let refused = client::node(unknown).amnesty_report(report()).await.unwrap_err();
-    assert_eq!(Failure::from(refused).code, Code::NOT_FOUND);
+    let rejected = stats.get_stats(GetStatsRequest {}).await.unwrap_err();
+    assert_eq!(Failure::from(rejected).code, Code::NOT_FOUND);
+    let rejected =
+        stats.daily_storage_usage(DailyStorageUsageRequest::default()).await.unwrap_err();
+    assert_eq!(Failure::from(rejected).code, Code::NOT_FOUND);
+    let rejected = client::node(unknown).amnesty_report(report()).await.unwrap_err();
+    assert_eq!(Failure::from(rejected).code, Code::NOT_FOUND);
     network.stop().await;
 }
 
 #[tokio::test]
-async fn whoever_has_an_api_key_is_of_no_restricted_tier() {
+async fn valid_api_key_is_in_paid_tier() {
     let network = Network::start(0).await;
     let mut users = UserInfoClient::new(network.channel());
-    let asked = GetUserInfoRequest { header: network.header() };
-    assert!(users.get(asked).await.unwrap().into_inner().paid_tier);
-    let refused = users.get(GetUserInfoRequest { header: None }).await.unwrap_err();
-    assert_eq!(Failure::from(refused).code, Code::INVALID_ARGUMENT);
+    let request = GetUserInfoRequest { header: network.header() };
+    assert!(users.get(request).await.unwrap().into_inner().paid_tier);
+    let rejected = users.get(GetUserInfoRequest { header: None }).await.unwrap_err();
+    assert_eq!(Failure::from(rejected).code, Code::INVALID_ARGUMENT);
     network.stop().await;
 }
