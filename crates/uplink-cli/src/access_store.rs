@@ -6,9 +6,9 @@
 //! {"current":"work","accesses":{"dev":"1…","work":"1…"}}
 //! ```
 //!
-//! Grants are secrets: the file is readable by its owner only, and so is its directory. It is
-//! replaced as a whole, so that a crash leaves the old or the new one; a lock file beside it keeps
-//! two writing commands apart.
+//! Grants are secrets: the file and its directory are readable only by their owner. The file is
+//! replaced atomically, so a crash leaves the old or the new content. A lock file in the same
+//! directory serializes writers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ use uplink::Access;
 use uplink_core::secret::Secret;
 
 use crate::failure::{Exit, Failure, Outcome};
-use crate::local::place::Place;
+use crate::local::resolve::ResolvedPath;
 
 /// The stored access grants of this user.
 #[derive(Clone, Debug)]
@@ -29,13 +29,13 @@ pub(crate) struct AccessStore {
     file: PathBuf,
 }
 
-/// What the file holds. Texts of grants do not show in `Debug`.
+/// Contents of the file. `Debug` hides the grants.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Contents {
-    /// Name of the access that commands use when told nothing else.
+    /// Name of the access that commands use by default.
     pub(crate) current: Option<String>,
-    /// Texts of access grants by name.
+    /// Serialized access grants by name.
     pub(crate) accesses: BTreeMap<String, String>,
 }
 
@@ -50,18 +50,18 @@ impl fmt::Debug for Contents {
 }
 
 impl AccessStore {
-    /// Finds the file's place; it need not exist.
+    /// Determines the path of the file, which may not exist.
     pub(crate) fn open() -> Outcome<Self> {
         let directory = config_directory().ok_or_else(|| {
             Failure::new(
                 Exit::Other,
-                "neither XDG_CONFIG_HOME nor HOME says where to keep accesses",
+                "cannot locate the stored accesses: neither XDG_CONFIG_HOME nor HOME is set",
             )
         })?;
         Ok(Self { file: directory.join("uplink").join("access.json") })
     }
 
-    /// Reads the file; without one there is nothing stored.
+    /// Reads the file. A missing file is empty.
     pub(crate) fn read(&self) -> Outcome<Contents> {
         let bytes = match File::open(&self.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::default()),
@@ -71,35 +71,32 @@ impl AccessStore {
             }),
         };
         let bytes = bytes.map_err(|error| self.failure("cannot read", &error))?;
-        // The parser's own words may quote the file and with it a grant.
+        // The parser's message may quote a grant.
         serde_json::from_slice(bytes.expose()).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
+            let line = error.line();
+            let column = error.column();
             let text = format!(
-                "the file of stored accesses {} is damaged at line {line}, column {column}; repair \
-                 or remove it",
+                "{} is corrupt at line {line}, column {column}; repair or remove it",
                 self.file.display()
             );
             Failure::new(Exit::Other, text)
         })
     }
 
-    /// Changes the file under its lock. If `change` fails nothing is written.
+    /// Changes the file while holding its lock. If `change` fails, nothing is written.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Contents) -> Outcome<T>) -> Outcome<T> {
         let directory = self.file.parent().unwrap_or_else(|| Path::new("."));
         create_private(directory)
-            .map_err(|error| self.failure("cannot create the directory of", &error))?;
-        let lock = self.file.with_extension("lock");
-        let lock = File::options().create(true).append(true).open(lock);
-        let lock = lock.and_then(|file| file.lock().map(|()| file));
-        let _lock = lock.map_err(|error| self.failure("cannot lock", &error))?;
+            .map_err(|error| self.failure("cannot create directory of", &error))?;
+        let _lock = self.lock().map_err(|error| self.failure("cannot lock", &error))?;
         let mut contents = self.read()?;
         let result = change(&mut contents)?;
         self.write(&contents).map_err(|error| self.failure("cannot write", &error))?;
         Ok(result)
     }
 
-    /// Stores a grant under a name, replacing what was there. The first one becomes current, and so
-    /// does this one if `make_current` says so.
+    /// Stores a grant under a name, replacing any other. It becomes current if it is the first one
+    /// or `make_current` is set.
     pub(crate) fn put(&self, name: &AccessName, access: &Access, make_current: bool) -> Outcome {
         let text = access.serialize()?;
         self.update(|contents| {
@@ -111,9 +108,9 @@ impl AccessStore {
         })
     }
 
-    /// Returns the text of the grant that is meant by a name, by a grant itself, or by nothing:
-    /// then it is the current one.
-    pub(crate) fn text(&self, selection: Option<&str>) -> Outcome<Secret<String>> {
+    /// Returns the serialized grant for a selection: a name, a grant itself, or `None` for the
+    /// current one.
+    pub(crate) fn serialized(&self, selection: Option<&str>) -> Outcome<Secret<String>> {
         let selection = selection.map(str::trim).filter(|text| !text.is_empty());
         if let Some(grant) = selection.filter(|text| text.len() > AccessName::MAX_LENGTH) {
             return Ok(Secret::new(grant.to_owned()));
@@ -121,29 +118,35 @@ impl AccessStore {
         let mut contents = self.read()?;
         let Some(name) = selection.map(str::to_owned).or_else(|| contents.current.take()) else {
             return Err(Failure::usage(
-                "no access grant: name one with --access or UPLINK_ACCESS, or store one with \
+                "no access grant: select one with --access or UPLINK_ACCESS, or store one with \
                  `uplink access import` or `uplink access request`",
             ));
         };
         match contents.accesses.remove(&name) {
             Some(text) => Ok(Secret::new(text)),
-            None => Err(missing(&name)),
+            None => Err(not_found(&name)),
         }
     }
 
-    /// Reads the grant that [`text`](Self::text) finds.
+    /// Returns the grant for a selection, as [`serialized`](Self::serialized).
     pub(crate) fn access(&self, selection: Option<&str>) -> Outcome<Access> {
-        Ok(Access::parse(self.text(selection)?.expose())?)
+        Ok(Access::parse(self.serialized(selection)?.expose())?)
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        let path = self.file.with_extension("lock");
+        let file = File::options().create(true).append(true).open(path)?;
+        file.lock()?;
+        Ok(file)
     }
 
     fn write(&self, contents: &Contents) -> io::Result<()> {
-        // Where the file is a link, like one into a directory of settings, the link stays.
-        let file = match Place::of(&self.file)? {
-            Place::Entry(file) => file,
-            Place::Open(_) | Place::Unnamed(_) => return Err(io::ErrorKind::InvalidInput.into()),
+        // A symbolic link, for example into a dotfiles directory, is kept.
+        let ResolvedPath::Entry(file) = ResolvedPath::new(&self.file)? else {
+            return Err(io::ErrorKind::InvalidInput.into());
         };
         let directory = file.parent().unwrap_or_else(|| Path::new("."));
-        // Files made this way are readable by their owner only.
+        // Temporary files are readable only by their owner.
         let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
         let mut text = Secret::new(serde_json::to_vec_pretty(contents)?);
         text.expose_mut().push(b'\n');
@@ -153,22 +156,22 @@ impl AccessStore {
         sync_directory(directory)
     }
 
-    fn failure(&self, what: &str, error: &io::Error) -> Failure {
-        let text = format!("{what} the file of stored accesses {}: {error}", self.file.display());
+    fn failure(&self, action: &str, error: &io::Error) -> Failure {
+        let text = format!("{action} {}: {error}", self.file.display());
         Failure::new(Exit::Other, text)
     }
 }
 
 /// The name of a stored access: 1 to 64 letters, digits, `.`, `_` and `-`, beginning with a letter
-/// or digit. Access grants are longer, so that the two cannot be mistaken for each other.
+/// or digit. Access grants are longer, which distinguishes the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AccessName(String);
 
 impl AccessName {
-    /// Most characters of a name.
+    /// Maximum number of characters.
     pub(crate) const MAX_LENGTH: usize = 64;
 
-    /// Accepts a name.
+    /// Parses a name.
     pub(crate) fn parse(text: &str) -> Outcome<Self> {
         let fits = text.len() <= Self::MAX_LENGTH
             && text.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -176,31 +179,27 @@ impl AccessName {
         if fits {
             return Ok(Self(text.to_owned()));
         }
-        // Whoever mixed up the arguments has passed a grant here.
-        let shown = if text.len() > Self::MAX_LENGTH {
-            "this text".to_owned()
-        } else {
-            format!("{text:?}")
-        };
+        // A longer text may be a grant passed as the wrong argument: do not print it.
+        let quoted =
+            if text.len() > Self::MAX_LENGTH { String::new() } else { format!(" {text:?}") };
         Err(Failure::usage(format!(
-            "{shown} is no name for an access: use up to 64 letters, digits, dots, hyphens and \
-             underscores, beginning with a letter or digit"
+            "invalid access name{quoted}: must be 1 to 64 letters, digits, '.', '_' and '-', \
+             beginning with a letter or digit"
         )))
     }
 
-    /// Lends the name.
+    /// Returns the name.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Bytes of the file that are read; hundreds of the largest grants fit.
+/// Maximum size of the file in bytes. Hundreds of the largest grants fit.
 const MAX_FILE_SIZE: u64 = 16 << 20;
 
-/// Says that no access of this name is stored.
-pub(crate) fn missing(name: &str) -> Failure {
-    let text =
-        format!("no access named {name:?} is stored; `uplink access list` shows those that are");
+/// Returns the failure for a name that is not stored.
+pub(crate) fn not_found(name: &str) -> Failure {
+    let text = format!("no access named {name:?}; `uplink access list` lists the stored ones");
     Failure::new(Exit::NotFound, text)
 }
 

@@ -1,90 +1,92 @@
-//! Commands that work on many objects: one failure does not keep the others from being worked on.
+//! Commands on many objects: a failure of one object does not stop the others.
 //!
-//! Failures are collected and printed once, when the command ends, whether it is complete, stopped
-//! or interrupted. The command then ends with [`Exit::Incomplete`]. Two kinds of failures stop it,
-//! with the code of their own family: those that every other object would meet too, like a full
-//! disk ([`Scope::Command`]), and [`MAX_OUTAGES`] failures of the network in a row.
+//! Failures are collected and printed once, when the command ends, also when it is stopped or
+//! interrupted. The command then fails with [`Exit::Incomplete`]. Two kinds of failures stop it,
+//! with the exit code of their own family: those that would affect every other object, like a full
+//! disk ([`Scope::Command`]), and [`MAX_NETWORK_FAILURES`] consecutive network failures.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::failure::{Exit, Failure, Outcome, Scope};
 
-/// Failures of the network without a success between them that a command puts up with.
-const MAX_OUTAGES: u32 = 8;
+/// Consecutive network failures that stop a command.
+const MAX_NETWORK_FAILURES: u32 = 8;
 
-/// Failures that are printed one by one; others are counted.
-const MAX_LINES: usize = 100_000;
+/// Failures that are printed; further ones are only counted.
+const MAX_PRINTED: usize = 100_000;
 
-/// What became of the objects of one command.
+/// Results of the objects of one command.
 #[derive(Debug, Default)]
-pub(crate) struct Batch(Mutex<State>);
+pub(crate) struct Batch(Mutex<Counts>);
 
 #[derive(Debug, Default)]
-struct State {
-    done: u64,
+struct Counts {
+    succeeded: u64,
     failed: u64,
-    outages: u32,
-    lines: Vec<Failure>,
+    /// Network failures since the last success.
+    network_failures: u32,
+    /// The first [`MAX_PRINTED`] failures.
+    printed: Vec<Failure>,
 }
 
 impl Batch {
-    /// Counts what became of one object.
+    /// Records the outcome of one object.
     ///
     /// # Errors
-    /// The failure, if the command has to stop because of it.
+    /// Returns the failure if it stops the command.
     pub(crate) fn record(&self, object: impl fmt::Display, outcome: Outcome) -> Outcome {
-        let mut state = self.state();
+        let mut counts = self.counts();
         let failure = match outcome {
-            Ok(()) => return state.succeeded(),
-            // The object is done; the reader of the report went away.
-            Err(failure) if failure.exit() == Exit::BrokenPipe => return state.succeeded(),
+            Ok(()) => return counts.record_success(),
+            // The object is complete; only the reader of the report exited.
+            Err(failure) if failure.exit() == Exit::BrokenPipe => return counts.record_success(),
             Err(failure) => failure.within(object),
         };
         if failure.scope() == Scope::Network {
-            state.outages += 1;
+            counts.network_failures += 1;
         }
-        if failure.scope() == Scope::Command || state.outages >= MAX_OUTAGES {
-            let State { done, failed, .. } = *state;
+        if failure.scope() == Scope::Command || counts.network_failures >= MAX_NETWORK_FAILURES {
+            let Counts { succeeded, failed, .. } = *counts;
             return Err(failure.followed_by(format_args!(
-                "stopped after {done} objects succeeded and {failed} failed"
+                "stopped after {succeeded} objects succeeded and {failed} failed"
             )));
         }
-        state.failed += 1;
-        if state.lines.len() < MAX_LINES {
-            state.lines.push(failure);
+        counts.failed += 1;
+        if counts.printed.len() < MAX_PRINTED {
+            counts.printed.push(failure);
         }
         Ok(())
     }
 
-    /// Returns success if nothing failed. `what` says what the objects that failed were not.
-    pub(crate) fn outcome(&self, what: &str) -> Outcome {
-        let State { done, failed, .. } = *self.state();
+    /// Returns success if no object failed. `action` is what was done to them, like `copied`.
+    pub(crate) fn outcome(&self, action: &str) -> Outcome {
+        let Counts { succeeded, failed, .. } = *self.counts();
         if failed == 0 {
             return Ok(());
         }
-        let total = done + failed;
-        let text = format!("incomplete: {failed} of {total} entries were not {what}");
+        let total = succeeded + failed;
+        let text = format!("incomplete: {failed} of {total} entries were not {action}");
         Err(Failure::new(Exit::Incomplete, text))
     }
 
-    /// Takes the failures that are to be printed, and the number of those that were counted only.
+    /// Takes the failures to print, and the number of those that were only counted.
     pub(crate) fn take_failures(&self) -> (Vec<Failure>, u64) {
-        let mut state = self.state();
-        let lines = std::mem::take(&mut state.lines);
-        let others = state.failed - lines.len() as u64;
-        (lines, others)
+        let mut counts = self.counts();
+        let printed = std::mem::take(&mut counts.printed);
+        let omitted = counts.failed - printed.len() as u64;
+        (printed, omitted)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn succeeded(&mut self) -> Outcome {
-        self.done += 1;
-        self.outages = 0;
+impl Counts {
+    fn record_success(&mut self) -> Outcome {
+        self.succeeded += 1;
+        self.network_failures = 0;
         Ok(())
     }
 }
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn single_failures_are_collected_and_end_with_one_code() {
+    fn failures_of_objects_are_collected_as_incomplete() {
         let batch = Batch::default();
         batch.record("a", Ok(())).unwrap();
         batch.record("b", Err(Failure::new(Exit::Conflict, "in the way"))).unwrap();
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_reader_of_the_report_is_success() {
+    fn broken_pipe_of_the_report_counts_as_success() {
         let batch = Batch::default();
         let closed = io::Error::from(io::ErrorKind::BrokenPipe);
         batch.record("a", Err(Failure::io("cannot write", &closed))).unwrap();
@@ -135,24 +137,24 @@ mod tests {
     fn only_consecutive_network_failures_stop_the_batch() {
         let batch = Batch::default();
         for _ in 0..3 {
-            for _ in 1..MAX_OUTAGES {
+            for _ in 1..MAX_NETWORK_FAILURES {
                 batch.record("a", network()).unwrap();
             }
             batch.record("b", Ok(())).unwrap();
         }
-        for _ in 1..MAX_OUTAGES {
+        for _ in 1..MAX_NETWORK_FAILURES {
             batch.record("a", network()).unwrap();
         }
         assert_eq!(batch.record("a", network()).unwrap_err().exit(), Exit::Network);
     }
 
     #[test]
-    fn failures_beyond_the_limit_are_counted() {
+    fn failures_beyond_the_limit_are_only_counted() {
         let batch = Batch::default();
-        for _ in 0..=MAX_LINES {
+        for _ in 0..=MAX_PRINTED {
             batch.record("a", Err(Failure::new(Exit::Other, "bad"))).unwrap();
         }
         let (lines, others) = batch.take_failures();
-        assert_eq!((lines.len(), others), (MAX_LINES, 1));
+        assert_eq!((lines.len(), others), (MAX_PRINTED, 1));
     }
 }

@@ -1,185 +1,87 @@
-//! `uplink dev`: a network on this machine that stays until it is interrupted, and what others ask
-//! of it meanwhile.
+//! `uplink dev`: runs a network on this machine until it is interrupted, and controls the running
+//! one.
 
 mod control;
 mod keys;
 mod ready;
 mod serve;
 
+use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use clap::{Args, Subcommand};
 use uplink_testnet::{Network, NetworkError};
 
-use crate::Context;
+use self::control::{NodeState, Request, Response};
+use crate::args::dev::{DataArgs, Dev, DevCommand, NodeCommand, StartArgs};
+use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::network::NetworkArgs;
 use crate::output::Output;
+use crate::text::binary_size;
 
-use control::{Answer, NodeState, Request};
-use ready::Ready;
-
-/// What is typed after `uplink dev`.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Dev {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    start: Start,
-}
-
-/// How the network is started.
-#[derive(Debug, Args)]
-struct Start {
-    #[command(flatten)]
-    network: NetworkArgs,
-    #[command(flatten)]
-    place: Place,
-    /// Address of the satellite on this machine, kept from then on; a free port if not given
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<std::net::SocketAddr>,
-    /// Keep everything in a temporary folder that goes with the network, and store no access grant
-    #[arg(long, conflicts_with_all = ["data", "reset"])]
-    ephemeral: bool,
-    /// Delete the network that is there, after asking, and begin a new one
-    #[arg(long)]
-    reset: bool,
-    /// Delete without asking
-    #[arg(long, requires = "reset")]
-    yes: bool,
-}
-
-/// Where the network is.
-#[derive(Debug, Args)]
-struct Place {
-    /// Folder of the network [default: uplink/dev in $XDG_DATA_HOME or ~/.local/share]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
-
-/// What can be asked of a running network.
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Make a fresh project and print its access grant
-    Project {
-        /// Name of the project; a free one if not given
-        name: Option<String>,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// List, stop, start or slow down storage nodes
-    #[command(subcommand)]
-    Node(NodeCommand),
-}
-
-/// What can be done with storage nodes.
-#[derive(Debug, Subcommand)]
-enum NodeCommand {
-    /// List all storage nodes
-    List {
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Stop a storage node: its pieces are out of reach until it is started
-    Stop {
-        #[command(flatten)]
-        node: Selected,
-    },
-    /// Start a stopped storage node, with the pieces it had
-    Start {
-        #[command(flatten)]
-        node: Selected,
-    },
-    /// Make every way to and from a storage node take longer
-    Slow {
-        #[command(flatten)]
-        node: Selected,
-        /// Milliseconds one way; 0 makes it as fast as before
-        #[arg(long, value_name = "MS", default_value_t = 200,
-              value_parser = clap::value_parser!(u64).range(..=MAX_LATENCY))]
-        latency: u64,
-    },
-}
-
-/// Milliseconds; with more the satellite would take the node for lost.
-const MAX_LATENCY: u64 = 1000;
-
-/// One node of the running network.
-#[derive(Debug, Args)]
-struct Selected {
-    /// Number of the node, or its id
-    #[arg(value_name = "N")]
-    node: String,
-    #[command(flatten)]
-    place: Place,
-}
-
-/// Starts a network and keeps it, or asks something of a running one.
-pub(crate) async fn run(arguments: Dev, context: &Context) -> Outcome {
-    match arguments.command {
-        None => start(arguments.start, context).await,
-        Some(Command::Project { name, place }) => {
-            let answer = control::ask(&place.folder()?, &Request::Project { name }).await?;
-            let Answer::Project(ready) = answer else { return Err(control::misunderstood()) };
+/// Runs a network, or sends a request to a running one.
+pub(crate) async fn run(args: Dev, context: &Context) -> Outcome {
+    match args.command {
+        None => start(args.start, context).await,
+        Some(DevCommand::Project { name, data }) => {
+            let response = control::send(&directory(&data)?, &Request::Project { name }).await?;
+            let Response::Project(ready) = response else {
+                return Err(control::unexpected_response());
+            };
             ready.print(context.out)
         }
-        Some(Command::Node(command)) => {
-            let (place, request) = command.request();
-            let answer = control::ask(&place.folder()?, &request).await?;
-            let Answer::Nodes(nodes) = answer else { return Err(control::misunderstood()) };
+        Some(DevCommand::Node(command)) => {
+            let (data, request) = node_request(command);
+            let response = control::send(&directory(&data)?, &request).await?;
+            let Response::Nodes(nodes) = response else {
+                return Err(control::unexpected_response());
+            };
             list(&nodes, context.out)
         }
     }
 }
 
-impl NodeCommand {
-    fn request(self) -> (Place, Request) {
-        match self {
-            Self::List { place } => (place, Request::Nodes),
-            Self::Stop { node } => (node.place, Request::Stop { node: node.node }),
-            Self::Start { node } => (node.place, Request::Start { node: node.node }),
-            Self::Slow { node, latency } => {
-                (node.place, Request::Slow { node: node.node, milliseconds: latency })
-            }
+fn node_request(command: NodeCommand) -> (DataArgs, Request) {
+    match command {
+        NodeCommand::List { data } => (data, Request::Nodes),
+        NodeCommand::Stop { node } => (node.data, Request::Stop { node: node.node }),
+        NodeCommand::Start { node } => (node.data, Request::Start { node: node.node }),
+        NodeCommand::Slow { node, latency } => {
+            (node.data, Request::Slow { node: node.node, milliseconds: latency })
         }
     }
 }
 
-impl Place {
-    /// The folder that is meant.
-    fn folder(&self) -> Outcome<PathBuf> {
-        if let Some(folder) = &self.data {
-            return std::path::absolute(folder)
-                .map_err(|error| Failure::io(format_args!("cannot use {folder:?}"), &error));
-        }
-        let absolute = |variable| {
-            let path = std::env::var_os(variable).map(PathBuf::from);
-            path.filter(|path: &PathBuf| path.is_absolute())
-        };
-        let home = || absolute("HOME").map(|home| home.join(".local/share"));
-        let data = absolute("XDG_DATA_HOME").or_else(home).ok_or_else(|| {
-            let text = "neither XDG_DATA_HOME nor HOME says where to keep the network: use --data";
-            Failure::new(Exit::Other, text)
-        })?;
-        Ok(data.join("uplink").join("dev"))
+/// Returns the directory of the network.
+fn directory(args: &DataArgs) -> Outcome<PathBuf> {
+    if let Some(directory) = &args.data {
+        return std::path::absolute(directory)
+            .map_err(|error| Failure::io(format_args!("cannot use {directory:?}"), &error));
     }
+    let absolute = |variable| {
+        let path = std::env::var_os(variable).map(PathBuf::from);
+        path.filter(|path: &PathBuf| path.is_absolute())
+    };
+    let home = || absolute("HOME").map(|home| home.join(".local/share"));
+    let data = absolute("XDG_DATA_HOME").or_else(home).ok_or_else(|| {
+        let text = "cannot locate the network: neither XDG_DATA_HOME nor HOME is set; use --data";
+        Failure::new(Exit::Other, text)
+    })?;
+    Ok(data.join("uplink").join("dev"))
 }
 
-async fn start(arguments: Start, context: &Context) -> Outcome {
-    let mut options = arguments.network.options();
-    if !arguments.ephemeral {
-        let folder = arguments.place.folder()?;
-        if arguments.reset {
-            if !arguments.yes {
-                ask_before_reset(&folder, context).await?;
+async fn start(args: StartArgs, context: &Context) -> Outcome {
+    let mut options = args.network.options();
+    if !args.ephemeral {
+        let directory = directory(&args.data)?;
+        if args.reset {
+            if !args.yes {
+                confirm_reset(&directory, context).await?;
             }
             options = options.anew();
         }
-        options = options.directory(folder);
+        options = options.directory(directory);
     }
-    if let Some(listen) = arguments.listen {
+    if let Some(listen) = args.listen {
         options = options.listen(listen);
     }
     let network = Network::start(options).await.map_err(|error| match error {
@@ -188,40 +90,39 @@ async fn start(arguments: Start, context: &Context) -> Outcome {
         }
         error => error.into(),
     })?;
-    serve::run(network, arguments.ephemeral, context).await
+    serve::run(network, args.ephemeral, context).await
 }
 
-/// Asks whether what is there may be deleted, and fails if not.
-async fn ask_before_reset(folder: &Path, context: &Context) -> Outcome {
-    let anything = folder.join(uplink_testnet::NETWORK_FILE).exists();
-    if !anything || agrees(folder, context).await? {
+/// Asks for confirmation to delete an existing network, and fails if it is denied.
+async fn confirm_reset(directory: &Path, context: &Context) -> Outcome {
+    let exists = directory.join(uplink_testnet::NETWORK_FILE).exists();
+    if !exists || prompt_reset(directory, context).await? {
         return Ok(());
     }
-    Err(Failure::new(Exit::Other, format!("{} is kept as it is", folder.display())))
+    Err(Failure::new(Exit::Other, format!("kept the network in {}", directory.display())))
 }
 
-async fn agrees(folder: &Path, context: &Context) -> Outcome<bool> {
-    use std::io::{self, BufRead, IsTerminal};
+async fn prompt_reset(directory: &Path, context: &Context) -> Outcome<bool> {
     if !io::stdin().is_terminal() {
-        let text = "--reset asks before it deletes, and standard input is no terminal: add --yes";
+        let text = "cannot confirm --reset: standard input is not a terminal; add --yes";
         return Err(Failure::usage(text));
     }
-    let shown = folder.display();
-    let text = format!("Delete the network in {shown} and all that is stored in it? [y/N] ");
-    let typed = tokio::task::spawn_blocking(move || {
+    let directory = directory.display();
+    let prompt = format!("Delete the network in {directory} and all data stored in it? [y/N] ");
+    let answer = tokio::task::spawn_blocking(move || {
         let mut line = String::new();
-        eprint!("{text}");
+        eprint!("{prompt}");
         io::stdin().lock().read_line(&mut line).map(|_| line)
     });
-    let typed = tokio::select! {
-        typed = typed => typed.map_err(io::Error::from).and_then(|line| line),
+    let answer = tokio::select! {
+        answer = answer => answer.map_err(io::Error::from).and_then(|line| line),
         interrupted = context.interrupt.wait() => return Err(interrupted),
     };
-    let typed = typed.map_err(|error| Failure::io("cannot read standard input", &error))?;
-    Ok(["y", "yes"].contains(&typed.trim().to_lowercase().as_str()))
+    let answer = answer.map_err(|error| Failure::io("cannot read standard input", &error))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
-/// Prints a table of nodes, or a line of JSON for each.
+/// Prints a table of nodes, or a JSON line for each.
 fn list(nodes: &[NodeState], out: Output) -> Outcome {
     let heading = format!(
         "{:>4}  {:<8} {:<21} {:>7} {:>11}  id",
@@ -235,17 +136,14 @@ fn list(nodes: &[NodeState], out: Output) -> Outcome {
             (true, 0) => "running".to_owned(),
             (true, latency) => format!("+{latency} ms"),
         };
-        let state = format!("{state:<8}");
-        let state = if node.running { out.green(state) } else { out.red(state) };
+        let padded = format!("{state:<8}");
+        let state = if node.running { out.green(padded) } else { out.red(padded) };
         let pieces = node.pieces.map(|pieces| pieces.to_string()).unwrap_or_default();
-        let stored = node.stored.map(crate::demo::size).unwrap_or_default();
-        let (index, address, id) = (node.index, &node.address, out.dim(&node.id));
+        let stored = node.stored.map(binary_size).unwrap_or_default();
+        let index = node.index;
+        let address = &node.address;
+        let id = out.dim(&node.id);
         out.line(format_args!("{index:>4}  {state} {address:<21} {pieces:>7} {stored:>11}  {id}"))?;
     }
     Ok(())
-}
-
-/// Time of one way as the command line says it.
-fn latency(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds.min(MAX_LATENCY))
 }

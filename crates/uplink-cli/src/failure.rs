@@ -1,4 +1,4 @@
-//! Failures of a command: one sentence for people, one exit code for scripts.
+//! Failures of a command: a message for people, an exit code for scripts.
 
 use std::fmt;
 use std::io;
@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use uplink::ErrorKind;
 
+use crate::text::printable;
+
 /// Result of a command or of a step of one.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
-/// Why a command ends early: what is printed after `uplink: ` and the exit code.
+/// Why a command failed: the message printed after `uplink: `, and the exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
@@ -17,81 +19,81 @@ pub(crate) struct Failure {
     scope: Scope,
 }
 
-/// What a failure means for the other objects of the same command.
+/// Which other objects of the same command a failure affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// All others would fail too: a full disk, a missing bucket, a used-up limit.
+    /// All others would fail too: a full disk, a missing bucket, an exceeded limit.
     Command,
-    /// Others may fail too, as long as the network or the satellite is out of reach.
+    /// Others may fail too while the network or the satellite is unreachable.
     Network,
     /// Others are not affected.
     Object,
 }
 
-/// Exit codes, one for each family of failures. [`EXIT_CODES`] describes them to users.
+/// Exit codes, one for each family of failures. [`EXIT_CODES`] documents them for users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// The reader of our output went away, which is no failure of ours.
+    /// The reader of standard output exited, which counts as success.
     BrokenPipe = 0,
-    /// Whatever has no family of its own, above all local files and the system.
+    /// Everything without a family of its own: mostly local file and system failures.
     Other = 1,
-    /// The command line, a name or an access grant makes no sense.
+    /// Invalid command line, name or access grant.
     Usage = 2,
     /// A bucket, object, file or stored access is missing.
     NotFound = 3,
-    /// The access grant does not allow it, is expired, or its API key is not known.
+    /// The access grant is insufficient or expired, or its API key is unknown.
     Permission = 4,
-    /// The passphrase or encryption key is another one, or data was changed.
+    /// Wrong passphrase or encryption key, or corrupt data.
     Decryption = 5,
-    /// A peer cannot be reached, does not answer, or is another node.
+    /// A peer is unreachable, does not respond, or presented a different node id.
     Network = 6,
-    /// Too few storage nodes take or give pieces.
+    /// Too few storage nodes accept or return pieces.
     NotEnoughNodes = 7,
-    /// Something is in the way: it exists already, is not empty, or was replaced meanwhile.
+    /// Something already exists, is not empty, or was replaced while it was read.
     Conflict = 8,
     /// A limit of the project is reached, or the satellite's disk is full.
     Limit = 9,
-    /// A peer's answer makes no sense.
+    /// A peer sent an invalid response.
     Protocol = 10,
-    /// Whether a commit took effect cannot be learned.
+    /// A commit was sent and its outcome is unknown.
     CommitUnknown = 11,
     /// A command on many objects failed for some of them.
     Incomplete = 12,
-    /// Ended because the terminal went away.
+    /// Ended by SIGHUP.
     HungUp = 129,
     /// Ended by Ctrl-C.
     Interrupted = 130,
-    /// Ended by a request to terminate.
+    /// Ended by SIGTERM.
     Terminated = 143,
 }
 
-/// The exit codes as `--help` shows them.
+/// The end of `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-    0  success, also when the reader of a pipe goes away
-    1  failure of a local file or of the system, and all that is not listed here
-    2  wrong usage: arguments, names, ranges, unreadable access grants
+    0  success, also when the reader of a pipe exits early
+    1  local file or system failure, and everything not listed here
+    2  wrong usage: arguments, names, ranges, malformed access grants
     3  not found: bucket, object, file, stored access
-    4  not permitted: insufficient or expired access grant, unknown API key
-    5  not decryptable: wrong passphrase or encryption key, or data that was changed
-    6  network: satellite or node unreachable, silent, or another one than expected
-    7  too few storage nodes for an upload or a download
-    8  in the way: exists already, is not empty, or was replaced while it was read
-    9  a limit of the project is reached, or the satellite asks to slow down or has no space
-   10  a peer's answer makes no sense
-   11  a commit, deletion or creation was sent and its outcome cannot be learned
-   12  incomplete: some of many objects failed; each has a line of its own before
-  129  the terminal went away
-  130  interrupted (Ctrl-C); 143 terminated. An unfinished upload leaves nothing visible
+    4  permission denied: insufficient or expired access grant, unknown API key
+    5  decryption failed: wrong passphrase or encryption key, or corrupt data
+    6  network failure: satellite or node unreachable, unresponsive or with a different node id
+    7  not enough storage nodes for an upload or a download
+    8  conflict: already exists, is not empty, or was replaced while it was read
+    9  limit of the project reached, or the satellite limits requests or is out of space
+   10  invalid response from a peer
+   11  outcome unknown: a commit, deletion or creation was sent and not confirmed
+   12  incomplete: some of many objects failed, each reported on its own line
+  129  terminal closed (SIGHUP)
+  130  interrupted (Ctrl-C); 143 terminated (SIGTERM). An unfinished upload leaves nothing visible
 
 Environment:
   UPLINK_ACCESS  name of a stored access, or an access grant
-  UPLINK_LOG     filter of the log on standard error, like `debug` or `uplink=trace`
-  NO_COLOR       no colours if set and not empty";
+  UPLINK_LOG     filter for the log on standard error, like `debug` or `uplink=trace`
+  NO_COLOR       disables colours if set and not empty";
 
 impl Exit {
-    /// Reads the number that another process of this program gave.
-    pub(crate) fn of(code: u8) -> Self {
+    /// Returns the exit code with this number, as reported by another process of this program.
+    pub(crate) fn from_code(code: u8) -> Self {
         let known = [
             Self::Usage,
             Self::NotFound,
@@ -110,65 +112,65 @@ impl Exit {
 }
 
 impl Failure {
-    /// Makes a failure from its family and a sentence without a full stop.
+    /// Creates a failure from its family and a message without a full stop.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         let scope = if exit == Exit::Network { Scope::Network } else { Scope::Object };
         Self { exit, message: message.into(), scope }
     }
 
-    /// Makes a failure of wrong usage.
+    /// Creates a failure for wrong usage.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// Makes a failure of a file or stream, which `what` names: `cannot read "x"`.
-    pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
+    /// Creates a failure for an I/O error. `action` is what failed, like `cannot read "x"`.
+    pub(crate) fn io(action: impl fmt::Display, error: &io::Error) -> Self {
         let exit = match error.kind() {
             io::ErrorKind::BrokenPipe => Exit::BrokenPipe,
-            // A Ctrl-C that was typed where a passphrase was asked for.
+            // Ctrl-C at the passphrase prompt.
             io::ErrorKind::Interrupted => Exit::Interrupted,
             io::ErrorKind::NotFound => Exit::NotFound,
             _ => Exit::Other,
         };
-        let full =
+        let failure = Self::new(exit, format!("{action}: {error}"));
+        let disk_full =
             matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        let failure = Self::new(exit, format!("{what}: {error}"));
-        if full { Self { scope: Scope::Command, ..failure } } else { failure }
+        if disk_full { Self { scope: Scope::Command, ..failure } } else { failure }
     }
 
-    /// Returns the exit code's family.
+    /// Returns the family of the failure.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
 
-    /// Returns the exit code.
+    /// Returns the exit code of the process.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.exit as u8)
     }
 
-    /// Returns what the failure means for other objects.
+    /// Returns which other objects the failure affects.
     pub(crate) fn scope(&self) -> Scope {
         self.scope
     }
 
-    /// Puts `; remark` behind the sentence.
+    /// Appends `; remark` to the message.
     pub(crate) fn followed_by(mut self, remark: impl fmt::Display) -> Self {
         self.message = format!("{}; {remark}", self.message);
         self
     }
 
-    /// Puts `context: ` before the sentence.
+    /// Prepends `context: ` to the message.
     pub(crate) fn within(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
     }
 }
 
-/// The sentence on one line: line breaks and other control characters, which names given by others
-/// may hold, are escaped.
+/// Writes the message on one line: line breaks and other control characters, which may be part of
+/// names, are escaped.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::output::printable(&self.message))
+        f.write_str(&printable(&self.message))
     }
 }
 
@@ -225,18 +227,18 @@ impl From<ErrorKind> for Exit {
     }
 }
 
-/// Turns what the argument parser says over several lines into one sentence.
+/// Reduces the parser's multi-line message to one line.
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            return Self::usage("a command is missing (try --help)");
+            return Self::usage("missing command (try --help)");
         }
         let text = error.to_string();
         let paragraph = text.split("\n\n").next().unwrap_or_default();
         let words: Vec<_> = paragraph.split_whitespace().collect();
-        let sentence = words.join(" ");
-        let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-        Self::usage(format!("{sentence} (try --help)"))
+        let line = words.join(" ");
+        let message = line.strip_prefix("error: ").unwrap_or(&line);
+        Self::usage(format!("{message} (try --help)"))
     }
 }
 
@@ -245,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_exit_code_is_described() {
+    fn every_exit_code_is_documented() {
         for exit in [
             Exit::BrokenPipe,
             Exit::Other,
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_the_satellite_count_for_all_objects() {
+    fn satellite_failures_have_their_scope() {
         for (kind, scope) in [
             (ErrorKind::BucketNotFound, Scope::Command),
             (ErrorKind::SatelliteOutOfSpace, Scope::Command),
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_line() {
+    fn message_with_line_breaks_is_printed_on_one_line() {
         let failure = Failure::usage("no \u{1b}[31mcolours\nand no second line");
         assert_eq!(failure.to_string(), "no \\u{1b}[31mcolours\\nand no second line");
     }

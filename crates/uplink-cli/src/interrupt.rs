@@ -1,8 +1,8 @@
-//! Ctrl-C, the request to terminate, and a terminal that goes away.
+//! Ctrl-C (SIGINT), SIGTERM and SIGHUP.
 //!
-//! A command is simply dropped when the first signal arrives, unless it holds an
-//! [`InterruptGuard`]: then it is trusted to notice by itself and to end in order, like an upload
-//! that tells the satellite it is given up. A second signal ends the process at once.
+//! The first signal cancels a command by dropping its future, unless the command holds an
+//! [`InterruptGuard`]: then it observes the signal itself and shuts down in order. A second signal
+//! ends the process immediately.
 
 use std::io;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use tokio::sync::watch;
 
 use crate::failure::{Exit, Failure, Outcome};
 
-/// Tells commands of signals. Clones watch the same ones.
+/// Notifies commands of signals. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt {
     signals: watch::Receiver<Signals>,
-    holders: Arc<AtomicUsize>,
+    guards: Arc<AtomicUsize>,
 }
 
-/// How many signals have come, and what the last one asks for.
+/// The number of signals received, and the exit code of the last one.
 #[derive(Clone, Copy, Debug)]
 struct Signals {
     count: usize,
     exit: Exit,
 }
 
-/// Keeps a command from being dropped at the first signal.
+/// Prevents a command from being cancelled by the first signal.
 #[derive(Debug)]
 pub(crate) struct InterruptGuard(Arc<AtomicUsize>);
 
@@ -37,40 +37,42 @@ impl Drop for InterruptGuard {
 }
 
 impl Interrupt {
-    /// Begins to watch for signals; they no longer end the process by themselves. Needs a runtime.
+    /// Starts to watch for signals, which no longer end the process by default. Needs a runtime.
     pub(crate) fn watch() -> Outcome<Self> {
         let none = Signals { count: 0, exit: Exit::Interrupted };
         let (sender, signals) = watch::channel(none);
         let mut source =
-            Source::new().map_err(|error| Failure::io("cannot watch for signals", &error))?;
+            SignalSource::new().map_err(|error| Failure::io("cannot watch for signals", &error))?;
         tokio::spawn(async move {
             loop {
                 let exit = source.next().await;
                 sender.send_modify(|signals| *signals = Signals { count: signals.count + 1, exit });
             }
         });
-        Ok(Self { signals, holders: Arc::default() })
+        Ok(Self { signals, guards: Arc::default() })
     }
 
-    /// Waits for the first signal and returns what to fail with; returns at once if it has come.
+    /// Waits for the first signal and returns the failure of the command. Returns immediately if it
+    /// was already received.
     pub(crate) async fn wait(&self) -> Failure {
         self.nth(1).await
     }
 
-    /// Promises to watch [`wait`](Self::wait) and to end soon after it.
-    pub(crate) fn hold(&self) -> InterruptGuard {
-        self.holders.fetch_add(1, Ordering::Relaxed);
-        InterruptGuard(Arc::clone(&self.holders))
+    /// Defers cancellation to the second signal. The caller must watch [`wait`](Self::wait) and end
+    /// soon after it.
+    pub(crate) fn defer(&self) -> InterruptGuard {
+        self.guards.fetch_add(1, Ordering::Relaxed);
+        InterruptGuard(Arc::clone(&self.guards))
     }
 
-    /// Waits until the command has to be dropped.
-    pub(crate) async fn must_end(&self) -> Failure {
+    /// Waits until the command has to be cancelled.
+    pub(crate) async fn cancelled(&self) -> Failure {
         let first = self.nth(1).await;
-        if self.holders.load(Ordering::Relaxed) > 0 { self.nth(2).await } else { first }
+        if self.guards.load(Ordering::Relaxed) > 0 { self.nth(2).await } else { first }
     }
 
-    /// Waits for a signal that comes after this call.
-    pub(crate) async fn again(&self) -> Failure {
+    /// Waits for a signal received after this call.
+    pub(crate) async fn next(&self) -> Failure {
         let count = self.signals.borrow().count;
         self.nth(count.saturating_add(1)).await
     }
@@ -80,25 +82,25 @@ impl Interrupt {
         let exit = signals.wait_for(|signals| signals.count >= count).await.map(|found| found.exit);
         match exit {
             Ok(exit) => Failure::new(exit, "interrupted"),
-            // Nobody watches any longer: no signal will come.
+            // The watcher ended with the runtime: no further signal is received.
             Err(_) => std::future::pending().await,
         }
     }
 }
 
 #[cfg(unix)]
-struct Source {
+struct SignalSource {
     hang_up: Option<tokio::signal::unix::Signal>,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-impl Source {
+impl SignalSource {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        // Watching for a signal ends its being ignored, which is what `nohup` is for.
-        let hang_up = (!starts_with_hang_up_ignored()).then(|| signal(SignalKind::hangup()));
+        // A handler would replace the ignored SIGHUP that `nohup` sets up.
+        let hang_up = (!hang_up_is_ignored()).then(|| signal(SignalKind::hangup()));
         Ok(Self {
             hang_up: hang_up.transpose()?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -121,27 +123,27 @@ impl Source {
     }
 }
 
-/// Returns whether the process was started to ignore SIGHUP, as far as the system says: where it does
-/// not, SIGHUP is left as it is.
+/// Returns whether the process was started with SIGHUP ignored. Assumes so where `/proc` is
+/// missing, which leaves the default action in place.
 #[cfg(unix)]
-fn starts_with_hang_up_ignored() -> bool {
+fn hang_up_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    ignores_hang_up(&status).unwrap_or(true)
+    parse_hang_up_ignored(&status).unwrap_or(true)
 }
 
-/// Reads the mask of ignored signals, in which SIGHUP is the first bit.
+/// Parses the mask of ignored signals, in which SIGHUP is the lowest bit.
 #[cfg(unix)]
-fn ignores_hang_up(status: &str) -> Option<bool> {
+fn parse_hang_up_ignored(status: &str) -> Option<bool> {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
     let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
     Some(mask & 1 == 1)
 }
 
 #[cfg(not(unix))]
-struct Source;
+struct SignalSource;
 
 #[cfg(not(unix))]
-impl Source {
+impl SignalSource {
     fn new() -> io::Result<Self> {
         Ok(Self)
     }
@@ -154,15 +156,16 @@ impl Source {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn ignored_hang_up_is_read_from_the_mask() {
+    fn ignored_hang_up_is_parsed_from_the_mask() {
         let status = |mask| format!("Name:\tuplink\nSigBlk:\tffffffff\nSigIgn:\t{mask}\n");
-        assert_eq!(ignores_hang_up(&status("0000000000001001")), Some(true));
-        assert_eq!(ignores_hang_up(&status("fffffffffffffffe")), Some(false));
-        assert_eq!(ignores_hang_up("Name:\tuplink\n"), None);
+        assert_eq!(parse_hang_up_ignored(&status("0000000000001001")), Some(true));
+        assert_eq!(parse_hang_up_ignored(&status("fffffffffffffffe")), Some(false));
+        assert_eq!(parse_hang_up_ignored("Name:\tuplink\n"), None);
     }
 }

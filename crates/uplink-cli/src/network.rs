@@ -1,42 +1,16 @@
-//! Networks that run inside the command: what `dev` and `demo` share.
+//! Networks that run inside the command: shared by `dev` and `demo`.
 
-use clap::Args;
 use uplink::{Access, Config};
-use uplink_testnet::{NetworkError, Options, Scheme};
+use uplink_testnet::NetworkError;
 
 use crate::failure::{Exit, Failure, Outcome};
 
-/// The size of a network.
-#[derive(Debug, Args)]
-pub(crate) struct NetworkArgs {
-    /// Number of storage nodes; as many as the scheme has pieces if not given
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) nodes: Option<usize>,
-    /// Redundancy scheme: pieces needed / repaired below / stored / begun - bytes of a share
-    /// [default: 4/6/8/10-256]
-    #[arg(long, value_name = "SCHEME", value_parser = scheme)]
-    pub(crate) scheme: Option<Scheme>,
-}
-
-impl NetworkArgs {
-    pub(crate) fn options(&self) -> Options {
-        let mut options = Options::new();
-        if let Some(nodes) = self.nodes {
-            options = options.nodes(nodes);
-        }
-        if let Some(scheme) = self.scheme {
-            options = options.scheme(scheme);
-        }
-        options
-    }
-}
-
-fn scheme(text: &str) -> Result<Scheme, String> {
-    text.parse().map_err(|error| format!("{error}"))
-}
-
-/// Makes an access grant for all of a project.
-pub(crate) async fn access(satellite: &str, api_key: &str, passphrase: &str) -> Outcome<Access> {
+/// Requests an access grant for a whole project.
+pub(crate) async fn request_access(
+    satellite: &str,
+    api_key: &str,
+    passphrase: &str,
+) -> Outcome<Access> {
     let config = Config::new().user_agent(concat!("uplink-cli/", env!("CARGO_PKG_VERSION")));
     Ok(Access::request_with_passphrase(satellite, api_key, passphrase, &config).await?)
 }

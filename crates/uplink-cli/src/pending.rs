@@ -1,7 +1,7 @@
-//! Pending uploads: `ls --pending`, `rm --pending`, and why a bucket that looks empty is not.
+//! Pending uploads, neither committed nor aborted: `ls --pending`, `rm --pending`, and the error of
+//! `rb` for a bucket that has some.
 
 use std::fmt;
-use std::sync::Mutex;
 
 use futures_util::TryStreamExt as _;
 use futures_util::stream;
@@ -9,14 +9,13 @@ use uplink::{
     ErrorKind, ListOptions, ListUploadsOptions, PendingUpload, Project, UploadItem, UploadList,
 };
 
-use crate::Context;
 use crate::args::location::Url;
-use crate::cp::tree::{self, AT_ONCE};
+use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::ls::{self, Tally};
 use crate::record::Record;
+use crate::walk::{CONCURRENCY, SharedTally, Tally};
 
-/// Lists the pending uploads of a bucket, below a prefix, or of a key.
+/// Lists the pending uploads in a bucket, below a prefix, or of a key.
 pub(crate) async fn list(
     project: &Project,
     url: &Url,
@@ -25,82 +24,84 @@ pub(crate) async fn list(
 ) -> Outcome {
     let mut tally = Tally::default();
     let prefix = url.as_prefix();
-    for place in [Some(&prefix), Some(url).filter(|url| !url.is_prefix())].into_iter().flatten() {
-        let mut items = items_at(project, place, recursive)?;
+    let key = Some(url).filter(|url| !url.is_prefix());
+    for location in [Some(&prefix), key].into_iter().flatten() {
+        let mut items = uploads_at(project, location, recursive)?;
         while let Some(item) = items.next().await? {
-            tally.count(opens(&item));
-            show(&item, context)?;
+            tally.count(is_decrypted(&item));
+            print(&item, context)?;
         }
     }
     if tally.is_empty() && !url.key.is_empty() {
         return Err(nothing_at(url));
     }
-    tally.nothing_opened(url)?;
-    if let Err(failure) = tally.all_opened() {
+    tally.require_any_decrypted(url)?;
+    if let Err(failure) = tally.require_all_decrypted() {
         context.out.warning(failure);
     }
     Ok(())
 }
 
-fn show(item: &UploadItem, context: &Context) -> Outcome {
+fn print(item: &UploadItem, context: &Context) -> Outcome {
     match item {
-        UploadItem::Upload(upload) => ls::show(&Record::upload(upload), context),
-        UploadItem::Prefix(key) => ls::show(&Record::prefix(key), context),
+        UploadItem::Upload(upload) => Record::upload(upload).print(context.out),
+        UploadItem::Prefix(key) => Record::prefix(key).print(context.out),
         UploadItem::Undecryptable(key) => context.out.object(&Record::undecryptable(key)),
         _ => Ok(()),
     }
 }
 
-/// Aborts the pending uploads of a key, or with `recursive` all in a bucket or below a prefix.
+/// Aborts the pending uploads of a key, or with `recursive` all of a bucket or prefix.
 pub(crate) async fn abort(
     project: &Project,
     url: &Url,
     recursive: bool,
     context: &Context,
 ) -> Outcome {
-    let (tally, batch) = (&Mutex::new(Tally::default()), &context.batch);
-    let place = if recursive { url.as_prefix() } else { url.clone() };
-    let items = items_at(project, &place, recursive)?;
+    let tally = &SharedTally::default();
+    let batch = &context.batch;
+    let location = if recursive { url.as_prefix() } else { url.clone() };
+    let items = uploads_at(project, &location, recursive)?;
     let uploads = stream::try_unfold(items, move |mut items| async move {
         let Some(item) = items.next().await? else { return Ok(None) };
-        tree::lock(tally).count(opens(&item));
+        tally.count(is_decrypted(&item));
         Ok::<_, Failure>(Some((item, items)))
     });
     uploads
-        .try_for_each_concurrent(AT_ONCE, |item| async move {
+        .try_for_each_concurrent(CONCURRENCY, |item| async move {
             let UploadItem::Upload(upload) = item else { return Ok(()) };
-            let aborted = abort_one(project, &url.bucket, &upload, context).await;
+            let aborted = abort_upload(project, &url.bucket, &upload, context).await;
             batch.record(url.with_key(upload.key), aborted)
         })
         .await?;
-    let tally = tree::counted(tally);
+    let tally = tally.get();
     if tally.is_empty() && !url.key.is_empty() {
         return Err(nothing_at(url));
     }
-    tally.nothing_opened(url)?;
-    if let Err(failure) = tally.all_opened() {
+    tally.require_any_decrypted(url)?;
+    if let Err(failure) = tally.require_all_decrypted() {
         batch.record(url, Err(failure))?;
     }
     batch.outcome("aborted")
 }
 
-fn items_at(project: &Project, place: &Url, recursive: bool) -> Outcome<UploadList> {
-    let options = ListUploadsOptions::new().prefix(&place.key).recursive(recursive);
-    Ok(project.list_uploads(&place.bucket, options)?)
+fn uploads_at(project: &Project, location: &Url, recursive: bool) -> Outcome<UploadList> {
+    let options = ListUploadsOptions::new().prefix(&location.key).recursive(recursive);
+    Ok(project.list_uploads(&location.bucket, options)?)
 }
 
-fn opens(item: &UploadItem) -> bool {
+fn is_decrypted(item: &UploadItem) -> bool {
     !matches!(item, UploadItem::Undecryptable(_))
 }
 
-async fn abort_one(
+async fn abort_upload(
     project: &Project,
     bucket: &str,
     upload: &PendingUpload,
     context: &Context,
 ) -> Outcome {
     match project.abort_upload(bucket, &upload.key, &upload.upload_id).await {
-        // It was committed or aborted meanwhile: nothing is pending.
+        // Committed or aborted concurrently.
         Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(()),
         Err(error) => Err(error.into()),
         Ok(()) => context.out.object(&Record::upload(upload)),
@@ -112,53 +113,53 @@ fn nothing_at(url: &Url) -> Failure {
 }
 
 /// Explains why a bucket that may look empty is not: names its pending uploads and the command that
-/// aborts them. Returns the failure as it is if that cannot be learned.
-pub(crate) async fn explain(failure: Failure, project: &Project, url: &Url) -> Failure {
-    let Ok(Some(found)) = Found::below(project, url).await else { return failure };
+/// aborts them. Returns `failure` unchanged if there are none or they cannot be listed.
+pub(crate) async fn explain_not_empty(failure: Failure, project: &Project, url: &Url) -> Failure {
+    let Ok(Some(sample)) = PendingSample::read(project, url).await else { return failure };
     let objects = match project.list_objects(&url.bucket, ListOptions::new()) {
         Ok(mut list) => list.next().await,
         Err(_) => return failure,
     };
     let also = if matches!(objects, Ok(None)) { "" } else { "objects and " };
     let text = format!(
-        "bucket {:?} is not empty: it holds {also}{found}; `uplink rm --pending --recursive {url}` \
-         aborts them",
+        "bucket {:?} is not empty: it contains {also}{sample}; `uplink rm --pending --recursive \
+         {url}` aborts them",
         url.bucket
     );
     Failure::new(failure.exit(), text)
 }
 
-/// Some of the pending uploads in a bucket.
-struct Found {
+/// The first pending uploads in a bucket.
+struct PendingSample {
     keys: Vec<String>,
-    more: bool,
+    is_truncated: bool,
 }
 
-impl Found {
-    async fn below(project: &Project, url: &Url) -> uplink::Result<Option<Self>> {
+impl PendingSample {
+    async fn read(project: &Project, url: &Url) -> uplink::Result<Option<Self>> {
         let options = ListUploadsOptions::new().recursive(true);
         let mut items = project.list_uploads(&url.bucket, options)?;
-        let mut found = Self { keys: Vec::new(), more: false };
+        let mut sample = Self { keys: Vec::new(), is_truncated: false };
         while let Some(item) = items.next().await? {
-            if found.keys.len() == MAX_NAMED {
-                found.more = true;
+            if sample.keys.len() == MAX_NAMED {
+                sample.is_truncated = true;
                 break;
             }
-            found.keys.push(match item {
+            sample.keys.push(match item {
                 UploadItem::Upload(upload) => url.with_key(upload.key).to_string(),
-                _ => "one whose name cannot be decrypted".to_owned(),
+                _ => "a key that cannot be decrypted".to_owned(),
             });
         }
-        Ok((!found.keys.is_empty()).then_some(found))
+        Ok((!sample.keys.is_empty()).then_some(sample))
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for PendingSample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let more = if self.more { " and more" } else { "" };
+        let more = if self.is_truncated { " and more" } else { "" };
         write!(f, "pending uploads ({}{more})", self.keys.join(", "))
     }
 }
 
-/// Pending uploads that an error names.
+/// Pending uploads named in an error.
 const MAX_NAMED: usize = 3;

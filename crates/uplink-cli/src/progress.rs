@@ -1,10 +1,11 @@
-//! Progress bars on standard error, for people who watch.
+//! Progress bars on standard error.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output::{Output, printable};
+use crate::output::Output;
+use crate::text::printable;
 
-/// The bars of one command. Hidden when nobody watches.
+/// The progress bars of a command. Hidden if standard error is not a terminal.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(MultiProgress);
 
@@ -18,26 +19,26 @@ impl Progress {
         Self(MultiProgress::with_draw_target(target))
     }
 
-    /// Adds the bar of a transfer of so many bytes, or of unknown length.
+    /// Adds a bar for a transfer of `size` bytes, or of unknown size.
     pub(crate) fn transfer(&self, name: &str, size: Option<u64>) -> ProgressBar {
         let bar = match size {
-            Some(size) => ProgressBar::new(size).with_style(style(KNOWN)),
-            None => ProgressBar::no_length().with_style(style(UNKNOWN)),
+            Some(size) => ProgressBar::new(size).with_style(style(SIZED)),
+            None => ProgressBar::no_length().with_style(style(UNSIZED)),
         };
         self.0.add(bar.with_message(printable(name).into_owned()))
     }
 }
 
-/// Tells a bar how many bytes there will be.
-pub(crate) fn expect(bar: &ProgressBar, size: u64) {
+/// Sets the number of bytes of a transfer whose size was unknown.
+pub(crate) fn set_size(bar: &ProgressBar, size: u64) {
     bar.set_length(size);
-    bar.set_style(style(KNOWN));
+    bar.set_style(style(SIZED));
 }
 
-const KNOWN: &str = "{wide_msg} {bytes:>12}/{total_bytes} {bytes_per_sec:>14} {bar:20} {eta:>4}";
-const UNKNOWN: &str = "{wide_msg} {bytes:>12} {bytes_per_sec:>14} {elapsed:>4}";
+const SIZED: &str = "{wide_msg} {bytes:>12}/{total_bytes} {bytes_per_sec:>14} {bar:20} {eta:>4}";
+const UNSIZED: &str = "{wide_msg} {bytes:>12} {bytes_per_sec:>14} {elapsed:>4}";
 
 fn style(template: &str) -> ProgressStyle {
-    // The templates are constants of ours; a mistake in one falls back to a plain bar.
+    // The templates are constants; an invalid one falls back to a plain bar.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

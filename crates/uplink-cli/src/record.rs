@@ -1,4 +1,4 @@
-//! Buckets, objects and what else a listing holds, as scripts and people see them.
+//! Items of listings, as JSON for scripts and as text for people.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,32 +13,33 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use uplink::{Bucket, Object, PendingUpload};
 
-use crate::output::printable;
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::text::printable;
 
-/// One JSON object of `ls` and `stat`. What is unknown or does not apply is left out.
+/// A JSON object of `ls` and `stat`. Fields that are unknown or do not apply are omitted.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record<'a> {
     /// `bucket`, `object`, `prefix`, `undecryptable` or `upload`.
     kind: &'static str,
-    /// Name of the bucket, key, or prefix. Of something undecryptable: the encrypted key in URL-safe
-    /// Base64.
+    /// Bucket name, key or prefix; the encrypted key in URL-safe Base64 if it cannot be decrypted.
     key: Cow<'a, str>,
-    /// The key's bytes in URL-safe Base64, if they are no UTF-8 and `key` had to replace some.
+    /// Bytes of the key in URL-safe Base64, if they are not valid UTF-8 and `key` is lossy.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_base64: Option<String>,
-    /// Plain bytes of the object.
+    /// Plaintext bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
-    /// When it was made or begun, RFC 3339.
+    /// Time of creation or start of the upload, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
-    /// When it disappears, RFC 3339.
+    /// Expiry, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
-    /// The version in hexadecimal digits.
+    /// Version, hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    /// The id of a pending upload.
+    /// Id of a pending upload.
     #[serde(skip_serializing_if = "Option::is_none")]
     upload_id: Option<&'a str>,
     /// Custom metadata.
@@ -52,7 +53,7 @@ impl<'a> Record<'a> {
         Self { created, ..Self::new("bucket", bucket.name.as_bytes()) }
     }
 
-    /// An object of a listing.
+    /// Creates the record of an object in a listing.
     pub(crate) fn object(object: &'a Object) -> Self {
         Self {
             size: Some(object.size),
@@ -62,13 +63,13 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// An object with everything that is known of it.
-    pub(crate) fn whole_object(object: &'a Object) -> Self {
+    /// Creates the record of an object with its version and metadata.
+    pub(crate) fn object_with_metadata(object: &'a Object) -> Self {
         let version = (!object.version.is_empty()).then(|| hexadecimal(&object.version));
         Self { version, metadata: Some(&object.custom), ..Self::object(object) }
     }
 
-    /// An upload that is begun and not committed.
+    /// Creates the record of a pending upload.
     pub(crate) fn upload(upload: &'a PendingUpload) -> Self {
         Self {
             created: upload.begun.and_then(rfc3339),
@@ -103,9 +104,14 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The record as a line of a table for people.
-    pub(crate) fn line(&self) -> String {
-        let created = self.created.as_deref().map(short).unwrap_or_default();
+    /// Prints the record as a line of a listing.
+    pub(crate) fn print(&self, out: Output) -> Outcome {
+        out.object(self)?;
+        out.line(self.line())
+    }
+
+    fn line(&self) -> String {
+        let created = self.created.as_deref().map(table_time).unwrap_or_default();
         let size = self.size.map(|size| size.to_string()).unwrap_or_default();
         let key = printable(&self.key);
         match self.kind {
@@ -114,7 +120,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The record as rows of a name and a value for people.
+    /// Returns the fields as rows of name and value.
     pub(crate) fn rows(&self) -> Vec<(String, String)> {
         let mut rows = vec![(self.kind.to_owned(), self.key.to_string())];
         rows.extend(self.key_base64.clone().map(|key| ("key in Base64".to_owned(), key)));
@@ -129,15 +135,15 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Writes a time as RFC 3339 does; none whose year has not four digits.
+/// Formats a time as RFC 3339; `None` if the year does not have four digits.
 fn rfc3339(time: SystemTime) -> Option<String> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let nanos = i128::try_from(since.as_nanos()).ok()?;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?.format(&Rfc3339).ok()
 }
 
-/// Shortens a time to what fits a table.
-fn short(rfc3339: &str) -> String {
+/// Formats an RFC 3339 time for a table, without fractions of seconds.
+fn table_time(rfc3339: &str) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     let time = OffsetDateTime::parse(rfc3339, &Rfc3339).ok();
     time.and_then(|time| time.format(&format).ok()).unwrap_or_default()

@@ -1,41 +1,22 @@
-//! `uplink rm`: objects go.
-
-use std::ffi::OsString;
-use std::sync::Mutex;
+//! `uplink rm`: removes objects and aborts pending uploads.
 
 use futures_util::TryStreamExt as _;
 use uplink::{ErrorKind, Project};
 
-use crate::Context;
-use crate::args::AccessArgs;
 use crate::args::location::Url;
-use crate::cp::tree::{self, AT_ONCE};
+use crate::args::objects::Remove;
+use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::ls;
 use crate::pending;
 use crate::record::Record;
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Remove {
-    #[command(flatten)]
-    access: AccessArgs,
-    /// The object, like sj://bucket/key; with --recursive a bucket or prefix
-    #[arg(value_name = "URL")]
-    url: OsString,
-    /// Remove all objects below
-    #[arg(long, short)]
-    recursive: bool,
-    /// Abort uploads that are begun and not committed, instead of removing objects
-    #[arg(long)]
-    pending: bool,
-}
+use crate::walk::{self, CONCURRENCY, SharedTally};
 
 /// Runs the command.
 pub(crate) async fn run(args: Remove, context: &Context) -> Outcome {
     let url = Url::parse(&args.url)?;
     if !args.recursive && url.key.is_empty() {
         return Err(Failure::usage(format!(
-            "{url} is a bucket: `uplink rb` removes it, --recursive the objects in it"
+            "{url} is a bucket: use `uplink rb` to remove it, or --recursive to remove its objects"
         )));
     }
     let project = context.project(&args.access)?;
@@ -43,16 +24,16 @@ pub(crate) async fn run(args: Remove, context: &Context) -> Outcome {
         Remove { pending: true, recursive, .. } => {
             pending::abort(&project, &url, recursive, context).await
         }
-        Remove { recursive: true, .. } => all(&project, &url, context).await,
-        _ => one(&project, &url).await,
+        Remove { recursive: true, .. } => remove_all(&project, &url, context).await,
+        _ => remove_object(&project, &url).await,
     }
 }
 
-async fn one(project: &Project, url: &Url) -> Outcome {
+async fn remove_object(project: &Project, url: &Url) -> Outcome {
     if project.delete_object(&url.bucket, &url.key).await? {
         return Ok(());
     }
-    // Grants that may neither read nor list are not told what was there.
+    // The satellite does not report deleted objects to grants that may neither read nor list.
     match project.stat_object(&url.bucket, &url.key).await {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(error.into()),
@@ -60,10 +41,12 @@ async fn one(project: &Project, url: &Url) -> Outcome {
     }
 }
 
-async fn all(project: &Project, url: &Url, context: &Context) -> Outcome {
-    let (prefix, tally, batch) = (url.as_prefix(), Mutex::default(), &context.batch);
-    tree::objects(project, &prefix, &tally)?
-        .try_for_each_concurrent(AT_ONCE, |object| async move {
+async fn remove_all(project: &Project, url: &Url, context: &Context) -> Outcome {
+    let prefix = url.as_prefix();
+    let tally = SharedTally::default();
+    let batch = &context.batch;
+    walk::objects(project, &prefix, &tally)?
+        .try_for_each_concurrent(CONCURRENCY, |object| async move {
             let removed = match project.delete_object(&url.bucket, &object.key).await {
                 Ok(_) => context.out.object(&Record::object(&object)),
                 Err(error) => Err(error.into()),
@@ -71,13 +54,5 @@ async fn all(project: &Project, url: &Url, context: &Context) -> Outcome {
             batch.record(url.with_key(object.key.clone()), removed)
         })
         .await?;
-    let tally = tree::counted(&tally);
-    if tally.is_empty() && !url.key.is_empty() {
-        return Err(ls::nothing_below(project, &prefix).await);
-    }
-    tally.nothing_opened(&prefix)?;
-    if let Err(failure) = tally.all_opened() {
-        batch.record(&prefix, Err(failure))?;
-    }
-    batch.outcome("removed")
+    walk::finish(project, &prefix, tally.get(), batch, "removed").await
 }

@@ -1,5 +1,4 @@
-//! The command as users and scripts meet it: the built program, its output, its files, its exit
-//! codes.
+//! Tests of the built command: output, files and exit codes.
 
 #[path = "cli/access.rs"]
 mod access;

@@ -1,39 +1,21 @@
-//! `uplink access request`: an access grant from an API key and a passphrase.
+//! `uplink access request`: creates an access grant from an API key and a passphrase.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
 use serde::Serialize;
 use uplink::{Access, Config};
 use uplink_core::secret::Secret;
 
-use super::{store, vacant};
-use crate::Context;
+use super::save::{require_unused, save};
 use crate::access_store::AccessName;
+use crate::args::access::Request;
+use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::secret_input;
 
-#[derive(clap::Args)]
-pub(crate) struct Request {
-    /// The satellite's address, NODEID@HOST:PORT
-    #[arg(long, value_name = "ADDRESS", env = "UPLINK_SATELLITE")]
-    satellite: String,
-    /// The API key, as the satellite gave it out
-    #[arg(long, value_name = "KEY", env = "UPLINK_API_KEY", hide_env_values = true)]
-    api_key: String,
-    /// Read the passphrase from standard input; line breaks at its end do not count
-    #[arg(long)]
-    passphrase_stdin: bool,
-    /// Store the access grant under this name instead of printing it
-    #[arg(long)]
-    name: Option<String>,
-    /// Replace an access of this name
-    #[arg(long, requires = "name")]
-    force: bool,
-}
-
-/// The result for scripts.
+/// The access grant as JSON.
 #[derive(Serialize)]
-struct Requested<'a> {
+struct Report<'a> {
     access: &'a str,
 }
 
@@ -41,9 +23,9 @@ struct Requested<'a> {
 pub(crate) async fn run(args: Request, context: &Context) -> Outcome {
     let name = args.name.as_deref().map(AccessName::parse).transpose()?;
     if let Some(name) = name.as_ref().filter(|_| !args.force) {
-        vacant(&context.store.read()?, name)?;
+        require_unused(name, context)?;
     }
-    let passphrase = passphrase(args.passphrase_stdin).await?;
+    let passphrase = read_passphrase(args.passphrase_stdin).await?;
     let access = Access::request_with_passphrase(
         &args.satellite,
         args.api_key.trim(),
@@ -51,37 +33,41 @@ pub(crate) async fn run(args: Request, context: &Context) -> Outcome {
         &Config::new(),
     )
     .await?;
-    let text = Secret::new(access.serialize()?);
-    context.out.object(&Requested { access: text.expose() })?;
+
+    let serialized = Secret::new(access.serialize()?);
+    context.out.object(&Report { access: serialized.expose() })?;
     match name {
-        Some(name) => store(&name, &access, args.force, context),
-        None => context.out.line(text.expose()),
+        Some(name) => save(&name, &access, args.force, context),
+        None => context.out.line(serialized.expose()),
     }
 }
 
-async fn passphrase(from_pipe: bool) -> Outcome<Secret<String>> {
-    let terminal = std::io::stdin().is_terminal();
-    if !terminal && !from_pipe {
+async fn read_passphrase(allow_pipe: bool) -> Outcome<Secret<String>> {
+    let is_terminal = io::stdin().is_terminal();
+    if !is_terminal && !allow_pipe {
         return Err(Failure::usage(
-            "there is no terminal to ask for a passphrase; pipe it in with --passphrase-stdin",
+            "cannot prompt for a passphrase: standard input is not a terminal; use \
+             --passphrase-stdin to read it from a pipe",
         ));
     }
-    let mut passphrase = secret_input::read("Passphrase: ", MAX_PASSPHRASE).await?;
-    let end = passphrase.expose().trim_end_matches(['\r', '\n']).len();
+    let mut passphrase = secret_input::read("Passphrase: ", MAX_PASSPHRASE_SIZE).await?;
+    let end = without_line_breaks(passphrase.expose()).len();
     passphrase.expose_mut().truncate(end);
     if passphrase.expose().is_empty() {
-        return Err(Failure::usage("the passphrase is empty"));
+        return Err(Failure::usage("passphrase is empty"));
     }
-    if terminal {
-        let again = secret_input::read("The same again: ", MAX_PASSPHRASE).await?;
-        if again.expose().trim_end_matches(['\r', '\n']).as_bytes()
-            != passphrase.expose().as_bytes()
-        {
-            return Err(Failure::usage("the two passphrases differ"));
+    if is_terminal {
+        let repeated = secret_input::read("Repeat passphrase: ", MAX_PASSPHRASE_SIZE).await?;
+        if without_line_breaks(repeated.expose()).as_bytes() != passphrase.expose().as_bytes() {
+            return Err(Failure::usage("passphrases do not match"));
         }
     }
     Ok(passphrase)
 }
 
-/// Bytes of the longest passphrase that is read.
-const MAX_PASSPHRASE: u64 = 64 << 10;
+fn without_line_breaks(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}
+
+/// Maximum size of a passphrase in bytes.
+const MAX_PASSPHRASE_SIZE: u64 = 64 << 10;

@@ -1,4 +1,4 @@
-//! When an object disappears: a moment, or a time from now.
+//! Expiry of an object: a point in time, or a duration from now.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,31 +7,34 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::failure::{Failure, Outcome};
 
-/// Reads a moment in the future: RFC 3339 (`2030-01-31T12:00:00Z`), or a number of seconds, minutes,
-/// hours or days from now (`90s`, `15m`, `24h`, `7d`).
+/// Parses a point in time in the future: RFC 3339 (`2030-01-31T12:00:00Z`), or a number of seconds,
+/// minutes, hours or days from now (`90s`, `15m`, `24h`, `7d`).
 pub(crate) fn parse(text: &str, now: SystemTime) -> Outcome<SystemTime> {
     let malformed = || {
-        let text = format!(
-            "{text:?} is no time: write 2030-01-31T12:00:00Z, or 90s, 15m, 24h, 7d, or never"
-        );
-        Failure::usage(text)
+        Failure::usage(format!(
+            "invalid expiry {text:?}: must be like 2030-01-31T12:00:00Z, 90s, 15m, 24h, 7d or \
+             never"
+        ))
     };
     let expires = match OffsetDateTime::parse(text, &Rfc3339) {
-        Ok(moment) => moment.into(),
-        Err(_) => from_now(text).and_then(|span| now.checked_add(span)).ok_or_else(malformed)?,
+        Ok(time) => time.into(),
+        Err(_) => {
+            let duration = parse_duration(text).ok_or_else(malformed)?;
+            now.checked_add(duration).ok_or_else(malformed)?
+        }
     };
-    // The wire carries years up to 9999.
+    // The wire format holds years up to 9999.
     match expires.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) if since.as_secs() < YEAR_10000 && expires > now => Ok(expires),
         Ok(since) if since.as_secs() >= YEAR_10000 => Err(malformed()),
-        _ => Err(Failure::usage(format!("{text:?} is not in the future"))),
+        _ => Err(Failure::usage(format!("invalid expiry {text:?}: not in the future"))),
     }
 }
 
 const YEAR_10000: u64 = 253_402_300_800;
 
-fn from_now(text: &str) -> Option<Duration> {
-    let (unit_at, unit) = text.char_indices().last()?;
+fn parse_duration(text: &str) -> Option<Duration> {
+    let (unit_index, unit) = text.char_indices().last()?;
     let seconds = match unit {
         's' => 1,
         'm' => 60,
@@ -39,7 +42,8 @@ fn from_now(text: &str) -> Option<Duration> {
         'd' => 86_400,
         _ => return None,
     };
-    let number = text.get(..unit_at).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let number =
+        text.get(..unit_index).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
     number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
@@ -55,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_and_spans_are_read() {
+    fn times_and_durations_are_parsed() {
         assert_eq!(seconds("90s"), Some(1_900_000_090));
         assert_eq!(seconds("1m"), Some(1_900_000_060));
         assert_eq!(seconds("2h"), Some(1_900_007_200));
@@ -65,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past_and_what_is_no_time_are_refused() {
+    fn past_and_malformed_times_are_rejected() {
         for bad in
             ["", "d", "5", "5w", "-1d", "+1d", "0s", "2020-01-01T00:00:00Z", "tomorrow", "1é"]
         {

@@ -1,4 +1,4 @@
-//! Places: `sj://bucket/key`, a local path, or `-` for standard input and output.
+//! Locations: `sj://bucket/key`, a local path, or `-` for standard input and output.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::failure::{Failure, Outcome};
 
-/// Where a copy comes from or goes to.
+/// The source or target of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     /// A file or directory.
@@ -18,11 +18,11 @@ pub(crate) enum Location {
 }
 
 impl Location {
-    /// Tells apart what is meant. A local file that is called `-` can be named `./-`.
+    /// Parses a location. A local file named `-` is written `./-`.
     pub(crate) fn parse(text: &OsStr) -> Outcome<Self> {
         let bytes = text.as_encoded_bytes();
         match bytes {
-            b"" => Err(Failure::usage("an empty text names neither a file nor an object")),
+            b"" => Err(Failure::usage("empty path or URL")),
             b"-" => Ok(Self::Stdio),
             _ if bytes.starts_with(SCHEME) => Url::parse(text).map(Self::Remote),
             _ => Ok(Self::Local(PathBuf::from(text))),
@@ -30,60 +30,61 @@ impl Location {
     }
 }
 
-/// A bucket and what is in it: an object key, a prefix, or nothing for the bucket itself.
+/// A bucket, and an object key or prefix in it; empty for the bucket itself.
 ///
-/// Keys are bytes: on systems whose arguments are bytes any key can be named.
+/// Keys are bytes. Any key can be given on systems where arguments are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
-    /// Name of the bucket, not empty.
+    /// Bucket name, not empty.
     pub(crate) bucket: String,
-    /// Key or prefix; may be empty.
+    /// Key or prefix, may be empty.
     pub(crate) key: Vec<u8>,
 }
 
 impl Url {
-    /// Reads `sj://bucket` or `sj://bucket/key`. Nothing in a key is decoded.
+    /// Parses `sj://bucket` or `sj://bucket/key`. Keys are not percent-decoded.
     pub(crate) fn parse(text: &OsStr) -> Outcome<Self> {
         let malformed = |why: &str| {
             let shown = text.to_string_lossy();
-            Failure::usage(format!("{shown:?} {why}: places look like sj://bucket/key"))
+            Failure::usage(format!("invalid URL {shown:?}: {why}, must be like sj://bucket/key"))
         };
         let rest = text.as_encoded_bytes().strip_prefix(SCHEME);
         let rest = rest.ok_or_else(|| malformed("does not begin with sj://"))?;
         let slash = rest.iter().position(|byte| *byte == b'/');
         let (bucket, key) = rest.split_at(slash.unwrap_or(rest.len()));
         if bucket.is_empty() {
-            return Err(malformed("names no bucket"));
+            return Err(malformed("missing bucket name"));
         }
-        let bucket = str::from_utf8(bucket).map_err(|_| malformed("names no possible bucket"))?;
+        let bucket =
+            str::from_utf8(bucket).map_err(|_| malformed("bucket name is not valid UTF-8"))?;
         let key = key.strip_prefix(b"/").unwrap_or_default().to_vec();
         Ok(Self { bucket: bucket.to_owned(), key })
     }
 
-    /// Reads the name of a bucket alone.
+    /// Parses the URL of a bucket.
     pub(crate) fn parse_bucket(text: &OsStr) -> Outcome<Self> {
         let url = Self::parse(text)?;
         if url.key.is_empty() {
             return Ok(url);
         }
-        Err(Failure::usage(format!("{url} names an object where a bucket is needed")))
+        Err(Failure::usage(format!("invalid URL \"{url}\": expected a bucket, found an object")))
     }
 
-    /// Reads the name of an object.
+    /// Parses the URL of an object.
     pub(crate) fn parse_object(text: &OsStr) -> Outcome<Self> {
         let url = Self::parse(text)?;
         if !url.key.is_empty() {
             return Ok(url);
         }
-        Err(Failure::usage(format!("{url} names a bucket where an object is needed")))
+        Err(Failure::usage(format!("invalid URL \"{url}\": expected an object, found a bucket")))
     }
 
-    /// Returns the place of another key in the same bucket.
+    /// Returns the URL of another key in the same bucket.
     pub(crate) fn with_key(&self, key: Vec<u8>) -> Self {
         Self { bucket: self.bucket.clone(), key }
     }
 
-    /// Returns the place as a prefix: everything in the bucket, or below the key.
+    /// Returns the URL as a prefix: the whole bucket, or everything below the key.
     pub(crate) fn as_prefix(&self) -> Self {
         let mut prefix = self.clone();
         if !prefix.is_prefix() {
@@ -92,7 +93,7 @@ impl Url {
         prefix
     }
 
-    /// Tells whether this can name many objects only: a whole bucket, or a key that ends with `/`.
+    /// Returns whether this is a prefix: a whole bucket, or a key that ends with `/`.
     pub(crate) fn is_prefix(&self) -> bool {
         self.key.is_empty() || self.key.ends_with(b"/")
     }
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_told_apart() {
+    fn local_remote_and_stdio_are_distinguished() {
         let parse = |text: &str| Location::parse(OsStr::new(text)).unwrap();
         assert_eq!(parse("-"), Location::Stdio);
         assert_eq!(parse("./-"), Location::Local("./-".into()));
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_places_are_usage_errors() {
+    fn malformed_locations_are_usage_errors() {
         for bad in ["", "sj://", "sj:///key"] {
             let failure = Location::parse(OsStr::new(bad)).unwrap_err();
             assert_eq!(failure.exit(), crate::failure::Exit::Usage, "{bad}");

@@ -1,26 +1,35 @@
-//! The command line as it is typed. What is meant by it (places, ranges, times) is worked out by the
-//! submodules, before a command begins.
+//! The command line as typed. The commands resolve locations, ranges and times with the submodules
+//! before they start.
 
+pub(crate) mod access;
+pub(crate) mod demo;
+pub(crate) mod dev;
 pub(crate) mod expiry;
+pub(crate) mod grant;
 pub(crate) mod location;
+pub(crate) mod network;
+pub(crate) mod objects;
 pub(crate) mod range;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
+use self::access::AccessCommand;
+use self::demo::Demo;
+use self::dev::Dev;
+use self::objects::{Cat, Copy, List, MakeBucket, Remove, RemoveBucket, Stat};
 use crate::failure::EXIT_CODES;
-use crate::{access, bucket, cat, cp, demo, dev, ls, rm, stat};
 
 /// Decentralized, end-to-end encrypted object storage
 ///
-/// Buckets and objects are named like sj://bucket/key. Bytes and names are encrypted on this
-/// computer before they leave it; the keys are in the access grant.
+/// Buckets and objects are named like sj://bucket/key. Contents and names are encrypted on this
+/// computer before they are sent; the encryption keys are part of the access grant.
 #[derive(Debug, Parser)]
 #[command(name = "uplink", version, after_long_help = EXIT_CODES)]
 pub(crate) struct CommandLine {
-    /// Print JSON, one object a line, and nothing else but failures
+    /// Print one JSON object per line, and only failures on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Show no progress and no notes
+    /// Hide progress and notes
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     #[command(subcommand)]
@@ -29,39 +38,25 @@ pub(crate) struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make, store, choose and inspect access grants
+    /// Create, store, select and inspect access grants
     #[command(subcommand)]
-    Access(access::Command),
-    /// Make a bucket
-    Mb(bucket::Make),
+    Access(AccessCommand),
+    /// Create a bucket
+    Mb(MakeBucket),
     /// Remove a bucket
-    Rb(bucket::Remove),
-    /// List buckets, or the objects of a bucket
-    Ls(ls::List),
-    /// Copy objects and files, up, down or across
-    Cp(cp::Copy),
+    Rb(RemoveBucket),
+    /// List buckets, or the objects in a bucket
+    Ls(List),
+    /// Copy objects and files: upload, download, or copy between buckets
+    Cp(Copy),
     /// Write an object to standard output
-    Cat(cat::Cat),
+    Cat(Cat),
     /// Remove objects
-    Rm(rm::Remove),
-    /// Show what is known of a bucket or an object
-    Stat(stat::Stat),
-    /// Send a file through a network of its own, stop storage nodes, and fetch it back
-    Demo(demo::Demo),
-    /// Run a network on this computer, or ask something of the one that runs
-    Dev(dev::Dev),
-}
-
-/// Which access grant a command works with.
-#[derive(Args)]
-pub(crate) struct AccessArgs {
-    /// Name of a stored access, or an access grant; the current stored access if not given
-    #[arg(long, value_name = "NAME|GRANT", env = "UPLINK_ACCESS", hide_env_values = true)]
-    pub(crate) access: Option<String>,
-}
-
-impl std::fmt::Debug for AccessArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccessArgs").finish_non_exhaustive()
-    }
+    Rm(Remove),
+    /// Show the properties of a bucket or an object
+    Stat(Stat),
+    /// Upload a file to a temporary network, stop storage nodes, and download it again
+    Demo(Demo),
+    /// Run a network on this computer, or control the running one
+    Dev(Dev),
 }

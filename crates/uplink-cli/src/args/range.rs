@@ -1,13 +1,14 @@
-//! Ranges of bytes, written as in HTTP: `0-99`, `100-`, `-5`.
+//! Byte ranges, written as in HTTP: `0-99`, `100-`, `-5`.
 
 use uplink::DownloadOptions;
 
 use crate::failure::{Failure, Outcome};
 
-/// Reads a range: from a byte to a byte, both included; from a byte to the end; or the last bytes.
+/// Parses a range: `first-last`, both included; `first-` to the end; or the last `-count` bytes.
 pub(crate) fn parse(text: &str) -> Outcome<DownloadOptions> {
     let malformed = || {
-        let text = format!("{text:?} is no range: write 0-99, 100- or -5 (the last 5 bytes)");
+        let text =
+            format!("invalid range {text:?}: must be like 0-99, 100- or -5 (the last 5 bytes)");
         Failure::usage(text)
     };
     let number = |text: &str| {
@@ -23,7 +24,8 @@ pub(crate) fn parse(text: &str) -> Outcome<DownloadOptions> {
         },
         (first, "") => Ok(options.from(number(first)?)),
         (first, last) => {
-            let (first, last) = (number(first)?, number(last)?);
+            let first = number(first)?;
+            let last = number(last)?;
             let length = last.checked_sub(first).and_then(|distance| distance.checked_add(1));
             Ok(options.range(first, length.ok_or_else(malformed)?))
         }
@@ -44,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_ranges_are_refused() {
+    fn malformed_ranges_are_rejected() {
         for bad in ["", "-", "5", "9-8", "-0", "a-b", "+1-2", "1-2-3", "0-18446744073709551615"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -1,12 +1,12 @@
-//! Which storage nodes the demonstration stops.
+//! Selection of the storage nodes to stop.
 
-use super::picture::Segment;
+use super::piece_map::Segment;
 
-/// Chooses `count` of `nodes` nodes: the holders of the lowest pieces of the segment that has the
+/// Selects `count` of `nodes` nodes: the holders of the lowest pieces of the segment with the
 /// fewest holders, then others.
 ///
-/// The lowest pieces are the data itself, so that the rest has to be computed; and no other choice
-/// of as many nodes leaves fewer pieces of any segment.
+/// The lowest pieces are the data itself, so the download has to decode the rest. No other
+/// selection of the same size leaves fewer pieces of any segment.
 pub(super) fn nodes_to_stop(segments: &[Segment], nodes: usize, count: usize) -> Vec<usize> {
     let weakest = segments
         .iter()
@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn holders_of_the_data_in_the_weakest_segment_go_first() {
+    fn data_holders_of_the_weakest_segment_are_selected_first() {
         let strong = segment(&[(0, 0), (1, 1), (2, 2), (3, 3)]);
         let weak = segment(&[(0, 3), (2, 0), (3, 1)]);
         let segments = [strong, segment(&[]), weak];
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn without_pieces_any_nodes_go() {
+    fn nodes_are_selected_in_order_without_pieces() {
         assert_eq!(nodes_to_stop(&[segment(&[])], 3, 2), [0, 1]);
         assert_eq!(nodes_to_stop(&[], 3, 2), [0, 1]);
     }

@@ -1,5 +1,5 @@
-//! How commands talk to a running network: a Unix socket in its folder, one line of JSON there, one
-//! back.
+//! Control protocol of a running network: a Unix socket in its directory, one JSON line per request
+//! and response.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -11,35 +11,35 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use super::Ready;
+use super::ready::Ready;
 use crate::failure::{Exit, Failure, Outcome};
 
-/// What is asked of a running network.
+/// A request to a running network.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
-    /// Make a project.
+    /// Create a project.
     Project { name: Option<String> },
     /// List the nodes.
     Nodes,
-    /// Stop a node, named by its index or id.
+    /// Stop a node, selected by its index or id.
     Stop { node: String },
-    /// Start it again.
+    /// Start a stopped node.
     Start { node: String },
-    /// Make every way to and from it take longer.
+    /// Set the one-way latency of a node.
     Slow { node: String, milliseconds: u64 },
 }
 
-/// What it answers.
+/// The response to a request.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Answer {
+pub(super) enum Response {
     Project(Box<Ready>),
     Nodes(Vec<NodeState>),
     Failed { exit: u8, message: String },
 }
 
-/// How a node is.
+/// State of a storage node.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct NodeState {
     pub(super) index: usize,
@@ -47,48 +47,58 @@ pub(super) struct NodeState {
     pub(super) address: String,
     pub(super) data: PathBuf,
     pub(super) running: bool,
-    /// Milliseconds that each way takes longer.
+    /// Added one-way latency in milliseconds.
     pub(super) latency_ms: u64,
-    /// Pieces it holds; unknown while it does not run.
+    /// Pieces stored, `None` while the node is stopped.
     pub(super) pieces: Option<u64>,
-    /// Bytes that its pieces take.
+    /// Bytes stored, `None` while the node is stopped.
     pub(super) stored: Option<u64>,
 }
 
 const SOCKET: &str = "control.sock";
-/// Most bytes of a line: a list of 256 nodes in deep folders fits.
-const MAX_LINE: u64 = 1 << 20;
-/// Time for a request to arrive, and for its answer to be made.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Maximum bytes of a line. A list of 256 nodes in deep directories fits.
+const MAX_LINE_SIZE: u64 = 1 << 20;
+/// Timeout to read a request, and to wait for the response.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Asks something of the network that runs in a folder.
-pub(super) async fn ask(folder: &Path, request: &Request) -> Outcome<Answer> {
+/// Sends a request to the network that runs in a directory, and returns the response.
+pub(super) async fn send(directory: &Path, request: &Request) -> Outcome<Response> {
     let failure = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            let text = format!("no network runs in {}; `uplink dev` starts one", folder.display());
+            let text = format!(
+                "no network is running in {}; `uplink dev` starts one",
+                directory.display()
+            );
             Failure::new(Exit::NotFound, text)
         }
-        _ => Failure::io(format_args!("cannot reach the network in {}", folder.display()), &error),
+        _ => {
+            Failure::io(format_args!("cannot reach the network in {}", directory.display()), &error)
+        }
     };
-    let mut stream = UnixStream::connect(folder.join(SOCKET)).await.map_err(failure)?;
+    let mut stream = UnixStream::connect(directory.join(SOCKET)).await.map_err(failure)?;
     write(&mut stream, request).await.map_err(failure)?;
-    match timeout(DEADLINE, read(&mut stream)).await {
-        Ok(Ok(Answer::Failed { exit, message })) => Err(Failure::new(Exit::of(exit), message)),
-        Ok(answer) => answer.map_err(failure),
+    match timeout(TIMEOUT, read(&mut stream)).await {
+        Ok(Ok(Response::Failed { exit, message })) => {
+            Err(Failure::new(Exit::from_code(exit), message))
+        }
+        Ok(response) => response.map_err(failure),
         Err(_) => Err(failure(io::ErrorKind::TimedOut.into())),
     }
 }
 
-/// The answer is not one to the question.
-pub(super) fn misunderstood() -> Failure {
-    Failure::new(Exit::Protocol, "the network answers something else: is it of another version?")
+/// Returns the failure for a response of the wrong type.
+pub(super) fn unexpected_response() -> Failure {
+    Failure::new(
+        Exit::Protocol,
+        "response type does not match the request: the network may run another version",
+    )
 }
 
-/// Opens the socket for the owner of the folder, which no other network has.
-pub(super) fn listen(folder: &Path) -> Outcome<UnixListener> {
-    let path = folder.join(SOCKET);
-    let bound = || {
-        // What lies there is of a process that was killed.
+/// Opens the control socket, accessible only to the owner. The caller holds the directory's lock.
+pub(super) fn listen(directory: &Path) -> Outcome<UnixListener> {
+    let path = directory.join(SOCKET);
+    let bind = || {
+        // An existing socket is stale: its process was killed.
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -97,35 +107,33 @@ pub(super) fn listen(folder: &Path) -> Outcome<UnixListener> {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         Ok(listener)
     };
-    bound().map_err(|error| {
-        Failure::io(format_args!("cannot open the socket {path:?} for other commands"), &error)
-    })
+    bind().map_err(|error| Failure::io(format_args!("cannot open control socket {path:?}"), &error))
 }
 
-/// Takes the socket away.
-pub(super) fn close(folder: &Path) {
-    // A socket that nobody listens on does no harm.
-    let _ = std::fs::remove_file(folder.join(SOCKET));
+/// Removes the control socket.
+pub(super) fn close(directory: &Path) {
+    // Best effort: a stale socket is replaced by the next start.
+    let _ = std::fs::remove_file(directory.join(SOCKET));
 }
 
-/// Reads what is asked on a connection.
-pub(super) async fn question(stream: &mut UnixStream) -> io::Result<Request> {
-    timeout(DEADLINE, read(stream)).await?
+/// Reads the request of a connection.
+pub(super) async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
+    timeout(TIMEOUT, read(stream)).await?
 }
 
-/// Answers on it.
-pub(super) async fn answer(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
-    timeout(DEADLINE, write(stream, answer)).await?
+/// Writes the response to a connection.
+pub(super) async fn write_response(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
+    timeout(TIMEOUT, write(stream, response)).await?
 }
 
-async fn write(stream: &mut UnixStream, line: &(impl Serialize + Sync)) -> io::Result<()> {
-    let mut line = serde_json::to_vec(line)?;
+async fn write(stream: &mut UnixStream, message: &(impl Serialize + Sync)) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     stream.write_all(&line).await
 }
 
 async fn read<T: for<'a> Deserialize<'a>>(stream: &mut UnixStream) -> io::Result<T> {
     let mut line = Vec::new();
-    BufReader::new(stream.take(MAX_LINE)).read_until(b'\n', &mut line).await?;
+    BufReader::new(stream.take(MAX_LINE_SIZE)).read_until(b'\n', &mut line).await?;
     Ok(serde_json::from_slice(&line)?)
 }

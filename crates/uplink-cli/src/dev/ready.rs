@@ -1,4 +1,4 @@
-//! What is printed when a network is ready, and when a project is made in it.
+//! Output of `uplink dev` when the network is ready, and of `uplink dev project`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,20 +9,20 @@ use uplink_testnet::Network;
 use crate::failure::Outcome;
 use crate::output::Output;
 
-/// A project in a running network; the line of JSON for scripts.
+/// A project in a running network, also printed as JSON.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Ready {
-    /// The satellite, `id@address:port`.
+    /// Address of the satellite, `id@address:port`.
     pub(super) satellite: String,
-    /// An API key that allows everything in the project.
+    /// Unrestricted API key of the project.
     pub(super) api_key: String,
-    /// An access grant for everything in the project.
+    /// Unrestricted access grant of the project.
     pub(super) access: String,
-    /// Folder of the network.
+    /// Directory of the network.
     pub(super) data: PathBuf,
     /// All storage nodes.
     pub(super) nodes: Vec<Node>,
-    /// The process that runs the network.
+    /// Process id of the network.
     pub(super) pid: u32,
 }
 
@@ -51,7 +51,7 @@ impl Ready {
         }
     }
 
-    /// Prints the line for scripts, or the project alone for people.
+    /// Prints the project, or the whole JSON line.
     pub(super) fn print(&self, out: Output) -> Outcome {
         out.object(self)?;
         out.line(format_args!("satellite  {}", self.satellite))?;

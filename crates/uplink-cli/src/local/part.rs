@@ -1,11 +1,11 @@
-//! Temporary files that downloads are written to: `.uplink-….part` beside the file they become.
+//! Temporary files of downloads: `.uplink-….part` in the directory of the target.
 //!
-//! A process that is killed leaves them behind. The next one that writes into the same directory
-//! removes them. Each process locks its own for as long as it uses them, and the system releases
-//! the lock of a process that has ended, so a file whose lock is free belongs to no process.
+//! A killed process leaves them behind. The next process that writes into the directory removes
+//! them. Each process locks its own files while it uses them, and the system releases the locks of
+//! a process that has ended, so an unlocked file is stale.
 //!
-//! A file can be found between its creation and its lock. Both sides therefore look, once they
-//! hold the lock, whether the file still has its name: the owner makes another one if it does not.
+//! A file can be found between its creation and its lock. Therefore both sides check, once they
+//! hold the lock, that the file still has its name. If it does not, its owner creates another one.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -15,44 +15,46 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempPath;
 
+use super::no_follow;
+
 const PREFIX: &str = ".uplink-";
 const SUFFIX: &str = ".part";
 
-/// Files that are made before giving up, when others remove each before it is locked.
+/// Attempts to create a file that no other process removes before it is locked.
 const MAX_ATTEMPTS: usize = 16;
 
-/// Directories that are remembered as swept.
+/// Maximum number of directories remembered as swept.
 const MAX_SWEPT: usize = 1024;
 
-/// Makes a locked temporary file, after removing those of processes that have ended from the
-/// directory. The lock lasts as long as the file is open.
+/// Creates a locked temporary file, after removing stale ones from the directory. The lock is held
+/// while the file is open.
 pub(super) fn create_in(directory: &Path) -> io::Result<(File, TempPath)> {
     sweep_once(directory);
     for _ in 0..MAX_ATTEMPTS {
-        let (file, path) = make_in(directory)?;
+        let (file, path) = create_unlocked(directory)?;
         match file.try_lock() {
             // Another process is about to remove it.
             Err(TryLockError::WouldBlock) => continue,
-            // Where files cannot be locked, nothing is removed either.
+            // Where files cannot be locked, none is removed either.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         if is_named(&file, &path) {
             return Ok((file, path));
         }
     }
-    Err(io::Error::other("temporary files vanish"))
+    Err(io::Error::other("temporary files are removed by other processes"))
 }
 
-fn make_in(directory: &Path) -> io::Result<(File, TempPath)> {
+fn create_unlocked(directory: &Path) -> io::Result<(File, TempPath)> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX);
     #[cfg(unix)]
-    // As for any new file, the user's mask takes away from this.
+    // Restricted by the umask, like any new file.
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     Ok(builder.tempfile_in(directory)?.into_parts())
 }
 
-/// Removes what ended processes left in a directory, once for each directory of a command.
+/// Removes stale files from a directory, once per directory and process.
 fn sweep_once(directory: &Path) {
     static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +63,7 @@ fn sweep_once(directory: &Path) {
     }
     if swept.insert(directory.to_owned()) {
         drop(swept);
-        // A directory that can be written to need not be readable.
+        // Best effort: a writable directory may be unreadable.
         let _ = sweep(directory);
     }
 }
@@ -75,18 +77,18 @@ fn sweep(directory: &Path) -> io::Result<()> {
             && name.ends_with(SUFFIX.as_bytes())
             && entry.file_type().is_ok_and(|kind| kind.is_file())
         {
-            // It may have been removed meanwhile, or belong to another user.
-            let _ = remove_if_free(&entry.path());
+            // Best effort: it may be removed concurrently or belong to another user.
+            let _ = remove_if_stale(&entry.path());
         }
     }
     Ok(())
 }
 
-fn remove_if_free(path: &Path) -> io::Result<()> {
+fn remove_if_stale(path: &Path) -> io::Result<()> {
     let mut options = File::options();
-    // Some network file systems lock only what is open for writing.
+    // Some network file systems lock only files that are open for writing.
     options.read(true).write(true);
-    super::not_through_links(&mut options);
+    no_follow::set(&mut options);
     let file = options.open(path)?;
     if file.try_lock().is_ok() && is_named(&file, path) {
         fs::remove_file(path)?;
@@ -94,13 +96,12 @@ fn remove_if_free(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether an open file is the one that a path names.
+/// Returns whether a path still names an open file.
 #[cfg(unix)]
 fn is_named(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    let (Ok(open), Ok(named)) = (file.metadata(), fs::symlink_metadata(path)) else {
-        return false;
-    };
+    let Ok(open) = file.metadata() else { return false };
+    let Ok(named) = fs::symlink_metadata(path) else { return false };
     (open.dev(), open.ino()) == (named.dev(), named.ino())
 }
 
@@ -113,12 +114,12 @@ fn is_named(_file: &File, path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn names(directory: &Path) -> usize {
+    fn entry_count(directory: &Path) -> usize {
         fs::read_dir(directory).unwrap().count()
     }
 
     #[test]
-    fn unlocked_parts_are_removed_and_locked_ones_stay() {
+    fn stale_parts_are_removed_and_locked_ones_kept() {
         let root = tempfile::tempdir().unwrap();
         let (live, live_path) = create_in(root.path()).unwrap();
         fs::write(root.path().join(".uplink-a1b2c3.part"), "left behind").unwrap();
@@ -128,14 +129,14 @@ mod tests {
         sweep(root.path()).unwrap();
         assert!(live_path.exists());
         assert!(!root.path().join(".uplink-a1b2c3.part").exists());
-        assert_eq!(names(root.path()), 4);
+        assert_eq!(entry_count(root.path()), 4);
         drop(live);
         sweep(root.path()).unwrap();
-        assert_eq!(names(root.path()), 3);
+        assert_eq!(entry_count(root.path()), 3);
     }
 
     #[test]
-    fn part_is_removed_only_under_its_own_name() {
+    fn replaced_part_is_not_mistaken_for_the_old_one() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join(".uplink-a.part");
         fs::write(&path, "old").unwrap();
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_survive_other_processes_that_sweep() {
+    fn parts_survive_concurrent_sweeps() {
         let root = tempfile::tempdir().unwrap();
         let stop = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -163,6 +164,6 @@ mod tests {
             }
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
-        assert_eq!(names(root.path()), 1);
+        assert_eq!(entry_count(root.path()), 1);
     }
 }

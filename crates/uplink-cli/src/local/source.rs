@@ -1,8 +1,8 @@
-//! What uploads read from: a file, or standard input.
+//! Sources of uploads: files and standard input.
 //!
-//! A plain file has a size and a modification time when it is opened. If either has changed at its
-//! end, or fewer or more bytes were read, what was read is not the file's content at any moment. Then
-//! the upload must not be committed. Pipes and devices have neither.
+//! A regular file has a size and a modification time when it is opened. If either has changed at
+//! the end, or the number of bytes read differs, the bytes are not the file's content at any one
+//! time, and the upload must not be committed. Pipes and devices are not checked.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek as _};
@@ -11,56 +11,54 @@ use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::place::Place;
+use super::resolve::ResolvedPath;
 use crate::failure::{Exit, Failure, Outcome};
 
-/// Bytes to upload.
+/// A source of bytes to upload.
 pub(crate) struct Source {
-    /// What errors call it.
+    /// Name for errors.
     name: String,
     reader: Box<dyn AsyncRead + Send + Sync + Unpin>,
     read: u64,
-    plain: Option<Plain>,
+    regular: Option<RegularFile>,
 }
 
-/// What a plain file announced when it was opened.
+/// A regular file as it was when it was opened.
 #[derive(Debug)]
-struct Plain {
+struct RegularFile {
     file: File,
-    state: State,
-    /// Bytes from the position at which reading begins to the end.
+    stamp: Stamp,
+    /// Bytes from the initial position to the end.
     size: u64,
-    /// Files of procfs and sysfs have any size, and no blocks.
-    has_content: bool,
+    /// False for files of procfs and sysfs, whose size is meaningless. They have no blocks.
+    has_true_size: bool,
 }
 
-/// What changes when a file changes.
+/// Metadata that changes when the content of a file changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
+struct Stamp {
     size: u64,
     modified: Option<SystemTime>,
 }
 
 impl Source {
-    /// Opens a file. Opening a named pipe waits for its writer.
+    /// Opens a file. Opening a named pipe waits for a writer.
     ///
     /// # Errors
-    /// It cannot be opened, or is a directory.
+    /// Fails if the file cannot be opened or is a directory.
     pub(crate) async fn open(path: &Path) -> Outcome<Self> {
         let unreadable = |error| Failure::io(format_args!("cannot read {path:?}"), &error);
         let owned = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || match Place::of(&owned) {
-            Ok(Place::Open(file)) => Ok(file),
+        let opened = tokio::task::spawn_blocking(move || match ResolvedPath::new(&owned) {
+            Ok(ResolvedPath::Descriptor(file)) => Ok(file),
             _ => File::open(&owned),
         });
-        let file = opened.await.map_err(io::Error::other).map_err(unreadable)?;
+        let file = opened.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         let file = file.map_err(unreadable)?;
         if file.metadata().map_err(unreadable)?.is_dir() {
-            return Err(Failure::usage(format!(
-                "{path:?} is a directory: copy it with --recursive"
-            )));
+            return Err(Failure::usage(format!("{path:?} is a directory: use --recursive")));
         }
-        Self::of(file, format!("{path:?}")).map_err(unreadable)
+        Self::new(file, format!("{path:?}")).map_err(unreadable)
     }
 
     /// Opens standard input.
@@ -71,84 +69,91 @@ impl Source {
             let unreadable = |error| Failure::io("cannot read standard input", &error);
             use std::os::fd::AsFd as _;
             let stdin = io::stdin().as_fd().try_clone_to_owned();
-            Self::of(stdin.map_err(unreadable)?.into(), name).map_err(unreadable)
+            Self::new(stdin.map_err(unreadable)?.into(), name).map_err(unreadable)
         }
         #[cfg(not(unix))]
         {
-            Ok(Self { name, reader: Box::new(tokio::io::stdin()), read: 0, plain: None })
+            Ok(Self { name, reader: Box::new(tokio::io::stdin()), read: 0, regular: None })
         }
     }
 
-    fn of(file: File, name: String) -> io::Result<Self> {
-        let found = file.metadata()?;
-        let plain = found.is_file().then(|| Plain::of(file.try_clone()?, &found)).transpose()?;
+    fn new(file: File, name: String) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let regular = if metadata.is_file() {
+            Some(RegularFile::new(file.try_clone()?, &metadata)?)
+        } else {
+            None
+        };
         let reader = Box::new(tokio::fs::File::from_std(file));
-        Ok(Self { name, reader, read: 0, plain })
+        Ok(Self { name, reader, read: 0, regular })
     }
 
-    /// Bytes to come, if the source is a plain file.
+    /// Returns the number of bytes to read, if the source is a regular file.
     pub(crate) fn size(&self) -> Option<u64> {
-        self.plain.as_ref().map(|plain| plain.size)
+        self.regular.as_ref().map(|regular| regular.size)
     }
 
     /// Reads the next bytes; 0 at the end.
     ///
     /// # Errors
-    /// Reading fails, or the source has changed since it was opened. The latter is known for certain at
-    /// the end.
+    /// Fails if reading fails or the source has changed since it was opened. Only the read at the
+    /// end detects every change.
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> Outcome<usize> {
-        let count = self.reader.read(buffer).await;
-        let count = count
+        let count = self
+            .reader
+            .read(buffer)
+            .await
             .map_err(|error| Failure::io(format_args!("cannot read {}", self.name), &error))?;
         self.read += count as u64;
-        let Some(plain) = &self.plain else { return Ok(count) };
-        let ended = count == 0;
-        let changed = if ended { plain.has_changed(self.read) } else { plain.has_grown(self.read) };
-        if !changed {
+        let Some(regular) = &self.regular else { return Ok(count) };
+        let is_end = count == 0;
+        let has_changed =
+            if is_end { regular.has_changed(self.read) } else { regular.has_grown(self.read) };
+        if !has_changed {
             return Ok(count);
         }
-        let (name, expected, read) = (&self.name, plain.size, self.read);
         let text = format!(
-            "cannot upload {name}: it changed while it was read: {expected} bytes expected, {read} \
-             read"
+            "cannot upload {}: it changed while it was read: {} bytes expected, {} read",
+            self.name, regular.size, self.read
         );
         Err(Failure::new(Exit::Other, text))
     }
 }
 
-impl Plain {
-    fn of(mut file: File, found: &Metadata) -> io::Result<Self> {
-        let state = State::of(found);
-        let size = state.size.saturating_sub(file.stream_position()?);
-        Ok(Self { state, size, has_content: has_content(found), file })
+impl RegularFile {
+    fn new(mut file: File, metadata: &Metadata) -> io::Result<Self> {
+        let stamp = Stamp::new(metadata);
+        let size = stamp.size.saturating_sub(file.stream_position()?);
+        Ok(Self { stamp, size, has_true_size: has_true_size(metadata), file })
     }
 
-    /// Returns whether more was read than the file had. A file that grows faster than it is uploaded
-    /// has no end.
+    /// Returns whether more was read than the file contained. Stops an upload of a file that grows
+    /// faster than it is read.
     fn has_grown(&self, read: u64) -> bool {
-        self.has_content && read > self.size
+        self.has_true_size && read > self.size
     }
 
     fn has_changed(&self, read: u64) -> bool {
-        let same = self.file.metadata().is_ok_and(|found| State::of(&found) == self.state);
-        !same || self.has_content && read != self.size
+        let metadata = self.file.metadata();
+        let is_same = metadata.is_ok_and(|metadata| Stamp::new(&metadata) == self.stamp);
+        !is_same || self.has_true_size && read != self.size
     }
 }
 
-impl State {
-    fn of(found: &Metadata) -> Self {
-        Self { size: found.len(), modified: found.modified().ok() }
+impl Stamp {
+    fn new(metadata: &Metadata) -> Self {
+        Self { size: metadata.len(), modified: metadata.modified().ok() }
     }
 }
 
 #[cfg(unix)]
-fn has_content(found: &Metadata) -> bool {
+fn has_true_size(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    found.blocks() > 0
+    metadata.blocks() > 0
 }
 
 #[cfg(not(unix))]
-fn has_content(_found: &Metadata) -> bool {
+fn has_true_size(_metadata: &Metadata) -> bool {
     true
 }
 
@@ -166,12 +171,12 @@ mod tests {
 
     use super::*;
 
-    /// Reads a file to its end, with `change` after the first bytes.
+    /// Reads a file to its end, and calls `change` after the first bytes.
     async fn read(content: &[u8], change: impl FnOnce(&Path)) -> Outcome<u64> {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("file");
         fs::write(&path, content).unwrap();
-        // File systems that count time in ticks would not tell two writes in one tick apart.
+        // Some file systems record time in ticks: two writes within a tick have the same time.
         let past = SystemTime::now() - Duration::from_secs(10);
         File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
         let mut source = Source::open(&path).await?;
@@ -182,13 +187,13 @@ mod tests {
         Ok(source.read)
     }
 
-    // More than is read ahead.
+    /// More than is read ahead.
     fn content() -> Vec<u8> {
         vec![7; 5 << 20]
     }
 
     #[tokio::test]
-    async fn unchanged_file_is_read_whole() {
+    async fn unchanged_file_is_read_completely() {
         assert_eq!(read(&content(), |_| {}).await.unwrap(), 5 << 20);
         assert_eq!(read(b"", |_| {}).await.unwrap(), 0);
     }
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn endlessly_growing_file_ends_with_an_error() {
+    async fn file_growing_faster_than_reads_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("log");
         fs::write(&path, content()).unwrap();
@@ -237,7 +242,7 @@ mod tests {
 
     #[tokio::test]
     #[cfg(target_os = "linux")]
-    async fn files_without_a_true_size_are_read() {
+    async fn procfs_and_sysfs_files_are_read() {
         for path in ["/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled"] {
             let path = Path::new(path);
             if !path.exists() {

@@ -1,4 +1,4 @@
-//! `uplink access` without a network: the stored accesses, and what grants hold.
+//! `uplink access` without a network: stored accesses, and inspection of grants.
 
 use std::fs;
 #[cfg(unix)]
@@ -18,13 +18,13 @@ pub(crate) fn known_grant() -> String {
 }
 
 #[test]
-fn accesses_are_stored_listed_chosen_and_removed() {
+fn accesses_are_stored_listed_selected_and_removed() {
     let home = Home::new();
     let grant = known_grant();
     assert_eq!(home.run(&["access", "list"]).stdout, b"");
-    assert!(home.run(&["access", "import", "one", &grant]).ok().contains("used from now on"));
+    assert!(home.run(&["access", "import", "one", &grant]).ok().contains("made it current"));
     let text = format!("  {grant}\n");
-    assert!(!home.run_with(&["access", "import", "two"], text.as_bytes()).ok().contains("used"));
+    assert!(!home.run_with(&["access", "import", "two"], text.as_bytes()).ok().contains("current"));
     home.run_with(&["access", "import", "three", "-"], text.as_bytes()).ok();
     home.run(&["access", "use", "two"]).ok();
     let list = home.run(&["access", "list", "--json"]).json();
@@ -40,7 +40,7 @@ fn accesses_are_stored_listed_chosen_and_removed() {
 }
 
 #[test]
-fn a_taken_name_is_replaced_only_on_request() {
+fn taken_name_is_replaced_only_with_force() {
     let home = Home::new();
     let grant = known_grant();
     home.run(&["access", "import", "one", &grant]).ok();
@@ -50,7 +50,7 @@ fn a_taken_name_is_replaced_only_on_request() {
 
 #[test]
 #[cfg(unix)]
-fn stored_accesses_are_private_and_replaced_as_a_whole() {
+fn stored_accesses_are_private_and_replaced_atomically() {
     let home = Home::new();
     home.run(&["access", "import", "one", &known_grant()]).ok();
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -65,7 +65,7 @@ fn stored_accesses_are_private_and_replaced_as_a_whole() {
 
 #[test]
 #[cfg(unix)]
-fn linked_store_stays_a_link() {
+fn symlinked_store_stays_a_symlink() {
     let home = Home::new();
     home.run(&["access", "import", "one", &known_grant()]).ok();
     let real = home.work().join("settings.json");
@@ -78,7 +78,7 @@ fn linked_store_stays_a_link() {
 }
 
 #[test]
-fn many_commands_at_once_lose_no_access() {
+fn concurrent_imports_keep_all_accesses() {
     let home = Home::new();
     let grant = known_grant();
     let names: Vec<_> = (0..8).map(|number| format!("access-{number}")).collect();
@@ -93,19 +93,19 @@ fn many_commands_at_once_lose_no_access() {
 }
 
 #[test]
-fn a_damaged_file_is_named_and_not_overwritten() {
+fn corrupt_file_is_named_and_not_overwritten() {
     let home = Home::new();
     home.run(&["access", "import", "one", &known_grant()]).ok();
-    for damaged in ["{\"current\":", "", "{\"accesses\":{},\"newer\":1}", "\u{0}\u{1}"] {
-        fs::write(home.store(), damaged).unwrap();
-        home.run(&["access", "list"]).fails(1, "access.json is damaged");
-        home.run(&["access", "import", "two", &known_grant()]).fails(1, "access.json is damaged");
-        assert_eq!(fs::read_to_string(home.store()).unwrap(), damaged);
+    for corrupt in ["{\"current\":", "", "{\"accesses\":{},\"newer\":1}", "\u{0}\u{1}"] {
+        fs::write(home.store(), corrupt).unwrap();
+        home.run(&["access", "list"]).fails(1, "access.json is corrupt");
+        home.run(&["access", "import", "two", &known_grant()]).fails(1, "access.json is corrupt");
+        assert_eq!(fs::read_to_string(home.store()).unwrap(), corrupt);
     }
 }
 
 #[test]
-fn inspecting_with_secrets_prints_what_the_public_command_prints() {
+fn inspect_with_secrets_matches_the_public_command() {
     let vectors = vectors();
     let cases = vectors["access_inspect"]["cases"].as_array().unwrap();
     let home = Home::new();
@@ -120,14 +120,14 @@ fn inspecting_with_secrets_prints_what_the_public_command_prints() {
 }
 
 #[test]
-fn inspecting_shows_no_secret_unasked() {
+fn inspect_hides_secrets_by_default() {
     let vectors = vectors();
     let home = Home::new();
     let mut run = 0;
     for case in vectors["access_grants"]["cases"].as_array().unwrap() {
         let grant = case["grant"].as_str().unwrap();
         let json = &home.run(&["access", "inspect", grant, "--json"]).json()[0];
-        let people = home.run(&["access", "inspect", grant]).ok();
+        let text = home.run(&["access", "inspect", grant]).ok();
         let secret = &home.run(&["access", "inspect", grant, "--json", "--show-secrets"]).json()[0];
         assert_eq!(json["satellite_addr"], case["satellite_addr"]);
         assert_eq!(secret["api_key"], case["api_key"]);
@@ -142,7 +142,7 @@ fn inspecting_shows_no_secret_unasked() {
         let entry_keys = entry_keys.map(|entry| &entry["key"]);
         let mut found = 0;
         for key in keys.into_iter().chain(entry_keys).filter_map(Value::as_str) {
-            assert!(!json.to_string().contains(key) && !people.contains(key));
+            assert!(!json.to_string().contains(key) && !text.contains(key));
             found += 1;
         }
         assert_eq!(json["hidden"].as_array().unwrap().len(), found);
@@ -152,7 +152,7 @@ fn inspecting_shows_no_secret_unasked() {
 }
 
 #[test]
-fn a_shared_prefix_is_shown_in_plain() {
+fn shared_prefix_is_shown_decrypted() {
     let vectors = vectors();
     let grant = vectors["access_grants"]["cases"][2]["grant"].as_str().unwrap();
     let home = Home::new();
@@ -165,7 +165,7 @@ fn a_shared_prefix_is_shown_in_plain() {
 }
 
 #[test]
-fn the_environment_chooses_an_access_and_help_does_not_show_it() {
+fn environment_selects_an_access_and_help_hides_it() {
     let home = Home::new();
     let grant = vectors()["access_inspect"]["cases"][1]["grant"].as_str().unwrap().to_owned();
     home.run(&["access", "import", "one", &grant]).ok();
@@ -175,7 +175,7 @@ fn the_environment_chooses_an_access_and_help_does_not_show_it() {
     };
     run(&["ls"], "unknown").fails(3, "no access named \"unknown\"");
     run(&["ls"], &grant[1..]).fails(2, "invalid access grant format");
-    // What is set to nothing is not set: the stored access counts, whose satellite is not here.
+    // An empty variable counts as unset: the stored access is used, whose satellite does not run.
     run(&["ls"], "").fails(6, "127.0.0.1:10000");
     for args in
         [&["ls", "--help"][..], &["--help"], &["cp", "-h"], &["access", "request", "--help"]]

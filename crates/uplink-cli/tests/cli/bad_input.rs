@@ -1,4 +1,4 @@
-//! Bad input: each with one clear sentence and the exit code of its family.
+//! Invalid input: a one-line message and the exit code of its family.
 
 use uplink_core::macaroon::{Permission, Timestamp};
 use uplink_testnet::Options;
@@ -7,41 +7,41 @@ use crate::access::known_grant;
 use crate::home::{Home, names_below};
 use crate::world::{World, bytes};
 
-/// A node id that no node has.
+/// A node id that is not used by any node.
 const OTHER_ID: &str = "12EayRS2V1kEsWESU9QMRseFhdxYxKicsiFmxrsLZHeLUtdps3S";
 const API_KEY: &str = "13YqdsDpS5T26sbKUPWkqeczTN1TEm28hBuCD5mCGEDsC9JNte3VUbj2iJRsWogorpfbm3cCx8gFfAWPtf3tJncy9YRjU3734VKPYoh";
 
 #[test]
-fn wrong_usage_is_one_sentence() {
+fn wrong_usage_is_a_one_line_message() {
     let home = Home::new();
     home.write("file", "x");
     home.run(&["access", "import", "main", &known_grant()]).ok();
     for (args, words) in [
-        (&[][..], "a command is missing"),
+        (&[][..], "missing command"),
         (&["fetch"], "'fetch'"),
         (&["mb"], "<URL>"),
         (&["mb", "bucket"], "sj://"),
-        (&["mb", "sj://"], "names no bucket"),
-        (&["mb", "sj://bucket/key"], "where a bucket is needed"),
+        (&["mb", "sj://"], "missing bucket name"),
+        (&["mb", "sj://bucket/key"], "expected a bucket"),
         (&["ls", "s3://bucket"], "does not begin with sj://"),
-        (&["cat", "sj://bucket"], "where an object is needed"),
-        (&["cat", "sj://b/k", "--range", "9-8"], "no range"),
+        (&["cat", "sj://bucket"], "expected an object"),
+        (&["cat", "sj://b/k", "--range", "9-8"], "invalid range"),
         (&["rm", "sj://bucket"], "--recursive"),
         (&["cp", "file"], "<DST>"),
-        (&["cp", "file", "other"], "neither side"),
-        (&["cp", "-", "-"], "neither side"),
+        (&["cp", "file", "other"], "source or target must be an object"),
+        (&["cp", "-", "-"], "source or target must be an object"),
         (&["cp", "-", "sj://bucket/a/"], "needs a key"),
-        (&["cp", "-r", "-", "sj://bucket"], "one object only"),
+        (&["cp", "-r", "-", "sj://bucket"], "does not work with standard input"),
         (&["cp", ".", "sj://bucket"], "--recursive"),
         (&["cp", "sj://bucket/a/", "x"], "--recursive"),
-        (&["cp", "file", "sj://b/k", "--expires", "yesterday"], "no time"),
+        (&["cp", "file", "sj://b/k", "--expires", "yesterday"], "invalid expiry"),
         (&["cp", "file", "sj://b/k", "--expires", "2001-01-01T00:00:00Z"], "not in the future"),
         (&["cp", "file", "sj://b/k", "--metadata", "colour"], "NAME=VALUE"),
         (&["cp", "file", "sj://b/k", "--metadata", "a=1", "--metadata", "a=2"], "twice"),
-        (&["cp", "sj://b/k", "x", "--metadata", "a=1"], "for uploads"),
+        (&["cp", "sj://b/k", "x", "--metadata", "a=1"], "only for uploads"),
         (&["access", "import", "-x", "y"], "'-x'"),
-        (&["access", "import", "no/path", "y"], "no name for an access"),
-        (&["access", "import", &known_grant(), "x"], "this text is no name"),
+        (&["access", "import", "no/path", "y"], "invalid access name \"no/path\""),
+        (&["access", "import", &known_grant(), "x"], "invalid access name: "),
     ] {
         home.run(args).fails(2, words);
     }
@@ -49,11 +49,11 @@ fn wrong_usage_is_one_sentence() {
 }
 
 #[test]
-fn malformed_grants_are_refused_without_repeating_them() {
+fn malformed_grants_are_rejected_without_quoting_them() {
     let home = Home::new();
     let grant = known_grant();
-    let cut = &grant[..grant.len() - 1];
-    for bad in [cut, &grant.replace('1', "0"), &"1".repeat(70_000)] {
+    let truncated = &grant[..grant.len() - 1];
+    for bad in [truncated, &grant.replace('1', "0"), &"1".repeat(70_000)] {
         let run = home.run(&["ls", "--access", bad]);
         assert!(!run.stderr.contains(&bad[10..40]));
         run.fails(2, "invalid access grant format");
@@ -66,7 +66,7 @@ fn malformed_grants_are_refused_without_repeating_them() {
 }
 
 #[test]
-fn requests_need_a_passphrase_and_a_sound_api_key() {
+fn requests_need_a_passphrase_and_a_valid_api_key() {
     let home = Home::new();
     let address = format!("{OTHER_ID}@127.0.0.1:1");
     let request = |satellite: &str, key: &str, passphrase: &[u8]| {
@@ -83,9 +83,9 @@ fn requests_need_a_passphrase_and_a_sound_api_key() {
 }
 
 #[test]
-fn an_unreachable_satellite_is_a_network_failure() {
+fn unreachable_satellite_is_a_network_failure() {
     let home = Home::new();
-    // Nobody listens on a port that long ago was given to a service nobody runs.
+    // Port 1 is assigned to tcpmux, which is not in use.
     let address = format!("{OTHER_ID}@127.0.0.1:1");
     let args = ["access", "request", "--satellite", &address, "--api-key", API_KEY];
     let run = home.run_with(&[&args[..], &["--passphrase-stdin"]].concat(), b"secret");
@@ -93,7 +93,7 @@ fn an_unreachable_satellite_is_a_network_failure() {
 }
 
 #[test]
-fn another_node_at_the_address_is_a_network_failure() {
+fn different_node_id_is_a_network_failure() {
     let world = World::start();
     let url = world.network.satellite_url();
     let (_, address) = url.split_once('@').unwrap();
@@ -104,7 +104,7 @@ fn another_node_at_the_address_is_a_network_failure() {
 }
 
 #[test]
-fn a_wrong_passphrase_is_recognised() {
+fn wrong_passphrase_is_reported() {
     let world = World::start();
     world.put("sj://bucket/a/one", b"secret");
     world.put("sj://bucket/two", b"secret");
@@ -132,7 +132,7 @@ fn a_wrong_passphrase_is_recognised() {
     let lines = String::from_utf8(run.stdout.clone()).unwrap();
     assert_eq!(lines.matches("\"kind\":\"undecryptable\"").count(), 2);
     run.fails(5, "passphrase");
-    // Beside names that open, others are counted.
+    // If some names can be decrypted, the others are counted.
     home.run_with(&["cp", "-", "sj://bucket/mine", "--access", "wrong"], b"x").ok();
     let run = home.run(&["ls", "sj://bucket", "--access", "wrong"]);
     assert_eq!(run.code, Some(0));
@@ -141,8 +141,8 @@ fn a_wrong_passphrase_is_recognised() {
     assert_eq!(run.stderr, "1 name cannot be decrypted with this access grant\n");
     let run = home.run(&["ls", "sj://bucket", "--quiet"]);
     assert_eq!(run.stderr, "1 name cannot be decrypted with this access grant\n");
-    let closed = ["sj://bucket: 1 name cannot be decrypted"];
-    home.run(&["cp", "-r", "sj://bucket", "all"]).incomplete(&closed);
+    let undecryptable = ["sj://bucket: 1 name cannot be decrypted"];
+    home.run(&["cp", "-r", "sj://bucket", "all"]).incomplete(&undecryptable);
     assert_eq!(names_below(&home.work().join("all")), ["a/one", "two"]);
 }
 
@@ -183,7 +183,7 @@ fn missing_buckets_and_objects_are_named() {
 }
 
 #[test]
-fn bad_names_are_refused() {
+fn invalid_names_are_rejected() {
     let world = World::start();
     let home = &world.home;
     for bucket in ["ab", "UPPER", "under_score", "-hyphen", "192.168.0.1", &"a".repeat(64)] {
@@ -227,7 +227,7 @@ fn insufficient_and_expired_grants_are_denied() {
     assert!(home.run(&["ls", "sj://bucket/in", "--access", "prefix"]).ok().contains("in/there"));
     home.run(&["cp", "file", "sj://bucket/x", "--access", "writer"]).ok();
     home.run(&["rm", "sj://bucket/x", "--access", "writer"]).ok();
-    // An API key that the satellite never gave out.
+    // An API key that the satellite did not issue.
     home.run(&["rm", "sj://bucket/x"]).fails(3, "not found");
     let url = world.network.satellite_url();
     let args = ["access", "request", "--satellite", &url, "--api-key", API_KEY];
@@ -236,7 +236,7 @@ fn insufficient_and_expired_grants_are_denied() {
 }
 
 #[test]
-fn too_few_nodes_are_counted_and_no_file_is_touched() {
+fn too_few_nodes_are_reported_and_files_unchanged() {
     let world = World::start();
     let content = bytes(100_000);
     world.put("sj://bucket/o", &content);
@@ -244,7 +244,7 @@ fn too_few_nodes_are_counted_and_no_file_is_touched() {
     home.write("o", "old");
     home.write("file", &content);
     world.stop_nodes(3);
-    // Three of ten nodes hold at most three pieces; four are needed.
+    // Three of ten nodes hold at most three pieces; four are required.
     home.run(&["cp", "sj://bucket/o", "o"]).fails(7, "4");
     assert_eq!(home.read("o"), b"old");
     assert_eq!(names_below(&home.work()), ["file", "o"]);
@@ -253,16 +253,16 @@ fn too_few_nodes_are_counted_and_no_file_is_touched() {
 }
 
 #[test]
-fn full_nodes_are_too_few_nodes() {
+fn full_nodes_count_as_too_few_nodes() {
     let world = World::start_with(Options::new().node_capacity(1));
     world.home.write("file", bytes(100_000));
     world.home.run(&["cp", "file", "sj://bucket/o"]).fails(7, "nodes");
-    // The satellite keeps what is small itself.
+    // Small objects are stored inline at the satellite.
     world.put("sj://bucket/small", b"x");
 }
 
 #[test]
-fn a_satellite_that_has_stopped_is_a_network_failure() {
+fn stopped_satellite_is_a_network_failure() {
     let world = World::start();
     world.runtime.block_on(world.network.stop_satellite()).unwrap();
     let home = &world.home;

@@ -1,11 +1,11 @@
-//! The demonstration, on files of a user's.
+//! `uplink demo` with files of the user.
 
 use serde_json::Value;
 
 use crate::home::Home;
 use crate::world::bytes;
 
-/// What `sha256sum` says of nothing and of `abc`.
+/// Output of `sha256sum` for empty input and for `abc`.
 const SHA256_EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const SHA256_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -16,7 +16,7 @@ fn report(home: &Home, args: &[&str]) -> Value {
 }
 
 #[test]
-fn a_file_comes_back_with_all_holders_stopped_that_may_be() {
+fn file_comes_back_with_the_maximum_of_holders_stopped() {
     let home = Home::new();
     home.write("file", bytes(3_000_000));
     let report = report(&home, &["file"]);
@@ -42,7 +42,7 @@ fn a_file_comes_back_with_all_holders_stopped_that_may_be() {
 }
 
 #[test]
-fn every_segment_of_a_large_file_has_its_row_and_enough_holders_left() {
+fn every_segment_has_a_row_and_enough_holders_left() {
     let home = Home::new();
     home.write("file", bytes((64 << 20) + 100_000));
     let text = home.run(&["demo", "file"]).ok();
@@ -54,11 +54,11 @@ fn every_segment_of_a_large_file_has_its_row_and_enough_holders_left() {
         let left = rows[1].split_whitespace().rev().nth(3).unwrap();
         assert!(left.parse::<u64>().unwrap() >= 4, "{text}");
     }
-    assert!(text.contains("came back whole"), "{text}");
+    assert!(text.contains("came back intact"), "{text}");
 }
 
 #[test]
-fn small_files_stay_with_the_satellite_and_hashes_are_those_of_the_file() {
+fn small_files_are_inline_and_hashes_match_the_file() {
     let home = Home::new();
     for (content, hash) in [("", SHA256_EMPTY), ("abc", SHA256_ABC)] {
         home.write("file", content);
@@ -69,12 +69,12 @@ fn small_files_stay_with_the_satellite_and_hashes_are_those_of_the_file() {
 }
 
 #[test]
-fn people_see_which_node_holds_which_piece_and_what_is_left() {
+fn text_shows_holders_of_pieces_and_running_ones() {
     let home = Home::new();
     home.write("file", bytes(100_000));
     let scheme = ["--nodes", "5", "--scheme", "2/3/4/4-64"];
     let text = home.run(&[&["demo", "file"], &scheme[..]].concat()).ok();
-    // No colours where there is no terminal.
+    // Without a terminal there are no colours.
     assert!(!text.contains('\u{1b}'), "{text}");
     let rows: Vec<_> = text.lines().filter(|line| line.contains("segment 0")).collect();
     assert_eq!(rows.len(), 2, "{text}");
@@ -83,14 +83,14 @@ fn people_see_which_node_holds_which_piece_and_what_is_left() {
         assert!(rows[0].split_whitespace().any(|cell| cell == piece), "{text}");
     }
     assert!(rows[1].contains("✗0") && rows[1].contains("✗1"), "{text}");
-    assert!(text.contains("came back whole from 2 of 4 holders"), "{text}");
+    assert!(text.contains("came back intact from 2 of 4 holders"), "{text}");
 }
 
 #[test]
-fn one_holder_too_many_is_a_failure_with_pieces_found_and_needed() {
+fn one_stopped_holder_too_many_fails_with_piece_counts() {
     let home = Home::new();
     home.write("file", bytes(100_000));
-    // Eight nodes for eight pieces: there are exactly eight holders.
+    // Eight nodes for eight pieces give exactly eight holders.
     let exact = ["demo", "file", "--nodes", "8", "--scheme", "4/6/8/8-256"];
     home.run(&[&exact[..], &["--stop", "4", "--json"]].concat()).json();
     home.run(&[&exact[..], &["--stop", "5", "--json"]].concat()).fails(7, "found 3, need 4");
@@ -99,7 +99,7 @@ fn one_holder_too_many_is_a_failure_with_pieces_found_and_needed() {
 }
 
 #[test]
-fn what_cannot_be_sent_or_started_is_one_sentence() {
+fn invalid_files_and_networks_have_one_line_messages() {
     let home = Home::new();
     home.run(&["demo", "none"]).fails(3, "none");
     home.run(&["demo", "."]).fails(2, "is a directory");

@@ -1,4 +1,4 @@
-//! A network that may open few files.
+//! A network with a low limit of open files.
 #![cfg(unix)]
 
 use std::io::{BufRead as _, BufReader};
@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::home::{Finished, Home};
 use crate::world::bytes;
 
-/// Clients that upload at once.
+/// Concurrent clients.
 const CLIENTS: usize = 8;
-/// Files of each tree: their pieces are on their way long enough to meet those of the others.
+/// Files of each tree, enough for the uploads of all clients to overlap.
 const FILES: usize = 6;
 const FILE_SIZE: usize = 12_000_000;
 
@@ -20,7 +20,7 @@ const FILE_SIZE: usize = 12_000_000;
 struct Limited(Option<Child>);
 
 impl Limited {
-    /// Starts a network of ten nodes and returns its access grant, too.
+    /// Starts a network of ten nodes, and returns it with its access grant.
     fn start(home: &Home, descriptors: u32) -> (Self, String) {
         let plain = home.command(&["dev", "--json", "--ephemeral", "--nodes", "10"]);
         let mut shell = Command::new("sh");
@@ -49,7 +49,7 @@ impl Limited {
         (Self(Some(child)), ready["access"].as_str().unwrap().to_owned())
     }
 
-    /// Ends the network; what it wrote to its log.
+    /// Stops the network and returns its log.
     fn end(mut self) -> String {
         let child = self.0.take().unwrap();
         kill_process(Pid::from_child(&child), Signal::TERM).unwrap();

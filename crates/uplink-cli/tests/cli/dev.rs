@@ -1,4 +1,4 @@
-//! The network for development, as a child process, and what is asked of it.
+//! `uplink dev` as a child process, and requests to it.
 #![cfg(unix)]
 
 use std::io::{BufRead as _, BufReader};
@@ -14,7 +14,7 @@ use crate::world::bytes;
 /// A running `uplink dev --json`. Killed when a test fails.
 struct Dev {
     child: Option<Child>,
-    // Open until the end: the network must be able to write.
+    // Kept open, so that the network can write.
     _stdout: BufReader<ChildStdout>,
     ready: Value,
 }
@@ -38,7 +38,7 @@ impl Dev {
         self.ready[key].as_str().unwrap()
     }
 
-    /// Ends the network with a signal, and expects that to be well.
+    /// Stops the network with a signal, and expects success.
     fn end(mut self, signal: Signal) {
         let child = self.child.take().unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
@@ -62,10 +62,10 @@ impl Drop for Dev {
     }
 }
 
-fn folder(home: &Home) -> (PathBuf, String) {
-    let folder = home.work().join("network");
-    let text = folder.to_str().unwrap().to_owned();
-    (folder, text)
+fn network_directory(home: &Home) -> (PathBuf, String) {
+    let directory = home.work().join("network");
+    let text = directory.to_str().unwrap().to_owned();
+    (directory, text)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -76,7 +76,8 @@ fn mode(path: &Path) -> u32 {
 fn ephemeral_network_serves_its_grant_and_leaves_nothing() {
     let home = Home::new();
     let dev = Dev::start(&home, &["--ephemeral"]);
-    let (grant, data) = (dev.text("access").to_owned(), PathBuf::from(dev.text("data")));
+    let grant = dev.text("access").to_owned();
+    let data = PathBuf::from(dev.text("data"));
     let mut keys: Vec<_> = dev.ready.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
     assert_eq!(keys, ["access", "api_key", "data", "nodes", "pid", "satellite"]);
@@ -96,7 +97,7 @@ fn ephemeral_network_serves_its_grant_and_leaves_nothing() {
     run(&["cp", "file", "sj://bucket/file"]).ok();
     let listed = run(&["ls", "sj://bucket", "--json"]).json();
     assert_eq!((&listed[0]["key"], &listed[0]["size"]), (&"file".into(), &50_000.into()));
-    // The same with what the grant is made of.
+    // A new project in the same network has its own grant.
     let project = ["dev", "project", "--json", "--data", data.to_str().unwrap()];
     let project = home.run(&project).json().remove(0);
     assert_eq!(project["satellite"], dev.ready["satellite"]);
@@ -108,23 +109,24 @@ fn ephemeral_network_serves_its_grant_and_leaves_nothing() {
 }
 
 #[test]
-fn kept_network_goes_on_after_a_signal_and_after_a_kill() {
+fn persistent_network_continues_after_signal_and_kill() {
     let home = Home::new();
-    let (folder, place) = folder(&home);
-    let dev = Dev::start(&home, &["--data", &place]);
-    let (grant, satellite) = (dev.text("access").to_owned(), dev.text("satellite").to_owned());
-    // The only stored access is the current one: no command has to name it.
+    let (directory, data) = network_directory(&home);
+    let dev = Dev::start(&home, &["--data", &data]);
+    let grant = dev.text("access").to_owned();
+    let satellite = dev.text("satellite").to_owned();
+    // The only stored access is current, so commands need not select it.
     home.run(&["mb", "sj://bucket"]).ok();
     home.run_with(&["cp", "-", "sj://bucket/o"], &bytes(50_000)).ok();
-    for private in [&folder.join("keys.json"), &folder.join("control.sock"), &home.store()] {
+    for private in [&directory.join("keys.json"), &directory.join("control.sock"), &home.store()] {
         assert_eq!(mode(private), 0o600, "{private:?}");
     }
     dev.end(Signal::INT);
-    assert!(!folder.join("control.sock").exists());
-    home.run(&["dev", "node", "list", "--data", &place]).fails(3, "no network runs in");
+    assert!(!directory.join("control.sock").exists());
+    home.run(&["dev", "node", "list", "--data", &data]).fails(3, "no network is running in");
 
     for _ in 0..2 {
-        let dev = Dev::start(&home, &["--data", &place]);
+        let dev = Dev::start(&home, &["--data", &data]);
         assert_eq!((dev.text("access"), dev.text("satellite")), (&*grant, &*satellite));
         assert_eq!(home.run(&["cat", "sj://bucket/o"]).ok_bytes(), bytes(50_000));
         dev.kill();
@@ -132,12 +134,12 @@ fn kept_network_goes_on_after_a_signal_and_after_a_kill() {
 }
 
 #[test]
-fn nodes_are_stopped_started_and_slowed_while_the_network_runs() {
+fn nodes_are_stopped_started_and_slowed_at_runtime() {
     let home = Home::new();
-    let (_, place) = folder(&home);
-    let dev = Dev::start(&home, &["--data", &place]);
+    let (_, data) = network_directory(&home);
+    let dev = Dev::start(&home, &["--data", &data]);
     let node =
-        |args: &[&str]| home.run(&[&["dev", "node", "--json"], args, &["--data", &place]].concat());
+        |args: &[&str]| home.run(&[&["dev", "node", "--json"], args, &["--data", &data]].concat());
     home.run(&["mb", "sj://bucket"]).ok();
     home.run_with(&["cp", "-", "sj://bucket/o"], &bytes(50_000)).ok();
     let listed = node(&["list"]).json();
@@ -167,44 +169,44 @@ fn nodes_are_stopped_started_and_slowed_while_the_network_runs() {
     assert_eq!(node(&["slow", "1", "--latency", "0"]).json()[0]["latency_ms"], 0);
 
     node(&["stop", "4"]).fails(3, "there is no storage node 4");
-    node(&["stop", "x"]).fails(2, "neither the number nor the id");
+    node(&["stop", "x"]).fails(2, "invalid storage node \"x\"");
     node(&["slow", "1", "--latency", "9999"]).fails(2, "9999");
     dev.end(Signal::TERM);
 }
 
 #[test]
-fn second_network_in_a_folder_is_refused_and_so_is_a_taken_port() {
+fn directory_in_use_and_taken_port_are_rejected() {
     let home = Home::new();
-    let (_, place) = folder(&home);
-    let dev = Dev::start(&home, &["--data", &place]);
+    let (_, data) = network_directory(&home);
+    let dev = Dev::start(&home, &["--data", &data]);
     let pid = dev.ready["pid"].to_string();
-    home.run(&["dev", "--data", &place]).fails(8, &pid);
+    home.run(&["dev", "--data", &data]).fails(8, &pid);
     let address = dev.text("satellite").split_once('@').unwrap().1.to_owned();
     dev.end(Signal::TERM);
 
     let other = std::net::TcpListener::bind(&address).unwrap();
-    let refused = home.run(&["dev", "--data", &place]);
-    assert!(refused.stderr.contains("network.toml") && refused.stderr.contains("--listen"));
-    refused.fails(8, &address);
-    // A command that only looks does not end what it finds.
+    let run = home.run(&["dev", "--data", &data]);
+    assert!(run.stderr.contains("network.toml") && run.stderr.contains("--listen"));
+    run.fails(8, &address);
     drop(other);
-    home.run(&["dev", "--data", &place, "--nodes", "3"]).fails(2, "has 4 storage nodes");
+    home.run(&["dev", "--data", &data, "--nodes", "3"]).fails(2, "has 4 storage nodes");
     home.run(&["dev", "--ephemeral", "--listen", "0.0.0.0:0"]).fails(2, "loopback");
 }
 
 #[test]
-fn reset_asks_and_begins_a_new_network() {
+fn reset_needs_confirmation_and_creates_a_new_network() {
     let home = Home::new();
-    let (folder, place) = folder(&home);
-    let dev = Dev::start(&home, &["--data", &place]);
-    let (grant, satellite) = (dev.text("access").to_owned(), dev.text("satellite").to_owned());
+    let (directory, data) = network_directory(&home);
+    let dev = Dev::start(&home, &["--data", &data]);
+    let grant = dev.text("access").to_owned();
+    let satellite = dev.text("satellite").to_owned();
     dev.end(Signal::TERM);
-    home.run(&["dev", "--data", &place, "--reset"]).fails(2, "--yes");
-    std::fs::write(folder.join("mine"), "kept").unwrap();
-    let dev = Dev::start(&home, &["--data", &place, "--reset", "--yes"]);
+    home.run(&["dev", "--data", &data, "--reset"]).fails(2, "--yes");
+    std::fs::write(directory.join("mine"), "kept").unwrap();
+    let dev = Dev::start(&home, &["--data", &data, "--reset", "--yes"]);
     assert_ne!((dev.text("access"), dev.text("satellite")), (&*grant, &*satellite));
-    assert_eq!(std::fs::read(folder.join("mine")).unwrap(), b"kept");
-    // The stored access is the new one.
+    assert_eq!(std::fs::read(directory.join("mine")).unwrap(), b"kept");
+    // The stored access was replaced.
     assert!(home.run(&["ls", "--json"]).json().is_empty());
     dev.end(Signal::TERM);
 }

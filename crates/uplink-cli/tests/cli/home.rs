@@ -1,4 +1,4 @@
-//! A user's home: a folder for configuration, one to work in, and commands run there.
+//! A temporary home with a configuration and a working directory, and commands run in it.
 
 use std::cell::Cell;
 use std::fs;
@@ -13,9 +13,9 @@ pub(crate) struct Home {
     unprivileged: Cell<bool>,
 }
 
-/// A user and a group without rights of their own.
+/// Id of the unprivileged user and group.
 #[cfg(unix)]
-const NOBODY: u32 = 65534;
+const UNPRIVILEGED_ID: u32 = 65534;
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -32,12 +32,12 @@ impl Home {
         Self { root, unprivileged: Cell::new(false) }
     }
 
-    /// The folder that commands run in.
+    /// Returns the working directory of commands.
     pub(crate) fn work(&self) -> PathBuf {
         self.root.path().join("work")
     }
 
-    /// The file of stored accesses.
+    /// Returns the path of the stored accesses.
     pub(crate) fn store(&self) -> PathBuf {
         self.root.path().join("config/uplink/access.json")
     }
@@ -57,12 +57,12 @@ impl Home {
         #[cfg(unix)]
         if self.unprivileged.get() {
             use std::os::unix::process::CommandExt as _;
-            command.uid(NOBODY).gid(NOBODY);
+            command.uid(UNPRIVILEGED_ID).gid(UNPRIVILEGED_ID);
         }
         command
     }
 
-    /// Runs a script in a shell, in which `$UPLINK` is the command.
+    /// Runs a shell script, in which `$UPLINK` is the command.
     pub(crate) fn shell(&self, script: &str) -> Finished {
         let inner = self.command(&[]);
         let mut command = Command::new("bash");
@@ -78,7 +78,7 @@ impl Home {
         Finished::wait(command.spawn().unwrap())
     }
 
-    /// Runs later commands as a user whom permissions hold back, and gives that user everything here.
+    /// Runs later commands as an unprivileged user, who becomes the owner of all files.
     #[cfg(unix)]
     pub(crate) fn unprivileged(&self) {
         if !rustix::process::geteuid().is_root() {
@@ -86,7 +86,7 @@ impl Home {
         }
         let mut pending = vec![self.root.path().to_owned()];
         while let Some(path) = pending.pop() {
-            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            std::os::unix::fs::chown(&path, Some(UNPRIVILEGED_ID), Some(UNPRIVILEGED_ID)).unwrap();
             if path.is_dir() && !path.is_symlink() {
                 pending.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
             }
@@ -105,7 +105,7 @@ impl Home {
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
         let writer = std::thread::spawn(move || {
-            // A command that fails early does not read on.
+            // Best effort: a command that fails early stops reading.
             let _ = stdin.write_all(&input);
         });
         let finished = Finished::wait(child);
@@ -134,7 +134,7 @@ impl Finished {
         }
     }
 
-    /// Expects success without a word on standard error, and returns standard output.
+    /// Expects success and empty standard error, and returns standard output.
     #[track_caller]
     pub(crate) fn ok(self) -> String {
         String::from_utf8(self.ok_bytes()).unwrap()
@@ -152,41 +152,40 @@ impl Finished {
         self.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Expects a command on many objects to be incomplete, with one line for each failure, in any
-    /// order, that begins like the one given, and a sentence at the end.
+    /// Expects a command on many objects to be incomplete: a line for each failure, in any order,
+    /// that starts with the given text, and a summary at the end.
     #[track_caller]
     pub(crate) fn incomplete(self, failures: &[&str]) {
         let mut lines: Vec<_> = self.stderr.lines().collect();
         let last = lines.pop().unwrap_or_default();
         assert!(last.starts_with("uplink: incomplete: "), "{self:?}");
         for failure in failures {
-            let found = lines.iter().position(|line| {
+            let index = lines.iter().position(|line| {
                 line.strip_prefix("uplink: ").is_some_and(|line| line.starts_with(failure))
             });
-            lines.remove(found.unwrap_or_else(|| panic!("{failure:?} is not reported: {self:?}")));
+            lines.remove(index.unwrap_or_else(|| panic!("{failure:?} is not reported: {self:?}")));
         }
         assert_eq!(lines, [""; 0], "more is reported");
         assert_eq!(self.code, Some(12));
     }
 
-    /// Expects failure with an exit code and with exactly one sentence, which says `words`.
+    /// Expects failure with an exit code and a one-line message that contains `words`.
     #[track_caller]
     pub(crate) fn fails(self, code: i32, words: &str) {
-        let sentence =
-            self.stderr.strip_prefix("uplink: ").and_then(|text| text.strip_suffix('\n'));
-        let sentence = sentence.unwrap_or_else(|| panic!("not one sentence: {self:?}"));
-        assert!(!sentence.contains('\n') && sentence.len() > 10, "{sentence}");
-        assert!(sentence.contains(words), "{words:?} is not in {sentence:?}");
-        assert_eq!(self.code, Some(code), "{sentence}");
+        let message = self.stderr.strip_prefix("uplink: ").and_then(|text| text.strip_suffix('\n'));
+        let message = message.unwrap_or_else(|| panic!("not a message: {self:?}"));
+        assert!(!message.contains('\n') && message.len() > 10, "{message}");
+        assert!(message.contains(words), "{words:?} is not in {message:?}");
+        assert_eq!(self.code, Some(code), "{message}");
     }
 }
 
-/// The names of everything below a folder, sorted.
+/// Returns the relative paths of all files below a directory, sorted.
 pub(crate) fn names_below(root: &Path) -> Vec<String> {
     let mut names = Vec::new();
     let mut pending = vec![root.to_owned()];
-    while let Some(folder) = pending.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 pending.push(path);

@@ -1,4 +1,4 @@
-//! Buckets and objects over a real network: round trips, pipes, ranges, what scripts read.
+//! Buckets and objects in a test network: round trips, pipes, ranges, JSON.
 
 use std::io::Read as _;
 
@@ -6,7 +6,7 @@ use crate::home::{Finished, names_below};
 use crate::world::{World, bytes};
 
 #[test]
-fn buckets_come_and_go() {
+fn buckets_are_created_listed_and_removed() {
     let world = World::start();
     let home = &world.home;
     let made = home.run(&["mb", "sj://second", "--json"]).json();
@@ -27,7 +27,7 @@ fn buckets_come_and_go() {
 }
 
 #[test]
-fn files_go_up_and_come_back() {
+fn files_are_uploaded_and_downloaded() {
     let world = World::start();
     let home = &world.home;
     for size in [0, 1, 4096, 4097, 300_000] {
@@ -39,7 +39,7 @@ fn files_go_up_and_come_back() {
         assert!(home.run(&["cat", "sj://bucket/dir/name"]).ok_bytes() == content, "{size}");
         assert!(home.run(&["cp", "sj://bucket/dir/name", "-"]).ok_bytes() == content, "{size}");
     }
-    // In a bucket, below a prefix and in a directory the name stays.
+    // Buckets, prefixes and directories as targets keep the name.
     home.run(&["cp", "up", "sj://bucket"]).ok();
     home.run(&["cp", "up", "sj://bucket/a/"]).ok();
     std::fs::create_dir(home.work().join("d")).unwrap();
@@ -55,7 +55,7 @@ fn files_go_up_and_come_back() {
 }
 
 #[test]
-fn ranges_are_cut_out_at_every_edge() {
+fn ranges_at_every_edge_are_read() {
     let world = World::start();
     let content = bytes(100_000);
     world.put("sj://bucket/o", &content);
@@ -71,7 +71,7 @@ fn ranges_are_cut_out_at_every_edge() {
         assert!(cat(range).ok_bytes() == expected, "{range}");
     }
     cat("100001-").fails(2, "beyond");
-    cat("5").fails(2, "no range");
+    cat("5").fails(2, "invalid range");
 }
 
 #[test]
@@ -89,14 +89,14 @@ fn metadata_and_expiry_are_kept() {
     ];
     home.run(&[&["cp", "f", "sj://bucket/f"], &attributes[..]].concat()).ok();
     let stat = |url| home.run(&["stat", url, "--json"]).json().remove(0);
-    let seen = stat("sj://bucket/f");
-    assert_eq!(seen["metadata"], serde_json::json!({"colour": "light=blue", "ü": ""}));
-    assert_eq!(seen["expires"], "2099-01-31T12:00:00Z");
+    let record = stat("sj://bucket/f");
+    assert_eq!(record["metadata"], serde_json::json!({"colour": "light=blue", "ü": ""}));
+    assert_eq!(record["expires"], "2099-01-31T12:00:00Z");
     assert_eq!(
-        (&seen["kind"], &seen["key"], &seen["size"]),
+        (&record["kind"], &record["key"], &record["size"]),
         (&"object".into(), &"f".into(), &7.into())
     );
-    assert!(seen["version"].as_str().unwrap().len() >= 16);
+    assert!(record["version"].as_str().unwrap().len() >= 16);
     assert!(home.run(&["stat", "sj://bucket/f"]).ok().contains("metadata ü"));
 }
 
@@ -108,8 +108,8 @@ fn copies_keep_expiry_and_metadata() {
     let attributes = ["--metadata", "colour=blue", "--expires", "2099-01-31T12:00:00.123456Z"];
     home.run(&[&["cp", "f", "sj://bucket/d/f"], &attributes[..]].concat()).ok();
     let stat = |url| {
-        let seen = home.run(&["stat", url, "--json"]).json().remove(0);
-        (seen["expires"].clone(), seen["metadata"].clone())
+        let record = home.run(&["stat", url, "--json"]).json().remove(0);
+        (record["expires"].clone(), record["metadata"].clone())
     };
     let (expires, metadata) = stat("sj://bucket/d/f");
     assert_eq!(expires, "2099-01-31T12:00:00.123456Z");
@@ -119,7 +119,7 @@ fn copies_keep_expiry_and_metadata() {
     for url in ["sj://bucket/across", "sj://bucket/d/f", "sj://bucket/tree/f"] {
         assert_eq!(stat(url), (expires.clone(), metadata.clone()), "{url}");
     }
-    // Unless the user says otherwise.
+    // The flags override them.
     let copy = ["cp", "sj://bucket/d/f", "sj://bucket/other"];
     home.run(&[&copy[..], &["--expires", "2098-01-31T12:00:00Z"]].concat()).ok();
     assert_eq!(stat("sj://bucket/other"), ("2098-01-31T12:00:00Z".into(), metadata.clone()));
@@ -177,7 +177,7 @@ fn removed_objects_are_gone() {
     home.run(&["rm", "sj://bucket/ab"]).ok();
     home.run(&["rm", "sj://bucket/ab"]).fails(3, "\"ab\" not found");
     assert_eq!(home.run(&["rm", "sj://bucket/a", "-r", "--json"]).json().len(), 2);
-    home.run(&["rm", "sj://bucket/a", "-r"]).fails(3, "nothing is found at sj://bucket/a/");
+    home.run(&["rm", "sj://bucket/a", "-r"]).fails(3, "nothing found at sj://bucket/a/");
     let left = home.run(&["ls", "sj://bucket", "-r", "--json"]).json();
     assert_eq!((left.len(), &left[0]["key"]), (1, &"keep".into()));
     home.run(&["rm", "sj://bucket", "-r"]).ok();
@@ -185,7 +185,7 @@ fn removed_objects_are_gone() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn closed_reader_of_a_pipe_is_success() {
     let world = World::start();
     world.put("sj://bucket/o", &bytes(3 << 20));
     let mut child = world.home.command(&["cat", "sj://bucket/o"]).spawn().unwrap();
@@ -196,7 +196,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 
 #[test]
 #[cfg(unix)]
-fn keys_need_not_be_text() {
+fn keys_may_be_invalid_utf8() {
     use std::os::unix::ffi::OsStrExt as _;
     let world = World::start();
     let url = std::ffi::OsStr::from_bytes(b"sj://bucket/\xff\xfe");

@@ -1,4 +1,4 @@
-//! Clients that are killed or hung up in the middle of a transfer, and what is left of it.
+//! Clients killed or hung up during a transfer, and what they leave behind.
 #![cfg(target_os = "linux")]
 
 use std::io::Write as _;
@@ -10,35 +10,35 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::home::{Finished, names_below};
 use crate::world::{World, bytes};
 
-/// Begins an upload from standard input, which stays open.
+/// Starts an upload from standard input, which stays open.
 fn begin(world: &World, url: &str) -> (Child, ChildStdin) {
     let mut command = world.home.command(&["cp", "-", url]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // More than a pipe and a buffer hold: when it is written the upload is under way.
+    // More than a pipe and a buffer hold: once written, the upload has started.
     stdin.write_all(&bytes(4 << 20)).unwrap();
     (child, stdin)
 }
 
-/// Waits for a condition.
-fn until(mut condition: impl FnMut() -> bool) {
+/// Waits until a condition holds.
+fn wait_until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain");
+        assert!(Instant::now() < deadline, "timeout");
     }
 }
 
-/// Kills a client in the middle of an upload, once the satellite knows of it.
+/// Kills a client during an upload, once the satellite lists it.
 fn kill_upload(world: &World, url: &str) {
     let (mut child, stdin) = begin(world, url);
-    until(|| world.home.run(&["ls", "--pending", url]).code == Some(0));
+    wait_until(|| world.home.run(&["ls", "--pending", url]).code == Some(0));
     child.kill().unwrap();
     child.wait().unwrap();
     drop(stdin);
 }
 
 #[test]
-fn killed_upload_is_named_listed_and_aborted() {
+fn killed_upload_is_reported_listed_and_aborted() {
     let world = World::start();
     let home = &world.home;
     kill_upload(&world, "sj://bucket/d/o");
@@ -53,10 +53,10 @@ fn killed_upload_is_named_listed_and_aborted() {
     let id = listed[0]["upload_id"].as_str().unwrap();
     let top = home.run(&["ls", "--pending", "sj://bucket", "--json"]).json();
     assert_eq!((&top[0]["kind"], &top[0]["key"]), (&"prefix".into(), &"d/".into()));
-    for place in ["sj://bucket/d", "sj://bucket/d/", "sj://bucket/d/o"] {
-        let listed = home.run(&["ls", "--pending", place, "--json"]).json();
-        assert_eq!((listed.len(), &listed[0]["upload_id"]), (1, &id.into()), "{place}");
-        assert!(home.run(&["ls", "--pending", place]).ok().ends_with("  d/o\n"));
+    for url in ["sj://bucket/d", "sj://bucket/d/", "sj://bucket/d/o"] {
+        let listed = home.run(&["ls", "--pending", url, "--json"]).json();
+        assert_eq!((listed.len(), &listed[0]["upload_id"]), (1, &id.into()), "{url}");
+        assert!(home.run(&["ls", "--pending", url]).ok().ends_with("  d/o\n"));
     }
     home.run(&["ls", "--pending", "sj://bucket/none"]).fails(3, "no pending uploads");
     home.run(&["rm", "--pending", "sj://bucket/none"]).fails(3, "no pending uploads");
@@ -74,7 +74,7 @@ fn pending_uploads_of_one_key_are_aborted_together() {
     let pending = || home.run(&["ls", "--pending", "sj://bucket", "--json"]).json().len();
     for count in 1..=2 {
         let (mut child, stdin) = begin(&world, "sj://bucket/o");
-        until(|| pending() == count);
+        wait_until(|| pending() == count);
         child.kill().unwrap();
         child.wait().unwrap();
         drop(stdin);
@@ -107,7 +107,7 @@ fn pending_uploads_under_another_passphrase_are_counted() {
 }
 
 #[test]
-fn wrong_use_of_pending_is_refused() {
+fn wrong_usage_of_pending_is_rejected() {
     let world = World::start();
     let home = &world.home;
     home.run(&["ls", "--pending"]).fails(2, "--pending");
@@ -118,8 +118,8 @@ fn wrong_use_of_pending_is_refused() {
 }
 
 #[test]
-fn hung_up_upload_is_aborted_like_a_terminated_one() {
-    // What runs the tests may ignore the signal, which the command then does, too.
+fn hung_up_and_terminated_uploads_are_aborted() {
+    // If the test runner ignores the signal, so does the command.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
     if u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 == 1 {
@@ -158,7 +158,7 @@ fn nohup_keeps_an_upload_alive() {
 }
 
 #[test]
-fn interrupted_batch_reports_what_has_failed_so_far() {
+fn interrupted_batch_reports_failures_so_far() {
     let world = World::start();
     let home = &world.home;
     home.write("d/file", "x");
@@ -171,7 +171,7 @@ fn interrupted_batch_reports_what_has_failed_so_far() {
     }
     world.runtime.block_on(world.network.online()).unwrap();
     let child = home.command(&["cp", "-r", "d", "sj://bucket", "--quiet"]).spawn().unwrap();
-    until(|| !home.run(&["ls", "sj://bucket", "--json"]).json().is_empty());
+    wait_until(|| !home.run(&["ls", "sj://bucket", "--json"]).json().is_empty());
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let finished = Finished::wait(child);
     assert_eq!(
@@ -182,7 +182,7 @@ fn interrupted_batch_reports_what_has_failed_so_far() {
 }
 
 #[test]
-fn parts_of_killed_downloads_are_removed_by_the_next() {
+fn next_download_removes_parts_of_killed_ones() {
     let world = World::start();
     let home = &world.home;
     world.put("sj://bucket/o", &bytes(48 << 20));
@@ -195,9 +195,9 @@ fn parts_of_killed_downloads_are_removed_by_the_next() {
         let before = parts();
         let is_new = |name: &String| !before.contains(name);
         let child = home.command(&["cp", "sj://bucket/o", target]).spawn().unwrap();
-        until(|| parts().iter().any(is_new));
+        wait_until(|| parts().iter().any(is_new));
         kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
-        assert!(parts().iter().any(is_new), "it was over before it was stopped");
+        assert!(parts().iter().any(is_new), "the download ended before it was suspended");
         child
     };
     let mut dead = begin("dead");
@@ -205,7 +205,7 @@ fn parts_of_killed_downloads_are_removed_by_the_next() {
     dead.wait().unwrap();
     let left = parts();
     assert_eq!(left.len(), 1);
-    // A process that is stopped is alive.
+    // A suspended process is alive.
     let live = begin("live");
     home.run(&["cp", "sj://bucket/small", "small"]).ok();
     assert!(!parts().contains(&left[0]));
@@ -213,7 +213,7 @@ fn parts_of_killed_downloads_are_removed_by_the_next() {
     Finished::wait(live).ok();
     assert_eq!(home.read("live").len(), 48 << 20);
     assert_eq!(names_below(&home.work()), ["live", "small"]);
-    // A tree is written into the same directories.
+    // A recursive download sweeps the same directories.
     let mut dead = begin("d");
     dead.kill().unwrap();
     dead.wait().unwrap();

@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle of things.
+//! Signals during transfers.
 #![cfg(unix)]
 
 use std::io::{Read as _, Write as _};
@@ -14,20 +14,20 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 #[test]
-fn an_interrupted_upload_leaves_nothing_visible() {
+fn interrupted_upload_leaves_nothing_visible() {
     let world = World::start();
-    for (signal_sent, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    for (sent_signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut child = world
             .home
             .command(&["cp", "-", "sj://bucket/o"])
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        // More than a pipe holds: when it is written the upload is under way.
+        // More than a pipe holds: once written, the upload has started.
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&bytes(2 << 20)).unwrap();
-        signal(&child, signal_sent);
-        // Standard input stays open: nothing but the signal ends it.
+        signal(&child, sent_signal);
+        // Standard input stays open: only the signal ends the upload.
         let finished = Finished::wait(child);
         drop(stdin);
         finished.fails(code, "interrupted");
@@ -36,14 +36,14 @@ fn an_interrupted_upload_leaves_nothing_visible() {
 }
 
 #[test]
-fn an_interrupted_download_leaves_the_old_file() {
+fn interrupted_download_keeps_the_old_file() {
     let world = World::start();
     world.put("sj://bucket/o", &bytes(20 << 20));
     world.home.write("o", "old");
     let fifo = world.home.work().join("fifo");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());
-    // Two downloads: one into a pipe that nobody empties, which shows that it is under way.
+    // A download to a pipe with a slow reader is in progress after the first byte.
     let child = world.home.command(&["cp", "sj://bucket/o", "fifo"]).spawn().unwrap();
     let mut reader = std::fs::File::open(&fifo).unwrap();
     reader.read_exact(&mut [0; 1]).unwrap();

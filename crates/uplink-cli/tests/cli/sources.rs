@@ -1,4 +1,4 @@
-//! Sources that change while they are uploaded.
+//! Sources that change during an upload.
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, File};
@@ -15,8 +15,8 @@ use crate::world::{World, bytes};
 
 const SIZE: u64 = 64 << 20;
 
-/// Waits until a process has read a part of a file, and stops it. Returns how much it has read.
-fn stop_while_reading(child: &Child, path: &Path) -> u64 {
+/// Suspends a process after it has read a part of a file. Returns the position.
+fn suspend_while_reading(child: &Child, path: &Path) -> u64 {
     let inode = fs::metadata(path).unwrap().ino();
     let pid = child.id();
     let position = || {
@@ -33,16 +33,16 @@ fn stop_while_reading(child: &Child, path: &Path) -> u64 {
     };
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while position().unwrap_or_default() == 0 {
-        assert!(std::time::Instant::now() < deadline, "the upload does not begin");
+        assert!(std::time::Instant::now() < deadline, "the upload does not start");
         std::thread::yield_now();
     }
     kill_process(Pid::from_child(child), Signal::STOP).unwrap();
-    let position = position().expect("it was over before it was stopped");
-    assert!(position < SIZE, "it had read everything before it was stopped");
+    let position = position().expect("the upload ended before it was suspended");
+    assert!(position < SIZE, "the file was read completely before the upload was suspended");
     position
 }
 
-/// Uploads a file that `change` changes when a part of it has been read.
+/// Uploads a file and calls `change` after a part of it was read.
 fn upload_while(
     world: &World,
     args: &[&str],
@@ -51,7 +51,7 @@ fn upload_while(
 ) -> Finished {
     let path = world.home.work().join("file");
     let child = world.home.command(args).stdin(stdin).spawn().unwrap();
-    let position = stop_while_reading(&child, &path);
+    let position = suspend_while_reading(&child, &path);
     change(&path, position);
     kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
     Finished::wait(child)
@@ -77,7 +77,7 @@ fn source_that_shrinks_is_not_committed() {
     run.fails(1, "it changed while it was read");
     assert_eq!(world.home.run(&["cat", "sj://bucket/o"]).ok(), "old");
     world.home.run(&["rm", "sj://bucket/o"]).ok();
-    // The satellite was told.
+    // The upload was aborted at the satellite.
     world.home.run(&["rb", "sj://bucket"]).ok();
 }
 
@@ -94,7 +94,7 @@ fn source_that_grows_is_not_committed() {
 }
 
 #[test]
-fn source_rewritten_at_its_size_is_not_committed() {
+fn source_rewritten_with_the_same_size_is_not_committed() {
     let world = World::start();
     prepare(&world);
     let rewrite = |path: &Path, _| {
@@ -107,7 +107,7 @@ fn source_rewritten_at_its_size_is_not_committed() {
 }
 
 #[test]
-fn file_on_stdin_that_shrinks_is_not_committed() {
+fn stdin_file_that_shrinks_is_not_committed() {
     let world = World::start();
     prepare(&world);
     let stdin = File::open(world.home.work().join("file")).unwrap().into();
@@ -117,7 +117,7 @@ fn file_on_stdin_that_shrinks_is_not_committed() {
 }
 
 #[test]
-fn source_in_a_tree_that_shrinks_is_one_failure() {
+fn shrinking_source_in_a_tree_is_one_failure() {
     let world = World::start();
     let home = &world.home;
     for name in ["d/a", "d/z"] {

@@ -1,4 +1,4 @@
-//! Downloads into what is no plain file under its own name: descriptors, pipes, devices, links.
+//! Downloads to descriptors, pipes, devices and links.
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ fn download_to_dev_stdout_appends_to_a_log() {
 }
 
 #[test]
-fn download_to_a_descriptor_keeps_what_others_write() {
+fn download_to_a_descriptor_keeps_other_output() {
     let world = World::start();
     world.put("sj://bucket/o", b"object\n");
     let script = r#"
@@ -83,14 +83,14 @@ fn download_to_pipes_and_devices_keeps_them() {
     home.run(&["cp", "sj://bucket/o", "/dev/null"]).ok();
     home.run(&["cp", "sj://bucket/o", "/dev/full"]).fails(1, "No space left");
     assert_eq!(names_below(&home.work()), ["fifo"]);
-    // A tree is written below its directory only: what is in the way stays.
+    // Recursive downloads do not write to special files.
     home.run(&["cp", "sj://bucket/o", "sj://bucket/d/fifo"]).ok();
     home.run(&["cp", "-r", "sj://bucket/d", "."]).incomplete(&["sj://bucket/d/fifo: cannot write"]);
     assert_eq!(names_below(&home.work()), ["fifo"]);
 }
 
 #[test]
-fn download_to_a_link_changes_the_file_behind_it() {
+fn download_to_a_symlink_changes_its_target() {
     let world = World::start();
     let home = &world.home;
     world.put("sj://bucket/o", b"new");
@@ -122,7 +122,7 @@ fn replaced_file_keeps_its_mode_and_owner() {
     home.write("file", "old");
     let path = home.work().join("file");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    // Without the right to give files away it stays ours, which is fine, too.
+    // Best effort: without the privilege, the owner stays the same.
     let _ = std::os::unix::fs::chown(&path, Some(65534), Some(65534));
     let owner = fs::metadata(&path).unwrap().uid();
     home.run(&["cp", "sj://bucket/o", "file"]).ok();
@@ -132,7 +132,7 @@ fn replaced_file_keeps_its_mode_and_owner() {
 }
 
 #[test]
-fn unwritable_directory_takes_a_writable_file() {
+fn writable_file_in_a_read_only_directory_is_written() {
     let world = World::start();
     let home = &world.home;
     let content = bytes(300_000);
@@ -148,20 +148,20 @@ fn unwritable_directory_takes_a_writable_file() {
     home.run(&["cp", "sj://bucket/o", "d/file"]).ok();
     home.run(&["cp", "sj://bucket/o", "d/fixed"]).fails(1, "ermission denied");
     home.run(&["cp", "sj://bucket/o", "d/new"]).fails(1, "ermission denied");
-    // Before the first byte has come, nothing is lost.
+    // A download that fails before the first byte keeps the content.
     world.stop_nodes(3);
     home.write("d/file", "old");
     home.run(&["cp", "sj://bucket/o", "d/file"]).fails(7, "4");
     assert_eq!(home.read("d/file"), b"old");
     mode("d", 0o755);
-    // Nor is a file that may not be written, in a directory where it could be replaced.
+    // A read-only file is not replaced, even in a writable directory.
     home.run(&["cp", "sj://bucket/o", "d/fixed"]).fails(1, "ermission denied");
     assert_eq!(home.read("d/fixed"), b"old");
     assert_eq!(names_below(&home.work()), ["d/file", "d/fixed"]);
 }
 
 #[test]
-fn upload_from_descriptors_reads_on_where_they_are() {
+fn upload_from_descriptors_starts_at_their_position() {
     let world = World::start();
     world.home.write("file", "one\ntwo\nthree\n");
     let script = r#"

@@ -1,10 +1,10 @@
-//! Whole directories up and down, and keys that would lead elsewhere.
+//! Recursive copies, and keys that are unsafe as paths.
 
 use crate::home::names_below;
 use crate::world::{World, bytes};
 
 #[test]
-fn directories_go_up_across_and_come_back() {
+fn directories_are_uploaded_copied_and_downloaded() {
     let world = World::start();
     let home = &world.home;
     let files = [("d/a", 10), ("d/e/b c", 5000), ("d/e/f/é", 0), ("d/z", 200_000)];
@@ -19,29 +19,29 @@ fn directories_go_up_across_and_come_back() {
         assert!(home.read(&name) == bytes(size), "{name}");
     }
     assert_eq!(names_below(&home.work().join("back")).len(), files.len());
-    home.run(&["cp", "-r", "sj://bucket/none", "x"]).fails(3, "nothing is found");
+    home.run(&["cp", "-r", "sj://bucket/none", "x"]).fails(3, "nothing found");
     home.run(&["cp", "-r", "none", "sj://bucket"]).fails(3, "cannot read");
-    home.run(&["cp", "-r", "sj://bucket/q", "sj://bucket/q/q"]).fails(2, "lies within");
+    home.run(&["cp", "-r", "sj://bucket/q", "sj://bucket/q/q"]).fails(2, "is inside source");
 }
 
 #[test]
-fn keys_that_lead_elsewhere_are_left_out_and_reported() {
+fn unsafe_keys_are_skipped_and_reported() {
     let world = World::start();
     let home = &world.home;
     for key in ["good", "x/../../evil", "/absolute", "a//b", "x/."] {
         world.put(&format!("sj://bucket/in/{key}"), key.as_bytes());
     }
     home.run(&["cp", "-r", "sj://bucket/in", "deep/target"]).incomplete(&[
-        "sj://bucket/in/x/../../evil: not written below \"deep/target\"",
-        "sj://bucket/in//absolute: not written below \"deep/target\"",
-        "sj://bucket/in/a//b: not written below \"deep/target\"",
-        "sj://bucket/in/x/.: not written below \"deep/target\"",
+        "sj://bucket/in/x/../../evil: cannot write below \"deep/target\"",
+        "sj://bucket/in//absolute: cannot write below \"deep/target\"",
+        "sj://bucket/in/a//b: cannot write below \"deep/target\"",
+        "sj://bucket/in/x/.: cannot write below \"deep/target\"",
     ]);
     assert_eq!(names_below(&home.work()), ["deep/target/good"]);
-    // One object asked for by its key is written where the user says.
+    // A single object is written to the path given by the user.
     home.run(&["cp", "sj://bucket/in/x/../../evil", "mine"]).ok();
     assert_eq!(home.read("mine"), b"x/../../evil");
-    home.run(&["cp", "sj://bucket/in/x/.", "deep/"]).fails(2, "leads elsewhere");
+    home.run(&["cp", "sj://bucket/in/x/.", "deep/"]).fails(2, "component");
 }
 
 #[test]
@@ -53,14 +53,14 @@ fn links_below_the_target_are_not_followed() {
     std::fs::create_dir(home.work().join("outside")).unwrap();
     std::fs::create_dir(home.work().join("target")).unwrap();
     std::os::unix::fs::symlink("../outside", home.work().join("target/link")).unwrap();
-    let failures = ["sj://bucket/link/file: cannot make the directory \"target/link\""];
+    let failures = ["sj://bucket/link/file: cannot create directory \"target/link\""];
     home.run(&["cp", "-r", "sj://bucket", "target"]).incomplete(&failures);
     assert_eq!(names_below(&home.work().join("outside")).len(), 0);
 }
 
 #[test]
 #[cfg(unix)]
-fn upload_goes_on_after_unreadable_files_and_directories() {
+fn upload_continues_after_unreadable_entries() {
     use std::os::unix::fs::PermissionsExt as _;
     let world = World::start();
     let home = &world.home;
@@ -115,7 +115,7 @@ fn links_and_special_files_are_reported_in_every_mode() {
 }
 
 #[test]
-fn download_goes_on_after_names_that_cannot_be() {
+fn download_continues_after_invalid_names() {
     let world = World::start();
     let home = &world.home;
     for number in 0..19 {
@@ -128,7 +128,7 @@ fn download_goes_on_after_names_that_cannot_be() {
     }
     for round in 0..3 {
         let run = home.run(&["cp", "-r", "sj://bucket", &format!("back{round}"), "--quiet"]);
-        // Either of a file and a directory of the same name is there.
+        // Only one of a file and a directory of the same name can exist.
         let lines: Vec<_> = run.stderr.lines().collect();
         assert_eq!(run.code, Some(12), "{run:?}");
         assert_eq!(lines.len(), 3, "{run:?}");
@@ -140,14 +140,14 @@ fn download_goes_on_after_names_that_cannot_be() {
 }
 
 #[test]
-fn copy_across_and_removal_go_on_after_failures() {
+fn copy_and_removal_continue_after_failures() {
     use uplink_core::macaroon::Permission;
     let world = World::start();
     let home = &world.home;
     for number in 0..10 {
         world.put(&format!("sj://bucket/in/{number}"), b"x");
     }
-    // A key that is too long for the satellite once it is below another prefix.
+    // Too long for the satellite below the target prefix.
     let long = "k".repeat(3500);
     world.put(&format!("sj://bucket/in/{long}"), b"x");
     let deep = "deep/".repeat(25);
@@ -156,7 +156,7 @@ fn copy_across_and_removal_go_on_after_failures() {
         .incomplete(&[&failure]);
     let copies = home.run(&["ls", "-r", &format!("sj://bucket/{deep}"), "--json"]).json();
     assert_eq!(copies.len(), 10);
-    // A grant that lists everything and may remove nothing.
+    // A grant that may list but not delete.
     world.share("lister", &Permission::read_only(), &[]);
     let run = home.run(&["rm", "-r", "sj://bucket/in", "--access", "lister"]);
     assert_eq!((run.code, run.stderr.lines().count()), (Some(12), 12), "{run:?}");

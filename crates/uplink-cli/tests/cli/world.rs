@@ -1,4 +1,4 @@
-//! A network, and a user of it whose access grant is stored as `main`.
+//! A test network, and a home with its access grant stored as `main`.
 
 use uplink_core::access_grant::{AccessGrant, SharePrefix};
 use uplink_core::macaroon::Permission;
@@ -9,7 +9,7 @@ use crate::home::Home;
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
 pub(crate) struct World {
-    // First: it ends while its runtime still runs.
+    // Declared before `runtime`, which must be dropped last.
     pub(crate) network: Network,
     pub(crate) home: Home,
     pub(crate) api_key: String,
@@ -17,7 +17,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Ten nodes, scheme 4/6/8/10-256, a bucket `bucket`.
+    /// Starts a network of ten nodes with scheme 4/6/8/10-256 and a bucket `bucket`.
     pub(crate) fn start() -> Self {
         Self::start_with(Options::new())
     }
@@ -37,7 +37,7 @@ impl World {
         world
     }
 
-    /// Stores an access grant made with a passphrase.
+    /// Requests an access grant with a passphrase and stores it.
     pub(crate) fn request(&self, name: &str, passphrase: &str) {
         let satellite = self.network.satellite_url();
         let args = ["access", "request", "--satellite", &satellite, "--api-key", &self.api_key];
@@ -45,14 +45,14 @@ impl World {
         self.home.run_with(&args, format!("{passphrase}\r\n").as_bytes()).ok();
     }
 
-    /// The access grant `main`.
+    /// Returns the access grant `main`.
     pub(crate) fn grant(&self) -> AccessGrant {
         let file = std::fs::read_to_string(self.home.store()).unwrap();
         let file: serde_json::Value = serde_json::from_str(&file).unwrap();
         AccessGrant::parse(file["accesses"]["main"].as_str().unwrap()).unwrap()
     }
 
-    /// Stores `main` narrowed under another name.
+    /// Stores a restricted `main` under another name.
     pub(crate) fn share(&self, name: &str, permission: &Permission, prefixes: &[(&str, &str)]) {
         let prefixes: Vec<_> = prefixes
             .iter()
@@ -66,20 +66,20 @@ impl World {
         self.home.run_with(&["access", "import", name], text.as_bytes()).ok();
     }
 
-    /// Puts an object there.
+    /// Uploads an object.
     pub(crate) fn put(&self, url: &str, bytes: &[u8]) {
         self.home.run_with(&["cp", "-", url], bytes).ok();
     }
 
-    /// Stops all storage nodes but the first `left`.
-    pub(crate) fn stop_nodes(&self, left: usize) {
-        for node in self.network.nodes().iter().skip(left) {
+    /// Stops all storage nodes except the first `running`.
+    pub(crate) fn stop_nodes(&self, running: usize) {
+        for node in self.network.nodes().iter().skip(running) {
             self.runtime.block_on(node.kill()).unwrap();
         }
     }
 }
 
-/// Bytes that differ from place to place.
+/// Returns bytes without a short period.
 pub(crate) fn bytes(size: usize) -> Vec<u8> {
     (0..size).map(|i| (i * 131 + (i >> 8) * 17) as u8).collect()
 }

@@ -1,4 +1,4 @@
-//! The same for scripts, in the shape that the public network's command prints:
+//! JSON of an access grant, in the format of the public network's command:
 //!
 //! ```json
 //! {"satellite_addr":"…",
@@ -9,8 +9,8 @@
 //!  "hidden":["…"]}
 //! ```
 //!
-//! Empty fields are left out. So are the secrets, `default_key`, `key`, `api_key` and `tail`, unless
-//! they are asked for; `hidden` then names those that the grant holds, in the manner of
+//! Empty fields are omitted. So are the secrets `default_key`, `key`, `api_key` and `tail` unless
+//! they are requested; `hidden` then lists those that the grant contains, like
 //! `encryption_access.store_entries.key`.
 
 use base64::Engine as _;
@@ -22,10 +22,10 @@ use uplink_core::encryption::store::StoreEntry;
 use uplink_core::encryption::{CipherSuite, PathScope};
 use uplink_core::macaroon::Caveat;
 
-use super::{encoded_path, moment};
+use super::format::{encoded_path, timestamp};
 
 #[derive(Serialize)]
-pub(super) struct Inspected {
+pub(super) struct Report {
     satellite_addr: String,
     encryption_access: EncryptionAccess,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,20 +65,22 @@ struct Macaroon {
     tail: Option<String>,
 }
 
-impl Inspected {
+impl Report {
     pub(super) fn new(grant: &AccessGrant, show_secrets: bool) -> Self {
         let store = grant.encryption();
         let key = grant.api_key();
         let entries = store.entries();
         let mut hidden = Vec::new();
         if !show_secrets {
-            let held = [
+            let secrets = [
                 (store.default_key().is_some(), "encryption_access.default_key"),
                 (!entries.is_empty(), "encryption_access.store_entries.key"),
                 (true, "api_key"),
                 (true, "macaroon.tail"),
             ];
-            hidden.extend(held.into_iter().filter(|(held, _)| *held).map(|(_, name)| name));
+            hidden.extend(
+                secrets.into_iter().filter(|(is_present, _)| *is_present).map(|(_, name)| name),
+            );
         }
         let default_key = store.default_key().filter(|_| show_secrets);
         Self {
@@ -114,7 +116,7 @@ impl Entry {
     }
 }
 
-/// A caveat with only those fields that are set. One that cannot be read has a field `error`.
+/// Returns the fields of a caveat that are set, or a field `error` if it is malformed.
 fn caveat(bytes: &[u8]) -> Map<String, Value> {
     let mut fields = Map::new();
     let caveat = match Caveat::decode(bytes) {
@@ -132,7 +134,7 @@ fn caveat(bytes: &[u8]) -> Map<String, Value> {
         fields.insert("allowed_paths".to_owned(), Value::Array(paths));
     }
     for (name, time) in [("not_after", caveat.not_after), ("not_before", caveat.not_before)] {
-        fields.extend(time.map(|time| (name.to_owned(), moment(time).into())));
+        fields.extend(time.map(|time| (name.to_owned(), timestamp(time).into())));
     }
     let lifetime = caveat.max_object_ttl_nanos;
     fields.extend(lifetime.map(|nanos| ("max_object_ttl".to_owned(), nanos.into())));

@@ -1,7 +1,7 @@
 use super::*;
 
-async fn write(path: &Path, follow: bool, content: &str) -> Outcome {
-    let mut target = Target::create(path, follow).await?;
+async fn write(path: &Path, follow_links: bool, content: &str) -> Outcome {
+    let mut target = Target::create(path, follow_links).await?;
     for byte in content.as_bytes() {
         target.write(&[*byte]).await?;
     }
@@ -17,7 +17,7 @@ fn names(root: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_file_gets_its_name_at_the_end() {
+async fn file_becomes_visible_when_finished() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("file");
     fs::write(&path, "old").unwrap();
@@ -36,7 +36,7 @@ async fn a_file_gets_its_name_at_the_end() {
 }
 
 #[tokio::test]
-async fn name_that_is_too_long_fails_before_the_download() {
+async fn overlong_name_fails_before_the_download() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("n".repeat(256));
     Target::create(&path, false).await.unwrap_err();
@@ -51,12 +51,13 @@ mod unix {
     use super::*;
 
     #[tokio::test]
-    async fn devices_are_written_to_and_links_kept() {
+    async fn devices_are_written_and_links_kept() {
         let target = Target::create(Path::new("/dev/null"), true).await.unwrap();
-        assert!(matches!(target.how, How::AsItIs));
+        assert!(matches!(target.mode, Mode::Stream));
         write(Path::new("/dev/null"), true, "gone").await.unwrap();
         let root = tempfile::tempdir().unwrap();
-        let (file, link) = (root.path().join("file"), root.path().join("link"));
+        let file = root.path().join("file");
+        let link = root.path().join("link");
         fs::write(&file, "old").unwrap();
         symlink("file", &link).unwrap();
         write(&link, true, "new").await.unwrap();
@@ -69,9 +70,10 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn hard_link_keeps_all_its_names() {
+    async fn hard_linked_file_keeps_all_its_names() {
         let root = tempfile::tempdir().unwrap();
-        let (one, other) = (root.path().join("one"), root.path().join("other"));
+        let one = root.path().join("one");
+        let other = root.path().join("other");
         fs::write(&one, "old and long").unwrap();
         fs::hard_link(&one, &other).unwrap();
         let mut target = Target::create(&one, true).await.unwrap();
@@ -98,7 +100,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn links_and_pipes_below_a_tree_stay() {
+    async fn links_and_pipes_are_conflicts_without_following() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "old").unwrap();
         symlink("file", root.path().join("link")).unwrap();
@@ -113,7 +115,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn named_pipe_is_written_to() {
+    async fn named_pipe_is_written() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
@@ -131,29 +133,29 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn waiting_for_the_reader_of_a_pipe_can_be_cancelled() {
+    async fn waiting_for_a_pipe_reader_can_be_cancelled() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         let create = Target::create(&path, true);
         let waited = tokio::time::timeout(std::time::Duration::from_millis(50), create).await;
         assert!(waited.is_err());
-        // Lets the thread that opens it end.
+        // Ends the blocked thread.
         drop(File::open(&path).unwrap());
     }
 
     #[tokio::test]
-    async fn file_without_room_beside_it_is_written_in_place() {
+    async fn file_in_place_is_truncated_by_the_first_write() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("file");
         fs::write(&path, "old and long").unwrap();
-        // What `beside` does when its directory refuses the temporary file.
+        // `with_part` fails here because the directory is missing.
         let old = Some(open_existing(&path, false).unwrap());
         let missing = root.path().join("no/file");
-        assert!(Target::beside(&path, missing, old).is_err());
+        assert!(Target::with_part(&path, missing, old).is_err());
         let file = open_existing(&path, false).unwrap();
-        let how = How::InPlace { emptied: false };
-        let mut target = Target { file: file.into(), path: path.clone(), how };
+        let mode = Mode::InPlace { truncated: false };
+        let mut target = Target { file: file.into(), path: path.clone(), mode };
         assert!(!target.is_partly_written());
         assert_eq!(fs::read(&path).unwrap(), b"old and long");
         target.write(b"new").await.unwrap();
@@ -161,8 +163,8 @@ mod unix {
         target.finish().await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         let file = open_existing(&path, false).unwrap();
-        let how = How::InPlace { emptied: false };
-        Target { file: file.into(), path: path.clone(), how }.finish().await.unwrap();
+        let mode = Mode::InPlace { truncated: false };
+        Target { file: file.into(), path: path.clone(), mode }.finish().await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
 }

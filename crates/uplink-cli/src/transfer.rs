@@ -1,4 +1,4 @@
-//! One object up, down or across.
+//! Transfers of one object: upload, download, and copy between objects.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,48 +8,47 @@ use indicatif::ProgressBar;
 use tokio::io::AsyncWriteExt as _;
 use uplink::{Download, DownloadOptions, Project, Upload, UploadOptions};
 
-use crate::Context;
 use crate::args::location::Url;
+use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::local::Target;
 use crate::local::source::Source;
+use crate::local::target::Target;
 use crate::progress;
 
-/// What goes with the bytes of an upload.
+/// Attributes of an uploaded object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attributes {
-    /// When the object disappears.
     pub(crate) expires: Expires,
-    /// Custom metadata; an object that is copied keeps its own unless there is some here.
+    /// Custom metadata. If empty, a copy keeps the metadata of its source.
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
-/// When an uploaded or copied object disappears.
+/// Expiry of an uploaded or copied object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Expires {
-    /// When the source does; an upload stays.
-    #[default]
-    AsBefore,
-    /// At this moment.
+    /// At this time.
     At(SystemTime),
-    /// It stays.
+    /// With the source object; never for an upload of a file.
+    #[default]
+    Inherit,
+    /// Never.
     Never,
 }
 
 impl Expires {
-    /// Returns the expiry of a copy of something that expires at `before`.
-    fn instead_of(self, before: Option<SystemTime>) -> Option<SystemTime> {
+    /// Returns the expiry of a copy of an object with expiry `source`.
+    fn resolve(self, source: Option<SystemTime>) -> Option<SystemTime> {
         match self {
-            Self::AsBefore => before,
-            Self::At(moment) => Some(moment),
+            Self::At(time) => Some(time),
+            Self::Inherit => source,
             Self::Never => None,
         }
     }
 }
 
-/// Uploads what `source` yields until it ends, and returns the number of bytes.
+/// Uploads all of `source` and returns the number of bytes.
 ///
-/// A source that changes meanwhile is an error. Dropping the future leaves nothing visible.
+/// Fails if the source changes during the upload. Dropping the future aborts the upload.
 pub(crate) async fn upload(
     project: &Project,
     source: &mut Source,
@@ -58,9 +57,9 @@ pub(crate) async fn upload(
     context: &Context,
     bar: &ProgressBar,
 ) -> Outcome<u64> {
-    let mut upload = begin(project, url, attributes.expires.instead_of(None), context)?;
+    let mut upload = begin(project, url, attributes.expires.resolve(None), context)?;
     upload.set_metadata(attributes.metadata.clone())?;
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         let count = source.read(&mut buffer).await?;
         match buffer.get(..count) {
@@ -72,9 +71,9 @@ pub(crate) async fn upload(
     finish(upload).await
 }
 
-/// Copies an object by downloading and uploading it. The copy has the custom metadata and the expiry
-/// of the object unless `attributes` say otherwise.
-pub(crate) async fn across(
+/// Copies an object by downloading and uploading it. The copy keeps the custom metadata and the
+/// expiry of the source unless `attributes` override them.
+pub(crate) async fn copy(
     project: &Project,
     from: &Url,
     to: &Url,
@@ -83,13 +82,15 @@ pub(crate) async fn across(
     bar: &ProgressBar,
 ) -> Outcome<u64> {
     let mut download = open(project, from).await?;
-    progress::expect(bar, download.object().size);
-    let expires = attributes.expires.instead_of(download.object().expires);
+    progress::set_size(bar, download.object().size);
+    let expires = attributes.expires.resolve(download.object().expires);
     let mut upload = begin(project, to, expires, context)?;
-    upload.set_metadata(match attributes.metadata.is_empty() {
-        true => download.object().custom.clone(),
-        false => attributes.metadata.clone(),
-    })?;
+    let metadata = if attributes.metadata.is_empty() {
+        download.object().custom.clone()
+    } else {
+        attributes.metadata.clone()
+    };
+    upload.set_metadata(metadata)?;
     while let Some(bytes) = download.next().await? {
         upload.write(&bytes).await?;
         bar.inc(bytes.len() as u64);
@@ -97,22 +98,24 @@ pub(crate) async fn across(
     finish(upload).await
 }
 
-/// Downloads an object into a file, which appears when all of it is there.
+/// Downloads an object to a file, which becomes visible when it is complete.
 pub(crate) async fn to_file(
     project: &Project,
     url: &Url,
     path: &Path,
-    follow: bool,
+    follow_links: bool,
     bar: &ProgressBar,
 ) -> Outcome<u64> {
     let mut download = open(project, url).await?;
-    progress::expect(bar, download.object().size);
-    let mut target = Target::create(path, follow).await?;
-    let written = write(&mut download, &mut target, bar).await;
-    let total = written.map_err(|failure| match target.is_partly_written() {
-        true => failure.followed_by(format_args!("{path:?} holds a part of it only")),
-        false => failure,
-    })?;
+    progress::set_size(bar, download.object().size);
+    let mut target = Target::create(path, follow_links).await?;
+    let total = match write(&mut download, &mut target, bar).await {
+        Ok(total) => total,
+        Err(failure) if target.is_partly_written() => {
+            return Err(failure.followed_by(format_args!("{path:?} is incomplete")));
+        }
+        Err(failure) => return Err(failure),
+    };
     target.finish().await?;
     Ok(total)
 }
@@ -141,7 +144,7 @@ pub(crate) async fn to_stdout(download: &mut Download, bar: &ProgressBar) -> Out
     Ok(total)
 }
 
-/// Opens a whole object.
+/// Starts the download of a whole object.
 pub(crate) async fn open(project: &Project, url: &Url) -> Outcome<Download> {
     Ok(project.download_object(&url.bucket, &url.key, DownloadOptions::new()).await?)
 }
@@ -152,7 +155,7 @@ fn begin(
     expires: Option<SystemTime>,
     context: &Context,
 ) -> Outcome<Upload> {
-    context.leaves_work_behind();
+    context.wait_for_tasks();
     let mut options = UploadOptions::new();
     if let Some(expires) = expires {
         options = options.expires(expires);
@@ -164,5 +167,5 @@ async fn finish(upload: Upload) -> Outcome<u64> {
     Ok(upload.commit().await?.object.size)
 }
 
-/// Bytes read at once from what is uploaded.
-const BUFFER: usize = 256 << 10;
+/// Bytes per read of the source.
+const BUFFER_SIZE: usize = 256 << 10;

@@ -1,4 +1,4 @@
-//! The picture: which storage node holds which piece of each segment.
+//! A table of which storage node holds which piece of each segment.
 //!
 //! ```text
 //!     node                     0   1   2   3   4   5
@@ -12,30 +12,32 @@ use uplink_testnet::Network;
 
 use crate::failure::Outcome;
 use crate::output::Output;
+use crate::text::binary_size;
 
-/// One segment.
+/// A segment and its holders.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
-    /// Plain bytes.
+    /// Plaintext bytes.
     pub(super) size: u64,
-    /// Piece number by index of the node; empty when the satellite keeps the segment.
+    /// Piece number by node index. Empty if the segment is stored inline at the satellite.
     pub(super) pieces: BTreeMap<usize, u16>,
 }
 
-/// Segments over nodes.
+/// The segments of an object, and the nodes of the network.
 #[derive(Debug)]
-pub(super) struct Picture {
+pub(super) struct PieceMap {
     nodes: usize,
     segments: Vec<Segment>,
 }
 
-/// Columns of a terminal that everybody has.
+/// Columns of the narrowest common terminal.
 const WIDTH: usize = 80;
-/// Segments drawn if all nodes stand side by side, fewer if not; further ones are counted.
+/// Maximum number of segments in the table, divided by the number of blocks. Further segments are
+/// only counted.
 const MAX_SEGMENTS: usize = 5;
 
-impl Picture {
-    pub(super) fn of(network: &Network, segments: &[Segment]) -> Self {
+impl PieceMap {
+    pub(super) fn new(network: &Network, segments: &[Segment]) -> Self {
         Self { nodes: network.nodes().len(), segments: segments.to_vec() }
     }
 
@@ -43,32 +45,37 @@ impl Picture {
         &self.segments
     }
 
-    /// Fewest holders of a segment on nodes that are not stopped; 0 when nodes hold nothing.
-    pub(super) fn fewest(&self, stopped: &[usize]) -> usize {
-        let remote = self.segments.iter().filter(|segment| !segment.pieces.is_empty());
-        let left = remote.map(|segment| left(segment, stopped));
-        left.min().unwrap_or(0)
+    /// Returns whether all segments are stored inline at the satellite.
+    pub(super) fn is_inline(&self) -> bool {
+        self.segments.iter().all(|segment| segment.pieces.is_empty())
     }
 
-    /// Draws the picture with the stopped nodes marked.
-    pub(super) fn draw(&self, stopped: &[usize], out: Output) -> Outcome {
-        if self.segments.iter().all(|segment| segment.pieces.is_empty()) {
-            return out.line("  The satellite keeps so small a file itself, encrypted.\n");
+    /// Returns the minimum number of running holders of a segment, 0 if all segments are inline.
+    pub(super) fn min_holders(&self, stopped: &[usize]) -> usize {
+        let remote = self.segments.iter().filter(|segment| !segment.pieces.is_empty());
+        remote.map(|segment| running_holders(segment, stopped)).min().unwrap_or(0)
+    }
+
+    /// Prints the table, with the stopped nodes marked.
+    pub(super) fn print(&self, stopped: &[usize], out: Output) -> Outcome {
+        if self.is_inline() {
+            return out
+                .line("  The file is small enough to be stored at the satellite, encrypted.\n");
         }
         let nodes: Vec<_> = (0..self.nodes).collect();
         let blocks = nodes.chunks(self.nodes_per_block());
-        let drawn = (MAX_SEGMENTS / blocks.len()).max(1);
+        let rows = (MAX_SEGMENTS / blocks.len()).max(1);
         for block in blocks {
             out.line("")?;
             out.line(self.heading(block, stopped, out))?;
-            for (number, segment) in self.segments.iter().enumerate().take(drawn) {
+            for (number, segment) in self.segments.iter().enumerate().take(rows) {
                 out.line(self.row(number, segment, block, stopped, out))?;
             }
         }
-        let more = self.segments.len().saturating_sub(drawn);
+        let more = self.segments.len().saturating_sub(rows);
         if more > 0 {
-            let fewest = self.fewest(stopped);
-            let text = format!("… and {more} more; every segment has at least {fewest} holders");
+            let min = self.min_holders(stopped);
+            let text = format!("… and {more} more; every segment has at least {min} holders");
             out.line(format_args!("    {}", out.dim(text)))?;
         }
         out.line("")
@@ -77,7 +84,7 @@ impl Picture {
     fn heading(&self, block: &[usize], stopped: &[usize], out: Output) -> String {
         let mut line = format!("    {:<LABEL$}{:>SIZE$}", "node", "");
         for node in block {
-            let cell = format!("{node:>0$}", self.column());
+            let cell = format!("{node:>0$}", self.column_width());
             let cell = if stopped.contains(node) { out.red(cell) } else { out.bold(cell) };
             line.push_str(&cell);
         }
@@ -92,11 +99,12 @@ impl Picture {
         stopped: &[usize],
         out: Output,
     ) -> String {
-        let width = self.column();
-        let (name, size) = (format!("segment {number}"), super::size(segment.size));
+        let width = self.column_width();
+        let name = format!("segment {number}");
+        let size = binary_size(segment.size);
         let mut line = format!("    {name:<LABEL$}{}", out.dim(format_args!("{size:>SIZE$}")));
         if segment.pieces.is_empty() {
-            line.push_str(&out.dim("  kept by the satellite"));
+            line.push_str(&out.dim("  stored at the satellite"));
             return line;
         }
         for node in block {
@@ -110,11 +118,12 @@ impl Picture {
             line.push_str(&cell);
         }
         if block.last() == Some(&self.nodes.saturating_sub(1)) {
-            let (all, left) = (segment.pieces.len(), left(segment, stopped));
+            let all = segment.pieces.len();
+            let running = running_holders(segment, stopped);
             let text = if stopped.is_empty() {
                 format!("   {all} holders")
             } else {
-                format!("   {left} of {all} left")
+                format!("   {running} of {all} left")
             };
             // Writing to a string cannot fail.
             let _ = write!(line, "{}", out.dim(text));
@@ -122,33 +131,33 @@ impl Picture {
         line
     }
 
-    /// Width of a node's column: a space, the mark of a stopped node, the widest number.
-    fn column(&self) -> usize {
+    /// Returns the width of a node's column: a space, the mark of a stopped node, the widest
+    /// number.
+    fn column_width(&self) -> usize {
         let pieces = self.segments.iter().flat_map(|segment| segment.pieces.values());
-        let piece = pieces.max().copied().unwrap_or(0);
-        let widest = usize::from(piece).max(self.nodes.saturating_sub(1));
+        let max_piece = pieces.max().copied().unwrap_or(0);
+        let widest = usize::from(max_piece).max(self.nodes.saturating_sub(1));
         (widest.to_string().len() + 2).max(4)
     }
 
-    /// Nodes side by side; further ones follow below.
+    /// Returns the number of node columns per block. Further nodes follow in blocks below.
     fn nodes_per_block(&self) -> usize {
-        let room = WIDTH - 4 - LABEL - SIZE;
-        if self.nodes * self.column() + COUNTS <= room {
+        let available = WIDTH - 4 - LABEL - SIZE;
+        if self.nodes * self.column_width() + COUNTS <= available {
             return self.nodes.max(1);
         }
-        // The counts of the last block's rows stand there alone.
-        let most = room / self.column();
-        (most - most % 5).max(1)
+        let max = available / self.column_width();
+        (max - max % 5).max(1)
     }
 }
 
-/// Width of the counts at the ends of the rows.
+/// Width of the counts at the end of a row.
 const COUNTS: usize = 14;
-/// Width of the names of the rows.
+/// Width of the label of a row.
 const LABEL: usize = 12;
-/// Width of the sizes behind the names.
+/// Width of the segment size after the label.
 const SIZE: usize = 10;
 
-fn left(segment: &Segment, stopped: &[usize]) -> usize {
+fn running_holders(segment: &Segment, stopped: &[usize]) -> usize {
     segment.pieces.keys().filter(|node| !stopped.contains(node)).count()
 }

@@ -1,0 +1,44 @@
+//! Formats of encrypted paths, times, durations and counts.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uplink_core::macaroon::Timestamp;
+
+/// Formats an encrypted path: each component in URL-safe Base64.
+pub(super) fn encoded_path(path: &[u8]) -> String {
+    path.split(|byte| *byte == b'/').map(|part| URL_SAFE.encode(part)).collect::<Vec<_>>().join("/")
+}
+
+/// Formats a time as RFC 3339, or as seconds if the year has more than four digits.
+pub(super) fn timestamp(time: Timestamp) -> String {
+    let nanos = i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos());
+    let date_time = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok();
+    let text = date_time.and_then(|date_time| date_time.format(&Rfc3339).ok());
+    text.unwrap_or_else(|| format!("{} s after 1970", time.seconds()))
+}
+
+/// Formats a duration in the largest unit that divides it.
+pub(super) fn duration(nanos: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [
+        (86_400_000_000_000, "day"),
+        (3_600_000_000_000, "hour"),
+        (60_000_000_000, "minute"),
+        (1_000_000_000, "second"),
+    ];
+    let unit = UNITS.into_iter().find(|(unit, _)| nanos >= *unit && nanos % unit == 0);
+    match unit.map(|(unit, name)| (usize::try_from(nanos / unit), name)) {
+        Some((Ok(number), name)) => count(number, name),
+        _ => format!("{nanos} nanoseconds"),
+    }
+}
+
+/// Formats a number of things.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    match number {
+        0 => format!("no {noun}s"),
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}

@@ -1,0 +1,106 @@
+//! Arguments of the commands on buckets and objects.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use super::grant::AccessArgs;
+
+#[derive(Debug, Args)]
+pub(crate) struct MakeBucket {
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// Bucket, like sj://bucket
+    #[arg(value_name = "URL")]
+    pub(crate) url: OsString,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveBucket {
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// Bucket, like sj://bucket
+    #[arg(value_name = "URL")]
+    pub(crate) url: OsString,
+    /// Also remove all objects in the bucket
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// Bucket, prefix or object, like sj://bucket/prefix; all buckets if omitted
+    #[arg(value_name = "URL")]
+    pub(crate) url: Option<OsString>,
+    /// List all objects below, instead of grouping keys at the next slash
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+    /// List pending uploads, which are neither committed nor aborted, instead of objects
+    #[arg(long)]
+    pub(crate) pending: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Copy {
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// File, object like sj://bucket/key, or - for standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) source: OsString,
+    /// File or directory, object or prefix like sj://bucket/prefix/, or - for standard output
+    #[arg(value_name = "DST")]
+    pub(crate) target: OsString,
+    /// Copy everything below a directory or prefix
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+    /// Expiry of uploaded objects: 2030-01-31T12:00:00Z, or after 90s, 15m, 24h, 7d. If omitted,
+    /// copies of objects keep their expiry; `never` removes it
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<String>,
+    /// Custom metadata of uploaded objects, can be repeated. If omitted, copies of objects keep
+    /// their metadata
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) metadata: Vec<String>,
+    /// Skip symbolic links, pipes, sockets and devices below a source directory instead of counting
+    /// them as failures
+    #[arg(long, requires = "recursive")]
+    pub(crate) skip_special: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// Object, like sj://bucket/key
+    #[arg(value_name = "URL")]
+    pub(crate) url: OsString,
+    /// Byte range, counted from 0: 0-99 with both ends, 100- to the end, -5 the last five
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub(crate) range: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// Object, like sj://bucket/key; with --recursive a bucket or prefix
+    #[arg(value_name = "URL")]
+    pub(crate) url: OsString,
+    /// Remove all objects below
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+    /// Abort pending uploads, which are neither committed nor aborted, instead of removing objects
+    #[arg(long)]
+    pub(crate) pending: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stat {
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// Bucket or object, like sj://bucket/key
+    #[arg(value_name = "URL")]
+    pub(crate) url: OsString,
+}

@@ -1,0 +1,100 @@
+//! The transfers of one `cp` command.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+
+use indicatif::ProgressBar;
+use serde::Serialize;
+use uplink::Project;
+
+use crate::args::location::Url;
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::local::source::Source;
+use crate::progress::Progress;
+use crate::transfer::{self, Attributes};
+
+/// What all transfers of a command share.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) attributes: Attributes,
+    pub(super) project: &'a Project,
+    pub(super) progress: Progress,
+    pub(super) skip_special: bool,
+    pub(super) context: &'a Context,
+}
+
+/// A finished transfer as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    source: &'a str,
+    target: &'a str,
+    size: u64,
+}
+
+impl Job<'_> {
+    pub(super) async fn upload_file(&self, path: &Path, url: &Url) -> Outcome {
+        let source = Source::open(path).await?;
+        self.upload(source, &path.display().to_string(), url).await
+    }
+
+    pub(super) async fn upload_stdin(&self, url: &Url) -> Outcome {
+        if url.is_prefix() {
+            return Err(Failure::usage(format!("{url} needs a key to upload standard input to")));
+        }
+        self.upload(Source::stdin()?, "-", url).await
+    }
+
+    async fn upload(&self, mut source: Source, name: &str, url: &Url) -> Outcome {
+        let bar = self.progress.transfer(name, source.size());
+        let Self { attributes, project, context, .. } = self;
+        let size = transfer::upload(project, &mut source, url, attributes, context, &bar).await?;
+        bar.finish();
+        self.report(name, &url.to_string(), size)
+    }
+
+    pub(super) async fn download_file(
+        &self,
+        url: &Url,
+        path: &Path,
+        follow_links: bool,
+    ) -> Outcome {
+        let bar = self.progress.transfer(&url.to_string(), None);
+        let size = transfer::to_file(self.project, url, path, follow_links, &bar).await?;
+        bar.finish();
+        self.report(&url.to_string(), &path.display().to_string(), size)
+    }
+
+    pub(super) async fn download_to_stdout(&self, url: &Url) -> Outcome {
+        let url = require_object(url.clone())?;
+        let mut download = transfer::open(self.project, &url).await?;
+        let bar = if io::stdout().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            self.progress.transfer(&url.to_string(), Some(download.object().size))
+        };
+        transfer::to_stdout(&mut download, &bar).await?;
+        bar.finish();
+        Ok(())
+    }
+
+    pub(super) async fn copy(&self, from: &Url, to: &Url) -> Outcome {
+        let bar = self.progress.transfer(&from.to_string(), None);
+        let Self { attributes, project, context, .. } = self;
+        let size = transfer::copy(project, from, to, attributes, context, &bar).await?;
+        bar.finish();
+        self.report(&from.to_string(), &to.to_string(), size)
+    }
+
+    fn report(&self, source: &str, target: &str, size: u64) -> Outcome {
+        self.context.out.object(&Report { source, target, size })
+    }
+}
+
+/// Rejects a bucket or prefix where a single object is required.
+pub(super) fn require_object(url: Url) -> Outcome<Url> {
+    if url.is_prefix() {
+        return Err(Failure::usage(format!("{url} is not a single object: use --recursive")));
+    }
+    Ok(url)
+}
