@@ -1,7 +1,6 @@
-//! Access grants: everything a client needs, in one line of text.
+//! Access grants: satellite address, API key and encryption keys in one line of text.
 //!
-//! A grant holds the address of a satellite, an API key and encryption keys. Its text is the
-//! Base58Check (version 0) of a Protocol Buffers message:
+//! The text is the Base58Check (version 0) of a Protocol Buffers message:
 //!
 //! ```text
 //! Scope            1 satellite address · 2 API key · 3 EncryptionAccess
@@ -33,7 +32,7 @@ use crate::{
     wire::{Reader, WireError, put_bytes, put_int64, put_message},
 };
 
-/// A parsed access grant. Keys in it are wiped on drop and do not show in `Debug`.
+/// A parsed access grant. Its keys are wiped on drop and redacted in `Debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessGrant {
     satellite_address: String,
@@ -42,7 +41,7 @@ pub struct AccessGrant {
 }
 
 impl AccessGrant {
-    /// Puts a grant together and limits its keys to what the API key allows.
+    /// Creates a grant and limits its encryption keys to what the API key allows.
     pub fn new(
         satellite_address: String,
         api_key: ApiKey,
@@ -55,11 +54,11 @@ impl AccessGrant {
         Ok(Self { satellite_address, api_key, encryption })
     }
 
-    /// Reads a grant's text, of at most [`MAX_GRANT_CHARACTERS`] characters and without anything
-    /// around it.
+    /// Parses a grant's text of at most [`MAX_GRANT_CHARACTERS`] characters, without surrounding
+    /// whitespace.
     ///
-    /// The satellite's address is taken as it stands; that it is a node URL is for the caller to
-    /// check. Encryption keys that the API key's caveats make useless are dropped.
+    /// The satellite's address is not validated; the caller must parse it as a node URL. Encryption
+    /// keys that the API key's caveats make useless are dropped.
     pub fn parse(text: &str) -> Result<Self, AccessGrantError> {
         let (version, payload) = base58::decode_check(text, MAX_GRANT_CHARACTERS)?;
         let payload = Zeroizing::new(payload);
@@ -69,7 +68,7 @@ impl AccessGrant {
         Self::from_payload(&payload)
     }
 
-    /// Reads the message inside a grant's text.
+    /// Decodes the message inside a grant's text.
     fn from_payload(payload: &[u8]) -> Result<Self, AccessGrantError> {
         let scope = Scope::decode(payload)?;
         if scope.satellite_address.is_empty() {
@@ -80,13 +79,15 @@ impl AccessGrant {
         Self::new(scope.satellite_address.to_owned(), api_key, &encryption.into_store()?)
     }
 
-    /// Writes the grant's text, the same for equal grants.
+    /// Returns the grant's text, which is the same for equal grants.
     ///
-    /// Fails only for a grant that has grown beyond what could be read again.
+    /// # Errors
+    ///
+    /// If the text would be longer than [`parse`](Self::parse) accepts.
     pub fn serialize(&self) -> Result<String, AccessGrantError> {
         let payload = self.encode();
         let too_long = |length| Base58Error::TooLong { length, limit: MAX_GRANT_CHARACTERS };
-        // Base58 is longer than what it encodes, and slow for what is far too long.
+        // The text is longer than the payload, and encoding takes quadratic time.
         if payload.len() > MAX_GRANT_CHARACTERS {
             return Err(too_long(payload.len()).into());
         }
@@ -97,50 +98,51 @@ impl AccessGrant {
         }
     }
 
-    /// Returns the satellite's address as it was given.
+    /// Returns the satellite's address, unmodified.
     #[must_use]
     pub fn satellite_address(&self) -> &str {
         &self.satellite_address
     }
 
-    /// Lends the API key.
+    /// Returns the API key.
     #[must_use]
     pub const fn api_key(&self) -> &ApiKey {
         &self.api_key
     }
 
-    /// Lends the encryption keys.
+    /// Returns the encryption keys.
     #[must_use]
     pub const fn encryption(&self) -> &EncryptionStore {
         &self.encryption
     }
 
-    /// Returns a grant that permits less: only what `permission` says, and only below `prefixes`
-    /// unless there are none. Nobody needs to be asked for that. `nonce` should be random.
+    /// Returns a restricted grant: only `permission`, and only below `prefixes` unless they are empty.
     ///
-    /// One trailing `/` of a prefix is dropped; an empty prefix shares the whole bucket. The keys
-    /// for everything else are not in the result.
+    /// Works offline. `nonce` should be random. One trailing `/` of a prefix is dropped; an empty prefix
+    /// shares the whole bucket. The result contains no keys for anything else.
     pub fn restrict(
         &self,
         permission: &Permission,
         prefixes: &[SharePrefix],
         nonce: [u8; 4],
     ) -> Result<Self, ShareError> {
-        // An empty permission is the more telling mistake, so it is looked for first.
+        // Report an invalid permission before an invalid prefix.
         permission.to_caveat(Vec::new(), nonce)?;
-        let paths: Result<_, PathError> =
-            prefixes.iter().map(|prefix| self.scope(prefix)).collect();
-        let caveat = permission.to_caveat(paths?, nonce)?;
+        let paths = prefixes
+            .iter()
+            .map(|prefix| self.scope(prefix))
+            .collect::<Result<Vec<_>, PathError>>()?;
+        let caveat = permission.to_caveat(paths, nonce)?;
         let api_key = self.api_key.restrict(&caveat)?;
         let encryption = limit(&self.encryption, &api_key);
         Ok(Self { satellite_address: self.satellite_address.clone(), api_key, encryption })
     }
 
-    /// Puts another encryption key in charge of everything below a prefix, which must end with
-    /// `/`; the prefix `/` is the whole bucket. Applications give each user a key of his own so.
+    /// Sets the encryption key of everything below a prefix, which must end with `/`; the prefix `/`
+    /// is the whole bucket. Applications use this to give each user a separate key.
     ///
-    /// The names up to the prefix stay encrypted with the keys of this grant. The key survives
-    /// serializing only if the API key's caveats name exactly this prefix, or none.
+    /// Names up to the prefix remain encrypted with the keys of this grant. The key is preserved by
+    /// serialization only if the API key's caveats contain exactly this prefix, or no paths.
     pub fn override_encryption_key(
         &mut self,
         bucket: &str,
@@ -195,27 +197,27 @@ impl AccessGrant {
 pub struct SharePrefix {
     /// Name of the bucket.
     pub bucket: String,
-    /// Prefix of object keys, taken as whole components; empty for the whole bucket.
+    /// Prefix of object keys, made of whole components; empty for the whole bucket.
     pub prefix: Vec<u8>,
 }
 
-/// Why a text is not an access grant.
+/// Why an access grant is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessGrantError {
     /// The text is too long, not Base58, or its checksum does not match.
     #[error("invalid access grant format: {0}")]
     Text(#[from] Base58Error),
-    /// The text has another version than 0.
-    #[error("invalid access grant format: version {0} is not known")]
+    /// The version of the text is not 0.
+    #[error("invalid access grant format: unknown version {0}")]
     Version(u8),
     /// The message inside is malformed.
     #[error("unable to unmarshal access grant: {0}")]
     Message(#[from] WireError),
-    /// There is no satellite address.
+    /// The satellite address is missing.
     #[error("access grant is missing satellite address")]
     MissingAddress,
-    /// There is no encryption access.
+    /// The encryption access is missing.
     #[error("access grant is missing encryption access")]
     MissingEncryption,
     /// The API key is missing or malformed.
@@ -227,7 +229,7 @@ pub enum AccessGrantError {
     /// The key of an entry is not 32 bytes long.
     #[error("access grant has malformed encryption access: key of an entry has {0} bytes")]
     EntryKey(usize),
-    /// Entries contradict each other or themselves.
+    /// An entry is invalid or conflicts with another.
     #[error("access grant has malformed encryption access: {0}")]
     Entry(#[from] StoreError),
 }
@@ -236,34 +238,34 @@ pub enum AccessGrantError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShareError {
-    /// The permission makes no sense.
+    /// The permission is invalid.
     #[error(transparent)]
     Permission(#[from] PermissionError),
-    /// A prefix cannot be encrypted, mostly because the grant holds no key for it.
+    /// A prefix cannot be encrypted, usually because the grant has no key for it.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The API key would become too long.
+    /// The API key would become too large.
     #[error(transparent)]
     ApiKey(#[from] MacaroonError),
     /// The prefix does not end with a slash.
     #[error("prefix must end with slash")]
     PrefixSlash,
-    /// The key cannot be put beside those that are there.
+    /// The key conflicts with an existing one.
     #[error(transparent)]
     Entry(#[from] StoreError),
 }
 
-/// Characters of the longest grant that is read or written.
+/// Maximum length of a grant's text.
 pub const MAX_GRANT_CHARACTERS: usize = 64 << 10;
 const VERSION: u8 = 0;
-/// Enough for usual grants, so that growing buffers leave no copies of keys behind.
+/// Initial capacity: large enough for usual grants, because a reallocation leaves copies of keys behind.
 const USUAL_GRANT_SIZE: usize = 4096;
 
 fn secret_buffer() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(Vec::with_capacity(USUAL_GRANT_SIZE))
 }
 
-/// Drops the keys that the API key makes useless. Caveats that cannot be read leave none.
+/// Drops the keys that the API key makes useless: all of them if its caveats are malformed.
 fn limit(store: &EncryptionStore, api_key: &ApiKey) -> EncryptionStore {
     match api_key.path_groups() {
         Ok(groups) => {
@@ -338,17 +340,18 @@ impl<'a> EncryptionAccess<'a> {
             cipher => cipher,
         });
         if !self.default_key.is_empty() {
-            let key = Key::from_slice(self.default_key);
-            let key = key.ok_or(AccessGrantError::DefaultKey(self.default_key.len()))?;
+            let key = Key::from_slice(self.default_key)
+                .ok_or(AccessGrantError::DefaultKey(self.default_key.len()))?;
             store.set_default_key(Some(key));
         }
         for entry in self.entries {
-            let key = Key::from_slice(entry.key);
+            let key =
+                Key::from_slice(entry.key).ok_or(AccessGrantError::EntryKey(entry.key.len()))?;
             store.add(StoreEntry {
                 bucket: entry.bucket.to_vec(),
                 unencrypted_path: entry.unencrypted_path.to_vec(),
                 encrypted_path: entry.encrypted_path.to_vec(),
-                key: key.ok_or(AccessGrantError::EntryKey(entry.key.len()))?,
+                key,
                 path_cipher: CipherSuite::from_number(entry.path_cipher),
             })?;
         }

@@ -4,11 +4,10 @@
 //! the payload, and the first four bytes of SHA-256(SHA-256(version ‖ payload)), all read as one
 //! big-endian number in base 58; each leading zero byte becomes one leading `1`.
 //!
-//! Conversion between bases 256 and 58 is quadratic by nature. Decoding refuses text that is longer
-//! than the caller's limit before it looks at it. Ids, API keys and nearly every grant are short
-//! enough for the crate `bs58`, which goes character by character; at the 64 Ki characters that a
-//! grant may have it would take a second, so longer texts go ten characters at a step, and longer
-//! bytes four at a step.
+//! Conversion between bases 256 and 58 takes quadratic time. Decoding rejects text longer than the
+//! caller's limit up front. Ids, API keys and nearly all grants are short enough for the crate `bs58`,
+//! which converts character by character. At the 64 Ki characters of the longest grant that would take
+//! a second, so longer texts are decoded ten characters and longer bytes encoded four bytes at a time.
 
 #![cfg_attr(
     not(test),
@@ -24,12 +23,12 @@
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// Why a text is not the Base58 or Base58Check form of anything.
+/// Why a text is not valid Base58 or Base58Check.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Base58Error {
-    /// The text is longer than the caller allows; nothing of it was decoded.
-    #[error("base58 text of {length} characters exceeds the limit of {limit}")]
+    /// The text is longer than the caller's limit; it was not decoded.
+    #[error("base58 text too long: {length} characters, limit {limit}")]
     TooLong {
         /// Length of the text in bytes.
         length: usize,
@@ -37,16 +36,16 @@ pub enum Base58Error {
         limit: usize,
     },
     /// A byte outside the alphabet.
-    #[error("character at position {position} is not a base58 digit")]
+    #[error("invalid base58 character at position {position}")]
     Character {
         /// Zero-based byte position.
         position: usize,
     },
-    /// Fewer than the five bytes that version and checksum take.
-    #[error("base58check text is too short for version and checksum")]
+    /// Fewer than the five bytes of version and checksum.
+    #[error("base58check text too short: no room for version and checksum")]
     TooShort,
-    /// The checksum does not match: a typing or copying mistake.
-    #[error("base58check checksum does not match")]
+    /// The checksum does not match, usually because of a typing or copying mistake.
+    #[error("base58check checksum mismatch")]
     Checksum,
 }
 
@@ -63,8 +62,8 @@ pub fn encode_check(version: u8, payload: &[u8]) -> String {
 
 /// Decodes a Base58Check text of at most `max_len` characters into version and payload.
 ///
-/// The checksum is verified; what versions are fine is the caller's decision. The payload may be a
-/// secret: nothing else of it stays in memory.
+/// Verifies the checksum, but not the version. The payload may be a secret: intermediate copies are
+/// wiped.
 pub fn decode_check(text: &str, max_len: usize) -> Result<(u8, Vec<u8>), Base58Error> {
     let bytes = Zeroizing::new(decode(text, max_len)?);
     let (body, sum) = bytes.split_last_chunk::<CHECKSUM_SIZE>().ok_or(Base58Error::TooShort)?;
@@ -88,11 +87,11 @@ pub fn encode(bytes: &[u8]) -> String {
     }
 }
 
-/// Most bytes that are encoded one by one.
+/// Maximum number of bytes that are encoded one by one.
 const MAX_SHORT_BYTES: usize = 3072;
 
 fn encode_long(bytes: &[u8]) -> String {
-    // 58^5 < 2^30: a limb times 2^32 fits 64 bits, whose division by a constant is quick.
+    // 58^5 < 2^30: a limb times 2^32 fits 64 bits, and dividing those by a constant is fast.
     const BASE: u64 = 58 * 58 * 58 * 58 * 58;
     let mut limbs = Zeroizing::new(Vec::<u32>::with_capacity(bytes.len().div_ceil(3)));
     for chunk in bytes.chunks(4) {
@@ -135,7 +134,7 @@ pub fn decode(text: &str, max_len: usize) -> Result<Vec<u8>, Base58Error> {
     }
 }
 
-/// Most characters that are decoded one by one, in four milliseconds.
+/// Maximum number of characters that are decoded one by one, in at most four milliseconds.
 const MAX_SHORT: usize = 4096;
 
 fn decode_short(text: &str) -> Result<Vec<u8>, Base58Error> {
@@ -146,7 +145,7 @@ fn decode_short(text: &str) -> Result<Vec<u8>, Base58Error> {
         | bs58::decode::Error::NonAsciiCharacter { index } => {
             Base58Error::Character { position: index }
         }
-        // There is a byte for each character: no other error is left.
+        // Unreachable: the buffer has a byte for each character.
         _ => Base58Error::TooLong { length: text.len(), limit: MAX_SHORT },
     })?;
     bytes.truncate(length);
@@ -226,14 +225,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limit_is_checked_before_anything_is_decoded() {
+    fn limit_is_checked_before_decoding() {
         assert_eq!(decode("0000", 3), Err(Base58Error::TooLong { length: 4, limit: 3 }));
         assert_eq!(decode("zzz", 3).map(|bytes| bytes.len()), Ok(3));
         assert_eq!(decode("zz", 3).map(|bytes| bytes.len()), Ok(2));
     }
 
     #[test]
-    fn a_text_at_the_limit_of_grants_decodes_in_reasonable_time() {
+    fn longest_grant_text_decodes_within_a_second() {
         let text = "z".repeat(64 * 1024);
         let start = Instant::now();
         let bytes = decode(&text, 64 * 1024).unwrap();
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_has_its_own_error() {
+    fn each_kind_of_error_is_distinguished() {
         assert_eq!(decode("ab0", 9), Err(Base58Error::Character { position: 2 }));
         assert_eq!(decode("1234567890é", 99), Err(Base58Error::Character { position: 9 }));
         assert_eq!(decode_check("xx", 99), Err(Base58Error::TooShort));
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_around_the_limit_of_short_ones_decode_alike() {
+    fn texts_around_the_short_limit_decode_the_same() {
         for length in [MAX_SHORT - 1, MAX_SHORT, MAX_SHORT + 1] {
             let bytes = decode(&"2z".repeat(length)[..length], length).unwrap();
             assert_eq!(encode(&bytes), "2z".repeat(length)[..length]);
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_as_long_as_the_longest_grant_encode_in_reasonable_time() {
+    fn longest_grant_encodes_within_two_seconds() {
         let bytes: Vec<u8> = (0..48 << 10).map(|i: u32| (i * 131 + (i >> 8)) as u8).collect();
         let start = Instant::now();
         let text = encode(&bytes);
@@ -275,7 +274,7 @@ mod tests {
         #![proptest_config(crate::cases(10_000))]
 
         #[test]
-        fn short_and_long_texts_decode_alike(text in "[1-9A-HJ-NP-Za-km-z]{0,300}", wrong in ".{0,1}") {
+        fn short_and_long_algorithms_decode_the_same(text in "[1-9A-HJ-NP-Za-km-z]{0,300}", wrong in ".{0,1}") {
             prop_assert_eq!(decode_short(&text), decode_long(&text));
             let text = text + &wrong;
             prop_assert_eq!(decode_short(&text), decode_long(&text));
@@ -290,7 +289,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_an_answer_or_an_error(text in ".{0,64}") {
+        fn decoding_any_text_does_not_panic(text in ".{0,64}") {
             if let Ok(bytes) = decode(&text, 256) {
                 prop_assert_eq!(encode(&bytes), text);
             }

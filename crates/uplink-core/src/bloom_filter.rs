@@ -1,16 +1,16 @@
-//! Which pieces a storage node is to keep: a Bloom filter over piece ids.
+//! Bloom filters over piece ids, which tell a storage node the pieces to retain.
 //!
-//! A satellite sends each node a filter of all pieces that it knows there. A piece that was added is
-//! always found; one that was not is found as well with a small probability, so that some garbage
-//! stays until a filter with another seed is sent.
+//! A satellite sends each node a filter of all pieces it knows on that node. Added pieces are always
+//! found. Other pieces are found with a small probability (false positives), so some garbage remains
+//! until a filter with a different seed is sent.
 //!
 //! ```text
 //!   version 1 │ seed │ hash count │ table …
 //! ```
 //!
-//! Piece ids are random, so that parts of the id itself serve as hashes. Each takes nine bytes of
-//! the id written twice, the first of them at `seed % 32`, the next ones a step of 9, 13, 19 or 23
-//! bytes further each, around the id: eight bytes choose a byte of the table, the ninth a bit in it.
+//! Piece ids are random, so parts of the id itself serve as hashes. Each hash takes nine bytes of the
+//! id, which wraps around: the first hash starts at `seed % 32`, each further one a step of 9, 13, 19
+//! or 23 bytes later. Eight bytes select a byte of the table, the ninth a bit in it.
 //! [V: `orders.retain_bloom_filter`]
 
 #![cfg_attr(
@@ -28,69 +28,68 @@ use std::{f64::consts::LN_2, fmt};
 
 use crate::id::PieceId;
 
-/// Most bytes of a filter, in its encoding: enough for a hundred million pieces at a rate of a
-/// tenth.
+/// Maximum encoded size of a filter: enough for a hundred million pieces at a false-positive rate of
+/// 10 %.
 pub const MAX_FILTER_BYTES: usize = 64 << 20;
 
-/// A set of piece ids that may hold more than was added, but never less.
+/// A probabilistic set of piece ids with false positives but no false negatives.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BloomFilter {
-    /// Head and table, as on the wire.
+    /// Header and table, as on the wire.
     bytes: Vec<u8>,
 }
 
 impl BloomFilter {
-    /// Makes an empty filter of a given shape. Counts of zero become one; the table is cut to what
-    /// [`MAX_FILTER_BYTES`] allow.
+    /// Creates an empty filter of the given dimensions. Counts of zero become one; the table is
+    /// limited by [`MAX_FILTER_BYTES`].
     #[must_use]
     pub fn new(seed: u8, hash_count: u8, table_bytes: usize) -> Self {
-        let table_bytes = table_bytes.clamp(1, MAX_FILTER_BYTES.saturating_sub(HEAD));
-        let mut bytes = vec![0; HEAD.saturating_add(table_bytes)];
-        bytes.splice(..HEAD, [VERSION, seed, hash_count.max(1)]);
+        let table_bytes = table_bytes.clamp(1, MAX_FILTER_BYTES.saturating_sub(HEADER_SIZE));
+        let mut bytes = vec![0; HEADER_SIZE.saturating_add(table_bytes)];
+        bytes.splice(..HEADER_SIZE, [VERSION, seed, hash_count.max(1)]);
         Self { bytes }
     }
 
-    /// Makes an empty filter for about `expected` pieces that finds one that was not added with a
-    /// probability of about `rate` (between 10⁻⁹ and ½), in at most `most` encoded bytes: with
-    /// fewer than needed, the rate is higher.
+    /// Creates an empty filter for about `expected` pieces with a false-positive rate of about `rate`
+    /// (10⁻⁹ to ½) and at most `max_bytes` encoded bytes, which may raise the rate.
     ///
-    /// The table has `expected · log₂(1/rate) / ln 2` bits, and `ln 2 · bits / expected` hashes are
-    /// taken of each id, which is the optimum (Bloom 1970; Mitzenmacher and Upfal, *Probability and
-    /// Computing*, 5.5.3). Tables of less than 64 bytes are not worth the trouble.
+    /// The table has `expected · log₂(1/rate) / ln 2` bits and uses `ln 2 · bits / expected` hashes of
+    /// each id, which is optimal (Bloom 1970; Mitzenmacher and Upfal, *Probability and Computing*,
+    /// 5.5.3). Tables have at least 64 bytes.
     #[must_use]
-    pub fn for_rate(seed: u8, expected: u64, rate: f64, most: usize) -> Self {
+    pub fn for_rate(seed: u8, expected: u64, rate: f64, max_bytes: usize) -> Self {
         let expected = expected.max(1) as f64;
         let wanted = expected * bits_per_piece(rate) / 8.0;
-        let most = most.min(MAX_FILTER_BYTES).saturating_sub(HEAD).max(1);
-        let table_bytes = (wanted.ceil() as usize).max(LEAST_TABLE).min(most);
+        let max_table = max_bytes.min(MAX_FILTER_BYTES).saturating_sub(HEADER_SIZE).max(1);
+        let table_bytes = (wanted.ceil() as usize).max(MIN_TABLE).min(max_table);
         let hashes = (LN_2 * 8.0 * table_bytes as f64 / expected).round();
-        Self::new(seed, hashes.clamp(1.0, MOST_HASHES) as u8, table_bytes)
+        Self::new(seed, hashes.clamp(1.0, MAX_HASHES) as u8, table_bytes)
     }
 
-    /// Encoded bytes of the filter that [`for_rate`](Self::for_rate) makes.
+    /// Returns the encoded size of the filter created by [`for_rate`](Self::for_rate).
     #[must_use]
-    pub fn bytes_for_rate(expected: u64, rate: f64, most: usize) -> usize {
+    pub fn bytes_for_rate(expected: u64, rate: f64, max_bytes: usize) -> usize {
         let wanted = (expected.max(1) as f64 * bits_per_piece(rate) / 8.0).ceil() as usize;
-        let most = most.min(MAX_FILTER_BYTES).max(HEAD.saturating_add(1));
-        wanted.max(LEAST_TABLE).saturating_add(HEAD).min(most)
+        let max_bytes = max_bytes.min(MAX_FILTER_BYTES).max(HEADER_SIZE.saturating_add(1));
+        wanted.max(MIN_TABLE).saturating_add(HEADER_SIZE).min(max_bytes)
     }
 
-    /// Reads an encoded filter, whose memory it keeps.
+    /// Parses an encoded filter without copying it.
     ///
     /// # Errors
     ///
-    /// When the bytes are of another version, have no table or are more than [`MAX_FILTER_BYTES`],
-    /// or no hashes would be taken.
+    /// When the version is unknown, the table is empty, the filter is larger than
+    /// [`MAX_FILTER_BYTES`], or the hash count is zero.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, BloomFilterError> {
         let length = bytes.len();
         if length > MAX_FILTER_BYTES {
             return Err(BloomFilterError::TooLong { length });
         }
-        match bytes.first_chunk::<HEAD>() {
+        match bytes.first_chunk::<HEADER_SIZE>() {
             None => Err(BloomFilterError::TooShort { length }),
             Some([version, ..]) if *version != VERSION => Err(BloomFilterError::Version(*version)),
             Some([_, _, 0]) => Err(BloomFilterError::NoHashes),
-            Some(_) if length == HEAD => Err(BloomFilterError::TooShort { length }),
+            Some(_) if length == HEADER_SIZE => Err(BloomFilterError::TooShort { length }),
             Some(_) => Ok(Self { bytes }),
         }
     }
@@ -98,28 +97,28 @@ impl BloomFilter {
     /// Adds a piece.
     pub fn add(&mut self, piece: &PieceId) {
         let [_, seed, hash_count, table @ ..] = self.bytes.as_mut_slice() else { return };
-        for (place, bit) in places(*seed, *hash_count, table.len(), piece) {
-            if let Some(byte) = table.get_mut(place) {
+        for (index, bit) in positions(*seed, *hash_count, table.len(), piece) {
+            if let Some(byte) = table.get_mut(index) {
                 *byte |= bit;
             }
         }
     }
 
-    /// Tells whether a piece was added. It is always right about those that were.
+    /// Returns whether a piece may have been added. Always true for added pieces.
     #[must_use]
     pub fn contains(&self, piece: &PieceId) -> bool {
         let [_, seed, hash_count, table @ ..] = self.bytes.as_slice() else { return true };
-        places(*seed, *hash_count, table.len(), piece)
-            .all(|(place, bit)| table.get(place).is_none_or(|byte| byte & bit != 0))
+        positions(*seed, *hash_count, table.len(), piece)
+            .all(|(index, bit)| table.get(index).is_none_or(|byte| byte & bit != 0))
     }
 
-    /// Lends the encoding.
+    /// Returns the encoding.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Gives the encoding away.
+    /// Consumes the filter and returns the encoding.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
@@ -132,8 +131,8 @@ impl fmt::Debug for BloomFilter {
     }
 }
 
-/// The byte of the table and the bit in it, for each hash.
-fn places(
+/// Returns the index of the table's byte and the bit in it, for each hash.
+fn positions(
     seed: u8,
     hash_count: u8,
     table_bytes: usize,
@@ -150,8 +149,8 @@ fn places(
         let start = start.wrapping_add(number.wrapping_mul(step)) % 32;
         let window = twice.get(start..)?.first_chunk::<9>()?;
         let (hash, [bit]) = window.split_first_chunk::<8>()? else { return None };
-        let place = u64::from_le_bytes(*hash).checked_rem(table_bytes as u64)?;
-        Some((usize::try_from(place).ok()?, 1 << (bit % 8)))
+        let index = u64::from_le_bytes(*hash).checked_rem(table_bytes as u64)?;
+        Some((usize::try_from(index).ok()?, 1 << (bit % 8)))
     })
 }
 
@@ -162,33 +161,33 @@ fn bits_per_piece(rate: f64) -> f64 {
 
 const VERSION: u8 = 1;
 /// Version, seed and hash count.
-const HEAD: usize = 3;
+const HEADER_SIZE: usize = 3;
 const STEPS: [usize; 4] = [9, 13, 19, 23];
-const LEAST_TABLE: usize = 64;
-/// More hashes would be made of the same bytes of an id again.
-const MOST_HASHES: f64 = 10.0;
+const MIN_TABLE: usize = 64;
+/// More hashes would reuse the same bytes of an id.
+const MAX_HASHES: f64 = 10.0;
 
-/// Why bytes are no filter.
+/// Why a filter is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BloomFilterError {
     /// The hash count is zero.
-    #[error("Bloom filter that takes no hashes")]
+    #[error("invalid Bloom filter: hash count is zero")]
     NoHashes,
-    /// There are more bytes than [`MAX_FILTER_BYTES`].
-    #[error("Bloom filter of {length} bytes, at most {MAX_FILTER_BYTES} are allowed")]
+    /// The filter is larger than [`MAX_FILTER_BYTES`].
+    #[error("Bloom filter too large: {length} bytes, limit {MAX_FILTER_BYTES}")]
     TooLong {
         /// Bytes given.
         length: usize,
     },
     /// The bytes end before the table.
-    #[error("Bloom filter of {length} bytes has no table")]
+    #[error("invalid Bloom filter of {length} bytes: missing table")]
     TooShort {
         /// Bytes given.
         length: usize,
     },
-    /// The version is not known.
-    #[error("Bloom filter of version {0}, only {VERSION} is known")]
+    /// The version is unknown.
+    #[error("unknown Bloom filter version {0}: expected {VERSION}")]
     Version(u8),
 }
 
@@ -203,8 +202,8 @@ mod tests {
     }
 
     #[test]
-    fn share_of_strangers_found_is_near_the_rate_asked_for() {
-        for (rate, least, most) in [(0.5, 0.4, 0.6), (0.1, 0.07, 0.13), (0.01, 0.007, 0.014)] {
+    fn false_positive_rate_is_near_the_requested_one() {
+        for (rate, min, max) in [(0.5, 0.4, 0.6), (0.1, 0.07, 0.13), (0.01, 0.007, 0.014)] {
             for (number, seed) in [0, 1, 31, 32, 77, 100, 153, 255].into_iter().enumerate() {
                 let expected = 5_000 + 1_234 * number as u64;
                 let mut filter = BloomFilter::for_rate(seed, expected, rate, MAX_FILTER_BYTES);
@@ -213,16 +212,16 @@ mod tests {
                     BloomFilter::bytes_for_rate(expected, rate, MAX_FILTER_BYTES)
                 );
                 (0..expected).for_each(|number| filter.add(&piece(number)));
-                let strangers = expected..expected + 20_000;
-                let found = strangers.filter(|&number| filter.contains(&piece(number))).count();
+                let others = expected..expected + 20_000;
+                let found = others.filter(|&number| filter.contains(&piece(number))).count();
                 let share = found as f64 / 20_000.0;
-                assert!((least..most).contains(&share), "{rate} asked, {share}, seed {seed}");
+                assert!((min..max).contains(&share), "requested {rate}, got {share}, seed {seed}");
             }
         }
     }
 
     #[test]
-    fn size_is_what_pieces_and_rate_need_within_its_bounds() {
+    fn size_follows_pieces_and_rate_within_bounds() {
         let size = |expected, rate, most| {
             let filter = BloomFilter::for_rate(7, expected, rate, most);
             assert_eq!(BloomFilter::bytes_for_rate(expected, rate, most), filter.bytes.len());
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn full_filter_finds_everything_and_empty_one_nothing() {
+    fn full_filter_finds_all_pieces_and_empty_one_none() {
         for hash_count in [1, 32, 33, 255] {
             let full = BloomFilter::parse([&[1, 9, hash_count][..], &[0xff; 100]].concat());
             let full = full.unwrap();
@@ -255,15 +254,15 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_filter_are_refused() {
+    fn malformed_filters_are_rejected() {
         use BloomFilterError::*;
-        let refused = |bytes: &[u8]| BloomFilter::parse(bytes.to_vec()).unwrap_err();
-        assert_eq!(refused(&[]), TooShort { length: 0 });
-        assert_eq!(refused(&[1, 0]), TooShort { length: 2 });
-        assert_eq!(refused(&[1, 0, 1]), TooShort { length: 3 });
-        assert_eq!(refused(&[0, 0, 1, 0]), Version(0));
-        assert_eq!(refused(&[2, 0, 1, 0]), Version(2));
-        assert_eq!(refused(&[1, 0, 0, 0]), NoHashes);
+        let rejected = |bytes: &[u8]| BloomFilter::parse(bytes.to_vec()).unwrap_err();
+        assert_eq!(rejected(&[]), TooShort { length: 0 });
+        assert_eq!(rejected(&[1, 0]), TooShort { length: 2 });
+        assert_eq!(rejected(&[1, 0, 1]), TooShort { length: 3 });
+        assert_eq!(rejected(&[0, 0, 1, 0]), Version(0));
+        assert_eq!(rejected(&[2, 0, 1, 0]), Version(2));
+        assert_eq!(rejected(&[1, 0, 0, 0]), NoHashes);
         let length = MAX_FILTER_BYTES + 1;
         assert_eq!(BloomFilter::parse(vec![1; length]), Err(TooLong { length }));
     }
@@ -272,7 +271,7 @@ mod tests {
         #![proptest_config(crate::cases(10_000))]
 
         #[test]
-        fn what_was_added_is_always_found(
+        fn added_pieces_are_always_found(
             seed: u8,
             hash_count: u8,
             table_bytes in 1usize..2_000,
@@ -289,7 +288,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_filter_or_an_error(
+        fn parsing_any_bytes_does_not_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..100),
             piece: [u8; 32],
         ) {

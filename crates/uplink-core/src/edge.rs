@@ -1,13 +1,13 @@
-//! Edge services: credentials under which they keep an access grant, and links to shared objects.
+//! Edge services: credentials of registered access grants, and links to shared objects.
 //!
 //! ```text
 //! https://link.example/s/ACCESS-KEY-ID/bucket/key       a page about the object
 //! https://link.example/raw/ACCESS-KEY-ID/bucket/key     its bytes
 //! ```
 //!
-//! An access key id stands for a grant that was registered with an authentication service. It holds
-//! the key under which the service keeps that grant, so that nobody can read it there without the
-//! id. Instead of an id a link may hold a whole grant.
+//! An access key id identifies a grant registered with an authentication service. It contains the key
+//! that encrypts the grant at the service, which therefore cannot read the grant without the id. A
+//! link may contain a whole grant instead of an id.
 
 #![cfg_attr(
     not(test),
@@ -35,7 +35,7 @@ use crate::{
     secret::Secret,
 };
 
-/// Names a registered access grant, and opens it at the service that keeps it: a secret.
+/// Identifies and decrypts a registered access grant. A secret.
 ///
 /// 16 random bytes; the text form is Base32 in lower case of `4d` and these bytes, 28 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +43,9 @@ pub struct AccessKeyId(Secret<[u8; 16]>);
 
 impl AccessKeyId {
     /// The nonce with which the service seals the secret key under [`storage_key`](Self::storage_key)
-    /// in AES-256-GCM.
+    /// with AES-256-GCM.
     pub const SECRET_KEY_NONCE: Nonce = Nonce::ZERO;
-    /// The nonce with which it seals the grant under the same key.
+    /// The nonce with which the service seals the grant under the same key.
     pub const GRANT_NONCE: Nonce = Nonce::ONE;
 
     /// Wraps 16 random bytes.
@@ -54,31 +54,31 @@ impl AccessKeyId {
         Self(Secret::new(bytes))
     }
 
-    /// Reads the text form.
+    /// Parses the text form.
     pub fn parse(text: &str) -> Result<Self, CredentialError> {
         credential(text, ACCESS_KEY_ID).map(Self)
     }
 
-    /// Writes the text form. There is no `Display`, so that ids do not end up in messages.
+    /// Returns the text form. There is no `Display`, so that ids are not logged by accident.
     #[must_use]
     pub fn serialize(&self) -> String {
         credential_text(ACCESS_KEY_ID, self.0.expose())
     }
 
-    /// Computes the name of the service's record, from which the id cannot be told.
+    /// Returns the key of the service's record, which does not reveal the id.
     #[must_use]
     pub fn record_key(&self) -> [u8; 32] {
         Sha256::digest(self.0.expose()).into()
     }
 
-    /// Returns the key under which the service seals what it keeps.
+    /// Returns the key under which the service seals its record.
     #[must_use]
     pub fn storage_key(&self) -> Key {
         Key::from_raw(self.0.expose())
     }
 }
 
-/// The secret that goes with an access key id where requests are signed, as in S3.
+/// The secret of an access key id, for signing requests as in S3.
 ///
 /// 32 random bytes; the text form is Base32 in lower case of `4e` and these bytes, 53 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,36 +91,36 @@ impl SecretKey {
         Self(Secret::new(bytes))
     }
 
-    /// Reads the text form.
+    /// Parses the text form.
     pub fn parse(text: &str) -> Result<Self, CredentialError> {
         credential(text, SECRET_KEY).map(Self)
     }
 
-    /// Writes the text form.
+    /// Returns the text form.
     #[must_use]
     pub fn serialize(&self) -> String {
         credential_text(SECRET_KEY, self.0.expose())
     }
 
-    /// Lends the plain bytes.
+    /// Returns the plain bytes.
     #[must_use]
     pub const fn expose(&self) -> &[u8; 32] {
         self.0.expose()
     }
 }
 
-/// Why a text is no credential of an edge service.
+/// Why an edge service credential is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialError {
     /// The text is not Base32 in lower case.
-    #[error("credential is not base32 in lower case")]
+    #[error("invalid credential: not lower-case base32")]
     Base32,
-    /// The text has another length than such a credential.
-    #[error("credential has {0} characters")]
+    /// The text has the wrong length.
+    #[error("invalid credential: wrong length of {0} characters")]
     Length(usize),
-    /// The text is a credential of another kind.
-    #[error("credential is of kind {0:#04x}")]
+    /// The text is a different kind of credential.
+    #[error("invalid credential: unexpected kind {0:#04x}")]
     Kind(u8),
 }
 
@@ -129,7 +129,7 @@ const SECRET_KEY: u8 = 0x4e;
 
 fn credential<const N: usize>(text: &str, kind: u8) -> Result<Secret<[u8; N]>, CredentialError> {
     let length = CredentialError::Length(text.len());
-    // Kind and bytes; also keeps what is decoded small.
+    // Kind and bytes. Also limits the decoded size.
     if text.len() != BASE32_NOPAD.encode_len(N.saturating_add(1)) {
         return Err(length);
     }

@@ -22,14 +22,14 @@ use crate::{
 
 /// Identifies a satellite, storage node or client by its certificate authority's key.
 ///
-/// 32 bytes: a double SHA-256 of the key, whose last byte is replaced by the identity version. The
-/// only version in use is 0. The text form is Base58Check of the id with the last byte zeroed and
-/// the version as the version byte.
+/// 32 bytes: a double SHA-256 of the key, with the last byte replaced by the identity version. The only
+/// version in use is 0. The text form is the Base58Check of the id with the last byte zeroed, and with
+/// the identity version as the version byte.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId([u8; 32]);
 
 impl NodeId {
-    /// The id of nobody: what a peer sends for "not set".
+    /// The zero id, which peers send for "not set".
     pub const ZERO: Self = Self([0; 32]);
 
     /// Wraps the 32 bytes of an id.
@@ -38,18 +38,18 @@ impl NodeId {
         Self(bytes)
     }
 
-    /// Takes an id from bytes of unknown length, which must be 32.
+    /// Creates an id from a slice of 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, IdError> {
         exact(bytes, "node id").map(Self)
     }
 
-    /// Lends the bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Tells whether this is [`ZERO`](Self::ZERO).
+    /// Returns whether this is [`ZERO`](Self::ZERO).
     #[must_use]
     pub fn is_zero(&self) -> bool {
         *self == Self::ZERO
@@ -73,8 +73,7 @@ impl fmt::Debug for NodeId {
 impl FromStr for NodeId {
     type Err = IdError;
 
-    /// Reads the text form; a version that is not known reads as version 0, as everywhere in the
-    /// network.
+    /// Parses the text form. An unknown version is treated as version 0, as everywhere in the network.
     fn from_str(text: &str) -> Result<Self, IdError> {
         let (_version, payload) = base58::decode_check(text, MAX_NODE_ID_CHARACTERS)?;
         let mut bytes: [u8; 32] = exact(&payload, "node id")?;
@@ -83,7 +82,7 @@ impl FromStr for NodeId {
     }
 }
 
-/// Identifies a piece: as the satellite knows it (root) or as one storage node does (derived).
+/// Identifies a piece: for the satellite (root) or for one storage node (derived).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PieceId([u8; 32]);
 
@@ -94,19 +93,19 @@ impl PieceId {
         Self(bytes)
     }
 
-    /// Takes an id from bytes of unknown length, which must be 32.
+    /// Creates an id from a slice of 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, IdError> {
         exact(bytes, "piece id").map(Self)
     }
 
-    /// Lends the bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Derives the id under which `node` keeps piece `piece_number` of the segment whose root piece
-    /// id this is: the first 32 bytes of HMAC-SHA512(root, node id ‖ number big-endian).
+    /// Derives the id under which `node` stores piece `piece_number` from this root piece id of a
+    /// segment: the first 32 bytes of HMAC-SHA512(root, node id ‖ number big-endian).
     #[must_use]
     pub fn derive(&self, node: &NodeId, piece_number: u32) -> Self {
         let mac = hmac_sha512(&self.0, &[node.as_bytes(), &piece_number.to_be_bytes()]);
@@ -131,7 +130,7 @@ impl fmt::Debug for PieceId {
 impl FromStr for PieceId {
     type Err = IdError;
 
-    /// Reads the text form: Base32 without padding, in capitals.
+    /// Parses the text form: upper-case Base32 without padding.
     fn from_str(text: &str) -> Result<Self, IdError> {
         let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_| IdError::Base32)?;
         exact(&bytes, "piece id").map(Self)
@@ -149,12 +148,12 @@ impl SerialNumber {
         Self(bytes)
     }
 
-    /// Takes a serial number from bytes of unknown length, which must be 16.
+    /// Creates a serial number from a slice of 16 bytes.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, IdError> {
         exact(bytes, "serial number").map(Self)
     }
 
-    /// Lends the bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -175,18 +174,18 @@ impl fmt::Debug for SerialNumber {
 
 /// Identifies a multipart upload: the satellite's stream id of the pending object.
 ///
-/// The text form, which users and other tools keep, is its Base58Check of version 1.
+/// The text form, for users and other tools, is its Base58Check with version 1.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UploadId(Vec<u8>);
 
 impl UploadId {
-    /// Wraps a stream id; `None` if it is empty, which no pending object's is.
+    /// Wraps a stream id; `None` if it is empty, which is invalid.
     #[must_use]
     pub fn new(stream_id: Vec<u8>) -> Option<Self> {
         (!stream_id.is_empty()).then_some(Self(stream_id))
     }
 
-    /// Lends the stream id.
+    /// Returns the stream id.
     #[must_use]
     pub fn stream_id(&self) -> &[u8] {
         &self.0
@@ -208,7 +207,7 @@ impl fmt::Debug for UploadId {
 impl FromStr for UploadId {
     type Err = IdError;
 
-    /// Reads the text form, of at most [`MAX_UPLOAD_ID_CHARACTERS`] characters.
+    /// Parses the text form of at most [`MAX_UPLOAD_ID_CHARACTERS`] characters.
     fn from_str(text: &str) -> Result<Self, IdError> {
         match base58::decode_check(text, MAX_UPLOAD_ID_CHARACTERS)? {
             (UPLOAD_ID_VERSION, stream_id) => Self::new(stream_id).ok_or(IdError::Empty),
@@ -217,7 +216,7 @@ impl FromStr for UploadId {
     }
 }
 
-/// The place of a segment in its object, ordered as the plaintext is.
+/// The position of a segment in its object, in plaintext order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentPosition {
     /// Part of a multipart upload; 0 in all other objects.
@@ -233,22 +232,22 @@ impl SegmentPosition {
         ((self.part as u64) << 32) | self.index as u64
     }
 
-    /// Unpacks what [`to_u64`](Self::to_u64) packed.
+    /// Unpacks a position packed by [`to_u64`](Self::to_u64).
     #[must_use]
     pub const fn from_u64(packed: u64) -> Self {
         Self { part: (packed >> 32) as u32, index: packed as u32 }
     }
 }
 
-/// Why bytes or a text are no identifier.
+/// Why an identifier is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
     /// The text is not Base32.
-    #[error("malformed id: not Base32")]
+    #[error("invalid id: not Base32")]
     Base32,
-    /// The number of bytes is wrong.
-    #[error("{what} has {length} bytes instead of {expected}")]
+    /// The length is wrong.
+    #[error("invalid {what}: {length} bytes, expected {expected}")]
     Length {
         /// The kind of identifier.
         what: &'static str,
@@ -257,25 +256,24 @@ pub enum IdError {
         /// Bytes needed.
         expected: usize,
     },
-    /// The text is the Base58Check of nothing.
+    /// The id is empty.
     #[error("id is empty")]
     Empty,
     /// The text is not Base58Check.
-    #[error("malformed id: {0}")]
+    #[error("invalid id: {0}")]
     Text(#[from] Base58Error),
-    /// The text is of a version that stands for something else.
-    #[error("malformed id: version {0} is not known")]
+    /// The text has an unknown version.
+    #[error("invalid id: unknown version {0}")]
     Version(u8),
 }
 
-/// Characters of the longest text form of an upload id that is read; those of satellites have a few
-/// hundred.
+/// Maximum length of an upload id's text form; those of satellites have a few hundred characters.
 pub const MAX_UPLOAD_ID_CHARACTERS: usize = 16 << 10;
 const UPLOAD_ID_VERSION: u8 = 1;
 
 const IDENTITY_VERSION: u8 = 0;
-/// 37 bytes take at most 51 characters, or 37 when all are zero; the rest is slack for a clear
-/// length error.
+/// 37 bytes take at most 51 characters. The slack makes slightly longer texts fail with a length
+/// error.
 const MAX_NODE_ID_CHARACTERS: usize = 128;
 
 fn exact<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N], IdError> {
@@ -315,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_node_ids_are_refused() {
+    fn malformed_node_ids_are_rejected() {
         assert!("12vha9oTFnerxgeQ2BZqoFrLrnmmf5UWTCY2jA77dF3YvWew7".parse::<NodeId>().is_err());
         assert!("".parse::<NodeId>().is_err());
         assert!("1112vha9oTFnerxYRgeQ2BZqoFrLrnmmf5UWTCY2jA77dF3YvWew7".parse::<NodeId>().is_err());
@@ -351,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_id_is_of_version_one_and_not_empty() {
+    fn upload_id_has_version_one_and_is_not_empty() {
         assert_eq!(base58::encode_check(0, b"x").parse::<UploadId>(), Err(IdError::Version(0)));
         assert_eq!(base58::encode_check(1, b"").parse::<UploadId>(), Err(IdError::Empty));
         assert_eq!(UploadId::new(Vec::new()), None);
@@ -364,7 +362,7 @@ mod tests {
         #![proptest_config(crate::cases(10_000))]
 
         #[test]
-        fn ids_are_read_as_written(
+        fn ids_round_trip(
             mut bytes: [u8; 32],
             stream_id in proptest::collection::vec(any::<u8>(), 1..300),
             packed: u64,
@@ -382,7 +380,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_an_id_or_an_error(text in "[1-9A-HJ-NP-Za-km-z]{0,60}|.{0,60}") {
+        fn parsing_any_text_does_not_panic(text in "[1-9A-HJ-NP-Za-km-z]{0,60}|.{0,60}") {
             if let Ok(id) = text.parse::<NodeId>() {
                 prop_assert_eq!(id.to_string().parse(), Ok(id));
             }

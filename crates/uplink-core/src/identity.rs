@@ -1,9 +1,8 @@
 //! Identities of satellites, storage nodes and clients: certificate chains and node ids.
 //!
 //! A peer presents a chain of X.509 certificates: leaf, certificate authority and possibly a
-//! network's own authority. Only the chain of signatures and the key of the authority count: the
-//! node id is made of that key. Names, dates (which lie in year 1) and public authorities
-//! do not matter.
+//! network's own authority. Only the signatures and the authority's key, which determines the node
+//! id, are checked. Names, dates (which are in year 1) and public authorities are ignored.
 
 #![cfg_attr(
     not(test),
@@ -34,7 +33,7 @@ use crate::{
     signature::{SignatureError, VerifyingKey},
 };
 
-/// A peer whose certificate chain holds.
+/// A peer with a verified certificate chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerIdentity {
     node_id: NodeId,
@@ -43,22 +42,22 @@ pub struct PeerIdentity {
 }
 
 impl PeerIdentity {
-    /// The id that the key of the peer's authority gives it.
+    /// Returns the node id derived from the key of the peer's authority.
     pub const fn node_id(&self) -> NodeId {
         self.node_id
     }
 
-    /// The key of the leaf: it signs order limits and piece hashes.
+    /// Returns the leaf's key, which signs order limits and piece hashes.
     pub const fn leaf_key(&self) -> &VerifyingKey {
         &self.leaf_key
     }
 
-    /// The certificates in DER, leaf first.
+    /// Returns the certificates in DER, leaf first.
     pub fn chain(&self) -> &[Vec<u8>] {
         &self.chain
     }
 
-    /// The certificates in DER, one after the other: the form messages carry.
+    /// Returns the concatenated certificates in DER, as used in messages.
     pub fn joined_chain(&self) -> Vec<u8> {
         self.chain.concat()
     }
@@ -66,14 +65,15 @@ impl PeerIdentity {
 
 /// Verifies a chain of certificates in DER, leaf first.
 ///
-/// That the peer has the leaf's private key is for the TLS handshake to show; that the id is the
-/// expected one is for the caller to compare.
+/// Does not prove that the peer has the leaf's private key; the TLS handshake does. The caller must
+/// compare the node id with the expected one.
 ///
 /// # Errors
 ///
-/// When the chain is too short or exceeds a limit; a certificate is malformed or not signed by the
-/// next, the last by itself; the authority is not marked as one; or the identity has an unknown
-/// version.
+/// - The chain is too short or exceeds a limit.
+/// - A certificate is malformed or not signed by the next one, the last by itself.
+/// - The second certificate is not a certificate authority.
+/// - The identity has an unknown version.
 pub fn verify_chain<C: AsRef<[u8]>>(chain: &[C]) -> Result<PeerIdentity, IdentityError> {
     if chain.len() > MAX_CHAIN_LENGTH {
         return Err(IdentityError::ChainLength { length: chain.len() });
@@ -102,11 +102,11 @@ pub fn verify_chain<C: AsRef<[u8]>>(chain: &[C]) -> Result<PeerIdentity, Identit
     })
 }
 
-/// Cuts certificates in DER that follow one another, as messages carry a chain.
+/// Splits concatenated certificates in DER, as used in messages.
 ///
 /// # Errors
 ///
-/// When the bytes are not made of whole certificates, or there are too many or too large ones.
+/// When the bytes are not whole certificates, or there are too many or too large ones.
 pub fn split_chain(joined: &[u8]) -> Result<Vec<&[u8]>, IdentityError> {
     let mut chain = Vec::new();
     let mut rest = joined;
@@ -127,9 +127,9 @@ pub fn split_chain(joined: &[u8]) -> Result<Vec<&[u8]>, IdentityError> {
     Ok(chain)
 }
 
-/// The node id of an authority's public key, a SubjectPublicKeyInfo in DER.
+/// Returns the node id of an authority's public key, a SubjectPublicKeyInfo in DER.
 ///
-/// SHA-256 of SHA-256, with the identity version in place of the last byte.
+/// SHA-256 of SHA-256, with the last byte replaced by the identity version.
 pub fn node_id(authority_key: &[u8], version: u8) -> NodeId {
     let mut id: [u8; 32] = Sha256::digest(Sha256::digest(authority_key)).into();
     if let Some(last) = id.last_mut() {
@@ -150,7 +150,7 @@ fn parse(der: &[u8], index: usize) -> Result<X509Certificate<'_>, IdentityError>
     if consistent { Ok(certificate) } else { Err(malformed) }
 }
 
-/// The parent's key alone says how the signature was made; what the certificate says is ignored.
+/// The parent's key determines the signature algorithm; that of the certificate is ignored.
 fn verify_signed_by(
     certificate: &X509Certificate<'_>,
     parent: &X509Certificate<'_>,
@@ -159,7 +159,7 @@ fn verify_signed_by(
     key.verify(certificate.tbs_certificate.as_ref(), &certificate.signature_value.data)
 }
 
-/// The rules of X.509 for a certificate that signs another.
+/// Checks the X.509 rules for a certificate that signs another.
 fn check_authority(
     leaf: &X509Certificate<'_>,
     authority: &X509Certificate<'_>,
@@ -180,7 +180,7 @@ fn check_authority(
     Ok(())
 }
 
-/// The version an authority's certificate declares; 0 without declaration.
+/// Returns the version declared by an authority's certificate; 0 by default.
 fn identity_version(authority: &X509Certificate<'_>) -> Result<u8, IdentityError> {
     let extension = authority
         .get_extension_unique(&IDENTITY_VERSION_EXTENSION)
@@ -194,53 +194,54 @@ fn identity_version(authority: &X509Certificate<'_>) -> Result<u8, IdentityError
 /// The only identity version in use.
 const IDENTITY_VERSION: u8 = 0;
 
-/// 2.999.2.1: the extension of an authority's certificate that holds its identity version, as a raw
-/// byte.
+/// 2.999.2.1: the certificate extension that contains the identity version as a raw byte.
 const IDENTITY_VERSION_EXTENSION: Oid<'static> = Oid::new(Cow::Borrowed(&[0x88, 0x37, 2, 1]));
 
-/// Most certificates in a chain; the network uses two or three.
+/// Maximum number of certificates in a chain; the network uses two or three.
 pub const MAX_CHAIN_LENGTH: usize = 8;
 
-/// Largest certificate, in bytes; real ones have less than one KiB.
+/// Maximum size of a certificate in bytes; real ones have less than one KiB.
 pub const MAX_CERTIFICATE_SIZE: usize = 16 << 10;
 
-/// Why a certificate chain is refused.
+/// Why a certificate chain is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
     /// A certificate is malformed. Number 0 is the leaf.
     #[error("certificate {index} of the chain is malformed")]
     Certificate {
-        /// Place in the chain.
+        /// Index in the chain.
         index: usize,
     },
     /// A certificate is too large. Number 0 is the leaf.
-    #[error("certificate {index} of the chain has {size} bytes, limit is {MAX_CERTIFICATE_SIZE}")]
+    #[error(
+        "certificate {index} of the chain is too large: {size} bytes, limit {MAX_CERTIFICATE_SIZE}"
+    )]
     CertificateSize {
-        /// Place in the chain.
+        /// Index in the chain.
         index: usize,
         /// Bytes of the certificate.
         size: usize,
     },
     /// The chain has no authority, or too many certificates.
-    #[error("certificate chain has {length} certificates, not 2 to {MAX_CHAIN_LENGTH}")]
+    #[error("certificate chain has {length} certificates, must be 2 to {MAX_CHAIN_LENGTH}")]
     ChainLength {
         /// Certificates in the chain.
         length: usize,
     },
-    /// The second certificate may not sign others.
-    #[error("the second certificate of the chain is not marked as a certificate authority")]
+    /// The second certificate is not allowed to sign others.
+    #[error("the second certificate of the chain is not a certificate authority")]
     NotAnAuthority,
-    /// A certificate is not signed by the next, or its key is of an unknown kind.
+    /// A certificate is not signed by the next, or its key has an unsupported type.
     #[error("certificate {index} of the chain is not signed by the next: {source}")]
     Signature {
-        /// Place in the chain.
+        /// Index in the chain.
         index: usize,
-        /// What is wrong.
+        /// The cause.
         source: SignatureError,
     },
-    /// The leaf names another signature algorithm than its authority's key has.
-    #[error("the leaf certificate names an unexpected signature algorithm")]
+    /// The leaf's signature algorithm does not match its authority's key.
+    #[error("signature algorithm of the leaf certificate does not match its authority's key")]
     SignatureAlgorithm,
     /// The identity has an unknown version.
     #[error("identity has an unknown version")]

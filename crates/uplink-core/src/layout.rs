@@ -1,4 +1,4 @@
-//! All size arithmetic: objects, segments, encryption blocks, stripes, pieces.
+//! Size arithmetic of objects, segments, encryption blocks, stripes and pieces.
 //!
 //! ```text
 //! object     | segment 0         | segment 1         | … last |     plaintext, cut every segment size
@@ -8,9 +8,9 @@
 //! piece      | share    | share    | …         | share      |     one of each stripe
 //! ```
 //!
-//! Both paddings follow one rule: zeros and a 4-byte length, so at least 4 bytes; a length that
-//! is already a multiple of the block gains a whole block. Sizes may come from a peer: nothing here
-//! overflows or panics for any input.
+//! Both paddings consist of zeros and a 4-byte length, so they have at least 4 bytes. Data whose
+//! length is already a multiple of the block size gains a whole block. Sizes may come from a peer, so
+//! no function overflows or panics for any input.
 
 #![cfg_attr(
     not(test),
@@ -39,38 +39,38 @@ pub const BLOCK_SIZE: u32 = 29 * 256;
 /// A segment of at most this many plaintext bytes is stored inline at the satellite.
 pub const INLINE_LIMIT: u64 = 4096;
 
-/// Largest encrypted block that is accepted.
+/// Maximum size of an encrypted block.
 pub const MAX_BLOCK_SIZE: u32 = 16 << 20;
 
-/// Most plaintext bytes of a segment that are accepted.
+/// Maximum plaintext size of a segment.
 pub const MAX_SEGMENT_SIZE: u64 = 1 << 30;
 
-/// Most encrypted bytes of an inline segment that are accepted.
+/// Maximum encrypted size of an inline segment.
 pub const MAX_INLINE_SIZE: u64 = 1 << 20;
 
 /// Bytes that sealing adds to a block: the authentication tag.
 pub const TAG: u32 = 16;
 
-/// Bytes of the counter that ends every padding.
+/// Size of the counter at the end of every padding.
 const PADDING_COUNTER: u64 = 4;
 
-/// A stretch of plaintext: a segment within its object.
+/// The plaintext extent of a segment within its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extent {
-    /// Where it begins in the object.
+    /// Offset in the object.
     pub offset: u64,
-    /// Its plaintext bytes.
+    /// Plaintext size in bytes.
     pub size: u64,
 }
 
 impl Extent {
-    /// Whether a segment of this size is stored inline.
+    /// Returns whether a segment of this size is stored inline.
     pub const fn is_inline(&self) -> bool {
         self.size <= INLINE_LIMIT
     }
 }
 
-/// The segments of an object of `object_size` bytes cut every `segment_size` bytes.
+/// Returns the segments of an object of `object_size` bytes, split every `segment_size` bytes.
 ///
 /// An empty object has one empty segment.
 ///
@@ -92,22 +92,22 @@ pub fn segments(
     }))
 }
 
-/// The parts of `range`, a byte range of an object, in those of its segments that it touches.
+/// Splits `range`, a byte range of an object, by the object's segments.
 ///
-/// `extents` may be part of the object's segments and of different sizes. Each result is the place
-/// of an extent in the order given and the range within that extent, never empty.
+/// `extents` may be a subset of the object's segments and of different sizes. Each item is the index
+/// of an extent and the non-empty range within it.
 pub fn ranges_in_segments(
     extents: impl IntoIterator<Item = Extent>,
     range: Range<u64>,
 ) -> impl Iterator<Item = (usize, Range<u64>)> {
-    extents.into_iter().enumerate().filter_map(move |(place, extent)| {
+    extents.into_iter().enumerate().filter_map(move |(index, extent)| {
         let start = range.start.saturating_sub(extent.offset);
         let end = range.end.saturating_sub(extent.offset).min(extent.size);
-        (start < end).then_some((place, start..end))
+        (start < end).then_some((index, start..end))
     })
 }
 
-/// Length of the padding of `data_len` bytes in blocks of `block` bytes.
+/// Returns the padding length of `data_len` bytes in blocks of `block` bytes.
 ///
 /// # Errors
 ///
@@ -120,7 +120,7 @@ pub fn padding_length(data_len: u64, block: u64) -> Result<u64, LayoutError> {
     PADDING_COUNTER.checked_add(zeros).ok_or(too_large)
 }
 
-/// Bytes of `data_len` bytes with their padding: a multiple of `block`.
+/// Returns the size of `data_len` bytes with padding: a multiple of `block`.
 ///
 /// # Errors
 ///
@@ -130,7 +130,7 @@ pub fn padded_size(data_len: u64, block: u64) -> Result<u64, LayoutError> {
     data_len.checked_add(padding).ok_or(LayoutError::TooLarge { size: data_len })
 }
 
-/// Encrypted bytes of a segment of `plain_size` bytes sealed in blocks of `block_size` bytes.
+/// Returns the encrypted size of a segment of `plain_size` bytes in blocks of `block_size` bytes.
 ///
 /// # Errors
 ///
@@ -144,7 +144,7 @@ pub fn encrypted_size(plain_size: u64, block_size: u32) -> Result<u64, LayoutErr
         .ok_or(LayoutError::TooLarge { size: plain_size })
 }
 
-/// Stored bytes of a segment of `plain_size` bytes without encryption.
+/// Returns the stored size of an unencrypted segment of `plain_size` bytes.
 ///
 /// # Errors
 ///
@@ -153,7 +153,7 @@ pub fn unencrypted_size(plain_size: u64) -> Result<u64, LayoutError> {
     plain_size.checked_add(PADDING_COUNTER).ok_or(LayoutError::TooLarge { size: plain_size })
 }
 
-/// Encrypted bytes of an inline segment of `plain_size` bytes: sealed as a whole, empty if empty.
+/// Returns the encrypted size of an inline segment, which is sealed as a whole; empty stays empty.
 ///
 /// # Errors
 ///
@@ -165,11 +165,11 @@ pub fn inline_encrypted_size(plain_size: u64) -> Result<u64, LayoutError> {
     plain_size.checked_add(TAG.into()).ok_or(LayoutError::TooLarge { size: plain_size })
 }
 
-/// Plaintext bytes of a block of `block_size` encrypted bytes.
+/// Returns the plaintext size of a block of `block_size` encrypted bytes.
 ///
 /// # Errors
 ///
-/// When the tag leaves no room, or the block is larger than [`MAX_BLOCK_SIZE`].
+/// When the block has no room for plaintext, or is larger than [`MAX_BLOCK_SIZE`].
 pub fn in_block_size(block_size: u32) -> Result<u64, LayoutError> {
     match block_size.checked_sub(TAG) {
         Some(in_block @ 1..) if block_size <= MAX_BLOCK_SIZE => Ok(in_block.into()),
@@ -177,11 +177,11 @@ pub fn in_block_size(block_size: u32) -> Result<u64, LayoutError> {
     }
 }
 
-/// The blocks of `block_size` bytes that hold `length` bytes from `offset`, as first and count.
+/// Returns the first and the number of the blocks that contain `length` bytes from `offset`.
 ///
 /// # Errors
 ///
-/// When `block_size` is zero or the stretch ends beyond 2⁶⁴.
+/// When `block_size` is zero or the range ends beyond 2⁶⁴.
 pub fn encompassing_blocks(
     block_size: u64,
     offset: u64,
@@ -197,7 +197,7 @@ pub fn encompassing_blocks(
     Ok((first, last.saturating_sub(first).saturating_add(1)))
 }
 
-/// Stripes of a stored segment of `encrypted_size` bytes, padding included.
+/// Returns the number of stripes of a segment of `encrypted_size` bytes, including padding.
 ///
 /// # Errors
 ///
@@ -208,7 +208,7 @@ pub fn stripe_count(encrypted_size: u64, scheme: &Scheme) -> Result<u64, LayoutE
     padded.checked_div(stripe).ok_or(LayoutError::BlockSize { block_size: stripe })
 }
 
-/// Bytes of each piece of a segment of `encrypted_size` bytes.
+/// Returns the piece size of a segment of `encrypted_size` bytes.
 ///
 /// # Errors
 ///
@@ -219,27 +219,27 @@ pub fn piece_size(encrypted_size: u64, scheme: &Scheme) -> Result<u64, LayoutErr
         .ok_or(LayoutError::TooLarge { size: encrypted_size })
 }
 
-/// Stripes a reader of the whole segment fetches: a last stripe of padding only is left out.
+/// Returns the number of stripes to fetch for a whole segment: skips a last stripe of only padding.
 pub fn stripes_to_fetch(encrypted_size: u64, scheme: &Scheme) -> u64 {
     encrypted_size.div_ceil(u64::from(scheme.stripe_size()).max(1))
 }
 
-/// What to fetch and open for a range of a segment's plaintext.
+/// What to fetch and decrypt for a range of a segment's plaintext.
 ///
-/// Every range is in its own unit; an empty plaintext range gives empty ranges.
+/// Each range has its own unit. An empty plaintext range gives empty ranges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRead {
-    /// Encryption blocks that hold the range.
+    /// Encryption blocks that contain the range.
     pub blocks: Range<u64>,
-    /// Bytes of the encrypted segment that hold the blocks.
+    /// Bytes of the encrypted segment that contain the blocks.
     pub encrypted: Range<u64>,
-    /// Stripes that hold these bytes.
+    /// Stripes that contain these bytes.
     pub stripes: Range<u64>,
     /// Bytes of each piece: the shares of these stripes.
     pub shares: Range<u64>,
-    /// Bytes to drop from the front of the decoded stripes: where the first block begins.
+    /// Bytes to skip at the start of the decoded stripes, up to the first block.
     pub skip_encrypted: u64,
-    /// Bytes to drop from the front of the first opened block: where the range begins.
+    /// Bytes to skip at the start of the first decrypted block, up to the range.
     pub skip_plain: u64,
 }
 
@@ -248,7 +248,7 @@ impl SegmentRead {
     ///
     /// # Errors
     ///
-    /// When the range does not lie in the segment, the block size is out of bounds, or sizes
+    /// When the range is outside the segment, the block size is out of bounds, or sizes
     /// exceed 2⁶⁴ bytes.
     pub fn new(
         plain_size: u64,
@@ -261,7 +261,7 @@ impl SegmentRead {
             return Err(LayoutError::Range { start, end, size: plain_size });
         }
         let too_large = || LayoutError::TooLarge { size: plain_size };
-        // Bounds every product below.
+        // Ensures that the products below do not overflow.
         encrypted_size(plain_size, block_size)?;
         let length = range.end.saturating_sub(range.start);
         let in_block = in_block_size(block_size)?;
@@ -295,7 +295,7 @@ fn scale(range: &Range<u64>, unit: u32) -> Option<Range<u64>> {
     Some(range.start.checked_mul(unit)?..range.end.checked_mul(unit)?)
 }
 
-/// Packs cipher suite and block size into the number a satellite's database keeps.
+/// Packs cipher suite and block size into the number stored in a satellite's database.
 ///
 /// Byte 0 is the suite, bytes 1 to 4 the block size, little-endian.
 pub const fn pack_encryption_parameters(suite: u8, block_size: u32) -> i64 {
@@ -303,7 +303,7 @@ pub const fn pack_encryption_parameters(suite: u8, block_size: u32) -> i64 {
     i64::from_le_bytes([suite, b0, b1, b2, b3, 0, 0, 0])
 }
 
-/// Cipher suite and block size of a packed number.
+/// Unpacks cipher suite and block size.
 ///
 /// # Errors
 ///
@@ -315,24 +315,24 @@ pub const fn unpack_encryption_parameters(packed: i64) -> Result<(u8, u32), Layo
     }
 }
 
-/// Why sizes do not fit.
+/// Why sizes are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// The block has no room for data, or is too large.
-    #[error("block size of {block_size} bytes is out of bounds")]
+    /// The block is too small for data, or too large.
+    #[error("invalid block size {block_size}: out of bounds")]
     BlockSize {
         /// The block size.
         block_size: u64,
     },
-    /// The number holds more than suite and block size.
-    #[error("{packed} does not hold encryption parameters")]
+    /// The number contains more than suite and block size.
+    #[error("invalid packed encryption parameters {packed}")]
     PackedParameters {
         /// The number.
         packed: i64,
     },
-    /// A range ends beyond what it is a range of, or before it starts.
-    #[error("bytes {start} to {end} of a segment of {size} bytes")]
+    /// A range ends beyond the segment or before its start.
+    #[error("invalid range {start} to {end} of a segment of {size} bytes")]
     Range {
         /// First byte.
         start: u64,
@@ -344,14 +344,14 @@ pub enum LayoutError {
     /// The segment size is zero.
     #[error("segment size is zero")]
     SegmentSize,
-    /// A size cannot be expressed in 64 bits once padded or encrypted.
-    #[error("size of {size} bytes is too large")]
+    /// A padded or encrypted size exceeds 64 bits.
+    #[error("size too large: {size} bytes")]
     TooLarge {
         /// The size.
         size: u64,
     },
-    /// The object would need more segments than can be numbered.
-    #[error("object of {object_size} bytes has too many segments")]
+    /// The object would have more than 2³² segments.
+    #[error("too many segments for an object of {object_size} bytes")]
     TooManySegments {
         /// Bytes of the object.
         object_size: u64,

@@ -1,19 +1,19 @@
-//! Formats, cryptography, arithmetic and policy of uplink.
+//! Formats, cryptography, erasure coding and transfer policies of uplink.
 //!
-//! This crate knows no socket, file, clock, runtime or global random source: time and randomness
-//! are arguments. Everything here is a function of its inputs.
+//! This crate uses no sockets, files, clocks, async runtime or global random source. Time and
+//! randomness are arguments; every result depends only on its inputs.
 //!
 //! # Targets
 //!
-//! AES-256-GCM and all signatures come from `aws-lc-rs`, which needs a C compiler for the target and
-//! does not build for `wasm32`; neither does this crate. The cipher could be exchanged for the
-//! pure-Rust `aes-gcm`, which the tests hold it against, but identities and orders would need
-//! pure-Rust ECDSA, RSA-PSS and Ed25519 beside it.
+//! AES-256-GCM and all signatures come from `aws-lc-rs`, which requires a C compiler for the target
+//! and does not build for `wasm32`; neither does this crate. The cipher could be replaced by the
+//! pure-Rust `aes-gcm`, which the tests compare it with, but identities and orders would also need
+//! pure-Rust ECDSA, RSA-PSS and Ed25519.
 //!
 //! # Vectors
 //!
 //! The files in `tests/vectors/` hold inputs and outputs of the public network's own
-//! implementations. Every group in them has a test, or waits for a later one:
+//! implementations. Each group has a test unless noted:
 //!
 //! | file | groups | test |
 //! |---|---|---|
@@ -31,9 +31,9 @@
 //! | | `join_share_url`, `join_share_url_more`, `shared_link_parse`, `edge_credentials_format` | `tests/access_vectors/edge.rs` |
 //! | `transport.json` | `identity`, `orders`, order amounts of `piecestore` | `tests/transport_vectors.rs` |
 //! | | `identity.node_urls` | `tests/access_vectors/transport.rs` |
-//! | | `identity.revocation` | none: an extension of certificates in Go's own encoding, which no client looks at |
+//! | | `identity.revocation` | none: a certificate extension in Go's own encoding, which clients ignore |
 //! | | `drpc` | `crates/uplink-rpc/src/drpc/tests.rs` |
-//! | | messages of `piecestore`, `noise` | later: the public network's transports |
+//! | | messages of `piecestore`, `noise` | none yet: the public network's transports |
 //! | `rpc-transcripts.json` | messages, signatures, names, metadata, content | `crates/uplink-rpc/tests/transcripts.rs` |
 
 pub mod access_grant;
@@ -57,11 +57,11 @@ mod wire;
 
 pub use wire::WireError;
 
-/// So many cases of a property, or more if `PROPTEST_CASES` asks for more.
+/// Runs `min` cases of a property, or `PROPTEST_CASES` if that is more.
 #[cfg(test)]
-fn cases(at_least: u32) -> proptest::test_runner::Config {
+fn cases(min: u32) -> proptest::test_runner::Config {
     let default = proptest::test_runner::Config::default();
-    let cases = default.cases.max(at_least);
-    println!("{cases} cases"); // `cargo xtask soak` reads it
+    let cases = default.cases.max(min);
+    println!("{cases} cases"); // parsed by `cargo xtask soak`
     proptest::test_runner::Config { cases, ..default }
 }

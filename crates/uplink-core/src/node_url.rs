@@ -1,4 +1,4 @@
-//! Node URLs: where a node is reached and who it must be.
+//! Node URLs: the address and identity of a node.
 //!
 //! ```text
 //! [storj://][<node id>@]<address[:port]>[?debounce=…&f=…&noise_proto=…&noise_pub=…]
@@ -25,23 +25,23 @@ use crate::{
 /// Address and identity of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NodeUrl {
-    /// The node's id, if the URL says it.
+    /// The node's id, if the URL contains it.
     pub id: Option<NodeId>,
-    /// Name or IP address, an IPv6 one in brackets, normally with a port. May be empty.
+    /// Host name or IP address (IPv6 in brackets), normally with a port. May be empty.
     pub address: String,
     /// Number of identical first messages that the node can recognize.
     pub debounce: i32,
-    /// Bits of features: 1 is TCP fast open.
+    /// Feature bits: 1 is TCP fast open.
     pub features: u64,
-    /// The Noise protocol that the node speaks beside TLS; 0 is none.
+    /// The Noise protocol that the node supports in addition to TLS; 0 is none.
     pub noise_protocol: i32,
     /// The node's key for that protocol; empty if it has none.
     pub noise_public_key: Vec<u8>,
 }
 
 impl NodeUrl {
-    /// Splits the address into name (without brackets) and port. `None` if either is missing or
-    /// the port is 0 or no number.
+    /// Splits the address into host name (without brackets) and port. `None` if either is missing or
+    /// the port is 0 or not a number.
     #[must_use]
     pub fn host_port(&self) -> Option<(&str, u16)> {
         let (name, port) = self.address.rsplit_once(':')?;
@@ -54,8 +54,8 @@ impl NodeUrl {
         (!name.is_empty()).then_some((name, port))
     }
 
-    /// Fills in the id of a satellite that is old enough to be known by its name alone. Grants to
-    /// these may lack an id; for every other satellite it is needed.
+    /// Adds the id of a well-known satellite, if it is missing. Grants for some old satellites lack the
+    /// id; for all others it is required.
     pub fn with_known_id(mut self) -> Result<Self, NodeUrlError> {
         if self.id.is_none() {
             self.id = Some(known_satellite(&self.address).ok_or(NodeUrlError::MissingId)?);
@@ -67,7 +67,7 @@ impl NodeUrl {
 impl FromStr for NodeUrl {
     type Err = NodeUrlError;
 
-    /// Reads a URL. An id of zeros counts as none; unknown query keys are ignored.
+    /// Parses a URL. A zero id counts as absent; unknown query keys are ignored.
     fn from_str(text: &str) -> Result<Self, NodeUrlError> {
         if text.len() > MAX_CHARACTERS {
             return Err(NodeUrlError::TooLong(text.len()));
@@ -148,29 +148,29 @@ impl fmt::Display for NodeUrl {
     }
 }
 
-/// Why a text is not a node URL.
+/// Why a node URL is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeUrlError {
-    /// The text is longer than any such URL.
-    #[error("node URL of {0} characters is too long")]
+    /// The text exceeds the maximum length.
+    #[error("node URL too long: {0} characters, limit {MAX_CHARACTERS}")]
     TooLong(usize),
     /// The scheme is not `storj`.
-    #[error("node URL: unknown scheme {0:?}")]
+    #[error("invalid node URL: unknown scheme {0:?}")]
     Scheme(String),
-    /// The part before `@` is no node id.
-    #[error("node URL: {0}")]
+    /// The part before `@` is not a node id.
+    #[error("invalid node URL: {0}")]
     Id(#[from] IdError),
-    /// The address holds characters that no address has, or its port is no number.
-    #[error("node URL: {0:?} is not an address")]
+    /// The address has invalid characters, or its port is not a number.
+    #[error("invalid node URL: invalid address {0:?}")]
     Address(String),
     /// The value of a query key is not a number.
-    #[error("node URL: value of {0:?} is not a number")]
+    #[error("invalid node URL: value of {0:?} is not a number")]
     Number(&'static str),
     /// The Noise key is not Base58Check.
-    #[error("node URL: malformed noise key: {0}")]
+    #[error("invalid node URL: malformed noise key: {0}")]
     NoiseKey(#[from] Base58Error),
-    /// The id is missing, and the satellite is none that is known by name.
+    /// The id is missing, and the satellite is not a well-known one.
     #[error("node id is required in the satellite's node URL")]
     MissingId,
 }
@@ -199,8 +199,8 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Accepts what can stand for an address in a URL: a name, an IPv4 address or an IPv6 address in
-/// brackets, and after a colon nothing but digits.
+/// Returns whether a text is a host name, an IPv4 address or an IPv6 address in brackets, optionally
+/// followed by a colon and digits.
 fn is_address(address: &str) -> bool {
     let (name, port) = match address.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_splits_into_name_and_port() {
+    fn address_splits_into_name_and_port() {
         assert_eq!(address("example.com:7777").host_port(), Some(("example.com", 7777)));
         assert_eq!(address("[::1]:80").host_port(), Some(("::1", 80)));
         for bad in ["", "example.com", ":80", "a:0", "a:65536", "::1:80", "[::1:80", "[]:80"] {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_needed_unless_the_satellite_is_known() {
+    fn id_is_required_unless_the_satellite_is_known() {
         let unknown: NodeUrl = "satellite.example:7777".parse().unwrap();
         assert_eq!(unknown.with_known_id(), Err(NodeUrlError::MissingId));
         let zeros: NodeUrl = format!("{}@mars.tardigrade.io", NodeId::ZERO).parse().unwrap();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_urls_have_their_errors() {
+    fn malformed_urls_have_specific_errors() {
         let parse = |text: &str| text.parse::<NodeUrl>().unwrap_err();
         assert_eq!(parse("http://example.com"), NodeUrlError::Scheme("http".to_owned()));
         assert_eq!(parse("a b:1"), NodeUrlError::Address("a b:1".to_owned()));
@@ -265,7 +265,7 @@ mod tests {
             whole[..31].copy_from_slice(&bytes);
             NodeId::new(whole)
         });
-        let id = proptest::option::of(id.prop_filter("zeros are no id", |id| !id.is_zero()));
+        let id = proptest::option::of(id.prop_filter("zero is not a node id", |id| !id.is_zero()));
         let address = "([a-z0-9.-]{1,20}|\\[[0-9a-f:]{2,20}\\])(:[0-9]{1,5})?";
         let noise = proptest::collection::vec(any::<u8>(), 0..40);
         (id, address, 0..=i32::MAX, any::<u64>(), 0..=i32::MAX, noise).prop_map(
@@ -284,14 +284,14 @@ mod tests {
         #![proptest_config(crate::cases(10_000))]
 
         #[test]
-        fn urls_are_read_as_written(url in any_url()) {
+        fn urls_round_trip(url in any_url()) {
             let text = url.to_string();
             prop_assert_eq!(format!("storj://{text}").parse(), Ok(url.clone()));
             prop_assert_eq!(text.parse(), Ok(url));
         }
 
         #[test]
-        fn any_text_is_a_url_or_an_error(text in "[a-z0-9@:/?&=#%.\\[\\]-]{0,40}|.{0,40}") {
+        fn parsing_any_text_does_not_panic(text in "[a-z0-9@:/?&=#%.\\[\\]-]{0,40}|.{0,40}") {
             if let Ok(url) = text.parse::<NodeUrl>() {
                 prop_assert_eq!(url.to_string().parse::<NodeUrl>().map(|url| url.address), Ok(url.address));
             }

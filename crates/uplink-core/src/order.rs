@@ -1,8 +1,8 @@
-//! Order limits, orders and piece hashes, and the signatures that make them worth something.
+//! Order limits, orders and piece hashes, and their signatures.
 //!
-//! A satellite signs an **order limit**: this client may move up to so many bytes of this piece to
-//! or from this node. The client pays the node out with **orders**, signed with the piece key named
-//! in the limit: so many bytes so far. Both ends of an upload sign a **piece hash**.
+//! A satellite signs an **order limit**, which allows a client to transfer up to a number of bytes of
+//! one piece to or from one node. The client pays the node with **orders**, signed with the piece key
+//! of the limit: the cumulative number of bytes. Both ends of an upload sign a **piece hash**.
 //!
 //! | message | signed by | with |
 //! |---|---|---|
@@ -11,9 +11,9 @@
 //! | piece hash | client | the [`PiecePrivateKey`] |
 //! | piece hash | storage node | its identity's key ([`SigningKey`]) |
 //!
-//! What is signed is derived from the message as it was received, by [`signing_payload`]: fields
-//! this version does not know are signed too. So a received message must be kept and passed on as
-//! raw bytes; the types here are for reading and for making new ones.
+//! [`signing_payload`] derives the signed bytes from the message as received, so that unknown fields
+//! are signed too. A received message must therefore be stored and forwarded as raw bytes; the types
+//! here are for reading messages and for creating new ones.
 
 #![cfg_attr(
     not(test),
@@ -41,17 +41,17 @@ pub use self::{
 };
 use crate::signature::{SignatureError, SigningKey, VerifyingKey};
 
-/// A satellite's permission to move a piece.
+/// A satellite's permission to transfer a piece.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 #[allow(clippy::exhaustive_structs)] // a message of the network
 pub struct OrderLimit {
-    /// Unique number of 16 bytes; a node accepts it once.
+    /// Unique 16-byte number; a node accepts it once.
     #[prost(bytes = "vec", tag = "1")]
     pub serial_number: Vec<u8>,
-    /// Node id of the satellite that signs.
+    /// Node id of the signing satellite.
     #[prost(bytes = "vec", tag = "2")]
     pub satellite_id: Vec<u8>,
-    /// Not used any more.
+    /// No longer used.
     #[prost(bytes = "vec", tag = "3")]
     pub deprecated_uplink_id: Vec<u8>,
     /// Node id of the storage node the limit is for.
@@ -60,34 +60,34 @@ pub struct OrderLimit {
     /// Piece id, derived for this node.
     #[prost(bytes = "vec", tag = "5")]
     pub piece_id: Vec<u8>,
-    /// Most bytes that orders may add up to.
+    /// Maximum amount of an order, in bytes.
     #[prost(int64, tag = "6")]
     pub limit: i64,
-    /// What may be done.
+    /// The permitted action.
     #[prost(enumeration = "PieceAction", tag = "7")]
     pub action: i32,
-    /// When the piece may be deleted; none or year 1 for never.
+    /// When the piece expires; `None` or year 1 for never.
     #[prost(message, optional, tag = "8")]
     pub piece_expiration: Option<Timestamp>,
-    /// When the limit ends.
+    /// When the limit expires.
     #[prost(message, optional, tag = "9")]
     pub order_expiration: Option<Timestamp>,
-    /// Signature of the satellite over everything else.
+    /// Signature of the satellite over all other fields.
     #[prost(bytes = "vec", tag = "10")]
     pub satellite_signature: Vec<u8>,
-    /// Not used any more: an encoded node address.
+    /// No longer used: an encoded node address.
     #[prost(bytes = "vec", optional, tag = "11")]
     pub deprecated_satellite_address: Option<Vec<u8>>,
-    /// When the satellite made the limit.
+    /// When the satellite created the limit.
     #[prost(message, optional, tag = "12")]
     pub order_creation: Option<Timestamp>,
     /// Public piece key, 32 bytes: orders must be signed with its private half.
     #[prost(bytes = "vec", tag = "13")]
     pub uplink_public_key: Vec<u8>,
-    /// Names the satellite's key for the next field.
+    /// Identifies the satellite's key for the next field.
     #[prost(bytes = "vec", tag = "14")]
     pub encrypted_metadata_key_id: Vec<u8>,
-    /// The satellite's own note, opaque to everyone else.
+    /// Encrypted metadata for the satellite's own use.
     #[prost(bytes = "vec", tag = "15")]
     pub encrypted_metadata: Vec<u8>,
 }
@@ -97,7 +97,7 @@ impl OrderLimit {
     ///
     /// # Errors
     ///
-    /// When an id has a wrong length, or signing fails.
+    /// When an id has the wrong length, or signing fails.
     pub fn sign(&mut self, key: &SigningKey) -> Result<(), OrderError> {
         let payload = signing_payload(&self.encode_to_vec(), Signed::OrderLimit)?;
         self.satellite_signature = key.sign(&payload)?;
@@ -117,17 +117,17 @@ impl OrderLimit {
     }
 }
 
-/// A client's statement of how many bytes a node has moved for it so far.
+/// A client's statement of the number of bytes a node has transferred for it so far.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 #[allow(clippy::exhaustive_structs)] // a message of the network
 pub struct Order {
     /// Serial number of the limit.
     #[prost(bytes = "vec", tag = "1")]
     pub serial_number: Vec<u8>,
-    /// Bytes in all, growing with each order.
+    /// Cumulative number of bytes.
     #[prost(int64, tag = "2")]
     pub amount: i64,
-    /// Signature of the client over everything else.
+    /// Signature of the client over all other fields.
     #[prost(bytes = "vec", tag = "3")]
     pub uplink_signature: Vec<u8>,
 }
@@ -137,7 +137,7 @@ impl Order {
     ///
     /// # Errors
     ///
-    /// When the serial number has a wrong length.
+    /// When the serial number has the wrong length.
     pub fn sign(&mut self, key: &PiecePrivateKey) -> Result<(), OrderError> {
         let payload = signing_payload(&self.encode_to_vec(), Signed::Order)?;
         self.uplink_signature = key.sign(&payload);
@@ -157,7 +157,7 @@ impl Order {
     }
 }
 
-/// A statement of what a stored piece consists of.
+/// A signed statement of the size and hash of a stored piece.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 #[allow(clippy::exhaustive_structs)] // a message of the network
 pub struct PieceHash {
@@ -167,16 +167,16 @@ pub struct PieceHash {
     /// Hash of the piece's bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub hash: Vec<u8>,
-    /// Signature of client or node over everything else.
+    /// Signature of client or node over all other fields.
     #[prost(bytes = "vec", tag = "3")]
     pub signature: Vec<u8>,
     /// Bytes of the piece.
     #[prost(int64, tag = "4")]
     pub piece_size: i64,
-    /// Client: creation of the limit. Node: when it stored the piece.
+    /// Client: creation time of the limit. Node: when it stored the piece.
     #[prost(message, optional, tag = "5")]
     pub timestamp: Option<Timestamp>,
-    /// How the hash was computed.
+    /// The hash algorithm.
     #[prost(enumeration = "PieceHashAlgorithm", tag = "6")]
     pub hash_algorithm: i32,
 }
@@ -186,7 +186,7 @@ impl PieceHash {
     ///
     /// # Errors
     ///
-    /// When the piece id has a wrong length.
+    /// When the piece id has the wrong length.
     pub fn sign_as_uplink(&mut self, key: &PiecePrivateKey) -> Result<(), OrderError> {
         let payload = signing_payload(&self.encode_to_vec(), Signed::PieceHash)?;
         self.signature = key.sign(&payload);
@@ -197,7 +197,7 @@ impl PieceHash {
     ///
     /// # Errors
     ///
-    /// When the piece id has a wrong length, or signing fails.
+    /// When the piece id has the wrong length, or signing fails.
     pub fn sign_as_node(&mut self, key: &SigningKey) -> Result<(), OrderError> {
         let payload = signing_payload(&self.encode_to_vec(), Signed::PieceHash)?;
         self.signature = key.sign(&payload)?;
@@ -229,7 +229,7 @@ impl PieceHash {
     }
 }
 
-/// What an order limit permits.
+/// The action that an order limit permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 #[allow(clippy::exhaustive_enums)] // unknown values stay numbers in the message
@@ -248,7 +248,7 @@ pub enum PieceAction {
     PutRepair = 5,
     /// Deletion.
     Delete = 6,
-    /// Upload by a node that leaves the network.
+    /// Upload by a node that exits the network.
     PutGracefulExit = 7,
 }
 
@@ -263,38 +263,38 @@ pub enum PieceHashAlgorithm {
     Blake3 = 1,
 }
 
-/// Why a signed message is refused.
+/// Why a signed message is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OrderError {
     /// The message is larger than [`MAX_MESSAGE_SIZE`].
-    #[error("signed message of {size} bytes is larger than {MAX_MESSAGE_SIZE}")]
+    #[error("signed message too large: {size} bytes, limit {MAX_MESSAGE_SIZE}")]
     MessageTooLarge {
         /// Bytes of the message.
         size: usize,
     },
-    /// The bytes are no message of the expected kind.
+    /// The bytes are not a message of the expected type.
     #[error("malformed message")]
     Malformed,
-    /// A field that may occur once occurs again.
+    /// A singular field occurs twice.
     #[error("field {field} occurs twice")]
     RepeatedField {
         /// The field number.
         field: u32,
     },
-    /// A piece key is refused, or its signature does not verify.
+    /// A piece key is invalid, or its signature does not verify.
     #[error("piece key: {0}")]
     PieceKey(#[from] PieceKeyError),
-    /// An identity's signature does not verify, or could not be made.
+    /// An identity's signature does not verify, or signing failed.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// A field has another type or length than it must.
-    #[error("field {field} has a wrong type or length")]
+    /// A field has the wrong type or length.
+    #[error("field {field} has the wrong type or length")]
     UnexpectedField {
         /// The field number.
         field: u32,
     },
-    /// A field is unknown where unknown fields are refused.
-    #[error("message holds fields of an unknown kind")]
+    /// The message has unknown fields, which are not allowed.
+    #[error("message has unknown fields")]
     UnknownField,
 }

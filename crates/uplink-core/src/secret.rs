@@ -1,28 +1,28 @@
-//! Values that must not leak: wiped when dropped, absent from `Debug`, compared in constant time.
+//! Secrets: wiped on drop, redacted in `Debug`, compared in constant time.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-/// Holds a secret: its memory is wiped on drop and its `Debug` form shows nothing of it.
+/// A secret whose memory is wiped on drop and whose `Debug` form is redacted.
 ///
-/// Reading takes an explicit [`expose`](Self::expose), so that every use of the plain value is
-/// visible in the code. Two secrets made of bytes compare in constant time for equal lengths.
+/// Reading requires an explicit [`expose`](Self::expose), so that every use of the plain value is
+/// visible in the code. Secrets of bytes compare in constant time for equal lengths.
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes ownership of a value. Copies that the caller made before stay the caller's concern.
+    /// Wraps a value. The caller must wipe earlier copies.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// Lends the plain value.
+    /// Returns a reference to the plain value.
     pub const fn expose(&self) -> &T {
         &self.0
     }
 
-    /// Lends the plain value for filling it in place.
+    /// Returns a mutable reference to the plain value, for filling it in place.
     pub const fn expose_mut(&mut self) -> &mut T {
         &mut self.0
     }
@@ -71,13 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_nothing_of_the_value() {
+    fn value_is_redacted_in_debug() {
         assert_eq!(format!("{:?}", Secret::new([7u8; 4])), "Secret(redacted)");
         assert_eq!(format!("{:?}", Secret::new("passphrase".to_owned())), "Secret(redacted)");
     }
 
     #[test]
-    fn equality_looks_at_every_byte_and_the_length() {
+    fn equality_compares_every_byte_and_the_length() {
         let secret = Secret::new(vec![1u8, 2, 3]);
         assert_eq!(secret, Secret::new(vec![1u8, 2, 3]));
         assert_ne!(secret, Secret::new(vec![1u8, 2, 4]));

@@ -1,7 +1,7 @@
 //! Signatures of satellites and storage nodes, made with the key of their identity.
 //!
-//! Identities use ECDSA on P-256 over SHA-256, written in ASN.1. RSA keys are legal in certificates
-//! and then sign with PSS over SHA-256; they are only verified here.
+//! Identities use ECDSA on P-256 with SHA-256, encoded in ASN.1. Certificates may also have RSA keys,
+//! which sign with PSS and SHA-256; these are only verified here.
 
 #![cfg_attr(
     not(test),
@@ -32,7 +32,7 @@ use x509_parser::{
 
 /// The private key of an identity: ECDSA on P-256.
 ///
-/// Clones share the key, which is wiped with the last of them.
+/// Clones share the key, which is wiped when the last one is dropped.
 #[derive(Clone)]
 pub struct SigningKey {
     pair: Arc<EcdsaKeyPair>,
@@ -40,11 +40,11 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a private key in DER: PKCS#8, or the older `EC PRIVATE KEY` form of SEC 1.
+    /// Parses a private key in DER: PKCS#8, or the older `EC PRIVATE KEY` form of SEC 1.
     ///
     /// # Errors
     ///
-    /// When the bytes are no P-256 key.
+    /// When the bytes are not a P-256 key.
     pub fn from_der(der: &[u8]) -> Result<Self, SignatureError> {
         let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, der)
             .map_err(|_| SignatureError::PrivateKey)?;
@@ -53,26 +53,26 @@ impl SigningKey {
         Ok(Self { pair: Arc::new(pair), spki })
     }
 
-    /// Signs a message; the result is ASN.1 in DER and differs from call to call.
+    /// Signs a message. The signature is ASN.1 in DER and differs between calls.
     ///
     /// # Errors
     ///
-    /// When the cryptographic library fails, for example for lack of memory.
+    /// When the cryptographic library fails, for example because it runs out of memory.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
         let signature = self.pair.sign(&SystemRandom::new(), message);
         signature.map(|bytes| bytes.as_ref().to_vec()).map_err(|_| SignatureError::Signing)
     }
 
-    /// The public half as SubjectPublicKeyInfo in DER.
+    /// Returns the public key as SubjectPublicKeyInfo in DER.
     pub fn public_key_der(&self) -> &[u8] {
         &self.spki
     }
 
-    /// The public half, ready to verify.
+    /// Returns the public key for verification.
     ///
     /// # Errors
     ///
-    /// When the cryptographic library fails, for example for lack of memory.
+    /// When the cryptographic library fails, for example because it runs out of memory.
     pub fn verifying_key(&self) -> Result<VerifyingKey, SignatureError> {
         VerifyingKey::from_spki_der(&self.spki)
     }
@@ -92,12 +92,11 @@ pub struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Reads a SubjectPublicKeyInfo in DER.
+    /// Parses a SubjectPublicKeyInfo in DER.
     ///
     /// # Errors
     ///
-    /// When the bytes are no public key, or one of another kind than P-256 and RSA of 2048 to 8192
-    /// bits.
+    /// When the bytes are not a public key on P-256 or an RSA key of 2048 to 8192 bits.
     pub fn from_spki_der(der: &[u8]) -> Result<Self, SignatureError> {
         let (rest, spki) =
             SubjectPublicKeyInfo::from_der(der).map_err(|_| SignatureError::PublicKey)?;
@@ -118,12 +117,12 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// When it was not made over this message with the private half of this key.
+    /// When the signature was not made over this message with the private key.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
         self.key.verify_sig(message, signature).map_err(|_| SignatureError::Mismatch)
     }
 
-    /// The key as SubjectPublicKeyInfo in DER.
+    /// Returns the key as SubjectPublicKeyInfo in DER.
     pub fn public_key_der(&self) -> &[u8] {
         &self.spki
     }
@@ -149,24 +148,24 @@ impl fmt::Debug for VerifyingKey {
 
 fn is_p256(spki: &SubjectPublicKeyInfo<'_>) -> bool {
     let curve = spki.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
-    // Only the uncompressed form of the point occurs in certificates of the network.
+    // Certificates of the network only use the uncompressed form of the point.
     curve == Some(OID_EC_P256) && spki.subject_public_key.data.first() == Some(&4)
 }
 
-/// Why a key or signature is refused.
+/// Why a key or signature is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
     /// The public key is neither P-256 nor RSA.
     #[error("public key is neither ECDSA on P-256 nor RSA")]
     KeyKind,
-    /// The signature does not belong to message and key.
+    /// The signature does not match message and key.
     #[error("signature does not verify")]
     Mismatch,
-    /// The bytes are no private key on P-256.
-    #[error("malformed private key, or not one on P-256")]
+    /// The bytes are not a private key on P-256.
+    #[error("invalid private key: malformed or not on P-256")]
     PrivateKey,
-    /// The bytes are no public key.
+    /// The bytes are not a public key.
     #[error("malformed public key")]
     PublicKey,
     /// The cryptographic library failed.
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_other_kinds_are_refused() {
+    fn unsupported_key_types_are_rejected() {
         let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
         for key in [ed25519, p384] {
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_hides_the_private_key() {
+    fn private_key_is_redacted_in_debug() {
         assert_eq!(format!("{:?}", pair().0), "SigningKey(redacted)");
     }
 }

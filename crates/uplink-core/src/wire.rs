@@ -1,9 +1,8 @@
-//! The part of Protocol Buffers that grants, caveats and object metadata need.
+//! The subset of Protocol Buffers used by grants, caveats and object metadata.
 //!
-//! These messages are read with the tolerance that the public network shows, which differs from
-//! that of common generated code (a boolean is true only as 1, an enumeration is cut to 8 bits, a
-//! repeated time replaces the earlier one whole), and written deterministically, because some of
-//! them are signed or compared as bytes.
+//! Decoding follows the public network where it differs from common generated code: a boolean is true
+//! only as 1, an enumeration is truncated to 8 bits, a repeated time replaces the earlier one.
+//! Encoding is deterministic, because some messages are signed or compared as bytes.
 
 #![cfg_attr(
     not(test),
@@ -16,11 +15,11 @@
     )
 )]
 
-/// Why bytes are not a message.
+/// Why a message cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// A known field has another wire type than its definition says.
+    /// A known field has the wrong wire type.
     #[error("field {field} has an unexpected wire type")]
     WireType {
         /// Number of the field.
@@ -29,16 +28,16 @@ pub enum WireError {
     /// The message ends inside a field.
     #[error("message is truncated")]
     Truncated,
-    /// A field number or variable-length integer is impossible.
+    /// A field number or variable-length integer is invalid.
     #[error("malformed field key or integer")]
     Malformed,
-    /// A text field does not hold UTF-8.
-    #[error("field {field} is not UTF-8 text")]
+    /// A text field is not valid UTF-8.
+    #[error("field {field} is not valid UTF-8")]
     Text {
         /// Number of the field.
         field: u32,
     },
-    /// A field that the definition does not have, where none is tolerated.
+    /// A field is unknown where unknown fields are not allowed.
     #[error("field {field} is unknown")]
     UnknownField {
         /// Number of the field.
@@ -46,12 +45,12 @@ pub enum WireError {
     },
 }
 
-/// Reads the fields of one message in the order of their occurrence.
+/// Reads the fields of one message in order.
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
-/// One field as it stands on the wire.
+/// One field on the wire.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<'a> {
     pub(crate) number: u32,
@@ -144,7 +143,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Reads an `int32`, which is cut to its low 32 bits.
+    /// Reads an `int32`, truncated to its low 32 bits.
     pub(crate) const fn int32(self) -> Result<i32, WireError> {
         match self.varint() {
             Ok(value) => Ok(value as i32),
@@ -165,7 +164,7 @@ pub(crate) fn put_bytes(message: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     }
 }
 
-/// Writes an embedded message or an element of a repeated field, also an empty one.
+/// Writes an embedded message or an element of a repeated field, even if empty.
 pub(crate) fn put_message(message: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     put_varint(message, (u64::from(field) << 3) | BYTES);
     put_varint(message, bytes.len() as u64);
@@ -209,7 +208,7 @@ mod tests {
         #![proptest_config(crate::cases(10_000))]
 
         #[test]
-        fn fields_are_read_in_the_order_they_were_written(
+        fn fields_round_trip_in_order(
             fields in proptest::collection::vec((1..=MAX_FIELD_NUMBER, any_value()), 0..8),
             cut: usize,
         ) {
@@ -235,7 +234,7 @@ mod tests {
                 }
             }
             prop_assert!(reader.next().unwrap().is_none());
-            // A message that ends inside a field is refused, one that ends between fields is not.
+            // A message that ends inside a field is rejected, one that ends between fields is accepted.
             let cut = cut % (message.len() + 1);
             let mut reader = Reader::new(&message[..cut]);
             let read = std::iter::from_fn(|| reader.next().transpose()).collect::<Vec<_>>();
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_and_bytes_are_read_as_written() {
+    fn integers_and_bytes_round_trip() {
         let mut message = Vec::new();
         put_int64(&mut message, 1, -5);
         put_int64(&mut message, 2, 0);
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_messages_are_refused() {
+    fn malformed_messages_are_rejected() {
         for message in [&[0x0a, 5, 1][..], &[0x80], &[0x00, 1], &[0x0b], &[0xff; 11], &[0x0d, 1]] {
             assert!(Reader::new(message).next().is_err(), "{message:x?}");
         }

@@ -1,7 +1,7 @@
-//! Grants, API keys, keys, names and content against vectors of the public network.
+//! Access grants, API keys, encryption keys, paths and content against vectors of the public network.
 //!
-//! `access.json` holds inputs and outputs of the reference implementation. Each test names its
-//! group and how many cases it runs; a group that holds more, or a group that no test names, fails.
+//! `access.json` contains inputs and outputs of the reference implementation. Each test declares its
+//! group and number of cases. A different number of cases, or a group without a test, is a failure.
 //!
 //! | group | test |
 //! |---|---|
@@ -17,8 +17,8 @@
 //! | `join_share_url`, `join_share_url_more`, `shared_link_parse`, `edge_credentials_format` | `edge` |
 //! | `padding`, `encompassing_blocks`, `encrypted_size` | the tests of `uplink_core::layout` |
 //!
-//! Beside that file `transport` runs the identifiers of `transport.json`, and `recorded` makes the
-//! grants of `rpc-transcripts.json`.
+//! In addition, `transport` tests the identifiers of `transport.json`, and `recorded` the grants of
+//! `rpc-transcripts.json`.
 
 mod access_vectors {
     mod check;
@@ -49,7 +49,7 @@ mod access_vectors {
         serde_json::from_str(text).expect("vectors are JSON")
     });
 
-    /// Groups that a test of this binary names through [`group`].
+    /// Groups tested by this binary through [`group`].
     const GROUPS: [&str; 42] = [
         "access_grant_parse_cases",
         "access_grants",
@@ -101,10 +101,10 @@ mod access_vectors {
     fn every_group_of_the_file_has_a_test() {
         let mut named: Vec<_> = [&GROUPS[..], &ELSEWHERE].concat();
         named.sort_unstable();
-        let mut held: Vec<_> = ACCESS.as_object().unwrap().keys().map(String::as_str).collect();
-        held.retain(|name| *name != "about");
-        held.sort_unstable();
-        assert_eq!(named, held);
+        let mut present: Vec<_> = ACCESS.as_object().unwrap().keys().map(String::as_str).collect();
+        present.retain(|name| *name != "about");
+        present.sort_unstable();
+        assert_eq!(named, present);
     }
 
     fn group(name: &str) -> &'static Value {
@@ -112,7 +112,7 @@ mod access_vectors {
         &ACCESS[name]
     }
 
-    /// Runs every case of one list and insists on their number.
+    /// Runs every case of one list and asserts their number.
     fn each(group_name: &str, list: &str, count: usize, check: impl FnMut(&'static Value)) {
         let cases = array(&group(group_name)[list]);
         assert_eq!(cases.len(), count, "{group_name}.{list}: cases in the file");
@@ -143,7 +143,7 @@ mod access_vectors {
         CipherSuite::from_number(number(value))
     }
 
-    /// A store with the default key of a group.
+    /// Returns a store with the default key of a group.
     fn default_store(group_name: &str, cipher: CipherSuite) -> EncryptionStore {
         EncryptionStore::with_default_key(key(&group(group_name)["default_key_hex"]), cipher)
     }

@@ -1,4 +1,4 @@
-//! Sizes of padding, blocks and ciphertexts against the reference's.
+//! Sizes of padding, blocks and ciphertexts against the reference implementation.
 //!
 //! | group of `access.json` | test |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | `encompassing_blocks` | `encompassing_blocks_equal_the_reference` |
 //! | `encrypted_size` | `encrypted_sizes_equal_the_reference` |
 //! | `encryption_parameters_packing` | `packed_encryption_parameters_equal_the_reference` |
-//! | all others | hold no sizes; see the tests of access grants and encryption |
+//! | all others | contain no sizes; see the tests of access grants and encryption |
 
 use serde_json::Value;
 use uplink_core::layout;
@@ -60,10 +60,11 @@ fn encrypted_sizes_equal_the_reference() {
 fn packed_encryption_parameters_equal_the_reference() {
     let cases = cases("encryption_parameters_packing");
     for case in &cases {
-        let parameters = (number(&case["cipher"]) as u8, number(&case["block_size"]) as u32);
+        let suite = number(&case["cipher"]) as u8;
+        let block_size = number(&case["block_size"]) as u32;
         let packed = case["int64"].as_i64().unwrap();
-        assert_eq!(layout::pack_encryption_parameters(parameters.0, parameters.1), packed);
-        assert_eq!(layout::unpack_encryption_parameters(packed), Ok(parameters));
+        assert_eq!(layout::pack_encryption_parameters(suite, block_size), packed);
+        assert_eq!(layout::unpack_encryption_parameters(packed), Ok((suite, block_size)));
     }
     assert_eq!(layout::unpack_encryption_parameters(-1).ok(), None);
     assert_eq!(cases.len(), 4);

@@ -1,13 +1,13 @@
-//! Identities, signed messages and order amounts against the reference's.
+//! Identities, signed messages and order amounts against the reference implementation.
 //!
 //! | group of `transport.json` | test |
 //! |---|---|
 //! | `identity.pregenerated`, `identity.fresh_uplink_identity` | `certificate_chains_give_the_reference_identities` |
 //! | `identity.default_peer_ca_whitelist_pem` | `network_authority_certificate_parses` |
 //! | `identity.node_id_strings` | `node_ids_read_and_write_as_the_reference` |
-//! | `identity.node_id_strings_invalid` | `malformed_node_ids_are_refused` |
-//! | `identity.node_urls` | left out: node addresses have their own tests |
-//! | `identity.revocation` | left out: an extension of certificates in Go's own encoding, which no client looks at |
+//! | `identity.node_id_strings_invalid` | `malformed_node_ids_are_rejected` |
+//! | `identity.node_urls` | not here: see `access_vectors/transport.rs` |
+//! | `identity.revocation` | none: a certificate extension in Go's own encoding, which clients ignore |
 //! | `orders.order_limits` | `order_limit_payloads_and_signatures_equal_the_reference` |
 //! | `orders.order_limits_from_common_tests` | `older_order_limits_verify` |
 //! | `orders.orders`, `orders.piece_private_key`, `orders.piece_public_key` | `orders_sign_to_the_reference_bytes` |
@@ -16,8 +16,8 @@
 //! | `orders.satellite`, `orders.storage_node` | the keys used by the tests above |
 //! | `orders.retain_bloom_filter` | `bloom_filters_equal_the_reference` |
 //! | `piecestore`, order amounts | `order_amounts_grow_as_the_reference` |
-//! | `drpc` | left out: the crate of the transports has its tests |
-//! | `piecestore`, the rest; `noise` | left out: they belong to the transports |
+//! | `drpc` | not here: tested in `uplink-rpc` |
+//! | `piecestore`, the rest; `noise` | not here: they belong to the transports |
 
 use prost::Message;
 use serde_json::Value;
@@ -62,7 +62,7 @@ fn key(value: &Value) -> VerifyingKey {
     VerifyingKey::from_spki_der(&bytes(value)).unwrap()
 }
 
-/// Verifies the chain of an identity and the claims beside it.
+/// Verifies the chain of an identity and the other fields of its case.
 fn verify(case: &Value) -> PeerIdentity {
     let chain = pem(text(&case["chain_pem"]));
     let peer = identity::verify_chain(&chain).unwrap();
@@ -107,7 +107,7 @@ fn node_ids_read_and_write_as_the_reference() {
 }
 
 #[test]
-fn malformed_node_ids_are_refused() {
+fn malformed_node_ids_are_rejected() {
     for case in cases(&file()["identity"]["node_id_strings_invalid"], 3) {
         assert!(text(&case["string"]).parse::<NodeId>().is_err(), "{case}");
     }
@@ -169,7 +169,8 @@ fn piece_hashes_sign_and_verify_as_the_reference() {
     let private = PiecePrivateKey::from_bytes(&bytes(&orders["piece_private_key"])).unwrap();
     let node = key(&orders["storage_node"]["leaf_spki_der"]);
     for case in cases(&orders["piece_hashes"], 2) {
-        let (from_uplink, from_node) = (bytes(&case["uplink_wire"]), bytes(&case["node_wire"]));
+        let from_uplink = bytes(&case["uplink_wire"]);
+        let from_node = bytes(&case["node_wire"]);
         for wire in [&from_uplink, &from_node] {
             let payload = signing_payload(wire, Signed::PieceHash).unwrap();
             assert_eq!(payload, bytes(&case["signing_bytes"]));
@@ -194,7 +195,8 @@ fn piece_hashes_sign_and_verify_as_the_reference() {
 fn bloom_filters_equal_the_reference() {
     let case = &file()["orders"]["retain_bloom_filter"];
     let number = |name: &str| case[name].as_u64().unwrap();
-    let (seed, hash_count) = (number("seed") as u8, number("hash_count") as u8);
+    let seed = number("seed") as u8;
+    let hash_count = number("hash_count") as u8;
     let mut filter = BloomFilter::new(seed, hash_count, number("table_bytes") as usize);
     let read = BloomFilter::parse(bytes(&case["bytes"])).unwrap();
     for id in cases(&case["piece_ids"], 3) {
@@ -204,8 +206,8 @@ fn bloom_filters_equal_the_reference() {
     }
     assert_eq!(hex::encode(filter.as_bytes()), text(&case["bytes"]));
     assert_eq!(filter, read);
-    let stranger = |byte: u8| PieceId::new(Sha256::digest([byte]).into());
-    assert!((0..=255).all(|byte| !read.contains(&stranger(byte))));
+    let other = |byte: u8| PieceId::new(Sha256::digest([byte]).into());
+    assert!((0..=255).all(|byte| !read.contains(&other(byte))));
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn piece_ids_derive_as_the_reference() {
     }
 }
 
-/// Amounts in the client's messages, and the bytes of the upload or download they belong to.
+/// Returns the order amounts and the chunk lengths of the client's messages.
 fn amounts(case: &Value) -> (Vec<u64>, Vec<u64>) {
     let messages = case["messages_from_client"].as_array().unwrap();
     let all = |field: &str| messages.iter().filter_map(|m| m[field].as_u64()).collect();
@@ -229,7 +231,8 @@ fn amounts(case: &Value) -> (Vec<u64>, Vec<u64>) {
 
 #[test]
 fn order_amounts_grow_as_the_reference() {
-    let (mut uploads, mut downloads) = (0, 0);
+    let mut uploads = 0;
+    let mut downloads = 0;
     for case in cases(&file()["piecestore"], 5) {
         let (expected, chunks) = amounts(&case);
         let first = &case["messages_from_client"][0];

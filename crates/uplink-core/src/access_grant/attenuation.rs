@@ -1,4 +1,4 @@
-//! Whoever shares gives away less: keys and decisions along chains of shares.
+//! Attenuation: a shared grant never has more permissions or keys than its parent.
 
 use proptest::prelude::*;
 use prost::Message as _;
@@ -28,7 +28,7 @@ fn any_path() -> impl Strategy<Value = (String, Vec<u8>)> {
 
 fn any_share() -> impl Strategy<Value = (Permission, Vec<SharePrefix>, [u8; 4])> {
     let time = || proptest::option::weighted(0.2, (0i64..4).prop_map(|at| Timestamp::new(at, 0)));
-    // Most operations stay, so that chains do not end at once.
+    // Keep most operations, so that chains do not end early.
     let allowed = (any::<u16>(), any::<u16>()).prop_map(|(a, b)| {
         let is_in = |operation: &Operation| (a | b) >> *operation as u8 & 1 == 1;
         Operation::ALL.into_iter().filter(is_in).collect::<OperationSet>()
@@ -46,8 +46,8 @@ fn any_share() -> impl Strategy<Value = (Permission, Vec<SharePrefix>, [u8; 4])>
     (permission, prefixes, any::<[u8; 4]>())
 }
 
-/// The grants along a chain of shares, the whole one first. Shares that are refused, as those of
-/// what a grant cannot reach, are left out.
+/// Returns the grants along a chain of shares, the unrestricted one first. Skips rejected shares, such
+/// as those of paths outside the grant.
 fn chain(shares: &[(Permission, Vec<SharePrefix>, [u8; 4])]) -> Vec<AccessGrant> {
     let mut grants = vec![root()];
     for (permission, prefixes, nonce) in shares {
@@ -64,7 +64,7 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn a_shared_grant_never_allows_or_opens_more_than_its_parent(
+    fn shared_grant_never_allows_more_than_its_parent(
         shares in proptest::collection::vec(any_share(), 0..=5),
         operation in prop_oneof![1u8..=4, 1u8..=15],
         (bucket, name) in any_path(),
@@ -89,7 +89,8 @@ proptest! {
             Some((key, encrypt_path(grant.encryption(), &request.bucket, &name).unwrap()))
         };
         let whole = keys(&root()).unwrap();
-        let (mut allowed, mut opens) = (true, true);
+        let mut allowed = true;
+        let mut opens = true;
         for grant in chain(&shares) {
             let restrictions: Vec<_> = grant
                 .api_key()
@@ -99,19 +100,19 @@ proptest! {
                 .collect();
             let decided = grant.api_key().check(&SECRET, ApiKeyVersion(7), &action).is_ok();
             prop_assert_eq!(decided, model::allows(&restrictions, 7, &request));
-            prop_assert!(allowed || !decided, "a child may what its parent may not");
+            prop_assert!(allowed || !decided, "child is allowed what its parent is not");
             allowed = decided;
 
             let held = keys(&grant);
-            prop_assert!(opens || held.is_none(), "a child opens what its parent does not");
+            prop_assert!(opens || held.is_none(), "child has a key that its parent lacks");
             opens = held.is_some();
             if let Some(held) = held {
                 prop_assert_eq!(&held, &whole);
             }
-            // Whatever may be read can be opened: names under encryption leave no gap.
+            // With encrypted names, every readable object can be opened.
             prop_assert!(opens || !decided || name.is_empty() || operation > 4);
 
-            // Not by way of the text, which takes longer than all of the above.
+            // Not through the text form, which would dominate the run time.
             prop_assert_eq!(AccessGrant::from_payload(&grant.encode()).unwrap(), grant);
         }
     }

@@ -1,9 +1,9 @@
-//! Every check of parsing in its order, and what is tolerated.
+//! Parsing: the order of all checks, and tolerated deviations.
 
 use super::*;
 use crate::encryption::path::encrypt_component;
 
-/// The parts of a payload as they stand in it.
+/// The fields of a payload.
 #[derive(Clone)]
 struct Payload {
     address: Vec<u8>,
@@ -50,15 +50,15 @@ fn parse(payload: &[u8]) -> Result<AccessGrant, AccessGrantError> {
 }
 
 #[test]
-fn a_text_that_is_not_base58check_of_version_zero_is_refused() {
+fn text_other_than_base58check_of_version_zero_is_rejected() {
     let good = base58::encode_check(VERSION, &Payload::good().bytes());
     assert!(AccessGrant::parse(&good).is_ok());
     for character in [' ', '\n', '0', 'O', 'I', 'l', 'é', '\0'] {
         for text in [format!("{character}{good}"), format!("{good}{character}")] {
-            let refused = AccessGrant::parse(&text);
+            let rejected = AccessGrant::parse(&text);
             let is_expected =
-                matches!(refused, Err(AccessGrantError::Text(Base58Error::Character { .. })));
-            assert!(is_expected, "{character:?}: {refused:?}");
+                matches!(rejected, Err(AccessGrantError::Text(Base58Error::Character { .. })));
+            assert!(is_expected, "{character:?}: {rejected:?}");
         }
     }
     for short in ["", "1", "1111", "2g"] {
@@ -72,9 +72,9 @@ fn a_text_that_is_not_base58check_of_version_zero_is_refused() {
     }
 }
 
-/// A payload with every fault at once reports them one by one, as each earlier one is mended.
+/// A payload with several errors reports the first one; fixing it reveals the next.
 #[test]
-fn the_checks_come_in_the_order_of_the_reference() {
+fn checks_run_in_the_order_of_the_reference() {
     let mut bad = Payload { address: Vec::new(), api_key: Vec::new(), access: None };
     let error = |payload: &Payload| parse(&payload.bytes()).unwrap_err();
     let truncated = [&bad.bytes()[..], &[0x0a, 5]].concat();
@@ -104,7 +104,7 @@ fn the_checks_come_in_the_order_of_the_reference() {
 }
 
 #[test]
-fn keys_of_other_lengths_are_refused() {
+fn keys_of_wrong_length_are_rejected() {
     for length in [1, 16, 31, 33, 64] {
         let mut access = Vec::new();
         put_bytes(&mut access, 1, &vec![3; length]);
@@ -117,13 +117,13 @@ fn keys_of_other_lengths_are_refused() {
         let payload = Payload { access: Some(access), ..Payload::good() };
         assert_eq!(parse(&payload.bytes()), Err(AccessGrantError::EntryKey(length)));
     }
-    // An empty default key is none.
+    // An empty default key counts as absent.
     let payload = Payload { access: Some(vec![0x0a, 0]), ..Payload::good() };
     assert!(parse(&payload.bytes()).unwrap().encryption().default_key().is_none());
 }
 
 #[test]
-fn entries_that_contradict_each_other_are_refused() {
+fn conflicting_entries_are_rejected() {
     let parsed = |entries: &[(&str, &[u8])]| {
         let mut access = Vec::new();
         for (plain, encrypted) in entries {
@@ -145,28 +145,28 @@ fn entries_that_contradict_each_other_are_refused() {
     );
 }
 
-/// The reference dereferences nothing here and goes down.
+/// The reference crashes here with a nil dereference.
 #[test]
-fn a_grant_without_encryption_access_is_refused_wherever_the_reference_crashes() {
+fn missing_encryption_access_is_rejected_without_a_crash() {
     let missing = Payload { access: None, ..Payload::good() };
     assert_eq!(parse(&missing.bytes()), Err(AccessGrantError::MissingEncryption));
     let narrowed = api_key().restrict(&crate::macaroon::Caveat::default()).unwrap();
     let missing = Payload { api_key: narrowed.to_bytes(), ..missing };
     assert_eq!(parse(&missing.bytes()), Err(AccessGrantError::MissingEncryption));
-    // Field 3 under another number or type is not there either.
+    // A wrong field number or type counts as missing or as an error.
     let mut elsewhere = missing.bytes();
     put_message(&mut elsewhere, 4, b"");
     assert_eq!(parse(&elsewhere), Err(AccessGrantError::MissingEncryption));
     let mut number = missing.bytes();
     put_int64(&mut number, 3, 1);
     assert_eq!(parse(&number), Err(WireError::WireType { field: 3 }.into()));
-    // An empty one is there, and holds no key.
+    // An empty message is present and holds no key.
     let empty = Payload { access: Some(Vec::new()), ..missing };
     assert!(parse(&empty.bytes()).unwrap().encryption().entries().is_empty());
 }
 
 #[test]
-fn malformed_messages_are_refused_at_every_depth() {
+fn malformed_messages_are_rejected_at_every_depth() {
     let at_depth = |fault: &[u8], depth: usize| {
         let mut message = fault.to_vec();
         for field in [2, 3].into_iter().skip(2 - depth) {
@@ -192,7 +192,7 @@ fn malformed_messages_are_refused_at_every_depth() {
 }
 
 #[test]
-fn unknown_fields_are_skipped_and_lost() {
+fn unknown_fields_are_skipped_and_dropped() {
     let plain = parse(&Payload::good().bytes()).unwrap();
     let mut access = Payload::good().access.unwrap();
     put_message(&mut access, 4, &[0x08, 2]);
@@ -232,7 +232,7 @@ fn repeated_fields_replace_and_repeated_messages_merge() {
 }
 
 #[test]
-fn suites_count_in_their_low_eight_bits_and_only_the_default_has_a_default() {
+fn suites_use_their_low_eight_bits() {
     let parsed = |cipher: i64| {
         let mut access = Vec::new();
         put_bytes(&mut access, 1, &[3; 32]);
@@ -250,20 +250,20 @@ fn suites_count_in_their_low_eight_bits_and_only_the_default_has_a_default() {
     assert_eq!(parsed(3), same(CipherSuite::SecretBox));
     assert_eq!(parsed(4), same(CipherSuite::Unknown(4)));
     assert_eq!(parsed(-1), same(CipherSuite::Unknown(255)));
-    let refused = encrypt_component(CipherSuite::Unspecified, b"x", &Key::new([1; 32]));
+    let rejected = encrypt_component(CipherSuite::Unspecified, b"x", &Key::new([1; 32]));
     assert_eq!(
-        refused,
+        rejected,
         Err(crate::encryption::EncryptionError::Unsupported(CipherSuite::Unspecified).into())
     );
 }
 
 #[test]
-fn bytes_after_the_macaroon_and_long_integers_disappear_on_writing() {
+fn trailing_bytes_and_long_integers_are_normalized() {
     let good = Payload::good();
     let mut longer = good.clone();
     longer.api_key.extend(b"trailing");
     let mut payload = longer.bytes();
-    // The encryption access once more, with length and number in more bytes than they need.
+    // The encryption access again, with non-minimal length and number.
     payload.extend([0x1a, 0x84, 0x80, 0x00, 0x18, 0x82, 0x80, 0x00]);
     let parsed = parse(&payload).unwrap();
     assert_eq!(parsed, parse(&good.bytes()).unwrap());
@@ -271,7 +271,7 @@ fn bytes_after_the_macaroon_and_long_integers_disappear_on_writing() {
 }
 
 #[test]
-fn a_key_with_a_broken_tail_parses_because_only_its_satellite_could_tell() {
+fn api_key_with_a_corrupt_tail_parses() {
     let mut payload = Payload::good();
     *payload.api_key.last_mut().unwrap() ^= 1;
     let parsed = parse(&payload.bytes()).unwrap();
@@ -279,7 +279,7 @@ fn a_key_with_a_broken_tail_parses_because_only_its_satellite_could_tell() {
 }
 
 #[test]
-fn the_view_of_names_as_base64_is_neither_shared_nor_written() {
+fn encryption_bypass_is_neither_shared_nor_serialized() {
     let grant = parse(&Payload::good().bytes()).unwrap();
     let mut store = grant.encryption().clone();
     store.set_encryption_bypass(true);
@@ -291,7 +291,8 @@ fn the_view_of_names_as_base64_is_neither_shared_nor_written() {
         let prefix = SharePrefix { bucket: "x".into(), prefix: prefix.to_vec() };
         grant.restrict(&Permission::full(), &[prefix], [7; 4]).unwrap()
     };
-    let (shared, expected) = (share(&bypass, &view), share(&grant, b"trips/rome"));
+    let shared = share(&bypass, &view);
+    let expected = share(&grant, b"trips/rome");
     assert_eq!(shared, expected);
     assert_eq!(shared.serialize(), expected.serialize());
 }

@@ -26,7 +26,7 @@ fn share(grant: &AccessGrant, prefixes: &[(&str, &str)]) -> Result<AccessGrant, 
 }
 
 #[test]
-fn entries_are_written_in_one_order_whatever_the_order_of_sharing() {
+fn entries_are_serialized_in_sorted_order() {
     let one = share(&root(), &[("b", "x"), ("a", "y"), ("a", "x")]).unwrap();
     let mut store = EncryptionStore::new();
     for entry in one.encryption().entries().into_iter().rev() {
@@ -38,7 +38,7 @@ fn entries_are_written_in_one_order_whatever_the_order_of_sharing() {
 }
 
 #[test]
-fn any_single_character_changed_is_noticed() {
+fn any_changed_character_is_detected() {
     let text = share(&root(), &[("bucket", "prefix")]).unwrap().serialize().unwrap();
     for (position, original) in text.char_indices() {
         for substitute in "19AZaz0 ".chars().filter(|character| *character != original) {
@@ -50,7 +50,7 @@ fn any_single_character_changed_is_noticed() {
 }
 
 #[test]
-fn a_truncated_or_damaged_payload_never_panics() {
+fn truncated_or_corrupt_payload_never_panics() {
     let grant = share(&root(), &[("bucket", "a/b"), ("other", "")]).unwrap();
     let payload = grant.encode();
     for length in 0..payload.len() {
@@ -66,24 +66,24 @@ fn a_truncated_or_damaged_payload_never_panics() {
 }
 
 #[test]
-fn a_text_beyond_the_limit_is_refused_before_decoding() {
+fn text_beyond_the_limit_is_rejected_before_decoding() {
     let text = "1".repeat(MAX_GRANT_CHARACTERS + 1);
-    let refused = Base58Error::TooLong { length: text.len(), limit: MAX_GRANT_CHARACTERS };
-    assert_eq!(AccessGrant::parse(&text), Err(refused.into()));
+    let rejected = Base58Error::TooLong { length: text.len(), limit: MAX_GRANT_CHARACTERS };
+    assert_eq!(AccessGrant::parse(&text), Err(rejected.into()));
     assert_eq!(AccessGrant::parse(&text[1..]), Err(Base58Error::Checksum.into()));
 }
 
 #[test]
-fn a_grant_too_long_to_be_read_again_is_not_written() {
+fn grant_too_long_to_parse_is_not_serialized() {
     let grant =
         AccessGrant::new("a".repeat(MAX_GRANT_CHARACTERS), root().api_key, &EncryptionStore::new());
     assert!(matches!(grant.unwrap().serialize(), Err(AccessGrantError::Text(_))));
 }
 
 #[test]
-fn a_hostile_grant_of_many_components_or_paths_is_handled_quickly() {
+fn grant_of_many_components_or_paths_is_handled_quickly() {
     let start = std::time::Instant::now();
-    // A prefix of twenty thousand empty components.
+    // A prefix of 20,000 empty components.
     let mut store = EncryptionStore::new();
     let deep = vec![b'/'; 20_000];
     let entry = |path: &[u8]| StoreEntry {
@@ -109,10 +109,11 @@ fn a_hostile_grant_of_many_components_or_paths_is_handled_quickly() {
 }
 
 #[test]
-fn a_shared_grant_opens_what_was_shared_and_nothing_else() {
+fn shared_grant_opens_only_what_was_shared() {
     let shared = share(&root(), &[("photos", "trips/rome/")]).unwrap();
     let shared = AccessGrant::parse(&shared.serialize().unwrap()).unwrap();
-    let (root, name) = (root(), b"trips/rome/cat.jpg");
+    let root = root();
+    let name = b"trips/rome/cat.jpg";
     let encrypted = encrypt_path(root.encryption(), b"photos", name).unwrap();
     assert_eq!(encrypt_path(shared.encryption(), b"photos", name).as_ref(), Ok(&encrypted));
     assert_eq!(decrypt_path(shared.encryption(), b"photos", &encrypted).unwrap(), name);
@@ -120,14 +121,14 @@ fn a_shared_grant_opens_what_was_shared_and_nothing_else() {
     assert_eq!(key(&shared), key(&root));
     assert!(shared.encryption().default_key().is_none());
     for outside in [&b"trips/oslo"[..], b"trips/rome2", b"trips", b"x"] {
-        let refused = encrypt_path(shared.encryption(), b"photos", outside);
-        assert_eq!(refused, Err(PathError::EncryptionBase));
+        let rejected = encrypt_path(shared.encryption(), b"photos", outside);
+        assert_eq!(rejected, Err(PathError::EncryptionBase));
     }
     assert!(encrypt_path(shared.encryption(), b"other", name).is_err());
 }
 
 #[test]
-fn unreadable_caveats_leave_no_keys() {
+fn malformed_caveats_drop_all_keys() {
     let grant = root();
     let macaroon = crate::macaroon::Macaroon::new(&[1; 32], vec![2; 32]);
     let macaroon = macaroon.with_caveat(b"\xff".to_vec()).unwrap();
@@ -138,7 +139,7 @@ fn unreadable_caveats_leave_no_keys() {
 }
 
 #[test]
-fn an_address_that_is_not_text_is_refused() {
+fn address_that_is_not_utf8_is_rejected() {
     let mut payload = Vec::new();
     put_bytes(&mut payload, 1, b"\xff\xfe");
     let text = base58::encode_check(VERSION, &payload);
@@ -146,7 +147,7 @@ fn an_address_that_is_not_text_is_refused() {
 }
 
 #[test]
-fn debug_shows_no_secret() {
+fn secrets_are_redacted_in_debug() {
     let grant = share(&root(), &[("bucket", "prefix")]).unwrap();
     let shown = format!("{grant:?} {:?} {:?}", grant.api_key(), grant.encryption().entries());
     let root = root();
@@ -168,14 +169,14 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn any_payload_is_an_answer_or_an_error(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn decoding_any_payload_does_not_panic(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(grant) = AccessGrant::from_payload(&payload) {
             prop_assert_eq!(AccessGrant::from_payload(&grant.encode()).unwrap(), grant);
         }
     }
 
     #[test]
-    fn sharing_survives_serializing(
+    fn shared_grants_round_trip(
         bucket in "[a-z]{3,10}",
         prefix in "[a-z/.]{0,20}",
         below in "[a-zäß /]{1,20}",
@@ -185,7 +186,8 @@ proptest! {
         prop_assert_eq!(&parsed, &shared);
         let governed = prefix.strip_suffix('/').unwrap_or(&prefix);
         let name = if governed.is_empty() { below } else { format!("{governed}/{below}") };
-        let (bucket, name) = (bucket.as_bytes(), name.as_bytes());
+        let bucket = bucket.as_bytes();
+        let name = name.as_bytes();
         let encrypted = encrypt_path(parsed.encryption(), bucket, name).unwrap();
         prop_assert_eq!(&encrypted, &encrypt_path(root().encryption(), bucket, name).unwrap());
         prop_assert_eq!(decrypt_path(parsed.encryption(), bucket, &encrypted).unwrap(), name);

@@ -1,4 +1,4 @@
-//! Links: joined by those who share, taken apart by the service that serves them.
+//! Links to shared objects: creation and parsing.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 use super::{AccessKeyId, CredentialError};
 use crate::secret::Secret;
 
-/// Makes the link to a registered grant, or to a bucket, prefix or object in it.
+/// Returns the link to a registered grant, or to a bucket, prefix or object in it.
 ///
-/// `base` is the address of a link service, possibly with a path and query of its own, which stay.
-/// `raw` asks for the bytes of one object instead of a page about it. `access_key_id` is put in as
-/// it is given.
+/// `base` is the address of a link service; its path and query are preserved. `raw` requests the bytes
+/// of one object instead of a page about it. `access_key_id` is not validated.
 pub fn join_share_url(
     base: &str,
     access_key_id: &str,
@@ -35,24 +34,26 @@ pub fn join_share_url(
     let Some(base_path) = base.path else { return Ok(base.whole.to_owned()) };
     let path = path(access_key_id.as_bytes(), bucket, key, raw);
     let base_path = base_path.without_outer_slashes();
-    let between = if base_path.is_empty() { "" } else { "/" };
+    let separator = if base_path.is_empty() { "" } else { "/" };
     let slash = if base.has_host { "/" } else { "" };
-    let (base_path, path) = (escape(base_path), escape(&path));
-    let (origin, query) = (base.origin, base.query);
-    Ok(format!("{origin}{slash}{base_path}{between}{path}{query}"))
+    let origin = base.origin;
+    let query = base.query;
+    let base_path = escape(base_path);
+    let path = escape(&path);
+    Ok(format!("{origin}{slash}{base_path}{separator}{path}{query}"))
 }
 
-/// Why a link cannot be made.
+/// Why a link cannot be created.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// There is no access key id.
+    /// The access key id is missing.
     #[error("accessKeyID is required")]
     AccessKeyId,
     /// The base is neither an absolute URI nor an absolute path.
     #[error("invalid base url: {0:?}")]
     Base(String),
-    /// There is a key and no bucket.
+    /// A key without a bucket.
     #[error("bucket is required if key is specified")]
     Bucket,
     /// A raw link without a key.
@@ -63,39 +64,40 @@ pub enum JoinError {
     RawPrefix,
 }
 
-/// A link taken apart.
+/// A parsed link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedLink {
-    /// An access key id, or the text of a whole access grant: whoever has it can read.
+    /// An access key id, or the text of a whole access grant. A secret that grants access.
     pub access: Secret<String>,
     /// Name of the bucket.
     pub bucket: String,
     /// Key of the object, or a prefix; empty for the bucket.
     pub key: Vec<u8>,
-    /// Whether the bytes are asked for, and not a page about the object.
+    /// Whether the link is to the object's bytes, not to a page about it.
     pub raw: bool,
-    /// What the query says of `download`: send the object as a file.
+    /// The query's `download` flag: send the object as a file.
     pub download: Option<bool>,
-    /// What the query says of `map`: show where the pieces are.
+    /// The query's `map` flag: show the locations of the pieces.
     pub map: Option<bool>,
-    /// What the query says of `view`: show the object in the browser.
+    /// The query's `view` flag: show the object in the browser.
     pub view: Option<bool>,
-    /// What the query says of `wrap`: put a page around the object.
+    /// The query's `wrap` flag: show the object inside a page.
     pub wrap: Option<bool>,
 }
 
 impl SharedLink {
-    /// Reads a link, with or without the service's address before its path. A path that begins with
-    /// neither `s/` nor `raw/` is taken as one of a page.
+    /// Parses a link, with or without the service's address before its path. A path without the prefix
+    /// `s/` or `raw/` is treated as a link to a page.
     pub fn parse(url: &str) -> Result<Self, LinkError> {
         let (path, query) = path_and_query(url)?;
         let path = Path(decode(path).into_owned());
         let rest = path.without_leading_slashes();
         let (raw, rest) = strip_kind(rest).unwrap_or((false, rest));
         let mut parts = rest.splitn(3, |byte| *byte == b'/');
-        let mut next = || parts.next().unwrap_or_default();
-        let (access, bucket, key) = (next(), next(), next());
+        let access = parts.next().unwrap_or_default();
+        let bucket = parts.next().unwrap_or_default();
+        let key = parts.next().unwrap_or_default();
         if access.is_empty() {
             return Err(LinkError::Access);
         }
@@ -114,13 +116,13 @@ impl SharedLink {
         })
     }
 
-    /// Returns the access key id, or the error with which the link's first part is none: then it may
-    /// be a whole grant, which [`AccessGrant::parse`](crate::access_grant::AccessGrant::parse) reads.
+    /// Returns the access key id. On error, the link may contain a whole grant instead: see
+    /// [`AccessGrant::parse`](crate::access_grant::AccessGrant::parse).
     pub fn access_key_id(&self) -> Result<AccessKeyId, CredentialError> {
         AccessKeyId::parse(self.access.expose())
     }
 
-    /// Writes the path of the link, escaped, beginning with `/`.
+    /// Returns the escaped path of the link, with a leading `/`.
     #[must_use]
     pub fn path(&self) -> String {
         let path = path(self.access.expose().as_bytes(), &self.bucket, &self.key, self.raw);
@@ -128,8 +130,8 @@ impl SharedLink {
     }
 }
 
-/// Finds the access key id in a link to a shared object, or in a presigned request to an S3 gateway,
-/// which holds it in its query (signature version 2 or 4).
+/// Returns the access key id of a link to a shared object, or of a presigned request to an S3 gateway,
+/// which contains it in the query (signature version 2 or 4).
 pub fn access_key_of(url: &str) -> Result<String, LinkError> {
     let (path, query) = path_and_query(url)?;
     let path = Path(decode(path).into_owned());
@@ -140,28 +142,28 @@ pub fn access_key_of(url: &str) -> Result<String, LinkError> {
     if found.is_empty() { Err(LinkError::Access) } else { Ok(found) }
 }
 
-/// Why a URL is no link to a shared object.
+/// Why a URL is not a link to a shared object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// There is neither an access key id nor a grant.
-    #[error("the link holds no access key id")]
+    /// The access key id or grant is missing.
+    #[error("invalid link: missing access key id")]
     Access,
-    /// There is no bucket.
-    #[error("the link holds no bucket")]
+    /// The bucket is missing.
+    #[error("invalid link: missing bucket")]
     Bucket,
-    /// Access or bucket are not text.
-    #[error("the link is not UTF-8 text")]
+    /// Access or bucket are not valid UTF-8.
+    #[error("invalid link: not valid UTF-8")]
     Text,
-    /// The URL is longer than any link.
-    #[error("the link has {0} bytes")]
+    /// The URL exceeds the maximum length of a link.
+    #[error("link too long: {0} bytes, limit {MAX_LINK}")]
     TooLong(usize),
 }
 
-/// Longest link that is read: a grant, a bucket and a key escaped whole.
+/// Maximum length of a link: room for a grant, a bucket and a fully escaped key.
 const MAX_LINK: usize = 128 << 10;
 
-/// All but what stays as it is in the path of a link.
+/// The characters that are escaped in the path of a link.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -189,7 +191,7 @@ fn text(bytes: &[u8]) -> Result<String, LinkError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| LinkError::Text)
 }
 
-/// The path of a link in plain, without a leading `/`.
+/// Returns the unescaped path of a link, without a leading `/`.
 fn path(access: &[u8], bucket: &str, key: &[u8], raw: bool) -> Vec<u8> {
     let mut path = if raw { b"raw/".to_vec() } else { b"s/".to_vec() };
     path.extend_from_slice(access);
@@ -205,16 +207,16 @@ fn path(access: &[u8], bucket: &str, key: &[u8], raw: bool) -> Vec<u8> {
 /// The address of a link service.
 struct Base<'a> {
     whole: &'a str,
-    /// Scheme, and `//` with user and host if they are there.
+    /// Scheme, and `//` with user and host if present.
     origin: &'a str,
     has_host: bool,
-    /// In plain; `None` for a URI that has no path, as `mailto:` has none.
+    /// Unescaped; `None` for a URI without a path, such as `mailto:`.
     path: Option<Path>,
-    /// With its question mark.
+    /// Including the question mark.
     query: &'a str,
 }
 
-/// A path in plain.
+/// An unescaped path.
 struct Path(Vec<u8>);
 
 impl Path {
@@ -254,7 +256,7 @@ impl<'a> Base<'a> {
                 query,
             });
         }
-        // Without a scheme two slashes are part of a path.
+        // Without a scheme, two slashes are part of the path.
         let authority = rest.strip_prefix("//").filter(|_| !scheme.is_empty());
         let (authority, path) = match authority {
             Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
@@ -270,7 +272,7 @@ impl<'a> Base<'a> {
     }
 }
 
-/// Length of a scheme with its colon; 0 if the text begins with none.
+/// Returns the length of the scheme with its colon; 0 without a scheme.
 fn scheme_length(text: &str) -> usize {
     let Some((scheme, _)) = text.split_once(':') else { return 0 };
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -282,7 +284,7 @@ fn is_authority(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"-._~!$&'()*+,;=:@[]%".contains(&byte)
 }
 
-/// Whether two hexadecimal digits follow every percent sign.
+/// Returns whether every percent sign is followed by two hexadecimal digits.
 fn is_escaped(path: &str) -> bool {
     path.split('%').skip(1).all(|after| {
         let digits = after.as_bytes().first_chunk::<2>();
@@ -290,7 +292,7 @@ fn is_escaped(path: &str) -> bool {
     })
 }
 
-/// Cuts a URL, which may lack scheme and host, into its path and its query.
+/// Splits a URL, possibly without scheme and host, into path and query.
 fn path_and_query(url: &str) -> Result<(&str, &str), LinkError> {
     if url.len() > MAX_LINK {
         return Err(LinkError::TooLong(url.len()));
@@ -304,14 +306,14 @@ fn path_and_query(url: &str) -> Result<(&str, &str), LinkError> {
     Ok((path, query))
 }
 
-/// Whether a path asks for bytes, and what follows that.
+/// Strips the kind prefix of a path. Returns whether it requests bytes, and the rest.
 fn strip_kind(path: &[u8]) -> Option<(bool, &[u8])> {
     let page = path.strip_prefix(b"s/").map(|rest| (false, rest));
     page.or_else(|| path.strip_prefix(b"raw/").map(|rest| (true, rest)))
 }
 
-/// Who signed a presigned request: all of one value, or what stands before the first `/` of another
-/// (`ID/date/region/service/aws4_request`).
+/// Returns the access key id of a presigned request: the whole `AWSAccessKeyId`, or the first part of
+/// `X-Amz-Credential` (`ID/date/region/service/aws4_request`).
 fn signer(query: &str) -> Option<String> {
     value(query, "AWSAccessKeyId").or_else(|| {
         let credential = value(query, "X-Amz-Credential")?;
@@ -319,14 +321,14 @@ fn signer(query: &str) -> Option<String> {
     })
 }
 
-/// The first value of a key of a query, decoded.
+/// Returns the first value of a query key, decoded.
 fn value(query: &str, key: &str) -> Option<String> {
     let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let (_, value) = pairs.find(|pair| pair.0 == key)?;
     text(&decode(&value.replace('+', " "))).ok()
 }
 
-/// Any value but those that say no is yes; `None` if the key is not there.
+/// Returns a flag: any value other than no, false, 0 and off is true; `None` if the key is missing.
 fn flag(query: &str, key: &str) -> Option<bool> {
     let value = value(query, key)?.to_ascii_lowercase();
     Some(!matches!(value.as_str(), "no" | "false" | "0" | "off"))

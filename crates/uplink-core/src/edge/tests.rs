@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn malformed_credentials_are_refused() {
+fn malformed_credentials_are_rejected() {
     let id = AccessKeyId::new([7; 16]).serialize();
     assert_eq!(id.len(), 28);
     assert!(id.starts_with('j'));
@@ -11,7 +11,7 @@ fn malformed_credentials_are_refused() {
     assert_eq!(AccessKeyId::parse(&id[1..]), Err(CredentialError::Length(27)));
     assert_eq!(AccessKeyId::parse(&id.to_uppercase()), Err(CredentialError::Base32));
     assert_eq!(AccessKeyId::parse(&id.replace('j', "1")), Err(CredentialError::Base32));
-    // The last of 28 characters holds four bits, so that its fifth must be 0.
+    // The last of 28 characters encodes four bits, so its fifth bit must be 0.
     let changed = format!("{}z", &id[..27]);
     assert_eq!(AccessKeyId::parse(&changed), Err(CredentialError::Base32));
     let secret = SecretKey::new([7; 32]).serialize();
@@ -22,7 +22,7 @@ fn malformed_credentials_are_refused() {
 }
 
 #[test]
-fn flags_of_a_link_are_on_unless_they_say_no() {
+fn link_flags_are_true_unless_negated() {
     let link = |query: &str| SharedLink::parse(&format!("/s/id/bucket/key{query}")).unwrap();
     assert_eq!(link("").download, None);
     for yes in ["?download", "?download=", "?download=1", "?x=1&download=yes", "?download=nope"] {
@@ -36,7 +36,7 @@ fn flags_of_a_link_are_on_unless_they_say_no() {
 }
 
 #[test]
-fn a_link_without_kind_is_one_to_a_page_and_one_without_bucket_is_none() {
+fn link_kind_defaults_to_page_and_bucket_is_required() {
     let link = SharedLink::parse("https://link.example/id/bucket").unwrap();
     assert_eq!((link.raw, &link.access.expose()[..], &link.key[..]), (false, "id", &b""[..]));
     assert_eq!(link.path(), "/s/id/bucket");
@@ -50,7 +50,7 @@ fn a_link_without_kind_is_one_to_a_page_and_one_without_bucket_is_none() {
 }
 
 #[test]
-fn addresses_that_are_no_base_are_refused() {
+fn invalid_base_addresses_are_rejected() {
     for base in
         ["", "x", "x/y", "//[x", ":x", "1:x", "https://a b/", "https://a\n", "https://a/%zz"]
     {
@@ -64,15 +64,16 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn credentials_are_read_as_written(id: [u8; 16], key: [u8; 32]) {
-        let (id, key) = (AccessKeyId::new(id), SecretKey::new(key));
+    fn credentials_round_trip(id: [u8; 16], key: [u8; 32]) {
+        let id = AccessKeyId::new(id);
+        let key = SecretKey::new(key);
         prop_assert_eq!(&AccessKeyId::parse(&id.serialize()).unwrap(), &id);
         prop_assert_eq!(&SecretKey::parse(&key.serialize()).unwrap(), &key);
         prop_assert!(SecretKey::parse(&id.serialize()).is_err());
     }
 
     #[test]
-    fn links_are_taken_apart_as_they_were_joined(
+    fn links_round_trip(
         id: [u8; 16],
         base_path in "(/[a-z]{1,5})?/?",
         bucket in "[a-z0-9.-]{3,10}",
@@ -93,14 +94,14 @@ proptest! {
         prop_assert_eq!(access_key_of(&joined), Ok(id.clone()));
         prop_assert_eq!(format!("{base}{}", link.path()), joined.clone());
         prop_assert_eq!((link.bucket, link.key, link.raw), (bucket.clone(), key.clone(), raw));
-        // A service that lives below a path keeps that path.
+        // The path of the base address is preserved.
         let below = join_share_url(&format!("{base}{base_path}?q=1"), &id, &bucket, &key, raw);
         let expected = joined.replacen(base, &format!("{base}{}", base_path.trim_end_matches('/')), 1);
         prop_assert_eq!(below, Ok(format!("{expected}?q=1")));
     }
 
     #[test]
-    fn any_text_is_a_link_or_an_error(text in "[a-z0-9:/?&=#%.@-]{0,60}|.{0,60}", raw: bool) {
+    fn parsing_any_text_does_not_panic(text in "[a-z0-9:/?&=#%.@-]{0,60}|.{0,60}", raw: bool) {
         let _ = access_key_of(&text);
         if let Ok(link) = SharedLink::parse(&text) {
             prop_assert_eq!(SharedLink::parse(&link.path()).map(|link| link.path()), Ok(link.path()));

@@ -1,4 +1,4 @@
-//! Authenticated encryption under one prepared key, for the suites that are implemented.
+//! Authenticated encryption with one key, for the supported suites.
 
 use aws_lc_rs::aead::{self, AES_256_GCM, Aad, LessSafeKey, UnboundKey};
 use chacha20poly1305::{
@@ -8,24 +8,24 @@ use chacha20poly1305::{
 
 use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE, secretbox::SecretBox};
 
-/// A key prepared for sealing and opening many blocks. Dropping it wipes the key schedule.
+/// A key ready for sealing and opening many blocks. Dropping it wipes the key schedule.
 ///
-/// Uniqueness of nonces per key is what callers owe: segment keys are random and blocks counted,
+/// Callers must not repeat a nonce under a key: segment keys are random and their blocks counted,
 /// name nonces are derived from the name, wrapping nonces are random.
 pub(super) struct Aead(Kind);
 
-/// All but the null suite have 16-byte tags, and boxes of one size whatever the suite.
+/// All suites except the null suite have 16-byte tags.
 enum Kind {
     Null,
     // These two take 12-byte nonces and append the tag.
     AesGcm(Box<LessSafeKey>),
     ChaCha(Box<ChaCha20Poly1305>),
-    // Takes 24-byte nonces and puts the tag first.
+    // Takes 24-byte nonces and prepends the tag.
     SecretBox(Box<SecretBox>),
 }
 
 impl Aead {
-    /// Prepares a key. The null suite is fine here; who may use it is decided by callers.
+    /// Creates the cipher. Accepts the null suite; callers decide whether it is allowed.
     pub(super) fn new(suite: CipherSuite, key: &Key) -> Result<Self, EncryptionError> {
         let unsupported = EncryptionError::Unsupported(suite);
         Ok(Self(match suite {
@@ -42,7 +42,7 @@ impl Aead {
         }))
     }
 
-    /// Bytes that sealing adds.
+    /// Returns the number of bytes that sealing adds.
     pub(super) const fn overhead(&self) -> usize {
         match self.0 {
             Kind::Null => 0,
@@ -90,7 +90,7 @@ impl Aead {
             return Ok(());
         }
         if matches!(self.0, Kind::SecretBox(_)) {
-            // The room is wanted in front.
+            // This suite prepends the tag.
             block.rotate_right(TAG_SIZE.min(block.len()));
         }
         let (body, tag) = self.parts_mut(block)?;
@@ -98,7 +98,7 @@ impl Aead {
         Ok(())
     }
 
-    /// Encrypts where it stands and returns the tag. Not for the null suite.
+    /// Encrypts in place and returns the tag. Fails for the null suite.
     fn seal_body(
         &self,
         start: &Nonce,
@@ -123,7 +123,7 @@ impl Aead {
     }
 
     /// Opens block `index` after `start` into `out`, which is shorter by the overhead. After an
-    /// error the content of `out` is unspecified and no plaintext.
+    /// error the content of `out` is unspecified but contains no plaintext.
     pub(super) fn open_into(
         &self,
         start: &Nonce,
@@ -131,8 +131,8 @@ impl Aead {
         sealed: &[u8],
         out: &mut [u8],
     ) -> Result<(), EncryptionError> {
-        let expected = sealed.len().checked_sub(self.overhead());
-        let expected = expected.ok_or(EncryptionError::Decryption)?;
+        let expected =
+            sealed.len().checked_sub(self.overhead()).ok_or(EncryptionError::Decryption)?;
         if out.len() != expected {
             return Err(EncryptionError::Length { expected, actual: out.len() });
         }
@@ -159,7 +159,7 @@ impl Aead {
         Ok(())
     }
 
-    /// Cuts a sealed block into what is encrypted and the tag.
+    /// Splits a sealed block into ciphertext and tag.
     fn parts_mut<'a>(
         &self,
         block: &'a mut [u8],
@@ -172,23 +172,24 @@ impl Aead {
         .ok_or(too_short)
     }
 
-    /// Seals one thing. Callers handle empty input, which by convention of the formats stays empty.
+    /// Seals a whole value. Callers handle empty input, which stays empty in all formats.
     pub(super) fn seal(&self, nonce: &Nonce, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         let mut out = vec![0; plain.len().saturating_add(self.overhead())];
         self.seal_into(nonce, 0, plain, &mut out)?;
         Ok(out)
     }
 
-    /// Opens one thing.
+    /// Opens a whole value.
     pub(super) fn open(&self, nonce: &Nonce, sealed: &[u8]) -> Result<Vec<u8>, EncryptionError> {
-        let length = sealed.len().checked_sub(self.overhead());
-        let mut out = vec![0; length.ok_or(EncryptionError::Decryption)?];
+        let length =
+            sealed.len().checked_sub(self.overhead()).ok_or(EncryptionError::Decryption)?;
+        let mut out = vec![0; length];
         self.open_into(nonce, 0, sealed, &mut out)?;
         Ok(out)
     }
 }
 
-/// The nonce of block `index` after `start`, in the library's type.
+/// Returns the nonce of block `index` after `start` in the library's type.
 fn short_nonce(start: &Nonce, index: u64) -> aead::Nonce {
     aead::Nonce::assume_unique_for_key(start.short_plus(index))
 }

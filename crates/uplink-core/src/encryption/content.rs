@@ -1,9 +1,10 @@
-//! Encryption of content in blocks, and of small things in one piece.
+//! Encryption of content in blocks, and of small values as a whole.
 //!
-//! A segment is its data followed by padding, cut into blocks that are sealed one by one: block *i*
-//! with the nonce *start + i*. The padding is zero bytes and its own total length as a 32-bit
-//! big-endian number, so that it takes 4 bytes or more and empty data still gives one block. Any
-//! run of blocks can be opened alone. An inline segment is sealed in one piece without padding.
+//! A segment is its data followed by padding, split into blocks that are sealed separately: block *i*
+//! with the nonce *start + i*. The padding consists of zero bytes and its own total length as a
+//! 32-bit big-endian number, so that it takes at least 4 bytes and empty data still gives one block.
+//! Any run of blocks can be opened independently. An inline segment is sealed as a whole, without
+//! padding.
 
 use super::aead::Aead;
 use super::nonce::segment_start_nonce;
@@ -11,9 +12,9 @@ use super::{CipherSuite, EncryptionError, EncryptionParameters, Key, Nonce, TAG_
 use crate::id::SegmentPosition;
 use crate::layout::{LayoutError, padding_length};
 
-/// A content key prepared for one segment: seals and opens blocks in the caller's buffers.
+/// Seals and opens blocks of one segment in the caller's buffers.
 ///
-/// Block sizes are those of **encrypted** blocks, as objects carry them: a block of plaintext is
+/// Block sizes are those of **encrypted** blocks, as stored with objects: a block of plaintext is
 /// smaller by [`overhead`](Self::overhead).
 pub struct ContentCipher {
     aead: Aead,
@@ -21,8 +22,8 @@ pub struct ContentCipher {
 }
 
 impl ContentCipher {
-    /// Prepares a key. The null suite is refused: whoever tells the suite could otherwise turn
-    /// encryption off.
+    /// Creates the cipher. Rejects the null suite: otherwise the peer that supplies the suite could
+    /// disable encryption.
     pub fn new(suite: CipherSuite, key: &Key) -> Result<Self, EncryptionError> {
         match suite {
             CipherSuite::Null => Err(EncryptionError::Unencrypted),
@@ -30,7 +31,7 @@ impl ContentCipher {
         }
     }
 
-    /// Prepares a key for a caller who has explicitly asked for content without encryption.
+    /// Creates the cipher, also for the null suite, for callers that explicitly allow unencrypted content.
     pub fn allow_unencrypted(suite: CipherSuite, key: &Key) -> Result<Self, EncryptionError> {
         Ok(Self { aead: Aead::new(suite, key)?, suite })
     }
@@ -66,8 +67,8 @@ impl ContentCipher {
         self.aead.seal_into(start, index, plain, out)
     }
 
-    /// Seals one block where it stands: the last bytes of `block`, as many as the overhead, are
-    /// replaced by the tag.
+    /// Seals one block in place. `block` is the plaintext followed by as many bytes of space as the
+    /// overhead.
     pub fn seal_block_in_place(
         &self,
         start: &Nonce,
@@ -89,8 +90,8 @@ impl ContentCipher {
         self.aead.open_into(start, index, sealed, out)
     }
 
-    /// Seals a run of whole blocks, the first of which is block `first` of the segment. `out` takes
-    /// as many encrypted blocks as `plain` holds plain ones.
+    /// Seals a run of whole blocks, starting with block `first` of the segment. `out` must have room
+    /// for exactly as many encrypted blocks as `plain` holds plain ones.
     pub fn seal_blocks(
         &self,
         start: &Nonce,
@@ -108,9 +109,9 @@ impl ContentCipher {
         Ok(())
     }
 
-    /// Opens a run of whole blocks, the first of which is block `first` of the segment. `out` takes
-    /// as many plain blocks as `sealed` holds encrypted ones. After an error the blocks before the
-    /// bad one are in `out` and authentic; treat all of it as unread.
+    /// Opens a run of whole blocks, starting with block `first` of the segment. `out` must have room
+    /// for exactly as many plain blocks as `sealed` holds encrypted ones. After an error `out` holds
+    /// the authentic blocks before the corrupt one; callers must discard all of it.
     pub fn open_blocks(
         &self,
         start: &Nonce,
@@ -128,12 +129,12 @@ impl ContentCipher {
         Ok(())
     }
 
-    /// Seals an inline segment or another small thing in one piece. Empty stays empty.
+    /// Seals an inline segment or another small value as a whole. Empty input stays empty.
     pub fn seal_whole(&self, nonce: &Nonce, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         if plain.is_empty() { Ok(Vec::new()) } else { self.aead.seal(nonce, plain) }
     }
 
-    /// Opens what [`seal_whole`](Self::seal_whole) sealed.
+    /// Opens the output of [`seal_whole`](Self::seal_whole).
     pub fn open_whole(&self, nonce: &Nonce, sealed: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         if sealed.is_empty() { Ok(Vec::new()) } else { self.aead.open(nonce, sealed) }
     }
@@ -149,11 +150,11 @@ pub struct SegmentCipher {
 }
 
 impl SegmentCipher {
-    /// Prepares the cipher of the segment at `position`.
+    /// Creates the cipher of the segment at `position`.
     ///
     /// # Errors
-    /// [`EncryptionError::Unsupported`] and [`EncryptionError::BlockSize`]: the parameters do not
-    /// encrypt, or a block has no room for plain bytes.
+    /// [`EncryptionError::Unencrypted`] and [`EncryptionError::Unsupported`]: the suite does not
+    /// encrypt or is not supported. [`EncryptionError::BlockSize`]: a block has no room for plaintext.
     pub fn new(
         parameters: EncryptionParameters,
         key: &Key,
@@ -166,22 +167,22 @@ impl SegmentCipher {
         Ok(Self { cipher, start, block_size, plain_block_size })
     }
 
-    /// Returns the bytes of an encrypted block.
+    /// Returns the size of an encrypted block in bytes.
     #[must_use]
     pub fn block_size(&self) -> usize {
         self.block_size
     }
 
-    /// Returns the plain bytes of a block.
+    /// Returns the size of a plaintext block in bytes.
     #[must_use]
     pub fn plain_block_size(&self) -> usize {
         self.plain_block_size
     }
 
-    /// Seals the block of a number into `out`, which is longer by the overhead.
+    /// Seals block `index` into `out`, which is longer by the overhead.
     ///
     /// # Errors
-    /// [`EncryptionError::Length`]: the sizes do not fit.
+    /// [`EncryptionError::Length`]: the sizes do not match.
     pub fn seal_block(
         &self,
         index: u64,
@@ -191,8 +192,8 @@ impl SegmentCipher {
         self.cipher.seal_block(&self.start, index, plain, out)
     }
 
-    /// Opens a run of whole blocks, the first of which has the number `first`. After an error `out`
-    /// may hold the plaintext of blocks that authenticate.
+    /// Opens a run of whole blocks, starting with block `first`. After an error `out` may hold the
+    /// plaintext of blocks that authenticated.
     ///
     /// # Errors
     /// [`EncryptionError::Decryption`]: a block does not authenticate.
@@ -212,12 +213,13 @@ impl std::fmt::Debug for ContentCipher {
     }
 }
 
-/// Appends the padding of `data_len` bytes of data to a buffer that ends with their end, so that
-/// the whole is a multiple of `block` bytes, where `block` is the size of a plain block or stripe.
+/// Appends the padding of `data_len` bytes of data, so that the total is a multiple of `block` bytes.
+///
+/// `buffer` must end with the end of the data. `block` is the size of a plaintext block or stripe.
 ///
 /// # Errors
 ///
-/// If `block` is 0 or the padding cannot be expressed in its counter; the buffer stays as it was.
+/// If `block` is 0 or the padding length exceeds 32 bits; the buffer is unchanged then.
 pub fn append_padding(buffer: &mut Vec<u8>, data_len: u64, block: u64) -> Result<(), LayoutError> {
     let length = padding_length(data_len, block)?;
     let length = u32::try_from(length).map_err(|_| LayoutError::TooLarge { size: length })?;
@@ -228,7 +230,7 @@ pub fn append_padding(buffer: &mut Vec<u8>, data_len: u64, block: u64) -> Result
     Ok(())
 }
 
-/// Tells how many whole blocks there are.
+/// Returns the number of whole blocks.
 fn whole_blocks(
     from: usize,
     from_block: usize,
@@ -249,7 +251,7 @@ fn whole_blocks(
     }
 }
 
-/// The numbers of blocks, none of which may come round to a number used before.
+/// Returns the block numbers; fails if they would overflow and thereby repeat.
 fn numbers(first: u64, count: usize) -> Result<std::ops::Range<u64>, EncryptionError> {
     let end =
         first.checked_add(count as u64).ok_or(EncryptionError::BlockNumber { first, count })?;

@@ -1,7 +1,7 @@
 //! Escaping of encrypted path components, so that they contain neither `/` nor the bytes 00 and ff,
 //! which satellites use as separators and bounds.
 //!
-//! An empty component is `01`. Any other is `02` followed by its bytes, of which six are written as
+//! An empty component is `01`. Any other is `02` followed by its bytes, of which six are encoded as
 //! two: `2e → 2e 01`, `2f → 2e 02`, `fe → fe 01`, `ff → fe 02`, `00 → 01 01`, `01 → 01 02`.
 
 /// Escapes a raw component.
@@ -26,7 +26,7 @@ pub fn escape(raw: &[u8]) -> Vec<u8> {
     escaped
 }
 
-/// Reverses [`escape`]; `None` if no component has this escaped form.
+/// Reverses [`escape`]; `None` if the input is not a valid escaped form.
 #[must_use]
 pub fn unescape(escaped: &[u8]) -> Option<Vec<u8>> {
     let (first, body) = escaped.split_first()?;
@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that escaping treats specially, and their neighbours, as often as all others.
+    /// Special bytes and their neighbours, as often as all other bytes.
     fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
         let special = proptest::sample::select(vec![0, 1, 2, 0x2e, 0x2f, 0x30, 0xfd, 0xfe, 0xff]);
         proptest::collection::vec(prop_oneof![any::<u8>(), special], 0..20)

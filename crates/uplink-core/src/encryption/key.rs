@@ -1,4 +1,4 @@
-//! Keys: from a passphrase to the root key, from key to key, and keys wrapped by keys.
+//! Keys: derivation from passphrases and other keys, and key wrapping.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::{
     secret::Secret,
 };
 
-/// A 32-byte encryption key: wiped on drop, never shown, compared in constant time.
+/// A 32-byte encryption key: wiped on drop, redacted in `Debug`, compared in constant time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Secret<[u8; Self::SIZE]>);
 
@@ -27,14 +27,14 @@ impl Key {
         Self(Secret::new(bytes))
     }
 
-    /// Takes a key from bytes of unknown length; `None` unless there are exactly 32.
+    /// Creates a key from a slice; `None` unless it has 32 bytes.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::new)
     }
 
-    /// Makes a key of bytes of any length, as callers of the public libraries may pass them: cut
-    /// to 32 bytes, or filled up with zeros.
+    /// Creates a key from bytes of any length, as the public libraries do: truncated to 32 bytes or
+    /// padded with zeros.
     #[must_use]
     pub fn from_raw(bytes: &[u8]) -> Self {
         let mut key = Self::new([0; Self::SIZE]);
@@ -44,7 +44,7 @@ impl Key {
         key
     }
 
-    /// Lends the plain bytes.
+    /// Returns the plain bytes.
     #[must_use]
     pub const fn expose(&self) -> &[u8; Self::SIZE] {
         self.0.expose()
@@ -57,28 +57,28 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Lanes with which every access grant is made from a passphrase. The number changes the result.
+/// Number of lanes for access grants from a passphrase. It affects the result.
 pub const ACCESS_LANES: u32 = 8;
-/// Lanes of [`derive_encryption_key`].
+/// Number of lanes of [`derive_encryption_key`].
 const DERIVE_LANES: u32 = 1;
 /// Argon2 needs 8 blocks of memory for each lane.
 const MAX_LANES: u32 = MEMORY_KIB / 8;
 const MEMORY_KIB: u32 = 64 << 10;
 const PASSES: u32 = 1;
 
-/// Derives a root key from a passphrase, a salt of any length and a path, which is empty in all
-/// known uses, with Argon2id (1 pass, 64 MiB).
+/// Derives a root key from a passphrase, a salt of any length and a path with Argon2id (1 pass,
+/// 64 MiB). The path is empty in all known uses.
 ///
-/// Takes about a tenth of a second and 64 MiB, which are wiped afterwards; call it where blocking
-/// is fine. The passphrase is taken as it is: no trimming, no Unicode normalisation.
+/// Blocks for about a tenth of a second and uses 64 MiB, which are wiped afterwards. The passphrase
+/// is used unchanged: no trimming, no Unicode normalisation.
 pub fn root_key(passphrase: &[u8], salt: &[u8], path: &[u8], lanes: u32) -> Result<Key, KeyError> {
     if lanes == 0 || lanes > MAX_LANES {
         return Err(KeyError::Lanes(lanes));
     }
     let mixed = Zeroizing::new(hmac_sha256(passphrase, &[salt]));
     let path_salt = Zeroizing::new(hmac_sha256(mixed.as_slice(), &[path]));
-    let params = Params::new(MEMORY_KIB, PASSES, lanes, Some(Key::SIZE));
-    let params = params.map_err(|_| KeyError::Lanes(lanes))?;
+    let params = Params::new(MEMORY_KIB, PASSES, lanes, Some(Key::SIZE))
+        .map_err(|_| KeyError::Lanes(lanes))?;
     let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
     let mut key = Key::new([0; Key::SIZE]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
@@ -92,8 +92,8 @@ pub fn root_key(passphrase: &[u8], salt: &[u8], path: &[u8], lanes: u32) -> Resu
     Ok(key)
 }
 
-/// Derives a key for one user of an application from a passphrase, with one lane, as
-/// `derive_encryption_key` of all public libraries does.
+/// Derives a key for one user of an application from a passphrase, with one lane, like
+/// `derive_encryption_key` of the public libraries.
 pub fn derive_encryption_key(passphrase: &[u8], salt: &[u8]) -> Result<Key, KeyError> {
     root_key(passphrase, salt, b"", DERIVE_LANES)
 }
@@ -102,10 +102,10 @@ pub fn derive_encryption_key(passphrase: &[u8], salt: &[u8]) -> Result<Key, KeyE
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The number of lanes is 0 or needs more memory than is used.
-    #[error("key derivation with {0} lanes is not possible")]
+    /// The number of lanes is 0 or too large for the memory size.
+    #[error("invalid number of key derivation lanes {0}: must be 1 to {MAX_LANES}")]
     Lanes(u32),
-    /// The passphrase is longer than the algorithm takes (4 GiB).
+    /// The passphrase is longer than the algorithm allows (4 GiB).
     #[error("passphrase is too long")]
     Passphrase,
 }
@@ -122,8 +122,7 @@ pub fn component_key(key: &Key, component: &[u8]) -> Key {
     derive_from_parts(key, &[b"path:", component])
 }
 
-/// Derives the key that wraps the segment keys and the metadata key of the object whose path key
-/// this is.
+/// Derives the key that wraps an object's segment keys and metadata key, from the object's path key.
 #[must_use]
 pub fn content_key_of(path_key: &Key) -> Key {
     derive_key(path_key, b"content")
@@ -144,8 +143,8 @@ pub fn path_nonce(component_key: &Key) -> Nonce {
     Nonce::new(nonce)
 }
 
-/// Seals a key with a key, with the suite of the object it belongs to. A nonce must not be used
-/// twice with one wrapping key: draw it at random.
+/// Wraps a key with another key, with the suite of its object. A nonce must not be used twice with
+/// one wrapping key: generate it randomly.
 pub fn wrap_key(
     suite: CipherSuite,
     wrapping_key: &Key,
@@ -157,8 +156,8 @@ pub fn wrap_key(
     Ok(wrapped)
 }
 
-/// Opens a key that [`wrap_key`] sealed. Anything but exactly 48 bytes is refused, so that an empty
-/// answer of a peer never becomes a key.
+/// Unwraps a key wrapped by [`wrap_key`]. Rejects any length other than 48 bytes, so that an empty
+/// field in a peer's response never becomes a key.
 pub fn unwrap_key(
     suite: CipherSuite,
     wrapping_key: &Key,

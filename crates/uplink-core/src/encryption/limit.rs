@@ -1,4 +1,4 @@
-//! Narrowing a store to what an API key allows, so that a shared grant holds no other keys.
+//! Restricting a store to the paths an API key allows, so that a shared grant contains no other keys.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -8,7 +8,7 @@ use super::{
     store::StoreEntry,
 };
 
-/// A bucket and an encrypted prefix in it, as caveats allow them.
+/// A bucket and an encrypted prefix in it, as allowed by a caveat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathScope {
     /// Name of the bucket.
@@ -18,13 +18,13 @@ pub struct PathScope {
 }
 
 impl EncryptionStore {
-    /// Returns the store that goes with an API key whose caveats allow these groups of paths, one
-    /// group per caveat that names paths.
+    /// Returns the store for an API key whose caveats allow these groups of paths, one group per
+    /// caveat that restricts paths.
     ///
-    /// Without groups nothing changes. Otherwise the default key is replaced by the keys of those
-    /// paths that every group covers and that this store can reach; keys deeper inside such a path
-    /// are not carried over. Paths that cannot be decrypted are left out silently: a narrower
-    /// grant is safe, a refused one would be useless. The view of names as Base64 ends here.
+    /// Without groups the store is unchanged. Otherwise the default key is replaced by the keys of
+    /// the paths that every group covers and that this store can derive; keys below such a path are
+    /// dropped. Paths that cannot be decrypted are skipped silently: a narrower grant is safe, while
+    /// an error would make the grant unusable. The result has no encryption bypass.
     #[must_use]
     pub fn limit_to(&self, groups: &[&[PathScope]]) -> Self {
         if groups.is_empty() {
@@ -44,7 +44,7 @@ impl EncryptionStore {
                 && covers.iter().all(|cover| cover.contains(scope))
                 && let Ok(entry) = self.entry_at(scope)
             {
-                // One that does not fit beside an earlier entry is left out as well.
+                // Entries that conflict with an earlier one are skipped as well.
                 let _ = limited.add(entry);
             }
         }
@@ -67,8 +67,8 @@ impl EncryptionStore {
     }
 }
 
-/// The paths of one group without those that another one of the group covers. Comparing each path
-/// with each other would take minutes for the largest grants.
+/// The paths of one group, without those covered by another path of the group. Pairwise comparison
+/// would take minutes for the largest grants.
 struct Cover<'a>(BTreeMap<&'a [u8], BTreeSet<&'a [u8]>>);
 
 impl<'a> Cover<'a> {
@@ -77,7 +77,7 @@ impl<'a> Cover<'a> {
         sorted.sort();
         let mut cover = Self(BTreeMap::new());
         for scope in sorted {
-            // All that a prefix covers sorts right after it.
+            // Paths covered by a prefix sort directly after it.
             if !cover.contains(scope) {
                 let prefixes = cover.0.entry(&scope.bucket).or_default();
                 prefixes.insert(&scope.encrypted_path_prefix);

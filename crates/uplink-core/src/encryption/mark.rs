@@ -1,15 +1,15 @@
 //! Marked content keys: a chain over the segments of a stream or a part, and seals over parts.
 //!
 //! ```text
-//! T(0)   26 random bytes, new for every attempt
+//! T(0)   26 random bytes, fresh for every attempt
 //! T(i+1) BLAKE3 derive_key("uplink segment chain v1", T(i) ‖ part u32 BE ‖ i+1 u32 BE)[..26]
 //! key(i) T(i) ‖ mark        mark = BLAKE3 derive_key("uplink key mark v1", kind u8 ‖ T)[..6]
 //! ```
 //!
-//! The satellite stores keys wrapped under the object's content key. It can therefore neither make
-//! a marked key nor turn one into an unmarked key, and a key tells which segment of which attempt
-//! it belongs to. The mark does not depend on the position, so that relabelling a segment cannot
-//! remove it. A random key passes for marked once in 2⁴⁸ for each kind.
+//! The satellite stores keys wrapped under the object's content key. It can therefore neither create
+//! a marked key nor turn one into an unmarked key, and a key identifies its segment and attempt. The
+//! mark does not depend on the position, so that relabelling a segment cannot remove it. A random key
+//! appears marked with a probability of 2⁻⁴⁸ for each kind.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ use crate::secret::Secret;
 #[cfg(test)]
 mod tests;
 
-/// What a marked key is the key of.
+/// What a marked key encrypts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -54,14 +54,14 @@ impl KeyKind {
 
 /// The part of a marked key before its mark: one value of a chain.
 ///
-/// The first value of a chain opens every segment after it. It must be random and new for every
+/// The first value of a chain opens every segment of it. It must be random and fresh for every
 /// attempt at writing a stream or a part, because the keys derived from it are used with fixed
 /// nonces.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChainValue(Secret<[u8; Self::SIZE]>);
 
 impl ChainValue {
-    /// Bytes of a value.
+    /// Size of a value in bytes.
     pub const SIZE: usize = Key::SIZE - MARK_SIZE;
 
     /// Wraps the bytes of a value.
@@ -70,13 +70,13 @@ impl ChainValue {
         Self(Secret::new(bytes))
     }
 
-    /// Takes a value from bytes of unknown length; `None` unless there are exactly 26.
+    /// Creates a value from a slice; `None` unless it has 26 bytes.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::new)
     }
 
-    /// Returns the value that a marked key was made of.
+    /// Returns the chain value of a marked key.
     #[must_use]
     pub fn of(key: &Key) -> Self {
         let mut value = Self::new([0; Self::SIZE]);
@@ -84,13 +84,13 @@ impl ChainValue {
         value
     }
 
-    /// Lends the plain bytes.
+    /// Returns the plain bytes.
     #[must_use]
     pub const fn expose(&self) -> &[u8; Self::SIZE] {
         self.0.expose()
     }
 
-    /// Returns the key that consists of this value and the mark of a kind.
+    /// Returns the key made of this value and the mark of a kind.
     #[must_use]
     pub fn key(&self, kind: KeyKind) -> Key {
         let mut bytes = Zeroizing::new([0; Key::SIZE]);
@@ -100,7 +100,7 @@ impl ChainValue {
         Key::new(*bytes)
     }
 
-    /// Returns the value of the segment `index` of a part, which follows the segment of this value.
+    /// Returns the value of segment `index` of a part, the one after this value's segment.
     fn next(&self, part: u32, index: u32) -> Self {
         let mut hasher = hasher(CHAIN_CONTEXT);
         hasher.update(self.expose());
@@ -120,26 +120,26 @@ impl fmt::Debug for ChainValue {
 
 /// The keys of the segments of one stream or part, by index.
 ///
-/// Every 256th value that was computed is remembered, so that going back costs at most 255 hashes
-/// and a million segments cost less than 200 KiB.
+/// Caches every 256th computed value, so that seeking back costs at most 255 hashes and the cache for
+/// a million segments takes less than 200 KiB.
 #[derive(Clone, Debug)]
 pub struct Chain {
     kind: KeyKind,
     part: u32,
-    /// Values at the indexes 0, 256, 512, …, as far as they were needed.
+    /// Cached values at the indexes 0, 256, 512, …
     milestones: Vec<ChainValue>,
-    /// The value computed last, with its index.
+    /// The last computed value and its index.
     last: (u32, ChainValue),
 }
 
 impl Chain {
-    /// Starts the chain of a part at its first value; streams are part 0.
+    /// Creates the chain of a part from its first value; streams are part 0.
     #[must_use]
     pub fn new(kind: KeyKind, part: u32, first: ChainValue) -> Self {
         Self { kind, part, milestones: vec![first.clone()], last: (0, first) }
     }
 
-    /// Returns the key of a segment. Costs a hash for each step from the nearest value known.
+    /// Returns the key of a segment. Costs one hash per step from the nearest cached value.
     #[must_use]
     pub fn key(&mut self, index: u32) -> Key {
         self.seek(index);
@@ -167,7 +167,7 @@ impl Chain {
     }
 }
 
-/// The digest of one part under way: part, index, plain size and key of each segment in order.
+/// Incremental digest of one part: part, index, plain size and key of each segment in order.
 #[derive(Debug)]
 pub struct PartDigest {
     part: u32,
@@ -198,7 +198,7 @@ impl PartDigest {
 
 /// Computes the seal over the parts of an object from their numbers and digests in order.
 ///
-/// It stays valid when keys are wrapped again, as copy and move do.
+/// Copy and move rewrap the keys, which keeps the seal valid.
 #[must_use]
 pub fn parts_seal(parts: impl IntoIterator<Item = (u32, [u8; 32])>) -> [u8; 32] {
     let mut hasher = hasher(SEAL_CONTEXT);
@@ -219,9 +219,9 @@ fn first_bytes<const N: usize>(hasher: &blake3::Hasher) -> [u8; N] {
     bytes
 }
 
-/// Bytes of a mark.
+/// Size of a mark in bytes.
 const MARK_SIZE: usize = 6;
-/// Distance between values of a chain that are remembered.
+/// Distance between cached values of a chain.
 const MILESTONE: u32 = 256;
 
 const CHAIN_CONTEXT: &str = "uplink segment chain v1";

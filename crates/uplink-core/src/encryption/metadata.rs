@@ -8,9 +8,9 @@
 //!                     metadata key: wrapped under the object's content key, random nonce
 //! ```
 //!
-//! Beyond the fields of the public network this client writes the number of segments, the first value
-//! of the chain of segment keys (streams) or the parts seal (multipart objects) into the `StreamInfo`;
-//! other clients skip what they do not know. See [`mark`](super::mark).
+//! In addition to the fields of the public network, this client writes the number of segments, and the
+//! first value of the segment key chain (streams) or the parts seal (multipart objects) into the
+//! `StreamInfo`. Other clients skip these unknown fields. See [`mark`](super::mark).
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +26,7 @@ use super::{
 };
 use crate::wire::{Reader, WireError, put_bytes, put_int64, put_message};
 
-/// What the writer of an object says about it under encryption: the only description of an object
-/// that its satellite cannot forge.
+/// The writer's encrypted description of an object, which the satellite cannot forge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamInfo {
     /// Number of segments, if the writer recorded it; 0 otherwise.
@@ -38,11 +37,11 @@ pub struct StreamInfo {
     pub last_segment_size: i64,
     /// Custom metadata.
     pub metadata: CustomMetadata,
-    /// The seal over the parts of a multipart object, if its writer made one; see
+    /// The seal over the parts of a multipart object, if the writer recorded it; see
     /// [`parts_seal`](super::mark::parts_seal).
     pub parts_seal: Option<[u8; 32]>,
-    /// The first value of the chain of segment keys of an object that was written as one stream, if
-    /// its writer recorded it; see [`Chain`](super::mark::Chain).
+    /// The first value of the segment key chain of a stream object, if the writer recorded it; see
+    /// [`Chain`](super::mark::Chain).
     pub chain_start: Option<ChainValue>,
 }
 
@@ -64,7 +63,7 @@ impl StreamInfo {
         message
     }
 
-    /// Reads a serialized form. A seal of another length than 32 bytes is an error.
+    /// Decodes the serialized form. A seal must have 32 bytes, a chain value 26.
     pub fn decode(message: &[u8]) -> Result<Self, MetadataError> {
         let mut info = Self::default();
         let mut reader = Reader::new(message);
@@ -91,7 +90,7 @@ impl StreamInfo {
 
 /// Custom metadata of an object: text keys with text values, serialized in the order of the keys.
 ///
-/// Rules for new metadata (no empty key, no NUL) are the business of whoever accepts it from a user.
+/// Does not validate new metadata (no empty key, no NUL); callers that accept user input must.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CustomMetadata(BTreeMap<String, String>);
 
@@ -102,13 +101,13 @@ impl CustomMetadata {
         Self(entries)
     }
 
-    /// Lends the entries.
+    /// Returns a reference to the entries.
     #[must_use]
     pub const fn entries(&self) -> &BTreeMap<String, String> {
         &self.0
     }
 
-    /// Returns the entries.
+    /// Consumes the metadata and returns the entries.
     #[must_use]
     pub fn into_entries(self) -> BTreeMap<String, String> {
         self.0
@@ -125,8 +124,8 @@ impl CustomMetadata {
         message
     }
 
-    /// Reads the serialized form. The content type, a field of its own in old objects, appears under
-    /// the key `content-type` unless that is set.
+    /// Decodes the serialized form. The content type, a separate field in old objects, is returned
+    /// under the key `content-type` unless that is set.
     fn decode(message: &[u8]) -> Result<Self, WireError> {
         let mut content_type = "";
         let mut entries = BTreeMap::new();
@@ -149,7 +148,8 @@ impl CustomMetadata {
 }
 
 fn map_entry(message: &[u8]) -> Result<(&str, &str), WireError> {
-    let (mut key, mut value) = ("", "");
+    let mut key = "";
+    let mut value = "";
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next()? {
         match field.number {
@@ -161,7 +161,7 @@ fn map_entry(message: &[u8]) -> Result<(&str, &str), WireError> {
     Ok((key, value))
 }
 
-/// The clear envelope: what a satellite stores, and what it adds when it returns an object.
+/// The unencrypted envelope: as stored by a satellite, with the fields it adds when returning an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamMeta {
     /// The sealed [`StreamInfo`].
@@ -176,7 +176,7 @@ pub struct StreamMeta {
     pub number_of_segments: i64,
 }
 
-/// A wrapped metadata key with its nonce, as parts of a [`StreamMeta`].
+/// A wrapped metadata key and its nonce, inside a [`StreamMeta`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SegmentMeta {
     /// The wrapped key.
@@ -203,8 +203,8 @@ impl StreamMeta {
         message
     }
 
-    /// Chooses the wrapped metadata key and its nonce: those that came with the object, or, where
-    /// a satellite sent none, those in the envelope.
+    /// Returns the wrapped metadata key and its nonce: those sent with the object or, if the satellite
+    /// sent none, those in the envelope.
     #[must_use]
     pub fn metadata_key_or<'a>(
         &'a self,
@@ -219,7 +219,7 @@ impl StreamMeta {
         }
     }
 
-    /// Reads an envelope.
+    /// Decodes an envelope.
     pub fn decode(message: &[u8]) -> Result<Self, WireError> {
         let mut meta = Self::default();
         let mut reader = Reader::new(message);
@@ -254,11 +254,11 @@ impl SegmentMeta {
     }
 }
 
-/// The four values of an object that hold its metadata.
+/// The four fields of an object that contain its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SealedMetadata {
-    /// A serialized [`StreamMeta`] with nothing but the sealed stream info.
+    /// A serialized [`StreamMeta`] that holds only the sealed stream info.
     pub encrypted_metadata: Vec<u8>,
     /// The metadata key, wrapped under the object's content key.
     pub encrypted_metadata_key: [u8; Key::WRAPPED_SIZE],
@@ -286,7 +286,7 @@ impl MetadataKeys<'_> {
     pub fn seal(&self, info: &StreamInfo, etag: &[u8]) -> Result<SealedMetadata, EncryptionError> {
         let cipher = ContentCipher::new(self.suite, self.metadata_key)?;
         let info = Zeroizing::new(info.encode());
-        // Not `seal_whole`: also an empty stream info must be authenticated.
+        // Not `seal_whole`: an empty stream info must be authenticated too.
         let encrypted_stream_info = seal_always(&cipher, &Nonce::ZERO, &info)?;
         let encrypted_metadata =
             StreamMeta { encrypted_stream_info, ..StreamMeta::default() }.encode();
@@ -303,9 +303,8 @@ impl MetadataKeys<'_> {
         })
     }
 
-    /// Seals as [`seal`](Self::seal) does, or nothing if there is nothing to say: the commit of a
-    /// multipart object, which knows no sizes. Key and nonce must not be sent without what they
-    /// open.
+    /// Seals like [`seal`](Self::seal), or returns `None` if there is nothing to seal, as in the commit
+    /// of a multipart object without metadata. The key and nonce must not be sent without data.
     pub fn seal_if_any(
         &self,
         info: &StreamInfo,
@@ -348,9 +347,8 @@ pub struct OpenedMetadata {
 impl EncryptedMetadata<'_> {
     /// Opens metadata with the object's content key.
     ///
-    /// `None` means that the object has none, which is so only if there is neither data nor key.
-    /// Data without a key, or a key of the wrong length, is an error: it is never opened with a key
-    /// made of nothing.
+    /// Returns `None` if the object has no metadata, that is, neither data nor key. Data without a key
+    /// or with a key of the wrong length is an error; it is never opened with an empty key.
     pub fn open(&self, content_key: &Key) -> Result<Option<OpenedMetadata>, MetadataError> {
         if self.encrypted_stream_info.is_empty()
             && self.encrypted_etag.is_empty()
@@ -358,8 +356,8 @@ impl EncryptedMetadata<'_> {
         {
             return Ok(None);
         }
-        let nonce = Nonce::from_slice(self.metadata_key_nonce);
-        let nonce = nonce.ok_or(MetadataError::Nonce(self.metadata_key_nonce.len()))?;
+        let nonce = Nonce::from_slice(self.metadata_key_nonce)
+            .ok_or(MetadataError::Nonce(self.metadata_key_nonce.len()))?;
         let key = unwrap_key(self.suite, content_key, &nonce, self.encrypted_metadata_key)?;
         let cipher = ContentCipher::new(self.suite, &key)?;
         let stream_info = if self.encrypted_stream_info.is_empty() {
@@ -375,16 +373,14 @@ impl EncryptedMetadata<'_> {
         }))
     }
 
-    /// Opens metadata that was met in a listing: as [`open`](Self::open), but metadata of a suite
-    /// that is not known or not accepted here counts as none, so that one object of another writer
-    /// does not take its neighbours out of the listing.
+    /// Opens metadata in a listing: like [`open`](Self::open), but returns `None` for an unsupported
+    /// suite, so that one object of a different client does not fail the whole listing.
     pub fn open_listed(&self, content_key: &Key) -> Result<Option<OpenedMetadata>, MetadataError> {
         if self.suite.is_supported() { self.open(content_key) } else { Ok(None) }
     }
 }
 
-/// The sealed ETag of a part with what opens it, as the listing of the part's last segment carries
-/// them.
+/// The sealed ETag of a part with its wrapped key, as listed with the part's last segment.
 #[derive(Clone, Copy, Debug)]
 pub struct EncryptedPartEtag<'a> {
     /// Suite of the object.
@@ -400,14 +396,14 @@ pub struct EncryptedPartEtag<'a> {
 impl EncryptedPartEtag<'_> {
     /// Opens the ETag with the object's content key.
     ///
-    /// `None` means that the part has none, or one of a suite that is not known here: a listing of
-    /// parts must not fail for that. An ETag without the segment's key is an error.
+    /// Returns `None` if the part has no ETag or an unsupported suite, which must not fail a listing
+    /// of parts. An ETag without the segment's key is an error.
     pub fn open(&self, content_key: &Key) -> Result<Option<Vec<u8>>, MetadataError> {
         if self.encrypted_etag.is_empty() || !self.suite.is_supported() {
             return Ok(None);
         }
-        let nonce = Nonce::from_slice(self.key_nonce);
-        let nonce = nonce.ok_or(MetadataError::Nonce(self.key_nonce.len()))?;
+        let nonce =
+            Nonce::from_slice(self.key_nonce).ok_or(MetadataError::Nonce(self.key_nonce.len()))?;
         let segment_key = unwrap_key(self.suite, content_key, &nonce, self.encrypted_key)?;
         Ok(Some(open_part_etag(self.suite, &segment_key, self.encrypted_etag)?))
     }
@@ -422,7 +418,7 @@ pub fn seal_part_etag(
     ContentCipher::new(suite, &part_etag_key(segment_key))?.seal_whole(&Nonce::ZERO, etag)
 }
 
-/// Opens what [`seal_part_etag`] sealed.
+/// Opens an ETag sealed by [`seal_part_etag`].
 pub fn open_part_etag(
     suite: CipherSuite,
     segment_key: &Key,
@@ -442,13 +438,13 @@ pub enum MetadataError {
     #[error("malformed object metadata: {0}")]
     Message(#[from] WireError),
     /// The nonce of a wrapped key is not 24 bytes long.
-    #[error("nonce of a wrapped key has {0} bytes instead of 24")]
+    #[error("invalid nonce of a wrapped key: {0} bytes, expected 24")]
     Nonce(usize),
     /// The first value of the chain of segment keys is not 26 bytes long.
-    #[error("first value of the segment key chain does not have 26 bytes")]
+    #[error("invalid first value of the segment key chain: expected 26 bytes")]
     ChainStartLength,
     /// The parts seal is not 32 bytes long.
-    #[error("parts seal does not have 32 bytes")]
+    #[error("invalid parts seal: expected 32 bytes")]
     SealLength,
 }
 

@@ -1,4 +1,4 @@
-//! End-to-end encryption: from a passphrase to keys, and from keys to names, content and metadata.
+//! End-to-end encryption of object keys, content and metadata, with keys derived from a passphrase.
 //!
 //! ```text
 //! passphrase ─ key::root_key ─► root key ─► store::EncryptionStore (which key governs which prefix)
@@ -43,11 +43,11 @@ pub use limit::PathScope;
 pub use nonce::{Nonce, segment_start_nonce};
 pub use store::EncryptionStore;
 
-/// The algorithms that names, keys, content and metadata are encrypted with.
+/// The algorithms for encrypting names, keys, content and metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CipherSuite {
-    /// 0: nothing was said.
+    /// 0: not specified.
     Unspecified,
     /// 1: no encryption.
     Null,
@@ -55,18 +55,17 @@ pub enum CipherSuite {
     AesGcm,
     /// 3: XSalsa20-Poly1305 as in NaCl's secretbox.
     SecretBox,
-    /// A view on encrypted names as URL-safe Base64. It lives in memory only and has no number
-    /// that could be read from a message.
+    /// Presents encrypted names as URL-safe Base64. In memory only: it has no number in messages.
     NullBase64Url,
-    /// 100: ChaCha20-Poly1305 (RFC 8439) with the first 12 bytes of a nonce, an extension of this
+    /// 100: ChaCha20-Poly1305 (RFC 8439) with the first 12 bytes of a nonce. An extension of this
     /// project for content.
     ChaCha20Poly1305,
-    /// A number that is not known here.
+    /// An unknown number.
     Unknown(u8),
 }
 
 impl CipherSuite {
-    /// Reads the number of a suite; as everywhere in the network, only the low 8 bits count.
+    /// Returns the suite of a number. Only the low 8 bits count, as everywhere in the network.
     #[must_use]
     pub const fn from_number(number: u64) -> Self {
         match number as u8 {
@@ -79,13 +78,13 @@ impl CipherSuite {
         }
     }
 
-    /// Tells whether content, keys and metadata of this suite can be sealed and opened here.
+    /// Returns whether content, keys and metadata of this suite can be sealed and opened.
     #[must_use]
     pub const fn is_supported(self) -> bool {
         matches!(self, Self::AesGcm | Self::SecretBox | Self::ChaCha20Poly1305)
     }
 
-    /// Returns the number of the suite for messages; 0 for the in-memory view.
+    /// Returns the number of the suite in messages; 0 for [`NullBase64Url`](Self::NullBase64Url).
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -113,22 +112,21 @@ impl fmt::Display for CipherSuite {
     }
 }
 
-/// Suite and block size of an object's content, as the object carries them.
+/// Suite and block size of an object's content, as stored with the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EncryptionParameters {
     /// The suite of content, wrapped keys and metadata.
     pub suite: CipherSuite,
-    /// Size of one encrypted block in bytes, tag included.
+    /// Size of one encrypted block in bytes, including the tag.
     pub block_size: u32,
 }
 
 impl EncryptionParameters {
-    /// What this client writes unless it is told otherwise: AES-256-GCM in blocks of 7,424 bytes,
-    /// 29 shares of 256.
+    /// The default for new objects: AES-256-GCM in blocks of 7,424 bytes, 29 shares of 256.
     pub const DEFAULT: Self = Self { suite: CipherSuite::AesGcm, block_size: 7424 };
 
-    /// Accepts a block size that leaves room beside the tag and is at most 16 MiB.
+    /// Creates parameters. The block size must be larger than the tag and at most 16 MiB.
     pub fn new(suite: CipherSuite, block_size: i64) -> Result<Self, EncryptionError> {
         match u32::try_from(block_size) {
             Ok(size) if size > TAG_SIZE as u32 && size <= MAX_BLOCK_SIZE => {
@@ -143,40 +141,40 @@ impl EncryptionParameters {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncryptionError {
-    /// The suite is not implemented or not fit for the purpose.
+    /// The suite is not implemented or not usable for this purpose.
     #[error("encryption with {0} is not supported")]
     Unsupported(CipherSuite),
-    /// The null suite where the caller did not allow unencrypted content.
-    #[error("unencrypted content is refused")]
+    /// The null suite was used where unencrypted content is not allowed.
+    #[error("unencrypted content is not allowed")]
     Unencrypted,
-    /// Blocks would have numbers beyond 64 bits.
-    #[error("{count} blocks from number {first} cannot be numbered")]
+    /// Block numbers would exceed 64 bits.
+    #[error("block number overflow: {count} blocks from number {first}")]
     BlockNumber {
         /// Number of the first block.
         first: u64,
-        /// How many they are.
+        /// Number of blocks.
         count: usize,
     },
     /// The encrypted block size is not larger than the tag, or larger than 16 MiB.
-    #[error("encrypted block size {0} is out of range")]
+    #[error("invalid encrypted block size {0}: out of range")]
     BlockSize(i64),
-    /// A buffer's length does not fit the operation.
-    #[error("buffer of {actual} bytes where {expected} are needed")]
+    /// A buffer has the wrong length.
+    #[error("buffer has {actual} bytes, expected {expected}")]
     Length {
         /// Bytes needed.
         expected: usize,
         /// Bytes given.
         actual: usize,
     },
-    /// The data was not made with this key and nonce, or was changed since.
-    #[error("decryption failed: wrong encryption key or damaged data")]
+    /// Authentication failed: the key or nonce is wrong, or the data is corrupt.
+    #[error("decryption failed: wrong encryption key or corrupt data")]
     Decryption,
-    /// A wrapped key does not have the length of one.
-    #[error("encrypted key has {0} bytes instead of 48")]
+    /// A wrapped key has the wrong length.
+    #[error("invalid encrypted key: {0} bytes, expected 48")]
     WrappedKey(usize),
 }
 
-/// Bytes that authentication adds to each sealed block, in all suites but the null suite.
+/// Size of the authentication tag in bytes, in all suites except the null suite.
 pub const TAG_SIZE: usize = 16;
 const MAX_BLOCK_SIZE: u32 = 16 << 20;
 

@@ -7,9 +7,9 @@ use crate::id::SegmentPosition;
 pub struct Nonce([u8; Self::SIZE]);
 
 impl Nonce {
-    /// Bytes of a nonce in messages.
+    /// Size of a nonce in bytes.
     pub const SIZE: usize = 24;
-    /// The all-zero nonce, for keys that encrypt a single thing.
+    /// The all-zero nonce, for keys that encrypt a single value.
     pub const ZERO: Self = Self([0; Self::SIZE]);
     /// The nonce after zero, `01 00 …`.
     pub const ONE: Self = {
@@ -24,13 +24,13 @@ impl Nonce {
         Self(bytes)
     }
 
-    /// Takes a nonce from bytes of unknown length; `None` unless there are exactly 24.
+    /// Creates a nonce from a slice; `None` unless it has 24 bytes.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// Lends the bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::SIZE] {
         &self.0
@@ -52,14 +52,14 @@ impl Nonce {
     }
 }
 
-/// Adds to a little-endian number of any length, wrapping. Returns whether the result did wrap.
+/// Adds to a little-endian number of any length, wrapping. Returns whether it overflowed.
 pub fn add_little_endian(bytes: &mut [u8], amount: u64) -> bool {
     let mut carry = amount;
     for byte in bytes {
         if carry == 0 {
             return false;
         }
-        // Two bytes, then less than 2⁵⁶ and one: neither sum wraps.
+        // The first sum is of two bytes, the second at most 2⁵⁶: neither wraps.
         let sum = u64::from(*byte).wrapping_add(carry & 0xff);
         *byte = sum as u8;
         carry = (carry >> 8).wrapping_add(sum >> 8);
@@ -67,8 +67,8 @@ pub fn add_little_endian(bytes: &mut [u8], amount: u64) -> bool {
     carry > 0
 }
 
-/// Returns the nonce of a segment's first block: zero + (part ‖ index + 1). The one that is added
-/// keeps the zero nonce free for other uses of the segment's key.
+/// Returns the nonce of a segment's first block: zero + (part ‖ index + 1). Adding one reserves the
+/// zero nonce for other uses of the segment's key.
 #[must_use]
 pub fn segment_start_nonce(position: SegmentPosition) -> Nonce {
     let mut nonce = Nonce::ZERO;

@@ -1,9 +1,9 @@
 //! Encryption of object keys, component by component.
 //!
-//! Each component is sealed under the key of its parent with a nonce derived from the component's
-//! own key, so that equal names give equal encrypted names and a prefix can be shared by handing
-//! out one key. Names of buckets are never encrypted. The encrypted component is
-//! `escape(nonce ‖ sealed)`; an empty component is the nonce alone.
+//! Each component is sealed under the key of its parent with a nonce derived from the component's own
+//! key. Encryption is therefore deterministic, and a prefix can be shared by sharing one key. Bucket
+//! names are never encrypted. The encrypted component is `escape(nonce ‖ sealed)`; an empty component
+//! is only the nonce.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 
@@ -16,7 +16,7 @@ use super::{
     store::{Base, Components, Lookup},
 };
 
-/// Encrypts the key of an object. The empty key stays empty and needs no encryption key.
+/// Encrypts the key of an object. The empty key stays empty and requires no encryption key.
 pub fn encrypt_path(
     store: &EncryptionStore,
     bucket: &[u8],
@@ -31,7 +31,7 @@ pub fn encrypt_path(
     Ok(encrypted)
 }
 
-/// Decrypts the key of an object. The empty key stays empty and needs no encryption key.
+/// Decrypts the key of an object. The empty key stays empty and requires no encryption key.
 pub fn decrypt_path(
     store: &EncryptionStore,
     bucket: &[u8],
@@ -46,7 +46,7 @@ pub fn decrypt_path(
     decrypt_components(base.path_cipher, key, base.unencrypted_path, remaining)
 }
 
-/// Encrypts a prefix: a trailing `/` stays a `/`, and does not become an empty component.
+/// Encrypts a prefix. A trailing `/` is preserved and does not become an empty component.
 pub fn encrypt_prefix(
     store: &EncryptionStore,
     bucket: &[u8],
@@ -62,7 +62,7 @@ pub fn encrypt_prefix(
     }
 }
 
-/// Derives the key at a path: that of everything below it.
+/// Derives the key of a path, which governs everything below it.
 pub fn path_key(store: &EncryptionStore, bucket: &[u8], path: &[u8]) -> Result<Key, PathError> {
     let (base, remaining) =
         base(store.lookup_unencrypted(bucket, path), PathError::EncryptionBase)?;
@@ -75,13 +75,13 @@ pub fn content_key(store: &EncryptionStore, bucket: &[u8], path: &[u8]) -> Resul
     path_key(store, bucket, path).map(|key| content_key_of(&key))
 }
 
-/// A prefix prepared for a listing: its parent in both forms, and the key to decrypt what is listed.
+/// The paths and keys needed to list a prefix and to decrypt the listed names.
 ///
 /// For the prefix `foo/` the parent is `foo`; for the empty prefix it is the bucket.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PrefixInfo {
-    /// The cipher of names here.
+    /// The cipher of names below the prefix.
     pub cipher: CipherSuite,
     /// The path in plain.
     pub unencrypted_path: Vec<u8>,
@@ -98,8 +98,8 @@ pub struct PrefixInfo {
 }
 
 impl PrefixInfo {
-    /// Prepares a path. It must lie below the prefix of its governing key: at that prefix the key of
-    /// the parent is not known ([`PathError::NoParent`]).
+    /// Derives the information for a path. The path must be below the prefix of its governing key,
+    /// because at that prefix the parent's key is unknown ([`PathError::NoParent`]).
     pub fn new(store: &EncryptionStore, bucket: &[u8], path: &[u8]) -> Result<Self, PathError> {
         let lookup = store.lookup_unencrypted(bucket, path);
         let (base, remaining) = base(lookup, PathError::EncryptionBase)?;
@@ -128,15 +128,14 @@ impl PrefixInfo {
         })
     }
 
-    /// Encrypts a name relative to the parent, for instance a listing's cursor.
+    /// Encrypts a name relative to the parent, such as a listing's cursor.
     pub fn encrypt_relative(&self, name: &[u8]) -> Result<Vec<u8>, PathError> {
         let components = Components::new(name);
         encrypt_components(self.cipher, self.parent_key.clone(), b"", components)
             .map(|(encrypted, _)| encrypted)
     }
 
-    /// Decrypts a name that was listed relative to the parent. A trailing `/` of a prefix item
-    /// stays.
+    /// Decrypts a name listed relative to the parent. The trailing `/` of a prefix item is preserved.
     pub fn decrypt_relative(&self, encrypted: &[u8]) -> Result<Vec<u8>, PathError> {
         let components = Components::new(encrypted);
         decrypt_components(self.cipher, self.parent_key.clone(), b"", components)
@@ -164,9 +163,11 @@ pub fn encrypt_component(
     Ok(escape(&raw))
 }
 
-/// Decrypts one component under the key of its parent. The empty component decrypts to itself,
-/// because listings end prefixes with a bare `/`. A component that holds nothing but a nonce
-/// decrypts to the empty component **without authentication**: there is nothing to authenticate.
+/// Decrypts one component under the key of its parent.
+///
+/// The empty component decrypts to itself, because prefixes in listings end with a bare `/`. A
+/// component that consists only of a nonce decrypts to the empty component **without
+/// authentication**, because it has no tag.
 pub fn decrypt_component(
     cipher: CipherSuite,
     encrypted: &[u8],
@@ -200,16 +201,16 @@ pub enum PathError {
     /// The access grant holds no key that governs this encrypted name.
     #[error("missing decryption base: the access grant holds no key for this bucket and path")]
     DecryptionBase,
-    /// The governing key begins exactly here, so that names beside it cannot be encrypted.
+    /// The governing key is exactly that of this path, so that sibling names cannot be encrypted.
     #[error("missing encryption base: the access grant holds no key for the parent of this path")]
     NoParent,
-    /// The encrypted component has no valid escaping: it was not made by path encryption.
+    /// The encrypted component has invalid escaping: it was not made by path encryption.
     #[error("decryption failed: malformed encrypted path component")]
     Escape,
     /// The encrypted component is shorter than its nonce.
     #[error("encrypted path component did not contain enough nonce bytes")]
     Short,
-    /// The view of a component is not URL-safe Base64.
+    /// A component is not URL-safe Base64, with encryption bypass enabled.
     #[error("path component is not URL-safe base64")]
     Base64,
     /// The cipher failed.
@@ -218,21 +219,21 @@ pub enum PathError {
 }
 
 impl PathError {
-    /// Tells whether the name was made with another key or damaged, as against a missing key or an
-    /// unknown cipher. Listings of the public libraries leave such names out.
+    /// Returns whether the name was encrypted with a different key or is corrupt, in contrast to a
+    /// missing key or an unsupported cipher. Listings of the public libraries skip such names.
     #[must_use]
     pub const fn is_decryption_failure(&self) -> bool {
         matches!(self, Self::Escape | Self::Encryption(EncryptionError::Decryption))
     }
 
-    /// Tells whether the access grant lacks the key, which users know as "permission denied".
+    /// Returns whether the access grant lacks the key, which is reported as "permission denied".
     #[must_use]
     pub const fn is_missing_base(&self) -> bool {
         matches!(self, Self::EncryptionBase | Self::DecryptionBase | Self::NoParent)
     }
 }
 
-/// Suites other than AES-GCM and ChaCha20-Poly1305 keep the whole nonce, known or not.
+/// All suites other than AES-GCM and ChaCha20-Poly1305, even unknown ones, store the whole nonce.
 const fn nonce_size(cipher: CipherSuite) -> usize {
     match cipher {
         CipherSuite::AesGcm | CipherSuite::ChaCha20Poly1305 => SHORT_SIZE,
@@ -248,7 +249,7 @@ fn start_key(base: &Base<'_>, bucket: &[u8]) -> Key {
     if base.is_default { component_key(base.key, bucket) } else { base.key.clone() }
 }
 
-/// Encrypts the components below a base and returns the whole path with the key at its end.
+/// Encrypts the components below a base. Returns the whole path and its key.
 fn encrypt_below<'a>(
     base: &Base<'_>,
     bucket: &[u8],
@@ -258,7 +259,7 @@ fn encrypt_below<'a>(
     encrypt_components(base.path_cipher, key, base.encrypted_path, components)
 }
 
-/// Encrypts components left to right, each under the key of those before it.
+/// Encrypts components left to right, each under the key of its parent.
 fn encrypt_components<'a>(
     cipher: CipherSuite,
     mut key: Key,
@@ -288,7 +289,7 @@ fn decrypt_components(
     Ok(path.joined)
 }
 
-/// Joins components with `/`, knowing an empty first component from none.
+/// Joins components with `/`. Distinguishes an empty first component from none.
 struct Join {
     joined: Vec<u8>,
     is_first: bool,

@@ -1,7 +1,7 @@
-//! XSalsa20-Poly1305 as in NaCl's `secretbox`.
+//! XSalsa20-Poly1305, compatible with NaCl's `secretbox`.
 //!
-//! The first 32 bytes of the key stream of (key, nonce) are the one-time key of the tag; what comes
-//! after them encrypts. The tag covers the ciphertext and nothing else.
+//! The first 32 bytes of the key stream of (key, nonce) are the one-time key of the tag; the rest
+//! encrypts. The tag covers only the ciphertext.
 
 use poly1305::{Poly1305, universal_hash::KeyInit as _};
 use salsa20::{
@@ -13,8 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{EncryptionError, Key, Nonce, TAG_SIZE};
 
-/// A key of this suite. All of the nonce goes into the key stream, so that there is nothing to
-/// prepare ahead of a block.
+/// A key of this suite. The key stream depends on the whole nonce, so that nothing can be precomputed.
 pub(super) struct SecretBox(Key);
 
 impl SecretBox {
@@ -22,15 +21,15 @@ impl SecretBox {
         Self(key)
     }
 
-    /// Encrypts `body` where it stands and returns its tag.
+    /// Encrypts `body` in place and returns its tag.
     pub(super) fn seal(&self, nonce: &Nonce, body: &mut [u8]) -> [u8; TAG_SIZE] {
         let (mut stream, mac) = self.begin(nonce);
         stream.apply_keystream(body);
         mac.compute_unpadded(body).into()
     }
 
-    /// Decrypts `body` into `out`, which has the same length, if the tag is right; otherwise `out`
-    /// stays as it was.
+    /// Decrypts `body` into `out`, which has the same length. If the tag does not match, `out` is
+    /// unchanged.
     pub(super) fn open(
         &self,
         nonce: &Nonce,
@@ -48,7 +47,7 @@ impl SecretBox {
         Ok(())
     }
 
-    /// The key stream behind its first 32 bytes, and the tag's key made of those.
+    /// Returns the key stream after its first 32 bytes, and the authenticator keyed with those.
     fn begin(&self, nonce: &Nonce) -> (XSalsa20, Poly1305) {
         let mut stream = XSalsa20::new(self.0.expose().into(), nonce.as_bytes().into());
         let mut tag_key = Zeroizing::new([0; 32]);

@@ -1,9 +1,9 @@
-//! The encryption store: which key governs which prefix of which bucket.
+//! The encryption store: maps buckets and prefixes to their keys.
 //!
 //! A grant may hold a default key, from which the key of every bucket is derived, and entries: keys
-//! that govern one bucket or one prefix. Each entry knows its prefix in plain and in encrypted
-//! form, so that a name can be looked up by either. The entry with the longest matching prefix
-//! wins, whole components at a time.
+//! that govern one bucket or one prefix. Each entry stores its prefix in plain and in encrypted form,
+//! so that a name can be looked up by either. The entry with the longest prefix of whole components
+//! wins.
 //!
 //! Paths are split at every `/`: the empty path has no components, `/` has two empty ones, `a/` has
 //! `a` and an empty one.
@@ -15,8 +15,7 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{CipherSuite, Key};
 
-/// Keys of an access grant, by bucket and prefix. Two are equal if they hold the same keys in the
-/// same places.
+/// Keys of an access grant, by bucket and prefix. Equality ignores the order of insertion.
 #[derive(Clone)]
 pub struct EncryptionStore {
     default_key: Option<Key>,
@@ -26,7 +25,7 @@ pub struct EncryptionStore {
 }
 
 impl EncryptionStore {
-    /// Makes a store without any key, whose default path cipher is AES-256-GCM.
+    /// Creates an empty store, with AES-256-GCM as the default path cipher.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -37,7 +36,7 @@ impl EncryptionStore {
         }
     }
 
-    /// Makes a store with a default key, for a grant to everything.
+    /// Creates a store with a default key, for a grant to everything.
     #[must_use]
     pub fn with_default_key(key: Key, path_cipher: CipherSuite) -> Self {
         Self { default_key: Some(key), default_path_cipher: path_cipher, ..Self::new() }
@@ -48,27 +47,27 @@ impl EncryptionStore {
         self.default_key = key;
     }
 
-    /// Sets the cipher of names below the default key and of entries made later.
+    /// Sets the cipher of names below the default key and of entries created later.
     pub const fn set_default_path_cipher(&mut self, cipher: CipherSuite) {
         self.default_path_cipher = cipher;
     }
 
-    /// Makes names appear as URL-safe Base64 of their encrypted form instead of being decrypted, for
-    /// tools that handle objects without knowing their names. The flag lives in memory only.
+    /// Sets whether names are presented as URL-safe Base64 of their encrypted form instead of being
+    /// decrypted, for tools that handle objects without their names. The flag is not serialized.
     pub const fn set_encryption_bypass(&mut self, bypass: bool) {
         self.encryption_bypass = bypass;
     }
 
-    /// Tells whether names appear as URL-safe Base64 of their encrypted form.
+    /// Returns whether names are presented as URL-safe Base64 of their encrypted form.
     #[must_use]
     pub const fn encryption_bypass(&self) -> bool {
         self.encryption_bypass
     }
 
-    /// Adds a key for a prefix, or replaces the one that was there.
+    /// Adds or replaces the key of a prefix.
     ///
-    /// Both forms of the prefix need the same number of components, and no component may have two
-    /// encrypted forms or two plain ones; otherwise the store stays as it was.
+    /// Both forms of the prefix must have the same number of components, and no component may have two
+    /// encrypted or two plain forms; otherwise the store is unchanged.
     pub fn add(&mut self, entry: StoreEntry) -> Result<(), StoreError> {
         if Components::new(&entry.unencrypted_path).count()
             != Components::new(&entry.encrypted_path).count()
@@ -99,7 +98,7 @@ impl EncryptionStore {
         self.default_path_cipher
     }
 
-    /// Lists the entries, sorted by bucket and plain prefix.
+    /// Returns the entries, sorted by bucket and plain prefix.
     #[must_use]
     pub fn entries(&self) -> Vec<&StoreEntry> {
         let mut entries: Vec<_> = self.buckets.values().flat_map(Tree::entries).collect();
@@ -109,13 +108,13 @@ impl EncryptionStore {
         entries
     }
 
-    /// Finds the key that governs a name given in plain.
+    /// Looks up the key that governs a name given in plain.
     #[must_use]
     pub fn lookup_unencrypted<'a>(&'a self, bucket: &[u8], path: &'a [u8]) -> Lookup<'a> {
         self.lookup(bucket, path, Form::Plain)
     }
 
-    /// Finds the key that governs a name given in encrypted form.
+    /// Looks up the key that governs a name given in encrypted form.
     #[must_use]
     pub fn lookup_encrypted<'a>(&'a self, bucket: &[u8], path: &'a [u8]) -> Lookup<'a> {
         self.lookup(bucket, path, Form::Encrypted)
@@ -180,27 +179,27 @@ pub struct StoreEntry {
     pub bucket: Vec<u8>,
     /// The prefix in plain, without a trailing `/`; empty for the whole bucket.
     pub unencrypted_path: Vec<u8>,
-    /// The prefix as satellites know it.
+    /// The prefix in encrypted form, as sent to satellites.
     pub encrypted_path: Vec<u8>,
-    /// The key of everything at and below the prefix.
+    /// The key that governs the prefix and everything below it.
     pub key: Key,
     /// The cipher of names below the prefix.
     pub path_cipher: CipherSuite,
 }
 
-/// Why an entry does not fit into a store.
+/// Why an entry cannot be added to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The two forms of the prefix differ in length.
+    /// The two forms of the prefix differ in their number of components.
     #[error("encrypted and unencrypted paths had different number of components")]
     ComponentCount,
-    /// A component has another encrypted or plain form in an earlier entry.
+    /// A component has a different encrypted or plain form in an earlier entry.
     #[error("conflicting encrypted parts for unencrypted path")]
     Conflict,
 }
 
-/// What a lookup found.
+/// The result of a lookup.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Lookup<'a> {
@@ -208,8 +207,8 @@ pub struct Lookup<'a> {
     pub base: Option<Base<'a>>,
     /// The components after the base's prefix.
     pub remaining: Components<'a>,
-    /// Known components right below the name, if the whole name is known: from the other form to
-    /// the form that was asked in.
+    /// Known components directly below the name, if the whole name is known: maps the other form to
+    /// the form of the lookup.
     pub revealed: BTreeMap<&'a [u8], &'a [u8]>,
 }
 
@@ -225,7 +224,7 @@ pub struct Base<'a> {
     pub key: &'a Key,
     /// The cipher of names below.
     pub path_cipher: CipherSuite,
-    /// Whether this is the default key, from which the bucket's key is yet to be derived.
+    /// Whether this is the default key, from which the bucket's key must still be derived.
     pub is_default: bool,
 }
 
@@ -242,7 +241,7 @@ impl<'a> Components<'a> {
         Self { rest: if path.is_empty() { None } else { Some(path) } }
     }
 
-    /// Tells whether no component is left.
+    /// Returns whether no component is left.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rest.is_none()
@@ -274,8 +273,8 @@ enum Form {
     Encrypted,
 }
 
-/// Prefixes of one bucket. Nodes refer to each other by index, so that a hostile path of many
-/// thousand components cannot exhaust the stack.
+/// Prefixes of one bucket. Nodes refer to each other by index, so that a malicious path of many
+/// thousand components cannot overflow the stack.
 #[derive(Clone)]
 struct Tree {
     nodes: Vec<Node>,
@@ -290,7 +289,7 @@ struct Node {
     by_encrypted: BTreeMap<Vec<u8>, usize>,
 }
 
-#[allow(clippy::indexing_slicing)] // indices are made by `insert`, and nodes are never removed
+#[allow(clippy::indexing_slicing)] // indexes come from `insert`, and nodes are never removed
 impl Tree {
     fn new() -> Self {
         Self { nodes: vec![Node::default()] }
@@ -314,7 +313,7 @@ impl Tree {
             }
             pairs.next();
         }
-        // Below a new node nothing can conflict: from here on only additions.
+        // Below a new node nothing can conflict.
         for (plain, encrypted) in pairs {
             let index = self.nodes.len();
             let node = &mut self.nodes[at];

@@ -1,4 +1,4 @@
-//! What the vectors do not show: tampering, impossible input, equality with other implementations.
+//! Cases beyond the vectors: tampering, invalid input, equality with other implementations.
 
 use aes_gcm::{Aes256Gcm, KeyInit as _, aead::Aead as _};
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
@@ -20,16 +20,17 @@ pub(super) const SUITES: [CipherSuite; 3] =
 proptest! {
     #![proptest_config(crate::cases(10_000))]
 
-    /// AES-256-GCM comes from aws-lc-rs and is compared with pure Rust, ChaCha20-Poly1305 the other
-    /// way round. That suite 3 is right is for its vectors and NaCl's to show.
+    /// AES-256-GCM comes from aws-lc-rs and is compared with a pure Rust implementation,
+    /// ChaCha20-Poly1305 vice versa. Suite 3 is covered by its vectors and NaCl's.
     #[test]
-    fn blocks_seal_alike_in_two_implementations_and_each_opens_the_other_s(
+    fn two_implementations_seal_and_open_the_same_blocks(
         key: [u8; 32],
         start: [u8; 24],
         index: u64,
         plain in proptest::collection::vec(any::<u8>(), 1..200),
     ) {
-        let (key, start) = (Key::new(key), Nonce::new(start));
+        let key = Key::new(key);
+        let start = Nonce::new(start);
         let nonce = start.short_plus(index);
         let other = Aes256Gcm::new(key.expose().into());
         let theirs = other.encrypt(&nonce.into(), &plain[..]).unwrap();
@@ -50,14 +51,15 @@ proptest! {
     }
 
     #[test]
-    fn blocks_seal_alike_in_place_and_open_only_unchanged(
+    fn blocks_seal_in_place_identically_and_open_only_unmodified(
         key: [u8; 32],
         start: [u8; 24],
         index: u64,
         plain in proptest::collection::vec(any::<u8>(), 0..100),
         flip: usize,
     ) {
-        let (key, start) = (Key::new(key), Nonce::new(start));
+        let key = Key::new(key);
+        let start = Nonce::new(start);
         for suite in SUITES {
             let mut sealed = seal(suite, &key, &start, index, &plain);
             let mut in_place = [&plain[..], &[0; TAG_SIZE]].concat();
@@ -67,8 +69,8 @@ proptest! {
             prop_assert_eq!(&open(suite, &key, &start, index, &sealed).unwrap(), &plain);
             let bit = flip % (sealed.len() * 8);
             sealed[bit / 8] ^= 1 << (bit % 8);
-            let refused = open(suite, &key, &start, index, &sealed);
-            prop_assert_eq!(refused, Err(EncryptionError::Decryption));
+            let rejected = open(suite, &key, &start, index, &sealed);
+            prop_assert_eq!(rejected, Err(EncryptionError::Decryption));
         }
     }
 }
@@ -94,7 +96,7 @@ fn open(
 
 /// The example of NaCl's own tests (`tests/secretbox.c`).
 #[test]
-fn secretbox_gives_what_nacl_gives() {
+fn secretbox_matches_the_nacl_vector() {
     let key = "1b27556473e985d462cd51197a9a46c76009549eac6474f206c4ee0844f68389";
     let nonce = "69696ee955b62b73cd62bda875fc73d68219e0036b7a0b37";
     let plain = "be075fc53c81f2d5cf141316ebeb0c7b5228c52a4c62cbd44b66849b64244ffce5ecbaaf33bd751a1ac7\
@@ -107,31 +109,34 @@ fn secretbox_gives_what_nacl_gives() {
                   f9b37973f622a43d14a6599b1f654cb45a74e355a5";
     let key = Key::from_slice(&hex::decode(key).unwrap()).unwrap();
     let nonce = Nonce::from_slice(&hex::decode(nonce).unwrap()).unwrap();
-    let (plain, sealed) = (hex::decode(plain).unwrap(), hex::decode(sealed).unwrap());
+    let plain = hex::decode(plain).unwrap();
+    let sealed = hex::decode(sealed).unwrap();
     assert_eq!(seal(CipherSuite::SecretBox, &key, &nonce, 0, &plain), sealed);
     assert_eq!(open(CipherSuite::SecretBox, &key, &nonce, 0, &sealed), Ok(plain));
 }
 
 #[test]
-fn blocks_that_cannot_be_numbered_are_refused() {
+fn block_number_overflow_is_rejected() {
     let cipher = ContentCipher::new(CipherSuite::AesGcm, &Key::new([5; 32])).unwrap();
-    let (plain, mut sealed) = ([1; 2 * 16], [0; 2 * 32]);
+    let plain = [1; 2 * 16];
+    let mut sealed = [0; 2 * 32];
     let mut seal = |first| cipher.seal_blocks(&Nonce::ZERO, first, 32, &plain, &mut sealed);
-    let refused = EncryptionError::BlockNumber { first: u64::MAX - 1, count: 2 };
-    assert_eq!(seal(u64::MAX - 1), Err(refused.clone()));
+    let rejected = EncryptionError::BlockNumber { first: u64::MAX - 1, count: 2 };
+    assert_eq!(seal(u64::MAX - 1), Err(rejected.clone()));
     assert_eq!(seal(u64::MAX - 2), Ok(()));
     let mut opened = [0; 2 * 16];
     let mut open = |first| cipher.open_blocks(&Nonce::ZERO, first, 32, &sealed, &mut opened);
-    assert_eq!(open(u64::MAX - 1), Err(refused));
+    assert_eq!(open(u64::MAX - 1), Err(rejected));
     assert_eq!(open(u64::MAX - 2), Ok(()));
 }
 
 #[test]
-fn a_block_out_of_place_or_changed_is_refused() {
+fn moved_or_modified_block_is_rejected() {
     let key = Key::new([5; 32]);
     for suite in SUITES {
         let cipher = ContentCipher::new(suite, &key).unwrap();
-        let (plain, mut sealed) = (vec![1; 3 * 16], vec![0; 3 * 32]);
+        let plain = vec![1; 3 * 16];
+        let mut sealed = vec![0; 3 * 32];
         cipher.seal_blocks(&Nonce::ONE, 4, 32, &plain, &mut sealed).unwrap();
         let mut out = vec![0; plain.len()];
         let mut open = |start: &Nonce, first, sealed: &[u8]| {
@@ -139,21 +144,21 @@ fn a_block_out_of_place_or_changed_is_refused() {
             opened.map(|()| out.clone())
         };
         assert_eq!(open(&Nonce::ONE, 4, &sealed), Ok(plain));
-        let refused = Err(EncryptionError::Decryption);
-        assert_eq!(open(&Nonce::ONE, 5, &sealed), refused);
-        assert_eq!(open(&Nonce::ZERO, 4, &sealed), refused);
+        let rejected = Err(EncryptionError::Decryption);
+        assert_eq!(open(&Nonce::ONE, 5, &sealed), rejected);
+        assert_eq!(open(&Nonce::ZERO, 4, &sealed), rejected);
         let swapped = [&sealed[32..64], &sealed[..32], &sealed[64..]].concat();
-        assert_eq!(open(&Nonce::ONE, 4, &swapped), refused);
+        assert_eq!(open(&Nonce::ONE, 4, &swapped), rejected);
         for bit in 0..sealed.len() * 8 {
             let mut changed = sealed.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(open(&Nonce::ONE, 4, &changed), refused);
+            assert_eq!(open(&Nonce::ONE, 4, &changed), rejected);
         }
     }
 }
 
 #[test]
-fn buffers_that_do_not_fit_are_errors() {
+fn buffers_of_wrong_length_are_rejected() {
     let cipher = ContentCipher::new(CipherSuite::AesGcm, &Key::new([5; 32])).unwrap();
     let start = Nonce::ZERO;
     let length = |result| matches!(result, Err(EncryptionError::Length { .. }));
@@ -165,8 +170,8 @@ fn buffers_that_do_not_fit_are_errors() {
     assert!(length(cipher.open_blocks(&start, 0, 32, &[0; 32], &mut [0; 32])));
     assert_eq!(cipher.open_whole(&start, &[0; 15]), Err(EncryptionError::Decryption));
     for size in [0, 1, 16] {
-        let refused = Err(EncryptionError::BlockSize(size as i64));
-        assert_eq!(cipher.seal_blocks(&start, 0, size, &[], &mut []), refused);
+        let rejected = Err(EncryptionError::BlockSize(size as i64));
+        assert_eq!(cipher.seal_blocks(&start, 0, size, &[], &mut []), rejected);
     }
     assert!(EncryptionParameters::new(CipherSuite::AesGcm, 17).is_ok());
     assert!(EncryptionParameters::new(CipherSuite::AesGcm, 16 << 20).is_ok());
@@ -174,19 +179,20 @@ fn buffers_that_do_not_fit_are_errors() {
 }
 
 #[test]
-fn content_without_encryption_needs_an_explicit_wish() {
+fn unencrypted_content_must_be_allowed_explicitly() {
     let key = Key::new([5; 32]);
-    let refused = EncryptionError::Unencrypted;
-    assert_eq!(ContentCipher::new(CipherSuite::Null, &key).unwrap_err(), refused);
+    let rejected = EncryptionError::Unencrypted;
+    assert_eq!(ContentCipher::new(CipherSuite::Null, &key).unwrap_err(), rejected);
     assert!(ContentCipher::allow_unencrypted(CipherSuite::Null, &key).is_ok());
     let wrapped = wrap_key(CipherSuite::Null, &key, &Nonce::ZERO, &key);
-    assert_eq!(wrapped, Err(refused.clone()));
-    assert_eq!(unwrap_key(CipherSuite::Null, &key, &Nonce::ZERO, &[0; 48]), Err(refused));
+    assert_eq!(wrapped, Err(rejected.clone()));
+    assert_eq!(unwrap_key(CipherSuite::Null, &key, &Nonce::ZERO, &[0; 48]), Err(rejected));
 }
 
 #[test]
-fn only_a_whole_wrapped_key_is_unwrapped() {
-    let (wrapping, key) = (Key::new([5; 32]), Key::new([6; 32]));
+fn wrapped_key_of_wrong_length_is_rejected() {
+    let wrapping = Key::new([5; 32]);
+    let key = Key::new([6; 32]);
     for suite in SUITES {
         let wrapped = wrap_key(suite, &wrapping, &Nonce::ONE, &key).unwrap();
         let unwrap = |wrapped: &[u8]| unwrap_key(suite, &wrapping, &Nonce::ONE, wrapped);
@@ -200,7 +206,7 @@ fn only_a_whole_wrapped_key_is_unwrapped() {
 }
 
 #[test]
-fn impossible_numbers_of_lanes_are_errors() {
+fn invalid_lane_counts_are_rejected() {
     for lanes in [0, 8193, u32::MAX] {
         assert_eq!(root_key(b"", b"", b"", lanes), Err(key::KeyError::Lanes(lanes)));
     }
@@ -217,7 +223,7 @@ fn suites_convert_to_numbers_of_eight_bits() {
 }
 
 #[test]
-fn secrets_do_not_show_in_debug() {
+fn secrets_are_redacted_in_debug() {
     let key = Key::new([0xab; 32]);
     let store = EncryptionStore::with_default_key(key.clone(), CipherSuite::AesGcm);
     let info = PrefixInfo::new(&store, b"b", b"a/b").unwrap();
@@ -239,7 +245,7 @@ fn secrets_do_not_show_in_debug() {
 }
 
 #[test]
-fn a_prefix_whose_parent_is_not_known_cannot_be_listed() {
+fn prefix_without_known_parent_cannot_be_listed() {
     let mut store = EncryptionStore::new();
     let entry = StoreEntry {
         bucket: b"b".to_vec(),
@@ -260,7 +266,7 @@ fn a_prefix_whose_parent_is_not_known_cannot_be_listed() {
 }
 
 #[test]
-fn stores_filled_in_another_order_are_equal() {
+fn stores_filled_in_different_order_are_equal() {
     let entry = |path: &str| StoreEntry {
         bucket: b"b".to_vec(),
         unencrypted_path: path.into(),
@@ -278,14 +284,14 @@ fn stores_filled_in_another_order_are_equal() {
 }
 
 #[test]
-fn a_prepared_cipher_is_shared_between_threads() {
+fn ciphers_and_stores_are_send_and_sync() {
     fn shared<T: Send + Sync>() {}
     shared::<ContentCipher>();
     shared::<EncryptionStore>();
 }
 
 #[test]
-fn an_entry_at_a_known_place_replaces_the_key_there() {
+fn entry_at_an_existing_prefix_replaces_its_key() {
     let mut store = EncryptionStore::new();
     let entry = |encrypted: &[u8], key: u8| StoreEntry {
         bucket: b"b".to_vec(),
@@ -322,7 +328,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_name_or_an_error(name in proptest::collection::vec(any::<u8>(), 0..100)) {
+    fn decoding_any_bytes_does_not_panic(name in proptest::collection::vec(any::<u8>(), 0..100)) {
         let store = EncryptionStore::with_default_key(Key::new([3; 32]), CipherSuite::AesGcm);
         let _ = decrypt_path(&store, b"bucket", &name);
         let _ = StreamInfo::decode(&name);
@@ -346,8 +352,10 @@ proptest! {
         let cipher = ContentCipher::new(CipherSuite::AesGcm, &Key::new([4; 32])).unwrap();
         let mut sealed = vec![0; blocks * block_size];
         cipher.seal_blocks(&start, 0, block_size, &plain, &mut sealed).unwrap();
-        let (from, to) = (from.min(to) % blocks, from.max(to) % blocks);
-        let (from, to) = (from.min(to), from.max(to) + 1);
+        let one = from.min(to) % blocks;
+        let other = from.max(to) % blocks;
+        let from = one.min(other);
+        let to = one.max(other) + 1;
         let mut opened = vec![0; (to - from) * plain_size];
         let run = &sealed[from * block_size..to * block_size];
         cipher.open_blocks(&start, from as u64, block_size, run, &mut opened).unwrap();

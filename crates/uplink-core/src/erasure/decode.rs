@@ -1,4 +1,4 @@
-//! From any k pieces back to stripes.
+//! Decoding: restores stripes from any k pieces.
 
 use super::{
     field::Interpolation,
@@ -9,23 +9,22 @@ use super::{
 
 /// Restores windows of stripes from the same windows of k given pieces.
 ///
-/// Preparing costs about k² field operations and is done once for each set of pieces, not for
-/// each window. Nothing tells wrong shares from right ones here: what comes out must be
-/// authenticated.
+/// Construction costs about k² field operations, once for each set of pieces. Corrupt shares are not
+/// detected: the caller must authenticate the output.
 pub struct Decoder {
     code: Code,
     share_size: usize,
     pieces: Vec<u16>,
     /// Data shares that are not among the pieces.
     missing: Vec<usize>,
-    /// A row for each of them.
+    /// One row for each missing data share.
     matrix: Matrix,
     /// Pieces that are data shares.
     present: Vec<Copied>,
 }
 
 impl Decoder {
-    /// Prepares decoding from `pieces`: exactly k different numbers, in any order.
+    /// Creates a decoder for `pieces`: exactly k distinct numbers, in any order.
     ///
     /// # Errors
     ///
@@ -34,20 +33,20 @@ impl Decoder {
         Self::with_code(scheme.code(), scheme.share_size() as usize, pieces)
     }
 
-    /// Prepares decoding with a bare code and shares of `share_size` bytes.
+    /// Creates a decoder for a bare code and shares of `share_size` bytes.
     ///
     /// # Errors
     ///
-    /// As [`Decoder::new`].
+    /// Same as [`Decoder::new`].
     pub fn with_code(code: Code, share_size: usize, pieces: &[u16]) -> Result<Self, DecodeError> {
         Self::with_kernel(code, share_size, pieces, Kernel::fastest())
     }
 
-    /// Prepares decoding as [`Decoder::with_code`], on a given kernel.
+    /// Creates a decoder like [`Decoder::with_code`] that uses a given kernel.
     ///
     /// # Errors
     ///
-    /// As [`Decoder::new`].
+    /// Same as [`Decoder::new`].
     pub fn with_kernel(
         code: Code,
         share_size: usize,
@@ -81,19 +80,19 @@ impl Decoder {
         })
     }
 
-    /// The piece numbers the decoder was prepared for, in the order their shares are expected.
+    /// Returns the piece numbers in the order in which their shares are expected.
     pub fn pieces(&self) -> &[u16] {
         &self.pieces
     }
 
     /// Decodes a window.
     ///
-    /// `shares[i]` is the window of piece `pieces()[i]`: whole shares, all of one length. `stripes`
-    /// takes as many stripes and must have exactly that length.
+    /// `shares[i]` is the window of piece `pieces()[i]`: whole shares, all of the same length.
+    /// `stripes` must have exactly the length of that many stripes.
     ///
     /// # Errors
     ///
-    /// When a length does not fit; nothing is written then.
+    /// When a length does not match; nothing is written then.
     pub fn decode<S: AsRef<[u8]>>(
         &self,
         shares: &[S],
@@ -106,13 +105,13 @@ impl Decoder {
         }
         let stripe_size = usize::from(self.code.required()) * self.share_size;
         let window = Window { share_size: self.share_size, stripes: run_size / self.share_size };
-        let (numbers, copies) = (self.missing.as_slice(), self.present.as_slice());
-        let mut sink = Sink::Stripes { stripes, stripe_size, numbers, copies };
+        let mut sink =
+            Sink::Stripes { stripes, stripe_size, numbers: &self.missing, copies: &self.present };
         self.matrix.multiply(window, &Source::pieces(shares, window), &mut sink);
         Ok(())
     }
 
-    /// The length all shares have.
+    /// Returns the common length of all shares.
     fn run_size<S: AsRef<[u8]>>(&self, shares: &[S]) -> Result<usize, DecodeError> {
         if shares.len() != self.pieces.len() {
             let required = self.code.required();
@@ -150,8 +149,8 @@ impl std::fmt::Debug for Decoder {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The buffer for the stripes has another length than they.
-    #[error("buffer for stripes has {length} bytes instead of {expected}")]
+    /// The output buffer has the wrong length.
+    #[error("buffer for stripes has {length} bytes, expected {expected}")]
     OutputLength {
         /// Length of the buffer.
         length: usize,
@@ -159,23 +158,23 @@ pub enum DecodeError {
         expected: usize,
     },
     /// A window of a piece ends within a share.
-    #[error("{length} bytes are not a whole number of shares of {share_size} bytes")]
+    #[error("{length} bytes are not a multiple of the share size {share_size}")]
     PartialShare {
         /// Length of the window of each piece.
         length: usize,
         /// Length of a share.
         share_size: usize,
     },
-    /// Not exactly the required number of pieces is given.
-    #[error("{given} pieces given where {required} are required")]
+    /// The number of given pieces is wrong.
+    #[error("{given} pieces given, {required} required")]
     PieceCount {
         /// Given pieces.
         given: usize,
         /// Required pieces.
         required: u16,
     },
-    /// The code has no such piece.
-    #[error("piece number {piece} of a code with {total} pieces")]
+    /// The piece number is not below the code's total.
+    #[error("invalid piece number {piece}: the code has {total} pieces")]
     PieceNumber {
         /// The piece number.
         piece: u16,
@@ -189,7 +188,7 @@ pub enum DecodeError {
         piece: u16,
     },
     /// The windows of the pieces have different lengths.
-    #[error("share run of piece {piece} has {length} bytes where another has {expected}")]
+    #[error("window of piece {piece} has {length} bytes, expected {expected}")]
     ShareLength {
         /// The piece number.
         piece: u16,

@@ -1,4 +1,4 @@
-//! From stripes to pieces.
+//! Encoding: computes pieces from stripes.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::{
     window::{Sink, Source, Window},
 };
 
-/// Makes pieces of windows of stripes.
+/// Encodes windows of stripes into pieces.
 ///
-/// Build one per segment: preparing takes some ten microseconds. Clones share what was prepared.
-/// Encoding needs no memory for data of its own, only some kilobytes to note what goes where.
+/// Create one per segment: construction takes tens of microseconds, and clones share the tables.
+/// Encoding writes to the caller's buffers and allocates only a few kilobytes of bookkeeping.
 ///
 /// ```
 /// use uplink_core::erasure::Encoder;
@@ -30,22 +30,22 @@ use super::{
 pub struct Encoder {
     code: Code,
     share_size: usize,
-    /// Row r makes the parity share `k + r`.
+    /// Row r computes parity share `k + r`.
     parity: Arc<Matrix>,
 }
 
 impl Encoder {
-    /// Prepares encoding with a scheme.
+    /// Creates an encoder for a scheme.
     pub fn new(scheme: &Scheme) -> Self {
         Self::with_code(scheme.code(), scheme.share_size() as usize)
     }
 
-    /// Prepares encoding with a bare code and shares of `share_size` bytes.
+    /// Creates an encoder for a bare code and shares of `share_size` bytes.
     pub fn with_code(code: Code, share_size: usize) -> Self {
         Self::with_kernel(code, share_size, Kernel::fastest())
     }
 
-    /// Prepares encoding as [`Encoder::with_code`], on a given kernel.
+    /// Creates an encoder like [`Encoder::with_code`] that uses a given kernel.
     pub fn with_kernel(code: Code, share_size: usize, kernel: Kernel) -> Self {
         let data = Interpolation::new(0..code.required());
         let rows = (code.required()..code.total()).flat_map(|i| data.row(i)).collect();
@@ -54,24 +54,24 @@ impl Encoder {
         Self { code, share_size, parity: Arc::new(parity.with_structure(structure)) }
     }
 
-    /// The kernel that does the arithmetic.
+    /// Returns the kernel in use.
     pub fn kernel(&self) -> Kernel {
         self.parity.kernel()
     }
 
-    /// The factors of the k data shares in share `piece`; none for a data share, which is a copy.
+    /// Returns the factors of the k data shares in parity share `piece`; `None` for a data share.
     pub fn parity_row(&self, piece: u16) -> Option<&[u8]> {
         self.parity.row(usize::from(piece.checked_sub(self.code.required())?))
     }
 
     /// Encodes a window for all `wanted` pieces in one pass.
     ///
-    /// `stripes` holds whole stripes; `outputs[i]` takes the window of piece `wanted[i]`, one share
-    /// for each stripe, and must have exactly that length.
+    /// `stripes` holds whole stripes. `outputs[i]` receives the window of piece `wanted[i]` and must
+    /// have exactly the length of one share per stripe.
     ///
     /// # Errors
     ///
-    /// When a length or a piece number does not fit or a piece is wanted twice; nothing is written
+    /// When a length or a piece number is invalid or a piece is requested twice; nothing is written
     /// then.
     pub fn encode<B: AsMut<[u8]>>(
         &self,
@@ -80,22 +80,22 @@ impl Encoder {
         outputs: &mut [B],
     ) -> Result<(), EncodeError> {
         if wanted.len() != outputs.len() {
-            let (wanted, outputs) = (wanted.len(), outputs.len());
-            return Err(EncodeError::OutputCount { wanted, outputs });
+            return Err(EncodeError::OutputCount { wanted: wanted.len(), outputs: outputs.len() });
         }
         let window = self.window(stripes)?;
-        let mut places: Vec<Option<&mut [u8]>> = Vec::new();
-        places.resize_with(self.code.total().into(), || None);
+        let mut by_piece: Vec<Option<&mut [u8]>> = Vec::new();
+        by_piece.resize_with(self.code.total().into(), || None);
         for (&piece, output) in wanted.iter().zip(outputs) {
             let output = output.as_mut();
             self.check_output(piece, output.len(), window.stripes * self.share_size)?;
-            if places[usize::from(piece)].replace(output).is_some() {
+            if by_piece[usize::from(piece)].replace(output).is_some() {
                 return Err(EncodeError::RepeatedPiece { piece });
             }
         }
+
         let required = usize::from(self.code.required());
-        let parity = places.split_off(required);
-        self.copy_shares(stripes, places);
+        let parity = by_piece.split_off(required);
+        self.copy_shares(stripes, by_piece);
         if window.stripes > 0 && parity.iter().any(Option::is_some) {
             let source = Source::stripes(stripes, required, window);
             self.parity.multiply(window, &source, &mut Sink::Pieces(parity));
@@ -103,11 +103,11 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encodes a window for one piece: for replacements and transfers left behind.
+    /// Encodes a window for one piece, for replacements and transfers that lag behind.
     ///
     /// # Errors
     ///
-    /// As [`Encoder::encode`].
+    /// Same as [`Encoder::encode`].
     pub fn encode_piece(
         &self,
         stripes: &[u8],
@@ -117,12 +117,11 @@ impl Encoder {
         self.encode(stripes, &[piece], &mut [output])
     }
 
-    /// Collects the data shares that have a place: stripe by stripe, because memory is read fastest
-    /// in its order.
-    fn copy_shares(&self, stripes: &[u8], places: Vec<Option<&mut [u8]>>) {
-        let mut outputs = Vec::with_capacity(places.len());
-        for (number, place) in places.into_iter().enumerate() {
-            if let Some(output) = place {
+    /// Copies the wanted data shares, stripe by stripe, because sequential reads are fastest.
+    fn copy_shares(&self, stripes: &[u8], data: Vec<Option<&mut [u8]>>) {
+        let mut outputs = Vec::with_capacity(data.len());
+        for (number, output) in data.into_iter().enumerate() {
+            if let Some(output) = output {
                 outputs.push((number * self.share_size, output.chunks_exact_mut(self.share_size)));
             }
         }
@@ -139,8 +138,9 @@ impl Encoder {
     }
 
     fn window(&self, stripes: &[u8]) -> Result<Window, EncodeError> {
-        let (length, stripe_size) = (stripes.len(), self.stripe_size());
-        // Shares without bytes have no stripes either.
+        let length = stripes.len();
+        let stripe_size = self.stripe_size();
+        // A share size of zero is an error too.
         match length.checked_div(stripe_size) {
             Some(stripes) if stripes * stripe_size == length => {
                 Ok(Window { share_size: self.share_size, stripes })
@@ -179,42 +179,42 @@ impl std::fmt::Debug for Encoder {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// There are more or fewer buffers than wanted pieces.
-    #[error("{outputs} buffers for {wanted} wanted pieces")]
+    /// The number of buffers differs from the number of requested pieces.
+    #[error("{outputs} buffers given for {wanted} pieces")]
     OutputCount {
-        /// Wanted pieces.
+        /// Requested pieces.
         wanted: usize,
         /// Buffers.
         outputs: usize,
     },
-    /// A buffer has not the length of the window of one piece.
-    #[error("buffer of piece {piece} has {length} bytes instead of {expected}")]
+    /// A buffer has the wrong length.
+    #[error("buffer of piece {piece} has {length} bytes, expected {expected}")]
     OutputLength {
         /// The piece number.
         piece: u16,
         /// Length of the buffer.
         length: usize,
-        /// One share for each stripe.
+        /// Expected length: one share per stripe.
         expected: usize,
     },
     /// The window ends within a stripe.
-    #[error("{length} bytes are not a whole number of stripes of {stripe_size} bytes")]
+    #[error("{length} bytes are not a multiple of the stripe size {stripe_size}")]
     PartialStripe {
         /// Length of the window.
         length: usize,
         /// Length of a stripe.
         stripe_size: usize,
     },
-    /// The code has no such piece.
-    #[error("piece number {piece} of a code with {total} pieces")]
+    /// The piece number is not below the code's total.
+    #[error("invalid piece number {piece}: the code has {total} pieces")]
     PieceNumber {
         /// The piece number.
         piece: u16,
         /// Pieces of the code.
         total: u16,
     },
-    /// A piece is wanted twice.
-    #[error("piece number {piece} is wanted twice")]
+    /// A piece is requested twice.
+    #[error("piece number {piece} is requested twice")]
     RepeatedPiece {
         /// The piece number.
         piece: u16,

@@ -2,7 +2,7 @@
 
 use reed_solomon_erasure::galois_8::{div, exp, mul};
 
-/// The point at which share `number` is the polynomial's value: 0, then the powers of two.
+/// Returns the evaluation point of share `number`: 0, then the powers of two.
 ///
 /// # Panics
 ///
@@ -16,7 +16,7 @@ pub(super) fn point(number: u16) -> u8 {
 
 /// Polynomials of degree below k, given by their values at k points.
 ///
-/// Lagrange's form with the weights computed once: setting up costs k² multiplications, each
+/// Lagrange's form with precomputed weights: construction costs k² multiplications, each
 /// further row k.
 pub(super) struct Interpolation {
     points: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Interpolation {
 }
 
 impl Interpolation {
-    /// Prepares interpolation over the shares `numbers`, which must be distinct and below 256.
+    /// Creates an interpolation over the shares `numbers`, which must be distinct and below 256.
     pub(super) fn new(numbers: impl IntoIterator<Item = u16>) -> Self {
         let points: Vec<u8> = numbers.into_iter().map(point).collect();
         let weights = points
@@ -38,12 +38,12 @@ impl Interpolation {
         Self { points, weights }
     }
 
-    /// The weight of each given share, in their order.
+    /// Returns the weight of each given share, in their order.
     pub(super) fn into_weights(self) -> Vec<u8> {
         self.weights
     }
 
-    /// The factor of each given share in share `number`, in the order of the given shares.
+    /// Returns the factor of each given share in share `number`, in the order of the given shares.
     pub(super) fn row(&self, number: u16) -> Vec<u8> {
         let x = point(number);
         if let Some(present) = self.points.iter().position(|&a| a == x) {

@@ -1,8 +1,8 @@
 //! The arithmetic of the code: a matrix times the shares of a window, all rows in one pass.
 //!
 //! Encoding multiplies the data shares by the rows of the wanted pieces, decoding the given shares
-//! by the rows of the missing ones. Coding piece by piece over a long buffer is bound by memory and
-//! up to ten times slower than all rows over one window.
+//! by the rows of the missing ones. Coding piece by piece over a long buffer is memory-bound and up
+//! to ten times slower than all rows over one window.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use super::simd;
 use super::toeplitz::Toeplitz;
 use super::window::{Instructions, Sink, Source, Window};
 
-/// Processor instructions that the code's arithmetic runs on.
+/// Processor instructions used for the code's arithmetic.
 ///
-/// Values exist only for instructions that this processor has. [`Encoder`](super::Encoder) and
-/// [`Decoder`](super::Decoder) take the fastest unless told otherwise; results are the same.
+/// Values exist only for instructions that this processor supports. [`Encoder`](super::Encoder) and
+/// [`Decoder`](super::Decoder) use the fastest by default; all kernels give the same results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel(Instructions);
 
@@ -26,7 +26,7 @@ impl Kernel {
         Self::available().pop().unwrap_or(Self(Instructions::Portable))
     }
 
-    /// Returns every kernel that this processor can run, the slowest first.
+    /// Returns all kernels that this processor supports, the slowest first.
     pub fn available() -> Vec<Self> {
         #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
         let mut all = vec![Instructions::Portable];
@@ -55,22 +55,22 @@ impl fmt::Display for Kernel {
     }
 }
 
-/// The factors of some rows, prepared for a kernel.
+/// The factors of some rows, with the tables of a kernel.
 pub(super) struct Matrix {
     kernel: Kernel,
     columns: usize,
-    /// Row by row.
+    /// Row-major.
     factors: Vec<u8>,
-    /// The same in the form that the kernel multiplies by.
+    /// The factors in the kernel's representation.
     #[cfg(target_arch = "x86_64")]
     table: Vec<u64>,
-    /// A cheaper way to the same products, where the matrix is that of the code itself.
+    /// A cheaper form of the same products, if the matrix is that of the code itself.
     #[cfg(target_arch = "x86_64")]
     toeplitz: Option<simd::Stacks>,
 }
 
 impl Matrix {
-    /// Prepares rows of `columns` factors each, at least one, for a kernel.
+    /// Creates a matrix of rows of `columns` factors each, at least one, for a kernel.
     pub(super) fn new(kernel: Kernel, columns: usize, factors: Vec<u8>) -> Self {
         Self {
             kernel,
@@ -83,7 +83,7 @@ impl Matrix {
         }
     }
 
-    /// Lets the kernel use the structure of these rows; ignored by the portable kernel.
+    /// Adds a cheaper form of these rows; the portable kernel ignores it.
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
     pub(super) fn with_structure(self, structure: Option<Toeplitz>) -> Self {
         #[cfg(target_arch = "x86_64")]
@@ -105,8 +105,8 @@ impl Matrix {
 
     /// Sets every wanted row of `sink` to its product with `source`.
     ///
-    /// `source` has one run for each column and `sink` one place for each row. Shares that `sink`
-    /// wants as they are get there on the way.
+    /// `source` has one run for each column and `sink` one output for each row. Shares that `sink`
+    /// only copies are copied in the same pass.
     pub(super) fn multiply(&self, window: Window, source: &Source<'_>, sink: &mut Sink<'_>) {
         if window.stripes == 0 {
             return;
@@ -135,7 +135,7 @@ impl Matrix {
         self.multiply(window, &Source::pieces(runs, window), &mut sink);
     }
 
-    /// The portable kernel, for what is left of each share from byte `from` on.
+    /// The portable kernel, for the remainder of each share from byte `from`.
     fn multiply_rest(&self, window: Window, from: usize, source: &Source<'_>, sink: &mut Sink<'_>) {
         for (row, factors) in self.factors.chunks_exact(self.columns).enumerate() {
             for stripe in 0..window.stripes {
@@ -154,8 +154,8 @@ impl Matrix {
     }
 }
 
-/// Copies what is left of each share that is wanted as it is, from byte `from` on. Stripe by
-/// stripe: writing in order is quicker than reading in order.
+/// Copies the remainder of each copied share from byte `from`, stripe by stripe: sequential writes
+/// matter more than sequential reads.
 fn copy_rest(window: Window, from: usize, source: &Source<'_>, sink: &mut Sink<'_>) {
     let Sink::Stripes { stripes, stripe_size, copies, .. } = sink else { return };
     let size = window.share_size;

@@ -1,10 +1,10 @@
 //! Erasure coding: a segment becomes pieces, any `required` of which restore it.
 //!
 //! The code is a systematic Reed-Solomon code over GF(2⁸) with the reduction polynomial `0x11D`.
-//! One column of a stripe holds one byte of each of the k data shares; the polynomial of degree
-//! below k that takes these bytes at the first k points gives byte i of share i as
-//! its value at point i. The points are 0, 1, 2, 4, 8, …: other libraries use 0, 1, 2, 3, … and
-//! produce shares that no other client of the network can read.
+//! One column of a stripe holds one byte of each of the k data shares. The polynomial of degree below
+//! k with these bytes as its values at the first k points has the byte of share i as its value at
+//! point i. The points are 0, 1, 2, 4, 8, …; other libraries use 0, 1, 2, 3, … and produce shares
+//! that no other client of the network can read.
 //!
 //! ```text
 //! segment   | stripe 0                | stripe 1                | …
@@ -13,9 +13,9 @@
 //! ```
 //!
 //! Because the code works byte by byte, coding runs over *windows*: any number of whole stripes.
-//! [`Encoder`] makes that window of every wanted piece in one pass, or of a single piece.
-//! [`Decoder`] restores a window of stripes from the same window of any k pieces; [`Corrector`]
-//! does with more than k pieces some of which are wrong, and tells which.
+//! [`Encoder`] computes a window of all wanted pieces in one pass, or of a single piece. [`Decoder`]
+//! restores a window of stripes from the same window of any k pieces. [`Corrector`] decodes from
+//! more than k pieces and corrects and reports corrupt ones.
 
 mod correct;
 mod decode;

@@ -15,9 +15,9 @@ pub struct Scheme {
 }
 
 impl Scheme {
-    /// Makes a scheme of five numbers that fit each other.
+    /// Creates a scheme.
     ///
-    /// `optimal` of zero stands for `total`, `repair` of zero for `optimal`.
+    /// A zero `optimal` defaults to `total`, a zero `repair` to `optimal`.
     ///
     /// # Errors
     ///
@@ -45,11 +45,11 @@ impl Scheme {
         Ok(Self { required, repair, optimal, total, share_size })
     }
 
-    /// Makes a scheme of the signed numbers a redundancy scheme message carries.
+    /// Creates a scheme from the signed numbers of a redundancy scheme message.
     ///
     /// # Errors
     ///
-    /// When a number is negative or too large, and as [`Scheme::new`].
+    /// When a number is negative or too large, or as for [`Scheme::new`].
     pub fn from_wire(
         required: i32,
         repair: i32,
@@ -62,38 +62,38 @@ impl Scheme {
         Self::new(count(required)?, count(repair)?, count(optimal)?, count(total)?, size?)
     }
 
-    /// Pieces needed to restore the segment (k).
+    /// Returns the number of pieces needed to restore the segment (k).
     pub const fn required(&self) -> u16 {
         self.required
     }
 
-    /// Number of healthy pieces at which the satellite starts repair.
+    /// Returns the number of healthy pieces at which the satellite starts repair.
     pub const fn repair(&self) -> u16 {
         self.repair
     }
 
-    /// Pieces stored by a finished upload, at least.
+    /// Returns the minimum number of pieces stored by a finished upload.
     pub const fn optimal(&self) -> u16 {
         self.optimal
     }
 
-    /// Pieces an upload starts with (n).
+    /// Returns the number of pieces an upload starts with (n).
     pub const fn total(&self) -> u16 {
         self.total
     }
 
-    /// Bytes of one share.
+    /// Returns the size of one share in bytes.
     pub const fn share_size(&self) -> u32 {
         self.share_size
     }
 
-    /// Bytes of one stripe: one share of each required piece.
+    /// Returns the size of one stripe in bytes: one share of each required piece.
     pub const fn stripe_size(&self) -> u32 {
         // At most MAX_STRIPE_SIZE, checked by the constructor.
         self.required as u32 * self.share_size
     }
 
-    /// The code behind the scheme.
+    /// Returns the code of the scheme.
     pub const fn code(&self) -> Code {
         Code { required: self.required, total: self.total }
     }
@@ -122,12 +122,12 @@ impl FromStr for Scheme {
     }
 }
 
-/// Parses plain digits; the standard parser would also take a sign.
+/// Parses digits only; the standard parser would also accept a sign.
 fn number<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// The two numbers that fix the arithmetic of the code: `required` of `total` shares.
+/// The parameters of the code's arithmetic: `required` of `total` shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Code {
     required: u16,
@@ -135,9 +135,9 @@ pub struct Code {
 }
 
 impl Code {
-    /// Makes the code (required, total).
+    /// Creates the code (required, total).
     ///
-    /// The field has room for one share more than schemes may use.
+    /// The field allows one more share than schemes may use.
     ///
     /// # Errors
     ///
@@ -152,39 +152,39 @@ impl Code {
         Ok(Self { required, total })
     }
 
-    /// Shares needed to restore a stripe (k).
+    /// Returns the number of shares needed to restore a stripe (k).
     pub const fn required(&self) -> u16 {
         self.required
     }
 
-    /// Shares of a stripe (n).
+    /// Returns the number of shares of a stripe (n).
     pub const fn total(&self) -> u16 {
         self.total
     }
 }
 
-/// Most pieces a scheme may have.
+/// Maximum number of pieces of a scheme.
 pub const MAX_TOTAL: u16 = 255;
 
-/// Largest share, in bytes.
+/// Maximum share size in bytes.
 pub const MAX_SHARE_SIZE: u32 = 1 << 20;
 
-/// Largest stripe, in bytes.
+/// Maximum stripe size in bytes.
 pub const MAX_STRIPE_SIZE: u32 = 16 << 20;
 
-/// Why numbers make no redundancy scheme.
+/// Why a redundancy scheme is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemeError {
-    /// A number of the message fits no scheme.
-    #[error("redundancy scheme holds the number {value}")]
+    /// A number in the message is out of range.
+    #[error("invalid redundancy scheme: number {value} is out of range")]
     Number {
         /// The number.
         value: i32,
     },
-    /// The counts contradict each other.
+    /// The counts are inconsistent.
     #[error(
-        "redundancy scheme {required}/{repair}/{optimal}/{total} breaks \
+        "invalid redundancy scheme {required}/{repair}/{optimal}/{total}: must satisfy \
          0 < required ≤ optimal ≤ total and repair ≤ optimal"
     )]
     Order {
@@ -194,11 +194,11 @@ pub enum SchemeError {
         repair: u16,
         /// Pieces stored by an upload.
         optimal: u16,
-        /// Pieces in all.
+        /// Total number of pieces.
         total: u16,
     },
     /// The share size is zero, or share or stripe are too large.
-    #[error("share size of {share_size} bytes with {required} required pieces is out of bounds")]
+    #[error("invalid share size {share_size} with {required} required pieces: out of bounds")]
     ShareSize {
         /// Pieces needed.
         required: u16,
@@ -206,13 +206,13 @@ pub enum SchemeError {
         share_size: u32,
     },
     /// The text is not of the form `required/repair/optimal/total-share_size`.
-    #[error("redundancy scheme {text:?} is not of the form 4/6/8/10-256")]
+    #[error("invalid redundancy scheme {text:?}: expected the form 4/6/8/10-256")]
     Text {
         /// The text, cut to 64 characters.
         text: String,
     },
     /// The number of pieces is zero or too large.
-    #[error("redundancy scheme has {total} pieces in total, not 1 to {MAX_TOTAL}")]
+    #[error("invalid redundancy scheme: {total} pieces in total, must be 1 to {MAX_TOTAL}")]
     Total {
         /// The number of pieces.
         total: u16,

@@ -1,17 +1,17 @@
-//! The code's arithmetic on vector instructions: the product's only file with unsafe code.
+//! The code's arithmetic on vector instructions: the workspace's only file with unsafe code.
 //!
-//! One generic body serves three sets of instructions. [`multiply`] is safe to call: it checks that
-//! every pointer it makes stays inside a slice, and [`detected`] alone says which instructions
-//! exist. What is left at the end of a share that fills no vector is the caller's.
+//! One generic implementation serves three instruction sets. [`multiply`] is safe to call: it checks
+//! that every pointer stays inside a slice, and only [`detected`] reports available instructions. The
+//! caller handles the remainder of a share that does not fill a vector.
 //!
-//! A block of rows and vectors stays in registers while all columns pass. Input is read where it
-//! lies, output written where it belongs; nothing is transposed.
+//! A block of rows and vectors stays in registers across all columns. Input is read and output
+//! written in place; nothing is transposed.
 
 #![allow(unsafe_code)]
-// The bodies are pointers and instructions throughout. One contract, that of `Isa` and `Job`, holds
-// for all of them; a block around every line would say nothing more.
+// The functions consist of pointer accesses and intrinsics. The contracts of `Isa` and `Job` cover
+// all of them; an unsafe block per line would add no information.
 #![allow(unsafe_op_in_unsafe_fn)]
-// Rows and vectors are counted by constants, so that these loops unroll into registers.
+// Rows and vectors have constant counts, so that these loops unroll into registers.
 #![allow(clippy::needless_range_loop)]
 
 use std::arch::is_x86_feature_detected;
@@ -24,7 +24,7 @@ use reed_solomon_erasure::galois_8::mul;
 use super::toeplitz::{BLOCKS, MAX_SIDE, PRODUCTS, Toeplitz};
 use super::window::{Instructions, Sink, Source, Window};
 
-/// Returns the sets of instructions that this processor has, the slowest first.
+/// Returns the instruction sets that this processor supports, the slowest first.
 pub(super) fn detected() -> impl Iterator<Item = Instructions> {
     let avx2 = is_x86_feature_detected!("avx2");
     let gfni = avx2 && is_x86_feature_detected!("gfni");
@@ -35,11 +35,11 @@ pub(super) fn detected() -> impl Iterator<Item = Instructions> {
         .filter_map(|(present, instructions)| present.then_some(instructions))
 }
 
-/// Sets every wanted row of `sink` to its product with `source`, and copies the shares wanted as
-/// they are, for the leading bytes of each share that fill whole vectors. Returns how many bytes of
-/// each share that is: none when there is nothing to multiply.
+/// Sets every wanted row of `sink` to its product with `source`, and performs the copies of `sink`,
+/// for the leading bytes of each share that fill whole vectors. Returns the number of these bytes:
+/// zero when there is nothing to multiply.
 ///
-/// `table` and `stacks` hold the rows as [`table()`] and [`Stacks::new`] make them for the same
+/// `table` and `stacks` must be the results of [`table()`] and [`Stacks::new`] for the same
 /// instructions.
 pub(super) fn multiply(
     instructions: Instructions,
@@ -49,7 +49,8 @@ pub(super) fn multiply(
     source: &Source<'_>,
     sink: &mut Sink<'_>,
 ) -> usize {
-    let (columns, words) = (source.runs().0.len(), words(instructions));
+    let columns = source.runs().0.len();
+    let words = words(instructions);
     if words == 0 || window.share_size < 32 {
         return 0;
     }
@@ -58,11 +59,11 @@ pub(super) fn multiply(
         return 0;
     }
     if let Some(form) = stacks {
-        assert!(form.scale.len() == (columns - 1) * words, "a form of another code");
-        assert!(form.ends.len() == 2 * words * job.rows.len(), "a form of another code");
+        assert!(form.scale.len() == (columns - 1) * words, "form of a different code");
+        assert!(form.ends.len() == 2 * words * job.rows.len(), "form of a different code");
     }
-    // SAFETY: `Job::new` checked the pointers, and these lines that the form has the factors of as
-    // many columns and rows; instructions exist only if the processor has them.
+    // SAFETY: `Job::new` checked the pointers, and the assertions above that the form has factors for
+    // all columns and rows. `instructions` values exist only if the processor supports them.
     unsafe {
         match instructions {
             Instructions::Portable => 0,
@@ -73,7 +74,7 @@ pub(super) fn multiply(
     }
 }
 
-/// Prepares factors for multiplication.
+/// Converts factors to the representation of an instruction set.
 pub(super) fn table(instructions: Instructions, factors: &[u8]) -> Vec<u64> {
     match instructions {
         Instructions::Portable => Vec::new(),
@@ -86,7 +87,7 @@ pub(super) fn table(instructions: Instructions, factors: &[u8]) -> Vec<u64> {
     }
 }
 
-/// Words of a prepared factor.
+/// Words per converted factor.
 const fn words(instructions: Instructions) -> usize {
     match instructions {
         Instructions::Portable => 0,
@@ -95,24 +96,25 @@ const fn words(instructions: Instructions) -> usize {
     }
 }
 
-/// Multiplication by each factor as a matrix of bits: bit i of `factor · 2^j` is bit j of byte
-/// 7 − i. The processor's own multiplication is in another field.
+/// Multiplication by each factor as a bit matrix: bit i of `factor · 2^j` is bit j of byte 7 − i.
+/// The processor's own GF(2⁸) multiplication uses a different polynomial.
 static BIT_MATRICES: LazyLock<[u64; 256]> = LazyLock::new(|| {
     std::array::from_fn(|factor| {
-        (0..64_u32).fold(0, |matrix, at| {
-            let (i, j) = (at / 8, at % 8);
+        (0..64_u32).fold(0, |matrix, bit| {
+            let i = bit / 8;
+            let j = bit % 8;
             let bit = u64::from(mul(factor as u8, 1 << j) >> i & 1);
             matrix | bit << (8 * (7 - i) + j)
         })
     })
 });
 
-/// Multiplication by each factor as its products with all low and all high halves of a byte.
+/// Multiplication by each factor as its products with all low and all high nibbles.
 static NIBBLES: LazyLock<[[u64; Avx2::WORDS]; 256]> = LazyLock::new(|| {
     std::array::from_fn(|factor| {
         std::array::from_fn(|word| {
-            let product = |place: usize| {
-                let nibble = (word % 2 * 8 + place) as u8;
+            let product = |byte: usize| {
+                let nibble = (word % 2 * 8 + byte) as u8;
                 mul(factor as u8, if word < 2 { nibble } else { nibble << 4 })
             };
             u64::from_le_bytes(std::array::from_fn(product))
@@ -120,11 +122,11 @@ static NIBBLES: LazyLock<[[u64; Avx2::WORDS]; 256]> = LazyLock::new(|| {
     })
 });
 
-/// A Toeplitz form prepared for multiplication.
+/// A Toeplitz form in the representation of an instruction set.
 pub(super) struct Stacks {
     side: usize,
     scale: Vec<u64>,
-    /// In the order in which they are multiplied: some rows together, column by column.
+    /// In multiplication order: groups of rows, column by column.
     stacks: Vec<[Vec<u64>; PRODUCTS]>,
     /// Two factors for each row.
     ends: Vec<u64>,
@@ -153,27 +155,29 @@ impl Stacks {
         }
     }
 
-    /// Whether so many rows of a stack cost less this way than one by one.
-    fn pays_for(&self, rows: usize) -> bool {
+    /// Whether computing `rows` rows of a stack this way costs less than the plain form.
+    fn is_cheaper_for(&self, rows: usize) -> bool {
         rows * (BLOCKS * self.side - 1) > (PRODUCTS + 1) * self.side * self.side
     }
 }
 
-/// One wanted row: its factors, and where its share of stripe 0 is written.
+/// One wanted row: its factors, and the destination of its share of stripe 0.
 #[derive(Clone, Copy)]
 struct Row {
     factors: *const u64,
     output: *mut u8,
 }
 
-/// A multiplication in pointers. Every address of `share_size` bytes that starts at a pointer of
-/// `inputs` or `rows` plus up to `stripes − 1` steps is valid.
+/// A multiplication as raw pointers.
+///
+/// Invariant, checked by [`Job::new`]: `share_size` bytes are valid at every pointer of `inputs`,
+/// `rows` and `copies` plus up to `stripes − 1` steps.
 struct Job {
     inputs: Vec<*const u8>,
     input_step: usize,
-    /// By row number; rows that nobody wants have none.
+    /// By row number; `None` for rows that are not wanted.
     rows: Vec<Option<Row>>,
-    /// Inputs that are written as they are, and where that of stripe 0 is written.
+    /// Inputs to copy, each with the destination of its share of stripe 0.
     copies: Vec<(*const u8, *mut u8)>,
     output_step: usize,
     share_size: usize,
@@ -191,11 +195,11 @@ impl Job {
         let Window { share_size, stripes } = window;
         let last = |step: usize| stripes.saturating_sub(1) * step + share_size;
         let (runs, input_step) = source.runs();
-        assert!(runs.iter().all(|run| run.len() >= last(input_step)), "a run is too short");
+        assert!(runs.iter().all(|run| run.len() >= last(input_step)), "run is too short");
         let inputs: Vec<*const u8> = runs.iter().map(|run| run.as_ptr()).collect();
         let (outputs, copies, output_step) = outputs(sink, window, &inputs);
         let tables = table.chunks_exact(words_of_row);
-        assert!(tables.len() >= outputs.len(), "an output without factors");
+        assert!(tables.len() >= outputs.len(), "output without factors");
         let rows = tables.zip(outputs).map(|(factors, output)| {
             output.map(|output| Row { factors: factors.as_ptr(), output })
         });
@@ -203,56 +207,57 @@ impl Job {
     }
 }
 
-/// Where the share of stripe 0 of each row is written.
+/// Destination of the share of stripe 0 of each row.
 type Outputs = Vec<Option<*mut u8>>;
-/// From which input to which share of stripe 0.
+/// Sources and destinations of copied shares of stripe 0.
 type Copies = Vec<(*const u8, *mut u8)>;
 
-/// The places of a sink, and the bytes from a place to that of the next stripe.
+/// Returns the destinations of a sink, and the bytes from a destination to that of the next stripe.
 fn outputs(sink: &mut Sink<'_>, window: Window, inputs: &[*const u8]) -> (Outputs, Copies, usize) {
     let Window { share_size, stripes: count } = window;
     match sink {
         Sink::Pieces(pieces) => {
             let pointer = |piece: &mut Option<&mut [u8]>| {
                 let piece = piece.as_mut()?;
-                assert!(piece.len() >= count * share_size, "an output is too short");
+                assert!(piece.len() >= count * share_size, "output is too short");
                 Some(piece.as_mut_ptr())
             };
             (pieces.iter_mut().map(pointer).collect(), Vec::new(), share_size)
         }
         Sink::Stripes { stripes, stripe_size, numbers, copies } => {
-            assert!(stripes.len() >= count * *stripe_size, "an output is too short");
+            assert!(stripes.len() >= count * *stripe_size, "output is too short");
             let first = stripes.as_mut_ptr();
             let pointer = |number: usize| {
-                assert!((number + 1) * share_size <= *stripe_size, "a share outside its stripe");
+                assert!((number + 1) * share_size <= *stripe_size, "share outside its stripe");
                 first.wrapping_add(number * share_size)
             };
-            let copies = copies.iter().map(|copy| (inputs[copy.column], pointer(copy.number)));
-            let copies = copies.collect();
-            (numbers.iter().map(|&number| Some(pointer(number))).collect(), copies, *stripe_size)
+            let outputs = numbers.iter().map(|&number| Some(pointer(number))).collect();
+            let copies =
+                copies.iter().map(|copy| (inputs[copy.column], pointer(copy.number))).collect();
+            (outputs, copies, *stripe_size)
         }
     }
 }
 
-/// A set of vector instructions.
+/// A vector instruction set.
 ///
 /// # Safety
 ///
-/// Every function may be called only where the processor has the instructions; pointers must be
-/// valid for [`Self::BYTES`] bytes, or [`Self::WORDS`] words for factors.
+/// The processor must support the instructions. Pointers must be valid for [`Self::BYTES`] bytes, or
+/// [`Self::WORDS`] words for factors.
 trait Isa {
     type Vector: Copy;
-    /// A vector in the form that is multiplied.
+    /// A vector in the representation that is multiplied.
     type Data: Copy;
     type Factor: Copy;
-    /// Bytes of a vector.
+    /// Bytes per vector.
     const BYTES: usize;
-    /// Words of a prepared factor.
+    /// Words per converted factor.
     const WORDS: usize;
-    /// Rows that fill the registers, at two vectors each, in the plain and in the Toeplitz form.
+    /// Rows that fill the registers at two vectors each, in the plain and in the Toeplitz form.
     const ROWS: usize;
     const STACK_ROWS: usize;
-    /// Rows that fill them at four vectors each, in the plain form.
+    /// Rows that fill the registers at four vectors each, in the plain form.
     const WIDE_ROWS: usize;
 
     unsafe fn zero() -> Self::Vector;
@@ -306,7 +311,7 @@ impl Isa for Avx512Gfni {
     }
 }
 
-/// What both sets of instructions on vectors of 256 bits have in common.
+/// Functions shared by both 256-bit instruction sets.
 macro_rules! vectors_of_256_bits {
     () => {
         #[inline(always)]
@@ -360,9 +365,9 @@ struct Avx2;
 
 impl Isa for Avx2 {
     type Vector = __m256i;
-    /// The low and the high half of every byte.
+    /// The low and the high nibble of every byte.
     type Data = (__m256i, __m256i);
-    /// The products of both halves.
+    /// The products with both nibbles.
     type Factor = (__m256i, __m256i);
     const BYTES: usize = 32;
     const WORDS: usize = 4;
@@ -408,14 +413,14 @@ unsafe fn with_avx512_gfni(job: &mut Job, stacks: Option<&Stacks>) -> usize {
     run::<Avx512Gfni>(job, stacks)
 }
 
-/// Computes all rows, the stacks that pay first. Returns the bytes of each share that are done.
+/// Computes all rows, first those for which stacks are cheaper. Returns the completed bytes per share.
 #[inline(always)]
 unsafe fn run<I: Isa>(job: &mut Job, stacks: Option<&Stacks>) -> usize {
     let mut taken = Vec::new();
     if let Some(form) = stacks {
         let size = BLOCKS * form.side;
         for (number, rows) in job.rows.chunks_mut(size).enumerate() {
-            if form.pays_for(rows.iter().flatten().count()) {
+            if form.is_cheaper_for(rows.iter().flatten().count()) {
                 taken.push((number, rows.to_vec()));
                 rows.fill(None);
             }
@@ -435,11 +440,12 @@ unsafe fn plain<I: Isa>(job: &Job, rows: &[Row]) {
     if rows.is_empty() && job.copies.is_empty() {
         return;
     }
-    // As few groups as can be, of like size.
+    // As few groups as possible, of similar size.
     let size = rows.len().div_ceil(rows.len().div_ceil(I::ROWS).max(1)).max(1);
     let groups: Vec<Group<'_>> = rows.chunks(size).map(|rows| Group::new::<I>(rows, job)).collect();
     for stripe in 0..job.stripes {
-        let (input, output) = (stripe * job.input_step, stripe * job.output_step);
+        let input = stripe * job.input_step;
+        let output = stripe * job.output_step;
         let mut at = 0;
         while size <= I::WIDE_ROWS && at + 4 * I::BYTES <= job.share_size {
             all::<I, 4>(&job.inputs, input + at, &groups, output + at);
@@ -459,8 +465,8 @@ unsafe fn plain<I: Isa>(job: &Job, rows: &[Row]) {
     }
 }
 
-/// Copies V vectors of every share that is wanted as it is, right after they were multiplied: they
-/// come from the fastest cache.
+/// Copies V vectors of every copied share, right after they were multiplied, while they are in the
+/// L1 cache.
 #[inline(always)]
 unsafe fn copy<I: Isa, const V: usize>(
     copies: &[(*const u8, *mut u8)],
@@ -475,7 +481,7 @@ unsafe fn copy<I: Isa, const V: usize>(
     }
 }
 
-/// Rows that are computed together, with their factors column by column.
+/// Rows that are computed together, and their factors column by column.
 struct Group<'a> {
     rows: &'a [Row],
     factors: Vec<u64>,
@@ -516,7 +522,7 @@ unsafe fn all<I: Isa, const V: usize>(
     }
 }
 
-/// R rows, V vectors of each, in registers.
+/// Computes R rows, V vectors of each, in registers.
 #[inline(always)]
 unsafe fn block<I: Isa, const R: usize, const V: usize>(
     inputs: &[*const u8],
@@ -546,7 +552,7 @@ unsafe fn block<I: Isa, const R: usize, const V: usize>(
     }
 }
 
-/// V neighbouring vectors, ready to be multiplied.
+/// Loads V adjacent vectors for multiplication.
 #[inline(always)]
 unsafe fn load<I: Isa, const V: usize>(from: *const u8) -> [I::Data; V] {
     let mut data = [I::data(I::zero()); V];
@@ -568,7 +574,8 @@ unsafe fn accumulate_two<I: Isa, const R: usize, const V: usize>(
         let of_left = I::factor(factors.add(row * I::WORDS));
         let of_right = I::factor(factors.add((R + row) * I::WORDS));
         for v in 0..V {
-            let (a, b) = (I::multiply(left[v], of_left), I::multiply(right[v], of_right));
+            let a = I::multiply(left[v], of_left);
+            let b = I::multiply(right[v], of_right);
             sums[row][v] = I::add(I::add(sums[row][v], a), b);
         }
     }
@@ -589,16 +596,17 @@ unsafe fn accumulate<I: Isa, const R: usize, const V: usize>(
     }
 }
 
-/// The vectors of a strip that the nine products take, in their order.
+/// The inputs of the nine products over a strip, in their order.
 type Strip<I, const V: usize> = [[MaybeUninit<[<I as Isa>::Vector; V]>; MAX_SIDE]; PRODUCTS];
 
-/// Stacks by number, with their rows.
+/// Stacks by number, and their rows.
 type Taken = [(usize, Vec<Option<Row>>)];
 
 #[inline(always)]
 unsafe fn toeplitz<I: Isa>(job: &Job, form: &Stacks, taken: &Taken) {
     for stripe in 0..job.stripes {
-        let (input, output) = (stripe * job.input_step, stripe * job.output_step);
+        let input = stripe * job.input_step;
+        let output = stripe * job.output_step;
         let mut at = 0;
         while at + 2 * I::BYTES <= job.share_size {
             strip::<I, 2>(&job.inputs, input + at, form, taken, output + at);
@@ -611,7 +619,7 @@ unsafe fn toeplitz<I: Isa>(job: &Job, form: &Stacks, taken: &Taken) {
     }
 }
 
-/// One strip of V vectors of every share.
+/// Computes one strip of V vectors of every share.
 #[inline(always)]
 unsafe fn strip<I: Isa, const V: usize>(
     inputs: &[*const u8],
@@ -625,9 +633,15 @@ unsafe fn strip<I: Isa, const V: usize>(
     let first = load::<I, V>(inputs[0].add(input));
     for (number, rows) in taken {
         let ends = form.ends.as_ptr().add(number * BLOCKS * form.side * 2 * I::WORDS);
-        let products = &form.stacks[*number];
-        let (side, strip) = (form.side, &strip);
-        let stack = Stack::<I, V> { products, ends, side, rows, strip, first, output };
+        let stack = Stack::<I, V> {
+            products: &form.stacks[*number],
+            ends,
+            side: form.side,
+            rows,
+            strip: &strip,
+            first,
+            output,
+        };
         let mut from = 0;
         while from < form.side {
             from += match (form.side - from).min(I::STACK_ROWS) {
@@ -644,7 +658,7 @@ unsafe fn strip<I: Isa, const V: usize>(
     }
 }
 
-/// Scales the data shares and adds up the blocks as the nine products need them.
+/// Scales the data shares and sums the blocks for the nine products.
 #[inline(always)]
 unsafe fn prepare<I: Isa, const V: usize>(
     inputs: &[*const u8],
@@ -665,12 +679,14 @@ unsafe fn prepare<I: Isa, const V: usize>(
         }
         for v in 0..V {
             let [a, b, c, d] = [blocks[0][v], blocks[1][v], blocks[2][v], blocks[3][v]];
-            let (upper, lower) = (I::add(a, c), I::add(b, d));
-            let (left, right) = (I::add(a, b), I::add(c, d));
+            let upper = I::add(a, c);
+            let lower = I::add(b, d);
+            let left = I::add(a, b);
+            let right = I::add(c, d);
             let nine = [I::add(upper, lower), lower, upper, right, d, c, left, b, a];
             for product in 0..PRODUCTS {
-                let place = strip[product][i].as_mut_ptr();
-                place.cast::<I::Vector>().add(v).write(nine[product]);
+                let input = strip[product][i].as_mut_ptr();
+                input.cast::<I::Vector>().add(v).write(nine[product]);
             }
         }
     }
@@ -690,7 +706,7 @@ struct Stack<'a, I: Isa, const V: usize> {
 }
 
 impl<I: Isa, const V: usize> Stack<'_, I, V> {
-    /// Computes R rows of each block, from row `from` of the block on. Returns R.
+    /// Computes R rows of each block, starting at row `from` of the block. Returns R.
     #[inline(always)]
     unsafe fn rows<const R: usize>(&self, from: usize) -> usize {
         let mut shared = [[I::zero(); V]; R];
@@ -742,14 +758,15 @@ impl<I: Isa, const V: usize> Stack<'_, I, V> {
         }
     }
 
-    /// Scales the sums of R rows, adds data share 0 and writes those that are wanted.
+    /// Scales the sums of R rows, adds data share 0 and writes the wanted rows.
     #[inline(always)]
     unsafe fn end<const R: usize>(&self, at: usize, sums: &[[I::Vector; V]; R]) {
         for row in 0..R {
-            let Some(Some(place)) = self.rows.get(at + row) else { continue };
+            let Some(Some(wanted)) = self.rows.get(at + row) else { continue };
             let ends = self.ends.add(2 * (at + row) * I::WORDS);
-            let (of_sum, of_first) = (I::factor(ends), I::factor(ends.add(I::WORDS)));
-            let to = place.output.add(self.output);
+            let of_sum = I::factor(ends);
+            let of_first = I::factor(ends.add(I::WORDS));
+            let to = wanted.output.add(self.output);
             for v in 0..V {
                 let scaled = I::multiply(I::data(sums[row][v]), of_sum);
                 let vector = I::add(scaled, I::multiply(self.first[v], of_first));

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 
-/// The network's field for the library's own matrix: an independent second opinion.
+/// The network's field for the library's own matrix: an independent implementation to compare with.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct NetworkField;
 
@@ -66,7 +66,7 @@ fn shares_of_known_stripes_hash_to_published_values() {
     }
 }
 
-/// Bytes without structure.
+/// Pseudo-random bytes.
 fn bytes(seed: &[u8; 32], count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     blake3::Hasher::new_keyed(seed).finalize_xof().fill(&mut bytes);
@@ -85,7 +85,7 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn windows_and_single_rows_equal_the_whole((code, share_size, stripes) in windows()) {
+    fn windows_and_single_pieces_equal_the_whole_encoding((code, share_size, stripes) in windows()) {
         let whole = encode_all(code, share_size, &stripes);
         let stripe = share_size * usize::from(code.required());
         let count = stripes.len() / stripe;
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn every_kernel_writes_what_the_portable_one_writes(
+    fn every_kernel_gives_the_results_of_the_portable_one(
         (k, parity) in prop_oneof![(1..=70_u16, 0..=70_u16), (20..=65_u16, 28..=190_u16)],
         share_size in prop_oneof![1..=700_usize, Just(256), Just(64), Just(32)],
         (count, offset) in (0..=3_usize, 0..64_usize),
@@ -171,7 +171,7 @@ proptest! {
         let expected = encode(portable);
         let numbers: Vec<u16> = wanted.iter().rev().take(k.into()).copied().collect();
         let shares: Vec<&[u8]> = (0..numbers.len())
-            .map(|place| &expected[wanted.len() - 1 - place][offset..offset + run])
+            .map(|index| &expected[wanted.len() - 1 - index][offset..offset + run])
             .collect();
         for kernel in Kernel::available() {
             prop_assert!(encode(kernel) == expected, "{}", kernel);
@@ -221,7 +221,7 @@ fn scheme_bounds_are_exact() {
 }
 
 #[test]
-fn malformed_scheme_texts_are_refused() {
+fn malformed_scheme_texts_are_rejected() {
     for text in ["", "4/6/8/10", "4/6/8-256", "4/6/8/10/12-256", "+4/6/8/10-256", "4/6/8/10-", "a"]
     {
         assert!(matches!(text.parse::<Scheme>(), Err(SchemeError::Text { .. })), "{text}");
@@ -229,7 +229,7 @@ fn malformed_scheme_texts_are_refused() {
 }
 
 #[test]
-fn buffers_of_wrong_length_are_refused() {
+fn buffers_of_wrong_length_are_rejected() {
     let scheme: Scheme = "2/3/3/4-4".parse().unwrap();
     let encoder = Encoder::new(&scheme);
     let mut one = [[0; 4]];

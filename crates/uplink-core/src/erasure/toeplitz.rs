@@ -16,29 +16,30 @@ use reed_solomon_erasure::galois_8::{div, exp, mul};
 
 use super::{field::point, scheme::Code};
 
-/// Blocks of a stack, and of the columns.
+/// Blocks per stack and per row of columns.
 pub(super) const BLOCKS: usize = 4;
-/// Products of blocks for each stack.
+/// Block products per stack.
 pub(super) const PRODUCTS: usize = 9;
-/// Largest side of a block, so that a strip of all blocks fits the fastest cache.
+/// Maximum side of a block: a strip of all blocks must fit the L1 cache.
 pub(super) const MAX_SIDE: usize = 16;
 
-/// The factors of the form above.
+/// The factors of the form in the module documentation.
 pub(super) struct Toeplitz {
     /// Rows and columns of a block.
     pub(super) side: usize,
-    /// The factor of each data share but the first.
+    /// The factor of each data share except the first.
     pub(super) scale: Vec<u8>,
     /// One stack for every `4 · side` rows.
     pub(super) stacks: Vec<[Vec<u8>; PRODUCTS]>,
-    /// For each row, the factor of its sum and that of data share 0.
+    /// For each row, the factors of its sum and of data share 0.
     pub(super) ends: Vec<[u8; 2]>,
 }
 
 impl Toeplitz {
-    /// Finds the form of a code's parity rows, unless the plain form is as good.
+    /// Computes the form for a code's parity rows; `None` if the plain form is as fast.
     pub(super) fn new(code: Code) -> Option<Self> {
-        let (k, n) = (usize::from(code.required()), usize::from(code.total()));
+        let k = usize::from(code.required());
+        let n = usize::from(code.total());
         let side = k.saturating_sub(1).div_ceil(BLOCKS);
         if k < 20 || n - k < BLOCKS * side || side > MAX_SIDE {
             return None;
@@ -60,9 +61,9 @@ impl Toeplitz {
     }
 }
 
-/// The nine blocks of the stack in which row and column 0 are `distance` apart, in the order in
-/// which they are multiplied: of the whole stack, of its upper and of its lower half, each time
-/// first the product that both halves share.
+/// Returns the nine blocks of the stack in which row and column 0 are `distance` apart, in
+/// multiplication order: those of the whole stack, of its upper half and of its lower half, each
+/// group starting with the product shared by both halves.
 fn stack(distance: usize, side: usize) -> [Vec<u8>; PRODUCTS] {
     let block = |difference: isize| -> Vec<u8> {
         let cells = (0..side as isize).flat_map(|i| (0..side as isize).map(move |j| i - j));
@@ -74,14 +75,15 @@ fn stack(distance: usize, side: usize) -> [Vec<u8>; PRODUCTS] {
     let upper = [sum(&d0, &d2), sum(&d1, &d3), sum(&d2, &d4)];
     let lower = [sum(&d4, &d2), sum(&d5, &d3), sum(&d6, &d4)];
     let three = |[below, at, above]: [Vec<u8>; 3]| {
-        let (first, second) = (sum(&below, &at), sum(&above, &at));
+        let first = sum(&below, &at);
+        let second = sum(&above, &at);
         [at, first, second]
     };
     let [[a, b, c], [d, e, f], [g, h, i]] = [whole, upper, lower].map(three);
     [a, b, c, d, e, f, g, h, i]
 }
 
-/// `1 / (2^distance + 1)`, or anything at all where a column does not exist.
+/// Returns `1 / (2^distance + 1)`; arbitrary for columns that do not exist.
 fn t(distance: isize) -> u8 {
     let power = exp(2, distance.rem_euclid(255) as usize);
     if power == 1 { 0 } else { div(1, power ^ 1) }

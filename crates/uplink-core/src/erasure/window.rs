@@ -1,6 +1,6 @@
-//! Windows of shares: where they are read, where products are written, and on which instructions.
+//! Windows of shares: input and output buffers, and instruction sets.
 
-/// Sets of processor instructions.
+/// Processor instruction sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Instructions {
     Portable,
@@ -12,17 +12,17 @@ pub(super) enum Instructions {
     Avx512Gfni,
 }
 
-/// So many shares of so many bytes.
+/// The dimensions of a window: one share per stripe.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub(super) share_size: usize,
     pub(super) stripes: usize,
 }
 
-/// Where the shares of a window are read: one run for each column.
+/// Input shares of a window: one run for each column.
 pub(super) struct Source<'a> {
     runs: Vec<&'a [u8]>,
-    /// Bytes from a share to the one of the next stripe.
+    /// Bytes from a share to that of the next stripe.
     step: usize,
 }
 
@@ -48,11 +48,11 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Where products are written; rows without a place are not computed.
+/// Output buffers; rows without a buffer are not computed.
 pub(super) enum Sink<'a> {
     /// Windows of pieces.
     Pieces(Vec<Option<&'a mut [u8]>>),
-    /// Data shares, by number, of whole stripes; some of them only have to be copied.
+    /// Data shares, by number, of whole stripes; some are only copied.
     Stripes {
         stripes: &'a mut [u8],
         stripe_size: usize,
@@ -61,7 +61,7 @@ pub(super) enum Sink<'a> {
     },
 }
 
-/// A column of the source that is a data share itself, and which one.
+/// A column of the source that is a data share and is copied to the output.
 #[derive(Clone, Copy)]
 pub(super) struct Copied {
     pub(super) column: usize,

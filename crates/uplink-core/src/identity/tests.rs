@@ -13,7 +13,7 @@ struct Made {
     authority_key: Vec<u8>,
 }
 
-/// A leaf and its authority, made with the parameters given.
+/// Creates a leaf and its authority with the given parameters.
 fn identity(authority: CertificateParams) -> Made {
     let key = KeyPair::generate().unwrap();
     let certificate = authority.self_signed(&key).unwrap();
@@ -60,10 +60,11 @@ fn chain_length_is_limited() {
 }
 
 #[test]
-fn foreign_authority_is_refused() {
-    let (one, other) = (identity(authority(&[0])), identity(authority(&[0])));
-    let refused = verify_chain(&[&one.leaf, &other.authority]);
-    assert!(matches!(refused, Err(IdentityError::Signature { index: 0, .. })), "{refused:?}");
+fn leaf_of_a_different_authority_is_rejected() {
+    let one = identity(authority(&[0]));
+    let other = identity(authority(&[0]));
+    let rejected = verify_chain(&[&one.leaf, &other.authority]);
+    assert!(matches!(rejected, Err(IdentityError::Signature { index: 0, .. })), "{rejected:?}");
 }
 
 #[test]
@@ -76,29 +77,29 @@ fn last_certificate_must_sign_itself() {
     let leaf = CertificateParams::default()
         .signed_by(&leaf_key, &Issuer::new(authority(&[0]), middle_key))
         .unwrap();
-    let refused = verify_chain(&[leaf.der().as_ref(), middle.der().as_ref()]);
-    assert!(matches!(refused, Err(IdentityError::Signature { index: 1, .. })), "{refused:?}");
+    let rejected = verify_chain(&[leaf.der().as_ref(), middle.der().as_ref()]);
+    assert!(matches!(rejected, Err(IdentityError::Signature { index: 1, .. })), "{rejected:?}");
 }
 
 #[test]
-fn authority_without_the_mark_is_refused() {
+fn authority_without_ca_flag_is_rejected() {
     let mut plain = authority(&[0]);
     plain.is_ca = IsCa::NoCa;
     let mut limited = authority(&[0]);
     limited.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     for params in [plain, limited] {
         let made = identity(params);
-        let refused = verify_chain(&[&made.leaf, &made.authority]);
-        assert_eq!(refused, Err(IdentityError::NotAnAuthority));
+        let rejected = verify_chain(&[&made.leaf, &made.authority]);
+        assert_eq!(rejected, Err(IdentityError::NotAnAuthority));
     }
 }
 
 #[test]
-fn only_version_zero_is_known() {
+fn unknown_versions_are_rejected() {
     for version in [&[1][..], &[], &[0, 0]] {
         let made = identity(authority(version));
-        let refused = verify_chain(&[&made.leaf, &made.authority]);
-        assert_eq!(refused, Err(IdentityError::Version));
+        let rejected = verify_chain(&[&made.leaf, &made.authority]);
+        assert_eq!(rejected, Err(IdentityError::Version));
     }
     let mut without = authority(&[0]);
     without.custom_extensions.clear();
@@ -107,35 +108,36 @@ fn only_version_zero_is_known() {
 }
 
 #[test]
-fn damaged_certificates_are_refused() {
+fn corrupt_certificates_are_rejected() {
     let made = identity(authority(&[0]));
-    // Between the signed part and the signature, 12 bytes name the algorithm once more.
+    // The 12 bytes between the signed part and the signature repeat the algorithm.
     let signed = parse(&made.leaf, 0).unwrap().tbs_certificate.as_ref().len();
     let signed_end = 4 + signed;
     for position in 0..made.leaf.len() {
-        let mut damaged = made.leaf.clone();
-        damaged[position] ^= 1;
+        let mut corrupt = made.leaf.clone();
+        corrupt[position] ^= 1;
         if !(signed_end..signed_end + 12).contains(&position) {
-            let refused = verify_chain(&[&damaged, &made.authority]);
-            assert!(refused.is_err(), "byte {position} of {}", hex::encode(&made.leaf));
+            let rejected = verify_chain(&[&corrupt, &made.authority]);
+            assert!(rejected.is_err(), "byte {position} of {}", hex::encode(&made.leaf));
         }
     }
     let mut longer = made.leaf.clone();
     longer.push(0);
-    let refused = verify_chain(&[&longer, &made.authority]);
-    assert_eq!(refused, Err(IdentityError::Certificate { index: 0 }));
+    let rejected = verify_chain(&[&longer, &made.authority]);
+    assert_eq!(rejected, Err(IdentityError::Certificate { index: 0 }));
     longer.resize(MAX_CERTIFICATE_SIZE + 1, 0);
-    let refused = verify_chain(&[&longer, &made.authority]);
+    let rejected = verify_chain(&[&longer, &made.authority]);
     let size = MAX_CERTIFICATE_SIZE + 1;
-    assert_eq!(refused, Err(IdentityError::CertificateSize { index: 0, size }));
+    assert_eq!(rejected, Err(IdentityError::CertificateSize { index: 0, size }));
     for length in 1..made.leaf.len() {
         assert!(split_chain(&made.leaf[..length]).is_err());
     }
 }
 
-/// Certificates of different lengths, made once.
+/// Certificates of different lengths, created once.
 static CERTIFICATES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let (one, other) = (identity(authority(&[0])), identity(authority(&[])));
+    let one = identity(authority(&[0]));
+    let other = identity(authority(&[]));
     vec![one.leaf, one.authority, other.leaf, other.authority]
 });
 
@@ -144,10 +146,10 @@ proptest! {
 
     #[test]
     fn joined_chains_split_where_they_were_joined(
-        places in proptest::collection::vec(0usize..4, 0..=MAX_CHAIN_LENGTH),
+        indexes in proptest::collection::vec(0usize..4, 0..=MAX_CHAIN_LENGTH),
         cut: usize,
     ) {
-        let chain: Vec<&[u8]> = places.iter().map(|place| &CERTIFICATES[*place][..]).collect();
+        let chain: Vec<&[u8]> = indexes.iter().map(|index| &CERTIFICATES[*index][..]).collect();
         let joined = chain.concat();
         prop_assert_eq!(split_chain(&joined).unwrap(), chain.clone());
         let cut = cut % (joined.len() + 1);
@@ -158,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_chain_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+    fn decoding_any_bytes_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
         let _ = split_chain(&[&[0x30, 0x60], &bytes[..]].concat());
         prop_assert!(verify_chain(&[&bytes, &bytes]).is_err());
     }

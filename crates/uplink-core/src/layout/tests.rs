@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Pads by appending bytes until the rules hold.
+/// Pads one byte at a time.
 fn padded_bytes(data_len: u64, block: u64) -> u64 {
     let mut length = data_len + 4;
     while !length.is_multiple_of(block) {
@@ -17,7 +17,7 @@ fn schemes() -> impl Strategy<Value = Scheme> {
     })
 }
 
-/// A segment read the slow way: every plaintext byte is followed through block, stripe and share.
+/// Brute force: maps every plaintext byte to its block, stripe and share.
 struct Walk {
     blocks: Vec<u64>,
     stripes: Vec<u64>,
@@ -41,7 +41,7 @@ impl Walk {
     }
 }
 
-/// Smallest and one past the largest; `None` without values.
+/// Returns the range that covers all values; `None` without values.
 fn hull(values: &[u64]) -> Option<Range<u64>> {
     Some(*values.iter().min()?..*values.iter().max()? + 1)
 }
@@ -67,7 +67,7 @@ proptest! {
     }
 
     #[test]
-    fn object_ranges_touch_the_same_bytes(
+    fn split_ranges_cover_the_same_bytes(
         sizes in proptest::collection::vec(0..20_u64, 0..8),
         first in 0..30_u64,
         start in 0..150_u64,
@@ -84,9 +84,9 @@ proptest! {
             .collect();
         let expected: Vec<u64> = (start..start + length).filter(|b| (first..offset).contains(b)).collect();
         let mut found = Vec::new();
-        for (place, range) in ranges_in_segments(extents.clone(), start..start + length) {
-            prop_assert!(!range.is_empty() && range.end <= extents[place].size);
-            found.extend(range.map(|b| b + extents[place].offset));
+        for (index, range) in ranges_in_segments(extents.clone(), start..start + length) {
+            prop_assert!(!range.is_empty() && range.end <= extents[index].size);
+            found.extend(range.map(|b| b + extents[index].offset));
         }
         prop_assert_eq!(found, expected);
     }
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn reads_fetch_what_a_walk_over_bytes_needs(
+    fn reads_fetch_what_each_byte_needs(
         plain in 1..400_u64,
         block in 17..60_u32,
         scheme in schemes(),
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn no_input_panics(
+    fn any_input_does_not_panic(
         a in any::<u64>(),
         b in any::<u64>(),
         c in prop_oneof![any::<u64>(), (0..100_u64).prop_map(|low| u64::MAX - low)],
@@ -162,7 +162,7 @@ proptest! {
 }
 
 #[test]
-fn sizes_beyond_64_bits_are_refused() {
+fn sizes_beyond_64_bits_are_rejected() {
     let scheme: Scheme = "29/35/80/110-256".parse().unwrap();
     assert_eq!(padding_length(u64::MAX, 7), Err(LayoutError::TooLarge { size: u64::MAX }));
     assert_eq!(padded_size(u64::MAX - 4, 7408), Err(LayoutError::TooLarge { size: u64::MAX - 4 }));
@@ -171,8 +171,8 @@ fn sizes_beyond_64_bits_are_refused() {
     assert!(segments(u64::MAX, SEGMENT_SIZE).is_err());
     assert!(segments(1, 0).is_err());
     for block_size in [0, 15, 16, MAX_BLOCK_SIZE + 1] {
-        let refused = LayoutError::BlockSize { block_size: block_size.into() };
-        assert_eq!(encrypted_size(1, block_size), Err(refused));
+        let rejected = LayoutError::BlockSize { block_size: block_size.into() };
+        assert_eq!(encrypted_size(1, block_size), Err(rejected));
     }
     assert!(encrypted_size(1, 17).is_ok() && encrypted_size(1, MAX_BLOCK_SIZE).is_ok());
 }
@@ -191,7 +191,7 @@ fn segments_at_the_inline_limit_are_inline() {
 }
 
 #[test]
-fn ranges_beyond_the_segment_are_refused() {
+fn ranges_beyond_the_segment_are_rejected() {
     let scheme: Scheme = "4/6/8/10-256".parse().unwrap();
     let read = |range| SegmentRead::new(100, BLOCK_SIZE, &scheme, range);
     assert!(read(0..100).is_ok());

@@ -1,4 +1,4 @@
-//! Whoever narrows a key gets less: the decisions of the code against those of the model.
+//! Attenuation: restricting a key never adds permissions. Compares the code with the model.
 
 use proptest::prelude::*;
 use prost::Message as _;
@@ -30,7 +30,7 @@ fn any_restriction() -> impl Strategy<Value = Restriction> {
     let path = (any_bucket(), any_name())
         .prop_map(|(bucket, encrypted_path_prefix)| Path { bucket, encrypted_path_prefix });
     let paths = prop_oneof![Just(Vec::new()), proptest::collection::vec(path, 1..5)];
-    // Few flags, so that something is left to allow after several restrictions.
+    // Few flags, so that several restrictions still allow something.
     let flags = (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(a, b, c)| a & b & c);
     let ttl =
         (-3i64..3, -5..5).prop_map(|(seconds, nanos)| prost_types::Duration { seconds, nanos });
@@ -49,7 +49,7 @@ fn any_restriction() -> impl Strategy<Value = Restriction> {
 }
 
 fn any_request() -> impl Strategy<Value = Request> {
-    // The common operations twice as often as the others.
+    // Prefer the common operations.
     let operation = prop_oneof![1u8..=5, 1u8..=15];
     (operation, any_bucket(), any_name(), -2i64..3, prop_oneof![Just(0), 0..3]).prop_map(
         |(operation, bucket, path, seconds, nanos)| Request {
@@ -71,7 +71,7 @@ fn action(request: &Request) -> Action<'_> {
     }
 }
 
-/// The keys along a chain, the unrestricted one first.
+/// Returns the keys along a chain, the unrestricted one first.
 fn keys(chain: &[Restriction]) -> Vec<ApiKey> {
     let mut keys = vec![ApiKey::new(SECRET, vec![7; 32])];
     for restriction in chain {
@@ -85,12 +85,13 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn decisions_equal_the_model_and_shrink_along_a_chain(
+    fn decisions_match_the_model_and_never_widen(
         chain in proptest::collection::vec(any_restriction(), 0..=10),
         request in any_request(),
         version in prop_oneof![Just(7u32), 0u32..8],
     ) {
-        let (action, version_bits) = (action(&request), ApiKeyVersion(version));
+        let action = action(&request);
+        let version_bits = ApiKeyVersion(version);
         let mut parent = true;
         for (length, key) in keys(&chain).iter().enumerate() {
             let chain = &chain[..length];
@@ -114,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn caveats_are_read_and_written_as_by_another_library(
+    fn caveats_encode_and_decode_like_prost(
         restriction in any_restriction(),
         request in any_request(),
     ) {

@@ -1,4 +1,4 @@
-//! Caveats: what an API key may not do.
+//! Caveats: the restrictions of an API key.
 
 use crate::{
     encryption::PathScope,
@@ -8,22 +8,22 @@ use crate::{
 /// One restriction of an API key. The default restricts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caveat {
-    /// Operations that are refused.
+    /// Operations that are rejected.
     pub disallowed: OperationSet,
-    /// If not empty: the only paths that may be touched.
+    /// If not empty, the only paths that may be accessed.
     pub allowed_paths: Vec<PathScope>,
-    /// The last moment at which the key may be used.
+    /// The last time at which the key may be used.
     pub not_after: Option<Timestamp>,
-    /// The first moment at which the key may be used.
+    /// The first time at which the key may be used.
     pub not_before: Option<Timestamp>,
-    /// Longest lifetime of new objects, in nanoseconds.
+    /// Maximum lifetime of new objects, in nanoseconds.
     pub max_object_ttl_nanos: Option<i64>,
-    /// Random bytes that make equal restrictions differ.
+    /// Random bytes that make otherwise equal caveats distinct.
     pub nonce: Vec<u8>,
 }
 
 impl Caveat {
-    /// Serializes deterministically: fields ascending, nothing for false and empty.
+    /// Serializes deterministically: fields in ascending order, false and empty values omitted.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut message = Vec::new();
@@ -44,21 +44,22 @@ impl Caveat {
             }
         }
         if let Some(nanos) = self.max_object_ttl_nanos {
-            let (seconds, nanos) = (nanos / NANOS_PER_SECOND, nanos % NANOS_PER_SECOND);
-            put_message(&mut message, MAX_OBJECT_TTL, &two_numbers(seconds, nanos));
+            let seconds = nanos / NANOS_PER_SECOND;
+            let subsec_nanos = nanos % NANOS_PER_SECOND;
+            put_message(&mut message, MAX_OBJECT_TTL, &two_numbers(seconds, subsec_nanos));
         }
         put_bytes(&mut message, NONCE, &self.nonce);
         message
     }
 
-    /// Reads a caveat as clients and satellites of the public network do: only 1 counts as true,
-    /// and fields that are not known are skipped.
+    /// Decodes a caveat like clients and satellites of the public network: only 1 counts as true, and
+    /// unknown fields are skipped.
     pub fn decode(message: &[u8]) -> Result<Self, WireError> {
         Self::decode_with(message, |value| value == 1, |_| Ok(()))
     }
 
-    /// Reads a caveat as an authority should, for which doubt means refusal: any number but 0 is
-    /// true, and a field that is not known, a restriction of the future, is an error.
+    /// Decodes a caveat strictly, for authorization: any number other than 0 is true, and an unknown
+    /// field is an error, because it may be a newer kind of restriction.
     pub fn decode_strict(message: &[u8]) -> Result<Self, WireError> {
         Self::decode_with(
             message,
@@ -95,40 +96,40 @@ impl Caveat {
     }
 }
 
-/// What a request wants to do. The numbers are those that satellites use among themselves.
+/// The operation of a request. The numbers are those used by satellites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Operation {
-    /// 1: read an object, or see that a bucket exists.
+    /// 1: read an object, or check that a bucket exists.
     Read = 1,
-    /// 2: write an object or make a bucket.
+    /// 2: write an object or create a bucket.
     Write = 2,
     /// 3: list objects.
     List = 3,
     /// 4: delete an object or a bucket.
     Delete = 4,
-    /// 5: see the project's salt and limits; no caveat takes this away.
+    /// 5: read the project's salt and limits. No caveat disallows this.
     ProjectInfo = 5,
     /// 6: lock an object (replaced by the operations below).
     Lock = 6,
     /// 7: set an object's retention.
     PutRetention = 7,
-    /// 8: see an object's retention.
+    /// 8: read an object's retention.
     GetRetention = 8,
     /// 9: set a legal hold.
     PutLegalHold = 9,
-    /// 10: see a legal hold.
+    /// 10: read a legal hold.
     GetLegalHold = 10,
     /// 11: shorten a retention in governance mode.
     BypassGovernanceRetention = 11,
     /// 12: set a bucket's object-lock configuration.
     PutBucketObjectLockConfiguration = 12,
-    /// 13: see a bucket's object-lock configuration.
+    /// 13: read a bucket's object-lock configuration.
     GetBucketObjectLockConfiguration = 13,
     /// 14: set a bucket's notification configuration.
     PutBucketNotificationConfiguration = 14,
-    /// 15: see a bucket's notification configuration.
+    /// 15: read a bucket's notification configuration.
     GetBucketNotificationConfiguration = 15,
 }
 
@@ -158,7 +159,7 @@ impl Operation {
         Self::ALL.into_iter().find(|operation| *operation as u8 == number)
     }
 
-    /// Returns the name of the caveat's field that takes the operation away; none for
+    /// Returns the name of the caveat field that disallows the operation; `None` for
     /// [`ProjectInfo`](Self::ProjectInfo).
     #[must_use]
     pub const fn disallow_name(self) -> Option<&'static str> {
@@ -195,16 +196,16 @@ impl Operation {
 pub struct OperationSet(u16);
 
 impl OperationSet {
-    /// The set of every operation that a caveat can take away.
+    /// The set of all operations that a caveat can disallow.
     pub const ALL: Self = Self(0b1111_1111_1101_1110);
 
-    /// Tells whether an operation is in the set.
+    /// Returns whether an operation is in the set.
     #[must_use]
     pub const fn contains(self, operation: Operation) -> bool {
         self.0 & (1 << operation as u8) != 0
     }
 
-    /// Puts an operation into the set, or takes it out. [`Operation::ProjectInfo`] never enters.
+    /// Adds or removes an operation. [`Operation::ProjectInfo`] is ignored.
     pub const fn set(&mut self, operation: Operation, present: bool) {
         let bit = (1 << operation as u8) & Self::ALL.0;
         if present {
@@ -220,13 +221,13 @@ impl OperationSet {
         Self(!self.0 & Self::ALL.0)
     }
 
-    /// Tells whether the set is empty.
+    /// Returns whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Lists the operations in the order of their numbers.
+    /// Iterates over the operations in the order of their numbers.
     pub fn iter(self) -> impl Iterator<Item = Operation> {
         Operation::ALL.into_iter().filter(move |operation| self.contains(*operation))
     }
@@ -242,7 +243,7 @@ impl FromIterator<Operation> for OperationSet {
     }
 }
 
-/// A moment: seconds since the Unix epoch, possibly negative, and nanoseconds below 10⁹ after them.
+/// A point in time: seconds since the Unix epoch, possibly negative, plus nanoseconds below 10⁹.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
     seconds: i64,
@@ -250,10 +251,10 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// The first moment of year 1, which stands for "not set" in messages of the public network.
+    /// The start of year 1, which means "not set" in messages of the public network.
     pub const YEAR_1: Self = Self { seconds: -62_135_596_800, nanos: 0 };
 
-    /// Makes a moment; nanoseconds of 10⁹ and more carry over into the seconds.
+    /// Creates a timestamp. Nanoseconds of 10⁹ or more carry over into the seconds.
     #[must_use]
     pub const fn new(seconds: i64, nanos: u32) -> Self {
         Self::normalized(seconds, nanos as i64)
@@ -303,7 +304,7 @@ const FLAGS: [(u32, Operation); 14] = [
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Serializes the shape that Timestamp and Duration share.
+/// Serializes the fields common to Timestamp and Duration.
 fn two_numbers(seconds: i64, nanos: i64) -> Vec<u8> {
     let mut message = Vec::new();
     put_int64(&mut message, 1, seconds);
@@ -314,7 +315,8 @@ fn two_numbers(seconds: i64, nanos: i64) -> Vec<u8> {
 type Unknown = fn(u32) -> Result<(), WireError>;
 
 fn read_two_numbers(message: &[u8], unknown: Unknown) -> Result<(i64, i32), WireError> {
-    let (mut seconds, mut nanos) = (0, 0);
+    let mut seconds = 0;
+    let mut nanos = 0;
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next()? {
         match field.number {
@@ -331,7 +333,7 @@ fn timestamp(message: &[u8], unknown: Unknown) -> Result<Timestamp, WireError> {
     Ok(Timestamp::normalized(seconds, nanos.into()))
 }
 
-/// Reads a duration in nanoseconds; one that does not fit becomes the nearest that does.
+/// Decodes a duration in nanoseconds, saturating on overflow.
 fn duration(message: &[u8], unknown: Unknown) -> Result<i64, WireError> {
     let (seconds, nanos) = read_two_numbers(message, unknown)?;
     let total =

@@ -1,11 +1,11 @@
-//! What an API key allows: the decision of the satellite.
+//! Authorization: whether an API key allows an action, as decided by the satellite.
 
 use std::collections::BTreeSet;
 
 use super::{ApiKey, Caveat, Operation, Timestamp};
 use crate::WireError;
 
-/// What a request wants to do, on what, and when it arrived.
+/// An action to authorize: operation, target and time.
 #[derive(Clone, Copy, Debug)]
 pub struct Action<'a> {
     /// The operation.
@@ -14,23 +14,23 @@ pub struct Action<'a> {
     pub bucket: &'a [u8],
     /// The encrypted object key or prefix; empty for actions on a bucket.
     pub encrypted_path: &'a [u8],
-    /// The time at the satellite.
+    /// The satellite's current time.
     pub time: Timestamp,
 }
 
-/// What the satellite has enabled for an API key, as bits.
+/// The features that the satellite has enabled for an API key, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ApiKeyVersion(pub u32);
 
 impl ApiKeyVersion {
-    /// Operations 6 to 13 are possible.
+    /// Operations 6 to 13 are enabled.
     pub const OBJECT_LOCK: Self = Self(1);
     /// Every tail must be registered with the satellite.
     pub const AUDITABLE: Self = Self(2);
-    /// Operations 14 and 15 are possible.
+    /// Operations 14 and 15 are enabled.
     pub const EVENTING: Self = Self(4);
 
-    /// Tells whether all bits of `other` are set.
+    /// Returns whether all bits of `other` are set.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -45,18 +45,18 @@ impl ApiKeyVersion {
     }
 }
 
-/// The buckets that a listing of buckets may show.
+/// The buckets that a bucket listing may show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllowedBuckets {
-    /// All of the project.
+    /// All buckets of the project.
     All,
-    /// These alone.
+    /// Only these buckets.
     Only(BTreeSet<Vec<u8>>),
 }
 
 impl AllowedBuckets {
-    /// Tells whether a bucket may be shown.
+    /// Returns whether a bucket may be shown.
     #[must_use]
     pub fn contains(&self, bucket: &[u8]) -> bool {
         match self {
@@ -70,24 +70,24 @@ impl AllowedBuckets {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
-    /// The tail does not belong to head, caveats and secret.
+    /// The tail does not match head, caveats and secret.
     #[error("API key invalid: macaroon unauthorized")]
     Invalid,
-    /// The key's version or one of its caveats refuses the action.
+    /// The key's version or one of its caveats disallows the action.
     #[error("API key unauthorized: action disallowed")]
     Unauthorized,
-    /// A caveat cannot be understood, which refuses everything.
+    /// A caveat cannot be decoded, which disallows every action.
     #[error("API key format: {0}")]
     Caveat(#[from] WireError),
 }
 
 impl ApiKey {
-    /// Decides whether this key, whose secret and version the satellite looked up by its head,
-    /// allows an action.
+    /// Checks whether this key allows an action. The satellite looks up `secret` and `version` by the
+    /// key's head.
     ///
-    /// Caveats are read strictly: one with an unknown field refuses everything, because what it
-    /// was meant to forbid is not known here. Whether one of the key's [`tails`](Self::tails) was
-    /// revoked is for the caller to look up after this.
+    /// Caveats are decoded strictly: an unknown field disallows every action, because its meaning is
+    /// unknown. The caller must check afterwards whether any of the key's [`tails`](Self::tails) is
+    /// revoked.
     pub fn check(
         &self,
         secret: &[u8],
@@ -97,8 +97,8 @@ impl ApiKey {
         self.allowing_caveats(secret, version, action, |_| {})
     }
 
-    /// Decides which buckets a listing may show: those of every caveat that names some. The action
-    /// is normally [`Operation::Read`] without a bucket.
+    /// Returns the buckets that a listing may show: the intersection over all caveats that restrict
+    /// paths. The action is normally [`Operation::Read`] without a bucket.
     pub fn allowed_buckets(
         &self,
         secret: &[u8],
@@ -110,16 +110,16 @@ impl ApiKey {
             if caveat.allowed_paths.is_empty() {
                 return;
             }
-            let named = caveat.allowed_paths.into_iter().map(|path| path.bucket);
-            let named = named.filter(|bucket| allowed.contains(bucket)).collect();
-            allowed = AllowedBuckets::Only(named);
+            let buckets = caveat.allowed_paths.into_iter().map(|path| path.bucket);
+            let remaining = buckets.filter(|bucket| allowed.contains(bucket)).collect();
+            allowed = AllowedBuckets::Only(remaining);
         })?;
         Ok(allowed)
     }
 
-    /// Returns the shortest of the longest lifetimes that the caveats set for new objects, in
-    /// nanoseconds; it may be 0 or negative, with which nothing can be made. Whether the key is
-    /// authentic is not looked at: [`check`](Self::check) it first.
+    /// Returns the smallest maximum lifetime that the caveats set for new objects, in nanoseconds. With
+    /// 0 or a negative value no object can be created. Does not verify the key: call
+    /// [`check`](Self::check) first.
     pub fn max_object_ttl_nanos(&self) -> Result<Option<i64>, CheckError> {
         let mut shortest = None;
         for caveat in self.caveats() {
@@ -155,7 +155,7 @@ impl ApiKey {
 }
 
 impl Caveat {
-    /// Decides whether this caveat alone lets an action pass.
+    /// Returns whether this caveat allows an action.
     #[must_use]
     pub fn allows(&self, action: &Action<'_>) -> bool {
         if self.not_before.is_some_and(|first| action.time < first)
@@ -163,8 +163,8 @@ impl Caveat {
         {
             return false;
         }
-        // Seeing that a bucket exists is allowed to every key that may touch anything in it,
-        // whatever else it may do.
+        // Any key with access to something in a bucket may check that the bucket exists, whatever its
+        // operations.
         if action.operation == Operation::Read && action.encrypted_path.is_empty() {
             return self.allowed_paths.is_empty()
                 || action.bucket.is_empty()
@@ -175,7 +175,7 @@ impl Caveat {
 
     fn disallows(&self, operation: Operation) -> bool {
         match operation {
-            // Whoever may set a retention may see it.
+            // Permission to set a retention includes reading it.
             Operation::GetRetention => {
                 self.disallowed.contains(Operation::GetRetention)
                     && self.disallowed.contains(Operation::PutRetention)

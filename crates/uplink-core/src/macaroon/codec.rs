@@ -6,7 +6,7 @@
 //! 00  06 20 tail[32]                                  end of caveats, signature
 //! ```
 //!
-//! Lengths are LEB128. What stands in braces is read and dropped.
+//! Lengths are LEB128. Parts in braces are accepted and discarded.
 
 use std::fmt;
 
@@ -21,14 +21,14 @@ pub struct Macaroon {
 }
 
 impl Macaroon {
-    /// Starts a chain: the tail is HMAC-SHA256(secret, head).
+    /// Creates a macaroon without caveats: the tail is HMAC-SHA256(secret, head).
     #[must_use]
     pub fn new(secret: &[u8], head: Vec<u8>) -> Self {
         let tail = Secret::new(hmac_sha256(secret, &[&head]));
         Self { head, caveats: Vec::new(), tail }
     }
 
-    /// Lengthens the chain by a caveat: the new tail is HMAC-SHA256(tail, caveat).
+    /// Returns the macaroon with another caveat: the new tail is HMAC-SHA256(tail, caveat).
     pub fn with_caveat(&self, caveat: Vec<u8>) -> Result<Self, MacaroonError> {
         let mut longer = self.clone();
         longer.tail = Secret::new(hmac_sha256(self.tail.expose(), &[&caveat]));
@@ -42,7 +42,7 @@ impl Macaroon {
         }
     }
 
-    /// Reads a macaroon and returns it with the bytes that follow it.
+    /// Decodes a macaroon. Returns it with the remaining bytes.
     pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), MacaroonError> {
         if bytes.len() > MAX_MACAROON_SIZE {
             return Err(MacaroonError::TooLong { size: bytes.len() });
@@ -77,12 +77,12 @@ impl Macaroon {
         Ok((Self { head, caveats, tail: Secret::new(tail?) }, packets.rest))
     }
 
-    /// Writes the macaroon.
+    /// Encodes the macaroon.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let packet = |bytes: &[u8]| bytes.len().saturating_add(12);
-        let size = self.caveats.iter().map(|caveat| packet(caveat));
-        let size = size.fold(packet(&self.head), usize::saturating_add).saturating_add(36);
+        let packets = self.caveats.iter().map(|caveat| packet(caveat));
+        let size = packets.fold(packet(&self.head), usize::saturating_add).saturating_add(36);
         let mut bytes = Vec::with_capacity(size);
         bytes.push(VERSION);
         put_packet(&mut bytes, IDENTIFIER, &self.head);
@@ -96,25 +96,25 @@ impl Macaroon {
         bytes
     }
 
-    /// Lends the head.
+    /// Returns the head.
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head
     }
 
-    /// Lends the caveats.
+    /// Returns the caveats.
     #[must_use]
     pub fn caveats(&self) -> &[Vec<u8>] {
         &self.caveats
     }
 
-    /// Lends the tail.
+    /// Returns the tail.
     #[must_use]
     pub const fn tail(&self) -> &[u8; 32] {
         self.tail.expose()
     }
 
-    /// Computes the tail after the head and after each caveat, for a secret.
+    /// Computes the tails after the head and after each caveat, for a secret.
     #[must_use]
     pub fn tails(&self, secret: &[u8]) -> Vec<[u8; 32]> {
         let mut tail = hmac_sha256(secret, &[&self.head]);
@@ -144,18 +144,18 @@ pub enum MacaroonError {
     #[error("invalid macaroon version {0}")]
     Version(u8),
     /// The macaroon is larger than [`MAX_MACAROON_SIZE`].
-    #[error("macaroon of {size} bytes exceeds the limit")]
+    #[error("macaroon too large: {size} bytes, limit {MAX_MACAROON_SIZE}")]
     TooLong {
         /// Size in bytes.
         size: usize,
     },
-    /// The macaroon holds more than [`MAX_CAVEATS`] caveats.
-    #[error("macaroon holds too many caveats")]
+    /// The macaroon has more than [`MAX_CAVEATS`] caveats.
+    #[error("macaroon has more than {MAX_CAVEATS} caveats")]
     TooManyCaveats,
     /// A length is malformed or larger than 2³¹ − 1.
     #[error("varint error")]
     Varint,
-    /// A length reaches beyond the end.
+    /// A length extends beyond the end.
     #[error("out of bounds")]
     OutOfBounds,
     /// The packets of a section are not in ascending order of their types.
@@ -164,16 +164,16 @@ pub enum MacaroonError {
     /// The macaroon ends inside a section.
     #[error("section extends past end of buffer")]
     Unterminated,
-    /// The header is not one identifier.
+    /// The header is not a single identifier.
     #[error("invalid macaroon header")]
     Header,
     /// A caveat has no identifier.
     #[error("no identifier in caveat")]
     CaveatIdentifier,
-    /// A caveat holds other packets than it may.
+    /// A caveat contains an unexpected packet.
     #[error("invalid field found in caveat")]
     CaveatField,
-    /// Something else than a signature follows the caveats.
+    /// The caveats are not followed by a signature.
     #[error("unexpected field found instead of signature")]
     Signature,
     /// The signature does not have 32 bytes.
@@ -184,9 +184,9 @@ pub enum MacaroonError {
     TrailingBytes,
 }
 
-/// Largest macaroon that is read or made.
+/// Maximum size of a macaroon in bytes.
 pub const MAX_MACAROON_SIZE: usize = 64 << 10;
-/// Most caveats that a macaroon may hold.
+/// Maximum number of caveats of a macaroon.
 pub const MAX_CAVEATS: usize = 1000;
 
 const VERSION: u8 = 2;
@@ -205,7 +205,7 @@ struct Packets<'a> {
 }
 
 impl<'a> Packets<'a> {
-    /// Reads packets up to the end of the section. Types ascend, so that there are at most 127.
+    /// Reads packets up to the end of the section. Types ascend strictly, which bounds their number.
     fn section(&mut self) -> Result<Vec<Packet<'a>>, MacaroonError> {
         let mut section: Vec<Packet<'a>> = Vec::new();
         loop {
@@ -226,7 +226,7 @@ impl<'a> Packets<'a> {
         if kind == u64::from(END) {
             return Ok(None);
         }
-        // Types beyond those known are fine for order, and refused by what they stand in.
+        // Unknown types only need to be in order here; the callers reject them.
         let kind = u8::try_from(kind).unwrap_or(u8::MAX);
         let length = self.varint()?;
         let length = usize::try_from(length).map_err(|_| MacaroonError::Varint)?;

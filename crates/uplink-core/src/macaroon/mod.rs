@@ -1,9 +1,9 @@
-//! API keys: macaroons that anyone can narrow and only their satellite can verify.
+//! API keys: macaroons that any holder can restrict and only the issuing satellite can verify.
 //!
-//! An API key is a head that names a secret on the satellite, a list of caveats that each take
-//! something away, and a tail: an HMAC-SHA256 chain over head and caveats that starts with the
-//! secret. Adding a caveat needs the current tail alone; verifying needs the secret. The bytes are
-//! a subset of libmacaroons' binary format v2, the text form is their Base58Check.
+//! An API key consists of a head that identifies a secret on the satellite, a list of caveats that
+//! each restrict the key, and a tail: an HMAC-SHA256 chain over head and caveats, keyed with the
+//! secret. Adding a caveat requires only the current tail; verification requires the secret. The
+//! binary form is a subset of libmacaroons' format v2, the text form is its Base58Check.
 
 #![cfg_attr(
     not(test),
@@ -41,19 +41,19 @@ use crate::{
     secret::Secret,
 };
 
-/// An API key. It is a secret: whoever has it may do what it allows.
+/// An API key. A bearer secret: possession grants its permissions.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(Macaroon);
 
 impl ApiKey {
-    /// Makes an unrestricted key from the satellite's secret for it and the head that names it.
-    /// Both are 32 random bytes in keys of this project; other lengths are accepted.
+    /// Creates an unrestricted key from its secret on the satellite and the head that identifies it.
+    /// Both are 32 random bytes in this project; other lengths are accepted.
     #[must_use]
     pub fn new(secret: &[u8], head: Vec<u8>) -> Self {
         Self(Macaroon::new(secret, head))
     }
 
-    /// Reads the text form.
+    /// Parses the text form.
     pub fn parse(text: &str) -> Result<Self, ApiKeyError> {
         let (version, bytes) = base58::decode_check(text, MAX_API_KEY_CHARACTERS)?;
         let bytes = Secret::new(bytes);
@@ -63,12 +63,12 @@ impl ApiKey {
         Self::from_bytes(bytes.expose()).map_err(Into::into)
     }
 
-    /// Reads the binary form as all clients do: bytes after the signature are ignored.
+    /// Decodes the binary form like all clients: bytes after the signature are ignored.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MacaroonError> {
         Macaroon::decode(bytes).map(|(macaroon, _)| Self(macaroon))
     }
 
-    /// Reads the binary form from a peer, where bytes after the signature are an error.
+    /// Decodes the binary form strictly: bytes after the signature are an error.
     pub fn from_exact_bytes(bytes: &[u8]) -> Result<Self, MacaroonError> {
         match Macaroon::decode(bytes)? {
             (macaroon, []) => Ok(Self(macaroon)),
@@ -76,64 +76,62 @@ impl ApiKey {
         }
     }
 
-    /// Writes the binary form, as it travels in request headers and grants.
+    /// Encodes the binary form used in request headers and grants.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.encode()
     }
 
-    /// Writes the text form. There is no `Display`, so that keys do not end up in messages.
+    /// Returns the text form. There is no `Display`, so that keys are not logged by accident.
     #[must_use]
     pub fn serialize(&self) -> String {
         base58::encode_check(VERSION, Secret::new(self.to_bytes()).expose())
     }
 
-    /// Returns a key that allows what this one allows, less what the caveat takes away.
+    /// Returns this key further restricted by a caveat.
     pub fn restrict(&self, caveat: &Caveat) -> Result<Self, MacaroonError> {
         self.0.with_caveat(caveat.encode()).map(Self)
     }
 
-    /// Lends the head, by which the satellite finds the secret.
+    /// Returns the head, by which the satellite looks up the secret.
     #[must_use]
     pub fn head(&self) -> &[u8] {
         self.0.head()
     }
 
-    /// Lends the tail. With it caveats can be added and taken off again: it is as secret as the key.
+    /// Returns the tail. It is as secret as the key: it allows adding caveats and removing those again.
     #[must_use]
     pub const fn tail(&self) -> &[u8; 32] {
         self.0.tail()
     }
 
-    /// Lends the serialized caveats in the order they were added.
+    /// Returns the serialized caveats in the order in which they were added.
     #[must_use]
     pub fn caveats(&self) -> &[Vec<u8>] {
         self.0.caveats()
     }
 
-    /// Computes the tails of this key and of all keys it was narrowed from, the unrestricted one
-    /// first. A satellite looks each of them up among the revoked ones. Whether the last equals
-    /// [`tail`](Self::tail) is what [`is_authentic`](Self::is_authentic) tells.
+    /// Computes the tails of this key and of all its ancestors, the unrestricted key first. The
+    /// satellite checks each for revocation. [`is_authentic`](Self::is_authentic) compares the last
+    /// one with [`tail`](Self::tail).
     #[must_use]
     pub fn tails(&self, secret: &[u8]) -> Vec<[u8; 32]> {
         self.0.tails(secret)
     }
 
-    /// Tells whether this key was narrowed from the one that `secret` belongs to. Takes the same
-    /// time for every wrong tail.
+    /// Returns whether this key descends from the one that `secret` belongs to. Compares in constant
+    /// time.
     #[must_use]
     pub fn is_authentic(&self, secret: &[u8]) -> bool {
         let tails = self.tails(secret);
         tails.last().is_some_and(|tail| tail.ct_eq(self.tail()).into())
     }
 
-    /// Decides whether the holder of this key may revoke another, and returns the tail by which the
-    /// satellite remembers that: from then on every key that has it among its
-    /// [`tails`](Self::tails) is refused.
+    /// Checks whether the holder of this key may revoke `target`, and returns the tail to record: the
+    /// satellite then rejects every key that has it among its [`tails`](Self::tails).
     ///
-    /// A key may revoke those that were narrowed from it, but not itself, its ancestors or their
-    /// other descendants. `secret` is that of this key's head; that this key is authentic itself is
-    /// for the caller to know.
+    /// A key may revoke its descendants, but not itself, its ancestors or their other descendants.
+    /// `secret` belongs to this key's head. The caller must have verified this key.
     pub fn revoke(&self, secret: &[u8], target: &Self) -> Result<[u8; 32], RevocationError> {
         if !target.is_authentic(secret) {
             return Err(RevocationError::NotAuthentic);
@@ -147,7 +145,7 @@ impl ApiKey {
         }
     }
 
-    /// Lists the paths of each caveat that names paths, for limiting an encryption store.
+    /// Returns the paths of each caveat that restricts paths, for limiting an encryption store.
     pub fn path_groups(&self) -> Result<Vec<Vec<PathScope>>, ApiKeyError> {
         let mut groups = Vec::new();
         for bytes in self.caveats() {
@@ -166,21 +164,21 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// Why a text is not an API key, or a key cannot be understood.
+/// Why an API key cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiKeyError {
     /// The text is not Base58Check.
     #[error("invalid API key format: {0}")]
     Text(#[from] Base58Error),
-    /// The text has another version than 0.
-    #[error("invalid API key format: version {0} is not known")]
+    /// The version of the text is not 0.
+    #[error("invalid API key format: unknown version {0}")]
     Version(u8),
     /// The bytes are not a macaroon.
     #[error("API key format: {0}")]
     Macaroon(#[from] MacaroonError),
     /// A caveat is malformed.
-    #[error("API key holds a malformed caveat: {0}")]
+    #[error("malformed caveat in API key: {0}")]
     Caveat(crate::WireError),
 }
 
@@ -188,15 +186,15 @@ pub enum ApiKeyError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationError {
-    /// The key to revoke was not narrowed from the same unrestricted key, or was tampered with.
+    /// The key to revoke has a different secret or was tampered with.
     #[error("API key to revoke is invalid")]
     NotAuthentic,
-    /// The key to revoke was not narrowed from the one that wants to revoke it.
-    #[error("an API key can revoke only those that were narrowed from it")]
+    /// The key to revoke is not a descendant of the revoking key.
+    #[error("an API key can only revoke its descendants")]
     NotAnAncestor,
 }
 
-/// Characters of an API key's text form; as many as for access grants, which contain the key.
+/// Maximum length of an API key's text form; the same as for access grants, which contain the key.
 pub const MAX_API_KEY_CHARACTERS: usize = 64 << 10;
 const VERSION: u8 = 0;
 

@@ -1,7 +1,7 @@
-//! The rules of permission a second time, for tests.
+//! An independent model of the permission rules, for tests.
 //!
-//! Written from their description and not from the code that is tested: over messages that prost
-//! reads and writes, with operations as numbers and times as nanoseconds.
+//! Written from the specification, not from the code under test: messages are encoded by prost,
+//! operations are numbers and times are nanoseconds.
 
 use prost::Message;
 
@@ -55,7 +55,7 @@ pub(crate) struct Path {
     pub(crate) encrypted_path_prefix: Vec<u8>,
 }
 
-/// What is asked of a key that was narrowed by a chain of restrictions.
+/// A request made with a key that is restricted by a chain of caveats.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) operation: u8,
@@ -66,7 +66,7 @@ pub(crate) struct Request {
 }
 
 impl Restriction {
-    /// A restriction whose flags are the bits of a number, field 1 in bit 1.
+    /// Creates a restriction from a bit set of its flags, field 1 in bit 1.
     pub(crate) fn of_flags(bits: u32) -> Self {
         let is_set = |field: u32| bits >> field & 1 == 1;
         Self {
@@ -102,7 +102,7 @@ impl Restriction {
             let named = self.allowed_paths.iter().any(|path| path.bucket == request.bucket);
             return !names_paths || request.bucket.is_empty() || named;
         }
-        if self.refuses(request.operation) {
+        if self.disallows(request.operation) {
             return false;
         }
         if !names_paths || request.operation == 5 {
@@ -117,7 +117,7 @@ impl Restriction {
         })
     }
 
-    fn refuses(&self, operation: u8) -> bool {
+    fn disallows(&self, operation: u8) -> bool {
         match operation {
             1 => self.disallow_reads,
             2 => self.disallow_writes,
@@ -139,7 +139,7 @@ impl Restriction {
     }
 }
 
-/// Whether a key of this version, narrowed by all of the chain, lets a request pass.
+/// Returns whether a key of this version, restricted by the chain, allows a request.
 pub(crate) fn allows(chain: &[Restriction], version: u32, request: &Request) -> bool {
     let needed = match request.operation {
         6..=13 => 1,
@@ -149,7 +149,7 @@ pub(crate) fn allows(chain: &[Restriction], version: u32, request: &Request) -> 
     version & needed == needed && chain.iter().all(|restriction| restriction.allows(request))
 }
 
-/// Whether a listing of buckets may show one, which `request` has passed.
+/// Returns whether an allowed bucket listing may show a bucket.
 pub(crate) fn shows_bucket(chain: &[Restriction], bucket: &[u8]) -> bool {
     chain.iter().all(|restriction| {
         restriction.allowed_paths.is_empty()
@@ -157,7 +157,7 @@ pub(crate) fn shows_bucket(chain: &[Restriction], bucket: &[u8]) -> bool {
     })
 }
 
-/// Longest lifetime of new objects, in nanoseconds.
+/// Returns the maximum lifetime of new objects, in nanoseconds.
 pub(crate) fn max_object_ttl(chain: &[Restriction]) -> Option<i128> {
     let each = chain.iter().filter_map(|restriction| restriction.max_object_ttl);
     each.map(|ttl| i128::from(ttl.seconds) * 1_000_000_000 + i128::from(ttl.nanos)).min()

@@ -1,18 +1,18 @@
-//! From what a user wants to permit to a caveat.
+//! Permissions, and the caveats that enforce them.
 
 use super::{Caveat, Operation, OperationSet, Timestamp};
 use crate::encryption::PathScope;
 
-/// What a shared access may do. The default permits nothing.
+/// The permissions of a shared access grant. The default permits nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Permission {
-    /// The operations that stay possible.
+    /// The permitted operations.
     pub allowed: OperationSet,
-    /// The first moment at which the access may be used.
+    /// The first time at which the access may be used.
     pub not_before: Option<Timestamp>,
-    /// The last moment at which the access may be used.
+    /// The last time at which the access may be used.
     pub not_after: Option<Timestamp>,
-    /// Longest lifetime of new objects, in nanoseconds.
+    /// Maximum lifetime of new objects, in nanoseconds.
     pub max_object_ttl_nanos: Option<i64>,
 }
 
@@ -29,8 +29,8 @@ impl Permission {
         Self::of([Operation::Write, Operation::Delete])
     }
 
-    /// Permits download, upload, list, delete and, in the old form, lock. As with all public
-    /// libraries the finer object-lock operations are not part of it.
+    /// Permits download, upload, list, delete and the old form of lock. Like in all public libraries,
+    /// the newer object-lock operations are not included.
     #[must_use]
     pub fn full() -> Self {
         Self::of([
@@ -48,10 +48,10 @@ impl Permission {
         Self { allowed: operations.into_iter().collect(), ..Self::default() }
     }
 
-    /// Makes the caveat that takes away everything else. `nonce` should be 4 random bytes.
+    /// Returns the caveat that disallows everything else. `nonce` should be 4 random bytes.
     ///
-    /// Setting nothing at all is refused as a likely mistake. Setting a time or a lifetime alone
-    /// passes, and allows next to nothing.
+    /// Rejects an empty permission as a likely mistake. A permission with only a time or a lifetime is
+    /// accepted, although it permits almost nothing.
     pub fn to_caveat(
         &self,
         allowed_paths: Vec<PathScope>,
@@ -79,7 +79,7 @@ impl Permission {
     }
 }
 
-/// Why a permission makes no sense.
+/// Why a permission is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PermissionError {

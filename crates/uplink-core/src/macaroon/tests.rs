@@ -19,7 +19,7 @@ fn read(path: &[u8]) -> Action<'_> {
 }
 
 #[test]
-fn a_macaroon_at_its_limits_is_read_and_one_beyond_is_not() {
+fn macaroon_at_the_limits_decodes_and_one_beyond_does_not() {
     let empty = Caveat::default();
     let mut key = unrestricted();
     for _ in 0..MAX_CAVEATS {
@@ -28,7 +28,7 @@ fn a_macaroon_at_its_limits_is_read_and_one_beyond_is_not() {
     let bytes = key.to_bytes();
     assert_eq!(ApiKey::from_exact_bytes(&bytes), Ok(key.clone()));
     assert_eq!(key.restrict(&empty), Err(MacaroonError::TooManyCaveats));
-    // The same with the section of one more empty caveat inserted by hand.
+    // The same with one more empty caveat inserted manually.
     let header = 36;
     let longer = [&bytes[..header], &[2, 0, 0], &bytes[header..]].concat();
     assert_eq!(ApiKey::from_bytes(&longer), Err(MacaroonError::TooManyCaveats));
@@ -38,14 +38,14 @@ fn a_macaroon_at_its_limits_is_read_and_one_beyond_is_not() {
     let largest = unrestricted().restrict(&sized(room)).unwrap();
     assert_eq!(largest.to_bytes().len(), MAX_MACAROON_SIZE);
     assert_eq!(ApiKey::from_exact_bytes(&largest.to_bytes()), Ok(largest.clone()));
-    let refused = unrestricted().restrict(&sized(room + 1));
-    assert_eq!(refused, Err(MacaroonError::TooLong { size: MAX_MACAROON_SIZE + 1 }));
+    let rejected = unrestricted().restrict(&sized(room + 1));
+    assert_eq!(rejected, Err(MacaroonError::TooLong { size: MAX_MACAROON_SIZE + 1 }));
     let longer = [largest.to_bytes(), vec![0]].concat();
     assert!(matches!(ApiKey::from_bytes(&longer), Err(MacaroonError::TooLong { .. })));
 }
 
 #[test]
-fn a_key_changed_by_one_bit_is_not_authentic() {
+fn key_with_a_flipped_bit_is_not_authentic() {
     let caveat = Caveat { nonce: vec![1, 2, 3, 4], ..Caveat::default() };
     let bytes = unrestricted().restrict(&caveat).unwrap().to_bytes();
     for bit in 0..bytes.len() * 8 {
@@ -61,7 +61,7 @@ fn a_key_changed_by_one_bit_is_not_authentic() {
 }
 
 #[test]
-fn a_caveat_taken_off_or_exchanged_breaks_the_chain() {
+fn removed_or_replaced_caveat_breaks_the_chain() {
     let caveat = |nonce: u8| Caveat { nonce: vec![nonce], ..Caveat::default() };
     let one = unrestricted().restrict(&caveat(1)).unwrap();
     let two = one.restrict(&caveat(2)).unwrap();
@@ -75,11 +75,11 @@ fn a_caveat_taken_off_or_exchanged_breaks_the_chain() {
 }
 
 #[test]
-fn a_key_revokes_its_descendants_and_nothing_else() {
+fn key_revokes_only_its_descendants() {
     let narrow = |key: &ApiKey, nonce: u8| {
         key.restrict(&Caveat { nonce: vec![nonce], ..Caveat::default() }).unwrap()
     };
-    // 0 ─ 1 ─ 2 ─ 3, and 4 beside 2.
+    // 0 ─ 1 ─ 2 ─ 3; 4 is another child of 1.
     let mut keys = vec![unrestricted()];
     for nonce in 1..=3 {
         keys.push(narrow(keys.last().unwrap(), nonce));
@@ -95,24 +95,24 @@ fn a_key_revokes_its_descendants_and_nothing_else() {
                 assert_eq!(revoked, Err(RevocationError::NotAnAncestor), "{ancestor} {other}");
             }
         }
-        // Once revoked, a key and all its descendants carry the tail, and no other key does.
+        // Exactly a revoked key and its descendants contain its tail.
         let revoked = keys[ancestor].tail();
         for (other, key) in keys.iter().enumerate() {
-            let is_dead = key.tails(SECRET).contains(revoked);
-            assert_eq!(is_dead, other == ancestor || descendants.contains(&other));
+            let is_revoked = key.tails(SECRET).contains(revoked);
+            assert_eq!(is_revoked, other == ancestor || descendants.contains(&other));
         }
     }
     let foreign = narrow(&ApiKey::new(b"another secret", vec![7; 32]), 1);
-    let refused = Err(RevocationError::NotAuthentic);
-    assert_eq!(keys[0].revoke(SECRET, &foreign), refused);
-    assert_eq!(keys[0].revoke(b"another secret", &keys[1]), refused);
+    let rejected = Err(RevocationError::NotAuthentic);
+    assert_eq!(keys[0].revoke(SECRET, &foreign), rejected);
+    assert_eq!(keys[0].revoke(b"another secret", &keys[1]), rejected);
     let mut forged = keys[3].to_bytes();
     *forged.last_mut().unwrap() ^= 1;
-    assert_eq!(keys[0].revoke(SECRET, &ApiKey::from_bytes(&forged).unwrap()), refused);
+    assert_eq!(keys[0].revoke(SECRET, &ApiKey::from_bytes(&forged).unwrap()), rejected);
 }
 
 #[test]
-fn repeated_times_replace_each_other_whole_and_only_one_is_true() {
+fn repeated_fields_replace_and_only_one_is_true() {
     let two = |seconds: i64, nanos: i64| {
         let mut message = Vec::new();
         crate::wire::put_int64(&mut message, 1, seconds);
@@ -139,19 +139,19 @@ fn repeated_times_replace_each_other_whole_and_only_one_is_true() {
 }
 
 #[test]
-fn an_unknown_restriction_refuses_everything() {
-    // Field 16, which does not exist, set to true.
+fn unknown_caveat_field_disallows_everything() {
+    // Unknown field 16, set to true.
     let macaroon = Macaroon::new(SECRET, vec![7; 32]).with_caveat(vec![0x80, 1, 1]).unwrap();
     let key = ApiKey(macaroon);
-    let refused = key.check(SECRET, ALL, &read(b"p"));
-    assert_eq!(refused, Err(CheckError::Caveat(crate::WireError::UnknownField { field: 16 })));
+    let rejected = key.check(SECRET, ALL, &read(b"p"));
+    assert_eq!(rejected, Err(CheckError::Caveat(crate::WireError::UnknownField { field: 16 })));
     // A flag that is neither 0 nor 1 counts as set.
     let macaroon = Macaroon::new(SECRET, vec![7; 32]).with_caveat(vec![0x08, 2]).unwrap();
     assert_eq!(ApiKey(macaroon).check(SECRET, ALL, &read(b"p")), Err(CheckError::Unauthorized));
 }
 
 #[test]
-fn project_info_cannot_be_taken_away() {
+fn project_info_cannot_be_disallowed() {
     let mut disallowed = OperationSet::ALL;
     disallowed.set(Operation::ProjectInfo, true);
     assert_eq!(disallowed, OperationSet::ALL);
@@ -160,7 +160,7 @@ fn project_info_cannot_be_taken_away() {
 }
 
 #[test]
-fn timestamps_compare_by_time_in_every_notation() {
+fn timestamps_are_normalized_for_comparison() {
     assert_eq!(Timestamp::new(0, 1_500_000_000), Timestamp::new(1, 500_000_000));
     assert!(Timestamp::new(-1, 999_999_999) < Timestamp::new(0, 0));
     // Negative nanoseconds on the wire belong to the second before.
@@ -174,7 +174,7 @@ fn timestamps_compare_by_time_in_every_notation() {
 }
 
 #[test]
-fn a_lifetime_beyond_64_bits_saturates() {
+fn lifetime_beyond_64_bits_saturates() {
     let mut message = Vec::new();
     crate::wire::put_int64(&mut message, 1, i64::MAX);
     let mut caveat = Vec::new();
@@ -183,7 +183,7 @@ fn a_lifetime_beyond_64_bits_saturates() {
 }
 
 #[test]
-fn debug_shows_neither_head_nor_tail() {
+fn head_and_tail_are_redacted_in_debug() {
     let key = unrestricted();
     let shown = format!("{key:?} {:?}", key.0);
     assert_eq!(shown, "ApiKey { caveats: 0, .. } Macaroon { caveats: 0, .. }");
@@ -215,13 +215,13 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn caveats_are_read_as_written(caveat in any_caveat()) {
+    fn caveats_round_trip(caveat in any_caveat()) {
         prop_assert_eq!(Caveat::decode(&caveat.encode()), Ok(caveat.clone()));
         prop_assert_eq!(Caveat::decode_strict(&caveat.encode()), Ok(caveat));
     }
 
     #[test]
-    fn any_bytes_are_a_macaroon_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn decoding_any_bytes_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(key) = ApiKey::from_bytes(&[&[2], &bytes[..]].concat()) {
             prop_assert_eq!(ApiKey::from_exact_bytes(&key.to_bytes()), Ok(key));
         }
@@ -230,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn keys_are_read_as_written_in_both_forms(
+    fn keys_round_trip_in_both_forms(
         secret in proptest::collection::vec(any::<u8>(), 0..40),
         head in proptest::collection::vec(any::<u8>(), 0..200),
         caveats in proptest::collection::vec(any_caveat(), 0..5),

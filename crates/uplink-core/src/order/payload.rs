@@ -1,9 +1,8 @@
 //! The bytes that a signature covers.
 //!
-//! They are the message's own encoding with its fields in ascending order, known ones written in
-//! their shortest form and unknown ones appended as received; the signature itself is left out.
-//! Ids of fixed length are written even when they are all zero or absent. A time at the first
-//! instant of year 1 stands for "not set" and is left out.
+//! The canonical encoding of the message: known fields in ascending order and in their shortest form,
+//! then unknown fields as received, without the signature. Ids of fixed length are written even if
+//! zero or absent. The start of year 1 means "not set" and is omitted.
 
 use prost::{
     Message,
@@ -13,7 +12,7 @@ use prost_types::Timestamp;
 
 use super::OrderError;
 
-/// The kinds of signed messages.
+/// The types of signed messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums)] // fixed by the network
 pub enum Signed {
@@ -25,12 +24,12 @@ pub enum Signed {
     PieceHash,
 }
 
-/// The bytes to sign or verify for a message in its wire form.
+/// Returns the bytes to sign or verify for a message in its wire form.
 ///
 /// # Errors
 ///
-/// When `wire` is larger than [`MAX_MESSAGE_SIZE`] or no valid encoding, or a known field occurs
-/// twice or has a wrong type or length.
+/// When `wire` is larger than [`MAX_MESSAGE_SIZE`] or malformed, or a known field occurs twice or has
+/// the wrong type or length.
 pub fn signing_payload(wire: &[u8], signed: Signed) -> Result<Vec<u8>, OrderError> {
     let fields = Fields::parse(wire, signed)?;
     let mut payload = fields.known;
@@ -38,7 +37,7 @@ pub fn signing_payload(wire: &[u8], signed: Signed) -> Result<Vec<u8>, OrderErro
     Ok(payload)
 }
 
-/// The same for messages that must not hold unknown fields.
+/// Like [`signing_payload`], but rejects unknown fields.
 pub(super) fn without_unknown_fields(wire: &[u8], signed: Signed) -> Result<Vec<u8>, OrderError> {
     let fields = Fields::parse(wire, signed)?;
     if fields.unknown.is_empty() { Ok(fields.known) } else { Err(OrderError::UnknownField) }
@@ -78,7 +77,7 @@ impl Fields {
     }
 }
 
-/// The place of a known field, which is below 16 in every message.
+/// Returns the slot of a known field, whose number is below 16 in every message.
 fn slot<'v, 'a>(
     values: &'v mut [Option<Value<'a>>; 16],
     field: u32,
@@ -90,15 +89,15 @@ fn slot<'v, 'a>(
 enum Value<'a> {
     Bytes(&'a [u8]),
     Varint(u64),
-    /// Of four or eight fixed bytes: no known field has this type.
+    /// A fixed-size value of four or eight bytes: no known field has this type.
     Fixed,
 }
 
-/// Takes one field off the front.
+/// Reads the next field and advances `rest`.
 fn next_field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Value<'a>), OrderError> {
     let malformed = |_| OrderError::Malformed;
-    let key = u32::try_from(decode_varint(rest).map_err(malformed)?);
-    let key = key.map_err(|_| OrderError::Malformed)?;
+    let key = decode_varint(rest).map_err(malformed)?;
+    let key = u32::try_from(key).map_err(|_| OrderError::Malformed)?;
     let field = key >> 3;
     if field == 0 {
         return Err(OrderError::Malformed);
@@ -123,29 +122,29 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], OrderError> {
     Ok(taken)
 }
 
-/// How a known field is written.
+/// How a known field is encoded.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Bytes; not written when empty.
+    /// Bytes; omitted if empty.
     Bytes,
-    /// A 32-bit number on the wire; not written when zero.
+    /// A 32-bit number; omitted if zero.
     Enum,
-    /// An id of that many bytes; written always.
+    /// An id of this many bytes; always written.
     Id(usize),
-    /// A 64-bit number; not written when zero.
+    /// A 64-bit number; omitted if zero.
     Int64,
     /// A nested message, kept as received.
     Nested,
-    /// An id of that many bytes; not written when zero.
+    /// An id of this many bytes; omitted if zero.
     OptionalId(usize),
     /// The signature; never written.
     Signature,
-    /// A time; not written when it stands for "not set".
+    /// A time; omitted if "not set".
     Time,
 }
 
 impl Signed {
-    /// The known fields, in ascending order.
+    /// Returns the known fields, in ascending order.
     const fn rules(self) -> &'static [(u32, Kind)] {
         match self {
             Self::OrderLimit => &[
@@ -179,7 +178,7 @@ impl Signed {
 }
 
 impl Kind {
-    /// Writes a field in its canonical form, or not at all.
+    /// Writes a field in its canonical form, unless it is omitted.
     fn write(
         self,
         field: u32,
@@ -240,8 +239,8 @@ fn write_number(field: u32, number: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// The first instant of year 1, which the network writes for a time that is not set.
+/// The start of year 1, which the network uses for a time that is not set.
 const UNSET_TIME: Timestamp = Timestamp { seconds: -62_135_596_800, nanos: 0 };
 
-/// Largest signed message, in bytes; real ones have a few hundred.
+/// Maximum size of a signed message in bytes; real ones have a few hundred.
 pub const MAX_MESSAGE_SIZE: usize = 64 << 10;

@@ -27,7 +27,7 @@ fn limit() -> OrderLimit {
 }
 
 #[test]
-fn signed_limit_verifies_and_a_changed_one_does_not() {
+fn signed_limit_verifies_and_a_modified_one_does_not() {
     let key = identity_key();
     let mut limit = limit();
     limit.sign(&key).unwrap();
@@ -36,14 +36,14 @@ fn signed_limit_verifies_and_a_changed_one_does_not() {
     assert_eq!(OrderLimit::verify(&wire, &public), Ok(limit.clone()));
 
     limit.limit += 1;
-    let refused = OrderLimit::verify(&limit.encode_to_vec(), &public);
-    assert_eq!(refused, Err(OrderError::Signature(SignatureError::Mismatch)));
+    let rejected = OrderLimit::verify(&limit.encode_to_vec(), &public);
+    assert_eq!(rejected, Err(OrderError::Signature(SignatureError::Mismatch)));
     let other = identity_key().verifying_key().unwrap();
     assert!(OrderLimit::verify(&wire, &other).is_err());
 }
 
 #[test]
-fn unknown_fields_are_signed_in_limits_and_refused_elsewhere() {
+fn unknown_fields_are_signed_in_limits_and_rejected_elsewhere() {
     let unknown = [0xA2, 0x06, 1, 9]; // field 100, one byte
     let key = identity_key();
     let mut wire = limit().encode_to_vec();
@@ -90,7 +90,7 @@ fn piece_hash_is_signed_by_either_end() {
 }
 
 #[test]
-fn fields_in_any_order_and_length_give_one_payload() {
+fn fields_in_any_order_and_length_give_the_same_payload() {
     let hash = PieceHash { piece_id: vec![4; 32], piece_size: 5, ..PieceHash::default() };
     let canonical = signing_payload(&hash.encode_to_vec(), Signed::PieceHash).unwrap();
     let mut wire = vec![0x20, 0x85, 0x80, 0x00]; // piece size first, in three bytes
@@ -101,25 +101,25 @@ fn fields_in_any_order_and_length_give_one_payload() {
 }
 
 #[test]
-fn malformed_messages_are_refused() {
-    let refused = |wire: &[u8]| signing_payload(wire, Signed::OrderLimit).unwrap_err();
-    assert_eq!(refused(&[0x0A, 15]), OrderError::Malformed);
-    assert_eq!(refused(&[0x0A, 1, 0]), OrderError::UnexpectedField { field: 1 });
-    assert_eq!(refused(&[0x1A, 0]), OrderError::UnexpectedField { field: 3 });
-    assert_eq!(refused(&[0x08, 0]), OrderError::UnexpectedField { field: 1 });
-    assert_eq!(refused(&[0x30, 1, 0x30, 1]), OrderError::RepeatedField { field: 6 });
-    assert_eq!(refused(&[0x03]), OrderError::Malformed);
-    assert_eq!(refused(&[0x0B, 0x0C]), OrderError::Malformed);
-    assert_eq!(refused(&[0x30]), OrderError::Malformed);
-    // nanoseconds of two seconds
+fn malformed_messages_are_rejected() {
+    let rejected = |wire: &[u8]| signing_payload(wire, Signed::OrderLimit).unwrap_err();
+    assert_eq!(rejected(&[0x0A, 15]), OrderError::Malformed);
+    assert_eq!(rejected(&[0x0A, 1, 0]), OrderError::UnexpectedField { field: 1 });
+    assert_eq!(rejected(&[0x1A, 0]), OrderError::UnexpectedField { field: 3 });
+    assert_eq!(rejected(&[0x08, 0]), OrderError::UnexpectedField { field: 1 });
+    assert_eq!(rejected(&[0x30, 1, 0x30, 1]), OrderError::RepeatedField { field: 6 });
+    assert_eq!(rejected(&[0x03]), OrderError::Malformed);
+    assert_eq!(rejected(&[0x0B, 0x0C]), OrderError::Malformed);
+    assert_eq!(rejected(&[0x30]), OrderError::Malformed);
+    // two seconds in nanoseconds
     let wire = [0x42, 6, 0x10, 0x80, 0xA8, 0xD6, 0xB9, 0x07];
-    assert_eq!(refused(&wire), OrderError::UnexpectedField { field: 8 });
+    assert_eq!(rejected(&wire), OrderError::UnexpectedField { field: 8 });
     let size = MAX_MESSAGE_SIZE + 1;
-    assert_eq!(refused(&vec![0; size]), OrderError::MessageTooLarge { size });
+    assert_eq!(rejected(&vec![0; size]), OrderError::MessageTooLarge { size });
 }
 
 #[test]
-fn piece_key_halves_must_belong_together() {
+fn piece_key_halves_must_match() {
     let key = piece_key(7);
     let bytes = key.to_bytes();
     assert_eq!(PiecePrivateKey::from_bytes(bytes.expose()).unwrap().public(), key.public());
@@ -135,7 +135,7 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn no_bytes_panic(wire in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn decoding_any_bytes_does_not_panic(wire in proptest::collection::vec(any::<u8>(), 0..200)) {
         for signed in [Signed::OrderLimit, Signed::Order, Signed::PieceHash] {
             let _ = signing_payload(&wire, signed);
         }
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn payload_of_a_payload_is_itself(
+    fn payload_of_a_payload_is_unchanged(
         limit in any::<i64>(),
         action in any::<i32>(),
         seconds in any::<i64>(),
@@ -162,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn signed_orders_are_read_as_written_and_never_when_changed(
+    fn signed_orders_round_trip_and_modified_ones_fail(
         serial: [u8; 16],
         amount: i64,
         bit: usize,

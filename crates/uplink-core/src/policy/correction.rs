@@ -1,31 +1,31 @@
-//! How many pieces a download decodes from, and when it gives up.
+//! How many pieces a download decodes from, and when it aborts.
 //!
-//! k pieces are enough as long as what they decode to is authentic. When it is not, some of them are
-//! corrupt, and the same block is recovered from more pieces: k + 2e − 1 of them correct e corrupt ones,
-//! the last one by trial (see [`subsets`](super::subsets)). A recovery waits for no more pieces than
-//! needed, so e is taken to be 1 at first and doubles with every attempt; the last attempt takes all
-//! pieces there are. Attempts are counted from the last time that something was authentic.
+//! k pieces suffice as long as the decoded data authenticates. If it does not, some pieces are corrupt,
+//! and the block is recovered from more pieces: k + 2e − 1 of them correct e corrupt ones, the last
+//! one by trial (see [`subsets`](super::subsets)). To wait for as few pieces as possible, e starts at
+//! 1 and doubles with every attempt; the last attempt takes all available pieces. Successful
+//! authentication resets the attempts.
 //!
-//! Pieces that do not come are not waited for longer than [`PATIENCE`], if those that have come are
-//! more than at the last attempt. No longer than that are k *trusted* pieces waited for when others,
-//! which had corrupt shares lately, have come.
+//! An attempt waits at most [`PIECE_TIMEOUT`] for more pieces, provided that more are available than
+//! at the last attempt. The same timeout applies to waiting for k *trusted* pieces while suspect
+//! ones, which had corrupt shares recently, are available.
 
 use std::time::Duration;
 
 use super::retry::{Attempts, DOWNLOAD_RETRIES};
 
-/// How long an attempt waits for as many pieces as it wants.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum time an attempt waits for the pieces it wants.
+pub const PIECE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The number of pieces behind each window or block of a segment.
+/// The number of pieces to decode each window or block of a segment from.
 #[derive(Clone, Debug)]
 pub struct Correction {
     required: u16,
     wanted: u16,
     attempts: Attempts,
-    /// When something was last found to be authentic.
+    /// Time of the last successful authentication.
     progressed_at: Duration,
-    /// Pieces that did not suffice, and when that was found.
+    /// Pieces used by the last failed attempt, and when it failed.
     failed: Option<(u16, Duration)>,
 }
 
@@ -33,22 +33,22 @@ pub struct Correction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs)] // inputs of the machine
 pub struct Available {
-    /// Those without corrupt shares lately.
+    /// Pieces without recent corrupt shares.
     pub trusted: u16,
-    /// All of them.
+    /// All available pieces.
     pub all: u16,
-    /// Whether others may still deliver them.
+    /// Whether further pieces may still arrive.
     pub more: bool,
 }
 
-/// What to do with the pieces that have come.
+/// What to do with the available pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)] // callers must handle all
 pub enum Verdict {
-    /// Decode from at least so many pieces.
+    /// Abort: no more pieces will arrive, and the available ones cannot be decoded.
+    Abort,
+    /// Decode from at least this many pieces.
     Decode(u16),
-    /// Stop: no more pieces come, and the available ones cannot be decoded.
-    GiveUp,
     /// Wait for more pieces.
     Wait,
 }
@@ -57,18 +57,17 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)] // callers must handle all
 pub enum Cause {
-    /// The pieces there are do not suffice, and no other exists: trying again does not help.
+    /// The existing pieces cannot be decoded. Retrying does not help.
     Corrupt,
     /// Pieces that could not be read now may make the block readable.
     Unreachable,
 }
 
 impl Cause {
-    /// Decides why a block cannot be read although k pieces or more were read, which contradict each
-    /// other.
+    /// Returns why a block cannot be read although at least k pieces were read.
     ///
     /// `unreachable` pieces are known to exist and were not read; `all_known` says that there are no
-    /// others. One correct piece more may always be the one that makes the block readable.
+    /// others. A single additional correct piece may make the block readable.
     #[must_use]
     pub const fn of(unreachable: usize, all_known: bool) -> Self {
         if unreachable > 0 || !all_known { Self::Unreachable } else { Self::Corrupt }
@@ -76,7 +75,7 @@ impl Cause {
 }
 
 impl Correction {
-    /// Starts with the `required` pieces.
+    /// Creates the state of a download that needs `required` pieces.
     #[must_use]
     pub const fn new(required: u16) -> Self {
         Self {
@@ -88,8 +87,8 @@ impl Correction {
         }
     }
 
-    /// Notes that nothing authentic was decoded from `used` pieces. Returns whether another attempt is
-    /// allowed.
+    /// Records that data decoded from `used` pieces failed authentication. Returns whether another
+    /// attempt is allowed.
     pub fn failed(&mut self, used: u16, now: Duration) -> bool {
         if !self.attempts.failed() {
             return false;
@@ -103,7 +102,7 @@ impl Correction {
         true
     }
 
-    /// Notes that more was found to be authentic: the required pieces do again.
+    /// Records a successful authentication: the required pieces suffice again.
     pub const fn progressed(&mut self, now: Duration) {
         self.attempts.progressed();
         self.wanted = self.required;
@@ -111,17 +110,15 @@ impl Correction {
         self.failed = None;
     }
 
-    /// Decides what follows with the pieces that have come.
-    ///
-    /// May be asked again at any time.
+    /// Decides what to do with the available pieces. Does not change any state.
     #[must_use]
     pub fn decide(&self, available: Available, now: Duration) -> Verdict {
         let Available { trusted, all, more } = available;
-        let waited = |since: Duration| now >= since.saturating_add(PATIENCE);
-        let Some((used, since)) = self.failed else {
-            let suspects_do = !more || waited(self.progressed_at);
-            let have = if suspects_do { all } else { trusted };
-            return if have < self.required {
+        let timed_out = |since: Duration| now >= since.saturating_add(PIECE_TIMEOUT);
+        let Some((used, failed_at)) = self.failed else {
+            let accepts_suspects = !more || timed_out(self.progressed_at);
+            let usable = if accepts_suspects { all } else { trusted };
+            return if usable < self.required {
                 Verdict::Wait
             } else {
                 Verdict::Decode(self.required)
@@ -129,13 +126,13 @@ impl Correction {
         };
         if all >= self.wanted {
             Verdict::Decode(self.wanted)
-        } else if all > used.max(self.required) && (waited(since) || !more) {
+        } else if all > used.max(self.required) && (timed_out(failed_at) || !more) {
             Verdict::Decode(all)
         } else if more || all < self.required {
-            // Whether the required number can still come is decided elsewhere.
+            // `hedge` decides whether the required number can still arrive.
             Verdict::Wait
         } else {
-            Verdict::GiveUp
+            Verdict::Abort
         }
     }
 }
@@ -148,13 +145,13 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(5);
 
-    /// Pieces that are all trusted.
+    /// Trusted pieces only.
     fn have(all: u16, more: bool) -> Available {
         Available { trusted: all, all, more }
     }
 
     #[test]
-    fn required_pieces_do_until_something_is_wrong() {
+    fn required_pieces_suffice_until_decoding_fails() {
         let mut correction = Correction::new(4);
         assert_eq!(correction.decide(have(3, true), NOW), Verdict::Wait);
         assert_eq!(correction.decide(have(3, false), NOW), Verdict::Wait);
@@ -170,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn assumed_number_of_corrupt_pieces_doubles_and_the_last_attempt_takes_all() {
+    fn wanted_pieces_double_and_last_attempt_takes_all() {
         let mut correction = Correction::new(29);
         let mut wanted = Vec::new();
         while correction.failed(29, NOW) {
@@ -182,11 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn suspects_are_used_when_trusted_pieces_do_not_come() {
+    fn suspects_are_used_after_the_timeout_for_trusted_pieces() {
         let mut correction = Correction::new(4);
         correction.progressed(NOW);
         let available = Available { trusted: 3, all: 5, more: true };
-        let later = NOW + PATIENCE;
+        let later = NOW + PIECE_TIMEOUT;
         assert_eq!(correction.decide(available, NOW), Verdict::Wait);
         assert_eq!(correction.decide(available, later), Verdict::Decode(4));
         let no_more = Available { more: false, ..available };
@@ -194,20 +191,24 @@ mod tests {
     }
 
     #[test]
-    fn pieces_that_do_not_come_are_not_waited_for() {
+    fn missing_pieces_are_waited_for_until_the_timeout() {
         let mut correction = Correction::new(4);
         assert!(correction.failed(4, NOW) && correction.failed(5, NOW));
-        let later = NOW + PATIENCE;
+        let later = NOW + PIECE_TIMEOUT;
         let early = later - Duration::from_nanos(1);
         assert_eq!(correction.decide(have(6, true), early), Verdict::Wait);
         assert_eq!(correction.decide(have(6, true), later), Verdict::Decode(6));
         assert_eq!(correction.decide(have(6, false), NOW), Verdict::Decode(6));
-        assert_eq!(correction.decide(have(5, true), later), Verdict::Wait, "five did not do");
-        assert_eq!(correction.decide(have(5, false), later), Verdict::GiveUp);
+        assert_eq!(
+            correction.decide(have(5, true), later),
+            Verdict::Wait,
+            "five pieces failed before"
+        );
+        assert_eq!(correction.decide(have(5, false), later), Verdict::Abort);
     }
 
     #[test]
-    fn cause_is_unreachable_only_where_other_pieces_could_help() {
+    fn cause_is_unreachable_only_if_other_pieces_could_help() {
         assert_eq!(Cause::of(0, true), Cause::Corrupt);
         assert_eq!(Cause::of(0, false), Cause::Unreachable);
         assert_eq!(Cause::of(1, true), Cause::Unreachable);
@@ -216,12 +217,14 @@ mod tests {
     proptest! {
         #![proptest_config(crate::cases(10_000))]
 
-        /// With the pieces of any network: attempts use more and more pieces and come to an end.
+        /// For any code, attempts use an increasing number of pieces and terminate.
         #[test]
-        fn every_recovery_ends_within_the_attempts_and_with_all_pieces_used(
+        fn every_recovery_ends_within_its_attempts_using_all_pieces(
             required in 1..100_u16, spare in 0..150_u16,
         ) {
-            let (held, mut correction, mut used) = (required + spare, Correction::new(required), 0);
+            let held = required + spare;
+            let mut correction = Correction::new(required);
+            let mut used = 0;
             for attempt in 0.. {
                 match correction.decide(have(held, false), NOW) {
                     Verdict::Decode(pieces) => {
@@ -229,7 +232,7 @@ mod tests {
                         used = pieces;
                     }
                     verdict => {
-                        prop_assert_eq!((verdict, used), (Verdict::GiveUp, held));
+                        prop_assert_eq!((verdict, used), (Verdict::Abort, held));
                         break;
                     }
                 }

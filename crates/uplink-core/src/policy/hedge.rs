@@ -1,28 +1,28 @@
-//! Which pieces a download opens, and when another.
+//! Hedged downloads: which pieces to open, and when to open another.
 //!
-//! Any k pieces restore a range of a segment, so a download opens a few more than k at once and
-//! takes each stripe from the first k that deliver it. The *head* is how far all of these together
-//! reach: the k-th furthest transfer. Once it has come [`RACE`] bytes far, the nodes have shown which
-//! of them are fast: the slowest are closed, or every byte would cost a quarter more for nothing. Of
-//! those that are left another piece is opened when the head is held up by a node that
+//! Any k pieces restore a range of a segment. A download opens a few more than k concurrently and
+//! decodes each stripe from the first k that deliver it. The *head* is the position of the k-th
+//! furthest transfer. Once the head has passed [`RACE`] bytes, the slowest transfers are closed:
+//! keeping them would transfer a quarter more bytes without benefit. From then on, another piece is
+//! opened when a straggler holds up the head:
 //!
-//! - *stands still*: the head makes no [`STEP`] for as long as it took the nodes to answer, twice;
-//! - *creeps*: the fastest quarter has to wait for the head, being complete or a [`STRETCH`] ahead,
-//!   and the head needs more than twice the time for a stretch that they have shown it to take.
+//! - *stalled*: the head advances less than a [`STEP`] in twice the nodes' time to the first byte;
+//! - *slow*: the fastest quarter waits for the head (complete, or a [`STRETCH`] ahead of it), and the
+//!   head needs more than twice their time for a stretch.
 //!
-//! Fast transfers that wait are what tells a slow node from a slow network: where they do not
-//! wait, another transfer would only take bandwidth from those that run. A download whose transfers
-//! are all equally slow goes on as it is.
+//! Waiting fast transfers distinguish a slow node from a slow network. If none waits, another
+//! transfer would only compete for bandwidth. A download whose transfers are all equally slow is
+//! not hedged.
 //!
 //! When too few pieces are left, the satellite is asked once for all that exist.
 //!
-//! Shares may be corrupt. Bytes are *settled* once what they decode to is authentic, and every piece is
-//! opened from there on, not from the head: when shares turn out to be corrupt, the others must be
-//! able to make up for what lies between. All pieces are opened then, and a piece with corrupt shares
-//! goes on, for its other shares may be needed.
+//! Shares may be corrupt. Bytes are *settled* once the decoded data has been authenticated. Every
+//! piece is opened at the settled position, not at the head, so that its shares can correct corrupt
+//! ones in between. Corruption opens all pieces; a piece with corrupt shares stays open, because its
+//! other shares may be needed.
 //!
-//! Positions count the bytes of a piece's share range from its start; all pieces have ranges of
-//! one length. Shares that a transfer delivered before it failed still count.
+//! Positions count bytes from the start of a piece's share range; all ranges have the same length.
+//! Shares that a transfer delivered before it failed still count.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -34,29 +34,29 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-/// How long a head may stand still before anything is known about the nodes' speed.
-pub const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// Stall timeout until the first bytes arrive.
+pub const INITIAL_STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Shortest time the head must be held up for another piece to be opened.
-pub const MIN_PATIENCE: Duration = Duration::from_millis(200);
+/// Minimum time between two hedges.
+pub const MIN_STALL_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Longest time the head may stand still without another piece being opened.
-pub const MAX_PATIENCE: Duration = Duration::from_secs(3);
+/// Maximum time the head may stall before another piece is opened.
+pub const MAX_STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Bytes the head has to move for not standing still. Nodes send more in one message; one that sends
-/// a little now and then gains nothing by it.
+/// Bytes the head must advance to reset the stall timeout. Nodes send more than this in one message,
+/// so trickling single bytes does not reset it.
 pub const STEP: u64 = 16 << 10;
 
-/// Bytes that a transfer must be ahead of the head for it to count as waiting, and by which the
-/// head's pace is measured. Callers should let transfers get well ahead of this before they stop
-/// reading, at least by a message.
+/// Distance ahead of the head at which a transfer counts as waiting, and the distance over which the
+/// head's speed is measured. Callers must buffer at least one message more than this before they
+/// stop reading.
 pub const STRETCH: u64 = 256 << 10;
 
-/// How far the head has to come for the transfers beyond the required ones to be closed, and what
-/// must be left of a range for that to be worth it.
+/// Head position at which the transfers beyond the required ones are closed. At least as many bytes
+/// of the range must remain.
 pub const RACE: u64 = 256 << 10;
 
-/// Pieces to open at once beyond the `required` ones: a quarter, at least one.
+/// Returns the number of pieces to open beyond the `required` ones: a quarter, rounded up.
 pub const fn extra(required: u16) -> u16 {
     required.div_ceil(4)
 }
@@ -66,27 +66,27 @@ pub const fn extra(required: u16) -> u16 {
 pub struct Hedge {
     required: u16,
     length: u64,
-    /// Transfers beyond the required ones, until the race is over.
+    /// Transfers beyond the required ones; zero once the race is over.
     extra: u16,
     /// Pieces that can be opened, in the satellite's order.
     offered: VecDeque<u16>,
-    /// Every piece that was ever opened, but for those closed.
+    /// All opened pieces except closed ones.
     transfers: BTreeMap<u16, Transfer>,
     head: u64,
     settled: u64,
     started_at: Duration,
-    /// Since the head last made a step, or something was last done about its being held up.
-    step: Mark,
-    /// How long a step may take.
-    patience: Duration,
-    /// The same for a stretch, while fast transfers wait for the head.
-    stretch: Option<Mark>,
-    /// How long a stretch may take, once the fastest quarter has shown it.
-    stretch_patience: Duration,
+    /// The head's last step, or the last hedge if later.
+    step: Checkpoint,
+    /// Maximum time for a step.
+    stall_timeout: Duration,
+    /// Start of the current stretch, while fast transfers wait for the head.
+    stretch: Option<Checkpoint>,
+    /// Maximum time for a stretch; unlimited until the fastest quarter has completed one.
+    stretch_timeout: Duration,
     all: AskedForAll,
-    /// Whether decoded bytes were found not to be authentic: everything is opened then.
+    /// Set when decoded bytes failed authentication; all pieces are opened then.
     corrupt: bool,
-    given_up: bool,
+    aborted: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,15 +97,15 @@ struct Transfer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Delivers, or has delivered everything.
+    /// Running or complete.
     Usable,
-    /// Will deliver no more.
+    /// Delivers no further bytes.
     Failed,
 }
 
-/// A head at a time.
+/// Position of the head at a point in time.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
+struct Checkpoint {
     head: u64,
     at: Duration,
 }
@@ -121,7 +121,7 @@ enum AskedForAll {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)] // inputs of the machine
 pub enum HedgeEvent {
-    /// The pieces that the satellite has for us once it was asked for all; none if it failed.
+    /// The satellite's response to [`HedgeAction::AskForAll`]; empty if the request failed.
     Offered(Vec<u16>),
     /// The transfer of a piece has reached a position.
     Progress {
@@ -132,9 +132,10 @@ pub enum HedgeEvent {
     },
     /// The transfer of a piece failed.
     Failed(u16),
-    /// What was decoded after the settled bytes is not authentic: some shares are corrupt. This may
-    /// come after the range is complete, and reopens it: recovery takes shares of more pieces. When
-    /// to stop is then for the caller to say.
+    /// Data decoded after the settled position failed authentication: some shares are corrupt.
+    ///
+    /// Reopens a range that is already complete, because recovery needs shares of more pieces. From
+    /// then on the caller decides when to stop.
     Corrupt,
     /// Everything up to a position in the share range is authentic.
     Settled(u64),
@@ -153,14 +154,14 @@ pub enum HedgeAction {
         /// Position in the share range to start at.
         from: u64,
     },
-    /// End the transfer of a piece, and forget what it delivered. The order limit is used up: should
-    /// the satellite offer the piece again, the new one counts.
+    /// Close the transfer of a piece and discard its shares. Its order limit is used up; if the
+    /// satellite offers the piece again, use the new limit.
     Close(u16),
-    /// Ask the satellite for limits of all pieces, and report [`HedgeEvent::Offered`].
+    /// Request order limits of all pieces from the satellite and report [`HedgeEvent::Offered`].
     AskForAll,
-    /// Stop: too few pieces are left.
-    GiveUp {
-        /// Pieces that deliver, have delivered everything, or could have been opened.
+    /// Abort: too few pieces are left.
+    Abort {
+        /// Pieces that are running, complete or not opened yet.
         found: u16,
         /// Pieces needed.
         needed: u16,
@@ -168,10 +169,10 @@ pub enum HedgeAction {
 }
 
 impl Hedge {
-    /// Starts the download of `length` bytes of each piece, with `required` of the `offered`
-    /// pieces needed.
+    /// Starts the download of `length` bytes of each piece; `required` of the `offered` pieces are
+    /// needed.
     ///
-    /// Opens `extra` pieces more than required, as far as there are.
+    /// Opens up to `extra` pieces more than required.
     pub fn start(
         required: u16,
         extra: u16,
@@ -189,25 +190,25 @@ impl Hedge {
             head: 0,
             settled: 0,
             started_at: now,
-            step: Mark { head: 0, at: now },
-            patience: FIRST_PATIENCE,
+            step: Checkpoint { head: 0, at: now },
+            stall_timeout: INITIAL_STALL_TIMEOUT,
             stretch: None,
-            stretch_patience: Duration::MAX,
+            stretch_timeout: Duration::MAX,
             all: AskedForAll::No,
             corrupt: false,
-            given_up: false,
+            aborted: false,
         };
         let actions = hedge.replenish();
         (hedge, actions)
     }
 
-    /// Notes an event at time `now` and decides what follows.
+    /// Handles an event at time `now` and returns the next actions.
     ///
-    /// Events about pieces that are not open change nothing, nor do events after the end, unless
-    /// they tell of corrupt shares.
+    /// Ignores events for pieces that are not open, and events after the end other than
+    /// [`HedgeEvent::Corrupt`] and [`HedgeEvent::Settled`].
     pub fn on(&mut self, event: HedgeEvent, now: Duration) -> Vec<HedgeAction> {
         let over = match event {
-            HedgeEvent::Corrupt | HedgeEvent::Settled(_) => self.given_up,
+            HedgeEvent::Corrupt | HedgeEvent::Settled(_) => self.aborted,
             _ => self.is_over(),
         };
         if over {
@@ -240,20 +241,20 @@ impl Hedge {
         }
     }
 
-    /// When the next [`HedgeEvent::Tick`] can have an effect; none when nothing is left to open.
+    /// Returns when the next [`HedgeEvent::Tick`] is due; `None` when nothing is left to open.
     pub fn next_tick(&self) -> Option<Duration> {
         let more = !self.offered.is_empty() || self.all == AskedForAll::No;
         (more && !self.is_over()).then(|| self.deadline())
     }
 
-    /// How far the required number of transfers has come.
+    /// Returns the position that the required number of transfers has reached.
     pub const fn head(&self) -> u64 {
         self.head
     }
 
-    /// Whether the range is complete, or was given up.
+    /// Returns whether the range is complete or the download was aborted.
     pub const fn is_over(&self) -> bool {
-        self.given_up || (self.head == self.length && !self.corrupt)
+        self.aborted || (self.head == self.length && !self.corrupt)
     }
 
     fn offer(&mut self, pieces: Vec<u16>) {
@@ -274,26 +275,29 @@ impl Hedge {
         let [fast, head] = self.furthest([extra(self.required), self.required]);
         let head = head.max(self.head);
         let since_start = now.saturating_sub(self.started_at);
-        let begins = self.head == 0 && head > 0 && !self.corrupt;
-        if begins {
-            // The nodes' own time to answer tells how long is long.
-            self.patience = since_start.saturating_mul(2).clamp(MIN_PATIENCE, MAX_PATIENCE);
+        let is_first = self.head == 0 && head > 0 && !self.corrupt;
+        if is_first {
+            // Scaled to the network: twice the time to the first byte.
+            self.stall_timeout =
+                since_start.saturating_mul(2).clamp(MIN_STALL_TIMEOUT, MAX_STALL_TIMEOUT);
         }
-        if self.stretch_patience == Duration::MAX && fast >= STRETCH.min(self.length) {
-            self.stretch_patience = since_start.saturating_mul(2).max(MIN_PATIENCE);
+        if self.stretch_timeout == Duration::MAX && fast >= STRETCH.min(self.length) {
+            self.stretch_timeout = since_start.saturating_mul(2).max(MIN_STALL_TIMEOUT);
         }
+
         self.head = head;
-        let mark = Mark { head, at: now };
-        if begins || head - self.step.head >= STEP {
-            self.step = mark;
+        let checkpoint = Checkpoint { head, at: now };
+        if is_first || head - self.step.head >= STEP {
+            self.step = checkpoint;
         }
+
         let fast_wait = fast == self.length || fast.saturating_sub(head) >= STRETCH;
-        let going_on = self.stretch.filter(|since| head - since.head < STRETCH);
-        self.stretch = fast_wait.then(|| going_on.unwrap_or(mark));
+        let current = self.stretch.filter(|since| head - since.head < STRETCH);
+        self.stretch = fast_wait.then(|| current.unwrap_or(checkpoint));
     }
 
-    /// Closes the slowest transfers beyond the required ones, if the nodes have shown their speed and
-    /// enough others are left to be opened should one of these get slow.
+    /// Closes the slowest transfers beyond the required ones, once the head has passed [`RACE`] and
+    /// as many unopened pieces are left to replace stragglers.
     fn end_race(&mut self) -> Vec<HedgeAction> {
         let surplus = self.usable().saturating_sub(self.required.into());
         let worth_it = self.head >= RACE && self.length.saturating_sub(self.head) >= RACE;
@@ -301,34 +305,38 @@ impl Hedge {
             return Vec::new();
         }
         self.extra = 0;
-        let usable = self.transfers.iter().filter(|(_, open)| open.state == State::Usable);
-        let mut usable: Vec<(u64, u16)> =
-            usable.map(|(piece, open)| (open.position, *piece)).collect();
-        // Of equals the highest number goes: data shares are only copied.
+        let mut usable: Vec<(u64, u16)> = self
+            .transfers
+            .iter()
+            .filter(|(_, transfer)| transfer.state == State::Usable)
+            .map(|(piece, transfer)| (transfer.position, *piece))
+            .collect();
+        // Ties close the highest number: low numbers are data shares, which decode by copying.
         usable.sort_unstable_by_key(|(position, piece)| (*position, std::cmp::Reverse(*piece)));
-        let slowest = usable.into_iter().take(surplus).map(|(_, piece)| piece);
-        slowest
-            .map(|piece| {
+        usable
+            .into_iter()
+            .take(surplus)
+            .map(|(_, piece)| {
                 self.transfers.remove(&piece);
                 HedgeAction::Close(piece)
             })
             .collect()
     }
 
-    /// When the head will have been held up for too long.
+    /// When the head counts as stalled or slow.
     fn deadline(&self) -> Duration {
-        let standing = self.step.at.saturating_add(self.patience);
+        let stalled_at = self.step.at.saturating_add(self.stall_timeout);
         match self.stretch {
-            Some(since) => standing.min(since.at.saturating_add(self.stretch_patience)),
-            None => standing,
+            Some(since) => stalled_at.min(since.at.saturating_add(self.stretch_timeout)),
+            None => stalled_at,
         }
     }
 
     fn fail(&mut self, piece: u16) {
-        // One that has delivered everything cannot fail any more.
+        // A complete transfer can no longer fail.
         let length = self.length;
-        let open = self.transfers.get_mut(&piece).filter(|open| open.position < length);
-        if let Some(transfer) = open.filter(|open| open.state == State::Usable) {
+        let running = self.transfers.get_mut(&piece).filter(|transfer| transfer.position < length);
+        if let Some(transfer) = running.filter(|transfer| transfer.state == State::Usable) {
             transfer.state = State::Failed;
         }
     }
@@ -337,7 +345,7 @@ impl Hedge {
         if now < self.deadline() {
             return Vec::new();
         }
-        self.step = Mark { head: self.head, at: now };
+        self.step = Checkpoint { head: self.head, at: now };
         self.stretch = self.stretch.map(|_| self.step);
         let mut actions = self.open(1);
         if actions.is_empty() {
@@ -346,7 +354,7 @@ impl Hedge {
         actions
     }
 
-    /// Opens what is missing to the number wanted at once, or finds that there is too little.
+    /// Opens pieces up to the wanted number of concurrent transfers; aborts if too few are left.
     fn replenish(&mut self) -> Vec<HedgeAction> {
         if self.is_over() {
             return Vec::new();
@@ -354,8 +362,8 @@ impl Hedge {
         let required = usize::from(self.required);
         let found = self.usable() + self.offered.len();
         if found < required && self.all == AskedForAll::Answered {
-            self.given_up = true;
-            return vec![HedgeAction::GiveUp { found: found as u16, needed: self.required }];
+            self.aborted = true;
+            return vec![HedgeAction::Abort { found: found as u16, needed: self.required }];
         }
         let wanted = if self.corrupt { usize::MAX } else { required + usize::from(self.extra) };
         let mut actions = self.open(wanted.saturating_sub(self.usable()));
@@ -368,8 +376,8 @@ impl Hedge {
     fn open(&mut self, count: usize) -> Vec<HedgeAction> {
         let from = self.settled;
         let count = count.min(self.offered.len());
-        let opened = self.offered.drain(..count);
-        opened
+        self.offered
+            .drain(..count)
             .map(|piece| {
                 self.transfers.insert(piece, Transfer { position: from, state: State::Usable });
                 HedgeAction::Open { piece, from }
@@ -384,19 +392,19 @@ impl Hedge {
         })
     }
 
-    /// Transfers that have not failed.
+    /// Number of transfers that have not failed.
     fn usable(&self) -> usize {
         self.transfers.values().filter(|transfer| transfer.state == State::Usable).count()
     }
 
-    /// For each number of transfers the position that so many have reached or passed.
+    /// For each count, the position that this many transfers have reached.
     fn furthest<const N: usize>(&self, counts: [u16; N]) -> [u64; N] {
         let mut positions: Vec<u64> =
             self.transfers.values().map(|transfer| transfer.position).collect();
         positions.sort_unstable_by(|a, b| b.cmp(a));
         counts.map(|count| {
-            let place = usize::from(count).saturating_sub(1);
-            positions.get(place).copied().unwrap_or(0)
+            let index = usize::from(count).saturating_sub(1);
+            positions.get(index).copied().unwrap_or(0)
         })
     }
 }

@@ -1,23 +1,23 @@
 //! When an upload has stored enough pieces.
 //!
-//! An upload starts more pieces than it needs. The slowest nodes would make it slow, so it
-//! ends with the first `optimal` confirmed pieces, in replacement rounds too.
+//! An upload starts more pieces than it needs. To avoid waiting for stragglers, it ends with the
+//! first `optimal` confirmed pieces, in replacement rounds too.
 
-/// The rule by which the pieces of one segment are enough.
+/// Decides when one segment has enough pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongTail {
     optimal: u16,
 }
 
-/// Where an upload stands.
+/// Whether the pieces of an upload suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_enums)] // callers must tell all apart
-pub enum Verdict {
+#[allow(clippy::exhaustive_enums)] // callers must handle all
+pub enum UploadStatus {
     /// Enough pieces are confirmed: the others can be cancelled.
     Enough,
-    /// The pieces on their way can still suffice.
-    OnTheWay,
-    /// Even with all pieces on their way there are too few.
+    /// The pieces in flight can still suffice.
+    Pending,
+    /// Too few pieces, even if all pieces in flight are confirmed.
     Shortage,
 }
 
@@ -27,19 +27,19 @@ impl LongTail {
         Self { optimal }
     }
 
-    /// Confirmed pieces that are enough.
+    /// Returns the number of confirmed pieces needed.
     pub const fn needed(&self) -> u16 {
         self.optimal
     }
 
-    /// Judges by the number of confirmed pieces and of those that may still be.
-    pub const fn judge(&self, confirmed: u16, pending: u16) -> Verdict {
+    /// Returns the status for the numbers of confirmed and pending pieces.
+    pub const fn status(&self, confirmed: u16, pending: u16) -> UploadStatus {
         if confirmed >= self.optimal {
-            Verdict::Enough
+            UploadStatus::Enough
         } else if confirmed.saturating_add(pending) >= self.optimal {
-            Verdict::OnTheWay
+            UploadStatus::Pending
         } else {
-            Verdict::Shortage
+            UploadStatus::Shortage
         }
     }
 }
@@ -51,34 +51,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verdict_changes_at_the_optimal_number() {
+    fn status_changes_at_the_optimal_number() {
         let rule = LongTail::new(8);
-        assert_eq!(rule.judge(8, 0), Verdict::Enough);
-        assert_eq!(rule.judge(7, 1), Verdict::OnTheWay);
-        assert_eq!(rule.judge(7, 0), Verdict::Shortage);
+        assert_eq!(rule.status(8, 0), UploadStatus::Enough);
+        assert_eq!(rule.status(7, 1), UploadStatus::Pending);
+        assert_eq!(rule.status(7, 0), UploadStatus::Shortage);
     }
 
     proptest! {
         #![proptest_config(crate::cases(10_000))]
 
-        /// In whatever order pieces are confirmed or fail: the upload is enough with the optimal
-        /// confirmation, not before and from then on, and falls short exactly when even all
-        /// pending ones could not help.
+        /// In any order of confirmations and failures, the status is `Enough` from the optimal
+        /// confirmation on, and `Shortage` exactly when all pending pieces together would be too few.
         #[test]
-        fn uploads_never_stop_before_the_optimal_confirmation_and_never_wait_after_it(
+        fn upload_ends_exactly_at_the_optimal_confirmation(
             optimal in 1..300_u16, outcomes in proptest::collection::vec(any::<bool>(), 0..300),
         ) {
             let rule = LongTail::new(optimal);
-            let (mut confirmed, mut pending) = (0, outcomes.len() as u16);
+            let mut confirmed = 0;
+            let mut pending = outcomes.len() as u16;
             let mut outcomes = outcomes.into_iter();
             loop {
                 let best = confirmed + pending;
                 let expected = match confirmed {
-                    enough if enough >= optimal => Verdict::Enough,
-                    _ if best < optimal => Verdict::Shortage,
-                    _ => Verdict::OnTheWay,
+                    enough if enough >= optimal => UploadStatus::Enough,
+                    _ if best < optimal => UploadStatus::Shortage,
+                    _ => UploadStatus::Pending,
                 };
-                prop_assert_eq!(rule.judge(confirmed, pending), expected);
+                prop_assert_eq!(rule.status(confirmed, pending), expected);
                 let Some(good) = outcomes.next() else { break };
                 pending -= 1;
                 confirmed += u16::from(good);
@@ -86,9 +86,9 @@ mod tests {
         }
 
         #[test]
-        fn no_numbers_overflow(optimal: u16, confirmed: u16, pending: u16) {
+        fn counts_never_overflow(optimal: u16, confirmed: u16, pending: u16) {
             let best = u32::from(confirmed) + u32::from(pending);
-            let short = LongTail::new(optimal).judge(confirmed, pending) == Verdict::Shortage;
+            let short = LongTail::new(optimal).status(confirmed, pending) == UploadStatus::Shortage;
             prop_assert_eq!(short, best < u32::from(optimal));
         }
     }

@@ -1,12 +1,12 @@
 //! How many bytes the next order grants.
 //!
-//! Orders pay a node for what it moves, so a client grants no more than a step ahead: 256 KiB at
-//! first, half as much again each time, at most 550 KiB. Amounts are cumulative.
+//! Orders pay a node for transferred bytes, so a client grants at most one step ahead. The first
+//! step is 256 KiB; each further one is 1.5 times as large, up to 550 KiB. Amounts are cumulative.
 
 /// Bytes granted by the first order.
 pub const FIRST_STEP: u64 = 256 << 10;
 
-/// Most bytes granted by one order.
+/// Maximum bytes granted by one order.
 pub const MAX_STEP: u64 = 550 << 10;
 
 const fn next_step(step: u64) -> u64 {
@@ -29,13 +29,13 @@ impl UploadOrders {
         Self { limit, sent: 0, ordered: 0, step: FIRST_STEP }
     }
 
-    /// Notes that the next `length` bytes are about to be sent.
+    /// Records that the next `length` bytes are about to be sent.
     ///
-    /// Returns the amount of the order that must go with them, if one is due.
+    /// Returns the amount of the order to send with them, if one is due.
     ///
     /// # Errors
     ///
-    /// When the bytes exceed the order limit; nothing is noted then.
+    /// When the bytes exceed the order limit; the state is unchanged then.
     pub fn send(&mut self, length: u64) -> Result<Option<u64>, LimitExceeded> {
         let end = self.sent.saturating_add(length);
         if end > self.limit {
@@ -66,17 +66,17 @@ impl DownloadOrders {
         Self { size, received: 0, ordered: 0, step: FIRST_STEP }
     }
 
-    /// Notes that the node has delivered `length` bytes.
+    /// Records that the node has delivered `length` bytes.
     pub const fn received(&mut self, length: u64) {
         self.received = self.received.saturating_add(length);
     }
 
-    /// The amount of the order to send now, if one is due.
+    /// Returns the amount of the order to send now, if one is due.
     ///
-    /// Ask again until there is none: at the start, and after each delivery. Not an iterator, since
-    /// further orders fall due later.
+    /// Call until it returns `None`, at the start and after each delivery. Not an iterator, because
+    /// further orders become due later.
     pub fn next_order(&mut self) -> Option<u64> {
-        // What came beyond the grant was a gift: the next step counts from there.
+        // Nodes may send more than ordered; the next step counts from the bytes received.
         let base = self.ordered.max(self.received);
         if self.ordered >= self.size || base - self.received >= self.step {
             return None;
@@ -87,7 +87,7 @@ impl DownloadOrders {
     }
 }
 
-/// More bytes were about to be sent than the order limit allows.
+/// The bytes to send exceed the order limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("piece of {size} bytes exceeds its order limit of {limit}")]
 #[non_exhaustive]
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn upload_beyond_the_limit_is_refused() {
+    fn upload_beyond_the_limit_is_rejected() {
         let mut orders = UploadOrders::new(100);
         assert_eq!(orders.send(60), Ok(Some(100)));
         assert_eq!(orders.send(41), Err(LimitExceeded { size: 101, limit: 100 }));
@@ -115,16 +115,17 @@ mod tests {
     proptest! {
         #![proptest_config(crate::cases(10_000))]
 
-        /// Whatever is sent: what is ordered covers what is sent, grows with every order, is never
-        /// more than the limit and no further ahead than a step or the bytes at hand. What exceeds
-        /// the limit is refused and changes nothing.
+        /// The ordered amount covers the sent bytes, grows with every order, never exceeds the limit
+        /// and is ahead by at most a step or the bytes at hand. Bytes beyond the limit are rejected
+        /// and leave the state unchanged.
         #[test]
-        fn upload_orders_cover_what_is_sent_and_grow_within_the_limit(
+        fn upload_orders_cover_sent_bytes_and_grow_within_the_limit(
             limit in prop_oneof![0..20_000_000_u64, any::<u64>()],
             lengths in proptest::collection::vec(lengths(), 0..30),
         ) {
             let mut orders = UploadOrders::new(limit);
-            let (mut sent, mut ordered) = (0_u64, 0);
+            let mut sent = 0_u64;
+            let mut ordered = 0;
             for length in lengths {
                 let before = format!("{orders:?}");
                 match orders.send(length) {
@@ -137,8 +138,8 @@ mod tests {
                         sent += length;
                         prop_assert!(sent <= ordered && ordered <= limit);
                     }
-                    Err(LimitExceeded { size, limit: told }) => {
-                        prop_assert_eq!((size, told), (sent.saturating_add(length), limit));
+                    Err(LimitExceeded { size, limit: reported }) => {
+                        prop_assert_eq!((size, reported), (sent.saturating_add(length), limit));
                         prop_assert!(size > limit);
                         prop_assert_eq!(format!("{orders:?}"), before);
                     }
@@ -146,16 +147,17 @@ mod tests {
             }
         }
 
-        /// Whatever is delivered, even what was never granted: orders grow, are never more than
-        /// the size, at most a step ahead of what was granted or given, and few; and the node
-        /// never has to wait for one, being a step ahead or at the end.
+        /// For any deliveries, even beyond the granted amount: orders grow, never exceed the size,
+        /// are at most a step ahead of the granted or received bytes, and at most three are due at
+        /// a time. The node never waits for one: the orders are a step ahead or complete.
         #[test]
         fn download_orders_stay_a_step_ahead_and_grow_within_the_size(
             size in prop_oneof![0..20_000_000_u64, any::<u64>()],
             deliveries in proptest::collection::vec(lengths(), 0..30),
         ) {
             let mut orders = DownloadOrders::new(size);
-            let (mut received, mut ordered) = (0_u64, 0);
+            let mut received = 0_u64;
+            let mut ordered = 0;
             for delivery in deliveries {
                 let mut due = 0;
                 while let Some(amount) = orders.next_order() {
@@ -172,7 +174,7 @@ mod tests {
         }
     }
 
-    /// Mostly what transfers move at once, sometimes anything.
+    /// Mostly realistic message sizes, sometimes arbitrary ones.
     fn lengths() -> impl Strategy<Value = u64> {
         prop_oneof![8 => 0..2_000_000_u64, 1 => Just(0), 1 => any::<u64>()]
     }

@@ -1,16 +1,16 @@
-//! Which piece an upload sends next, and when it asks the satellite for other nodes.
+//! Which piece an upload sends next, and when it requests other nodes from the satellite.
 //!
-//! Every piece of a segment has an order limit for one node. Workers take pieces one after the
-//! other and report what became of them. When the pieces stored and on their way cannot reach the
-//! needed number any more, the limits of all failed pieces are exchanged for limits of other
-//! nodes, which makes up the whole reserve again; the pieces on their way go on meanwhile.
+//! Every piece of a segment has an order limit for one node. Workers take pieces one at a time and
+//! report the result. When the stored and pending pieces can no longer reach the needed number, the
+//! limits of all failed pieces are exchanged for limits of other nodes, which restores the whole
+//! reserve. Transfers in flight continue meanwhile.
 
-use super::long_tail::{LongTail, Verdict};
+use super::long_tail::{LongTail, UploadStatus};
 
 #[cfg(test)]
 mod tests;
 
-/// Rounds of exchanging failed pieces for other nodes, at most.
+/// Maximum rounds of exchanging the limits of failed pieces for other nodes.
 pub const MAX_EXCHANGES: u32 = 11;
 
 /// The pieces of one segment during its upload.
@@ -19,14 +19,14 @@ pub struct Pieces {
     rule: LongTail,
     states: Vec<State>,
     exchanges: u32,
-    /// Whether the satellite has been asked and has not answered yet.
+    /// Whether a request for other nodes is in flight.
     exchanging: bool,
     over: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// No worker has taken it.
+    /// Not taken by a worker yet.
     Waiting,
     Sending,
     Stored,
@@ -44,9 +44,9 @@ pub enum PieceEvent {
     Stored(u16),
     /// The transfer of the piece failed.
     Failed(u16),
-    /// The satellite has given new limits for the pieces asked for.
+    /// The satellite issued new limits for the requested pieces.
     Exchanged,
-    /// The satellite has no other nodes, or did not answer.
+    /// The satellite has no other nodes, or the request failed.
     NotExchanged,
 }
 
@@ -54,12 +54,11 @@ pub enum PieceEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)] // callers must handle all
 pub enum PieceDecision {
-    /// Cancel what is still being sent and commit the segment with these pieces, in ascending
-    /// order.
+    /// Cancel transfers in flight and commit the segment with these pieces, in ascending order.
     Commit(Vec<u16>),
-    /// Ask the satellite for other nodes for these pieces, in ascending order.
+    /// Request other nodes for these pieces, in ascending order.
     Exchange(Vec<u16>),
-    /// Cancel what is still being sent: too few nodes take pieces.
+    /// Cancel transfers in flight: too few nodes accept pieces.
     Fail {
         /// Pieces stored.
         stored: u16,
@@ -69,7 +68,7 @@ pub enum PieceDecision {
 }
 
 impl Pieces {
-    /// Starts with `total` pieces, numbered from 0, of which the rule must be satisfied.
+    /// Starts with `total` pieces, numbered from 0; `rule` decides how many are needed.
     pub fn new(total: u16, rule: LongTail) -> Self {
         Self {
             rule,
@@ -80,9 +79,9 @@ impl Pieces {
         }
     }
 
-    /// Takes the next piece nobody is sending; none when all are taken or the upload is over.
+    /// Takes the next piece to send; `None` when all are taken or the upload is over.
     ///
-    /// There may be one again after [`PieceEvent::Exchanged`].
+    /// [`PieceEvent::Exchanged`] makes further pieces available.
     pub fn next_piece(&mut self) -> Option<u16> {
         if self.over {
             return None;
@@ -92,9 +91,9 @@ impl Pieces {
         u16::try_from(piece).ok()
     }
 
-    /// Notes an event and decides what follows, if anything does.
+    /// Handles an event and returns the next decision, if any.
     ///
-    /// Events about pieces that are not being sent, and all events after the end, change nothing.
+    /// Ignores events for pieces that are not being sent, and all events after the end.
     pub fn on(&mut self, event: PieceEvent) -> Option<PieceDecision> {
         if self.over {
             return None;
@@ -102,22 +101,22 @@ impl Pieces {
         match event {
             PieceEvent::Stored(piece) => self.resolve(piece, State::Stored)?,
             PieceEvent::Failed(piece) => self.resolve(piece, State::Failed)?,
-            PieceEvent::Exchanged => self.answered(State::Waiting)?,
+            PieceEvent::Exchanged => self.finish_exchange(State::Waiting)?,
             PieceEvent::NotExchanged => {
-                self.answered(State::Failed)?;
-                // Asking again would get the same answer.
+                self.finish_exchange(State::Failed)?;
+                // A retry would get the same response.
                 self.exchanges = MAX_EXCHANGES;
             }
         }
         self.decide()
     }
 
-    /// Whether the upload has ended, well or not.
+    /// Returns whether the upload has ended, successfully or not.
     pub const fn is_over(&self) -> bool {
         self.over
     }
 
-    /// The confirmed pieces in ascending order.
+    /// Returns the confirmed pieces in ascending order.
     pub fn stored(&self) -> Vec<u16> {
         self.numbers(State::Stored)
     }
@@ -127,23 +126,24 @@ impl Pieces {
         (*state == State::Sending).then(|| *state = outcome)
     }
 
-    fn answered(&mut self, outcome: State) -> Option<()> {
+    fn finish_exchange(&mut self, outcome: State) -> Option<()> {
         std::mem::take(&mut self.exchanging).then_some(())?;
-        let asked = self.states.iter_mut().filter(|state| **state == State::Exchanging);
-        asked.for_each(|state| *state = outcome);
+        for state in self.states.iter_mut().filter(|state| **state == State::Exchanging) {
+            *state = outcome;
+        }
         Some(())
     }
 
     fn decide(&mut self) -> Option<PieceDecision> {
         let stored = self.count(State::Stored);
         let pending = self.count(State::Waiting) + self.count(State::Sending);
-        match self.rule.judge(stored, pending) {
-            Verdict::Enough => {
+        match self.rule.status(stored, pending) {
+            UploadStatus::Enough => {
                 self.over = true;
                 Some(PieceDecision::Commit(self.stored()))
             }
-            Verdict::Shortage if !self.exchanging => Some(self.exchange_or_fail(stored)),
-            Verdict::OnTheWay | Verdict::Shortage => None,
+            UploadStatus::Shortage if !self.exchanging => Some(self.exchange_or_fail(stored)),
+            UploadStatus::Pending | UploadStatus::Shortage => None,
         }
     }
 
@@ -166,6 +166,7 @@ impl Pieces {
     }
 
     fn numbers(&self, state: State) -> Vec<u16> {
-        (0..).zip(&self.states).filter(|(_, s)| **s == state).map(|(number, _)| number).collect()
+        let numbered = (0..).zip(&self.states);
+        numbered.filter(|(_, other)| **other == state).map(|(number, _)| number).collect()
     }
 }

@@ -1,29 +1,29 @@
-//! How long to wait before another attempt, and when to stop.
+//! How long to back off before another attempt, and when to stop.
 
 use std::time::Duration;
 
-/// Wait before the second attempt, at most.
+/// Maximum delay before the second attempt.
 pub const FIRST_DELAY: Duration = Duration::from_millis(100);
 
-/// Longest wait between two attempts.
+/// Maximum delay between two attempts.
 pub const MAX_DELAY: Duration = Duration::from_secs(3);
 
-/// Waits that double from [`FIRST_DELAY`] to [`MAX_DELAY`].
+/// Exponential backoff with jitter: delays double from [`FIRST_DELAY`] to [`MAX_DELAY`].
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// Starts without failures.
+    /// Creates a backoff without failures.
     pub const fn new() -> Self {
         Self { failures: 0 }
     }
 
-    /// Notes a failure and tells how long to wait.
+    /// Records a failure and returns the delay before the next attempt.
     ///
-    /// `jitter` is a random number: the wait is spread evenly over the second half of the nominal
-    /// one, so that clients that failed together do not return together.
+    /// `jitter` is a random number: the delay is uniform over the second half of the nominal one, so
+    /// that clients that failed at the same time do not retry at the same time.
     pub fn failed(&mut self, jitter: u32) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
@@ -34,31 +34,31 @@ impl Backoff {
         half + Duration::from_nanos(spread)
     }
 
-    /// Notes a failure and tells how long to wait, unless the wait would end after `left`, the time
-    /// until the caller's deadline: then none, for there is no other attempt.
+    /// Records a failure and returns the delay before the next attempt; `None` if the delay would not
+    /// end within `left`, the time until the caller's deadline.
     pub fn failed_within(&mut self, jitter: u32, left: Duration) -> Option<Duration> {
-        Some(self.failed(jitter)).filter(|wait| *wait < left)
+        Some(self.failed(jitter)).filter(|delay| *delay < left)
     }
 
-    /// Notes a success: the next wait is short again.
+    /// Records a success and resets the delay.
     pub const fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// Failures since the last success.
+    /// Returns the number of failures since the last success.
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 }
 
-/// A number of attempts that progress renews.
+/// A limit on attempts without progress.
 #[derive(Clone, Debug)]
 pub struct Attempts {
     allowed: u32,
     failures: u32,
 }
 
-/// Attempts to continue a download that stopped without progress.
+/// Maximum retries of a download without progress.
 pub const DOWNLOAD_RETRIES: u32 = 6;
 
 impl Attempts {
@@ -67,18 +67,18 @@ impl Attempts {
         Self { allowed, failures: 0 }
     }
 
-    /// Notes a failure and tells whether another attempt is allowed.
+    /// Records a failure and returns whether another attempt is allowed.
     pub const fn failed(&mut self) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.failures <= self.allowed
     }
 
-    /// Failures since something was last achieved.
+    /// Returns the number of failures since the last progress.
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Notes that something was achieved since the last failure.
+    /// Records progress and resets the failures.
     pub const fn progressed(&mut self) {
         self.failures = 0;
     }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_longest() {
+    fn delays_double_up_to_the_maximum() {
         let mut backoff = Backoff::new();
         let longest: Vec<u128> = (0..7).map(|_| backoff.failed(u32::MAX).as_millis()).collect();
         assert_eq!(longest, [99, 199, 399, 799, 1599, 2999, 2999]);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_renews_the_attempts() {
+    fn progress_resets_the_attempts() {
         let mut attempts = Attempts::new(2);
         assert!(attempts.failed() && attempts.failed());
         attempts.progressed();
@@ -111,45 +111,49 @@ mod tests {
     proptest! {
         #![proptest_config(crate::cases(10_000))]
 
-        /// Whatever fails and succeeds, and with whatever jitter: a wait is between half and the
-        /// whole of the nominal one, which doubles from the first to the longest and never
-        /// overflows; more jitter never waits less.
+        /// For any failures, successes and jitter: a delay is between half and the whole of the
+        /// nominal one, which doubles from the first to the maximum and never overflows. More jitter
+        /// never gives a shorter delay.
         #[test]
-        fn waits_double_within_bounds_and_jitter_stays_within_half_and_whole(
+        fn delays_double_within_bounds_and_jitter_covers_half(
             events in proptest::collection::vec(proptest::option::weighted(0.95, any::<(u32, u32)>()), 0..200),
         ) {
             let mut backoff = Backoff::new();
-            let (mut nominal, mut failures) = (FIRST_DELAY, 0);
+            let mut nominal = FIRST_DELAY;
+            let mut failures = 0;
             for event in events {
                 let Some((jitter, other)) = event else {
                     backoff.succeeded();
-                    (nominal, failures) = (FIRST_DELAY, 0);
+                    nominal = FIRST_DELAY;
+                    failures = 0;
                     continue;
                 };
-                let wait = backoff.clone().failed(other);
-                let again = backoff.failed(jitter);
-                prop_assert!(nominal / 2 <= again && again < nominal);
-                prop_assert!(wait == again || (wait < again) == (other < jitter));
+                let other_delay = backoff.clone().failed(other);
+                let delay = backoff.failed(jitter);
+                prop_assert!(nominal / 2 <= delay && delay < nominal);
+                prop_assert!(other_delay == delay || (other_delay < delay) == (other < jitter));
                 failures += 1;
                 prop_assert_eq!(backoff.failures(), failures);
                 nominal = (nominal * 2).min(MAX_DELAY);
             }
         }
 
-        /// A caller that fails in every attempt stops before its deadline, and not while a wait
+        /// A caller whose every attempt fails stops before its deadline, but not while another delay
         /// still fits.
         #[test]
         fn attempts_never_begin_after_the_deadline(
             deadline in 0..100_000_u64, tries in proptest::collection::vec((any::<u32>(), 0..5000_u64), 200),
         ) {
             let deadline = Duration::from_millis(deadline);
-            let (mut backoff, mut now, mut stopped) = (Backoff::new(), Duration::ZERO, false);
+            let mut backoff = Backoff::new();
+            let mut now = Duration::ZERO;
+            let mut stopped = false;
             for (jitter, lasts) in tries {
                 now += Duration::from_millis(lasts);
                 let left = deadline.saturating_sub(now);
                 match backoff.clone().failed_within(jitter, left) {
-                    Some(wait) => {
-                        now += wait;
+                    Some(delay) => {
+                        now += delay;
                         prop_assert!(now < deadline);
                     }
                     None => {
@@ -164,17 +168,18 @@ mod tests {
         }
 
         #[test]
-        fn attempts_are_as_many_as_allowed_since_the_last_progress(
+        fn allowed_attempts_count_from_the_last_progress(
             allowed in 0..5_u32, events in proptest::collection::vec(prop::bool::weighted(0.8), 0..60),
         ) {
-            let (mut attempts, mut in_a_row) = (Attempts::new(allowed), 0);
+            let mut attempts = Attempts::new(allowed);
+            let mut consecutive = 0;
             for fails in events {
                 if fails {
-                    in_a_row += 1;
-                    prop_assert_eq!(attempts.failed(), in_a_row <= allowed);
+                    consecutive += 1;
+                    prop_assert_eq!(attempts.failed(), consecutive <= allowed);
                 } else {
                     attempts.progressed();
-                    in_a_row = 0;
+                    consecutive = 0;
                 }
             }
         }

@@ -1,10 +1,10 @@
-//! Which subsets of the pieces a block is decoded from before it is given up.
+//! Which subsets of the pieces to decode a block from before it counts as unreadable.
 //!
 //! Correction finds ⌊(r − k) / 2⌋ corrupt shares among r. An encryption block is authenticated, so
-//! more can be found by trial: some pieces are left out, the others decoded and corrected, and the
-//! right choice is the one that authenticates. Leaving out j pieces finds j + ⌊(r − j − k) / 2⌋
-//! corrupt ones; only those j are used that leave an even number of spare pieces, because an odd one
-//! corrects nothing more. The last of them leaves exactly k.
+//! more can be found by trial: leave out some pieces, decode and correct the others, and accept the
+//! choice that authenticates. Leaving out j pieces finds j + ⌊(r − j − k) / 2⌋ corrupt ones. Only
+//! those j are tried that leave an even number of spare pieces, because an odd one corrects no
+//! further share. The last level leaves exactly k.
 //!
 //! ```text
 //! r = 5, k = 4   leave out 1 of 5:    5 tries    one corrupt piece of five
@@ -12,27 +12,30 @@
 //!                leave out 4 of 8:   36 of the 70 choices, up to the bound
 //! ```
 //!
-//! Corrupt shares may belong to other pieces in each stripe of a block. [`Tries`] first leaves out the
-//! same pieces everywhere, as a lying node or a damaged disk needs it, and then different ones in each
-//! *site*: a stripe, or a few, that the pieces disagree about.
+//! Each stripe of a block may have corrupt shares of different pieces. [`Tries`] first leaves out the
+//! same pieces everywhere, which handles malicious nodes and failing disks, and then different ones in
+//! each *site*: one or a few stripes with inconsistent shares.
 
-/// How often a block is decoded from one set of pieces, at most.
+/// Maximum number of trials to decode a block from one set of pieces.
 pub const MAX_TRIES: usize = 64;
 
-/// Returns what to leave out of `pieces`, of which `required` decode, in the order to try it:
-/// [`MAX_TRIES`] choices at most.
+/// Returns the sets of pieces to leave out, in the order to try them: at most [`MAX_TRIES`].
+/// `required` of the `pieces` decode.
 ///
-/// Pieces are named by their rank, 0 for the most suspect one; the first `suspects` ranks have been
-/// corrupt before. Leaving out exactly these comes first.
+/// Pieces are identified by rank, 0 for the most suspect one. The first `suspects` ranks have been
+/// corrupt before; leaving out exactly these comes first.
 #[must_use]
 pub fn left_out(pieces: usize, required: usize, suspects: usize) -> Vec<Vec<usize>> {
     let (_, covered) = complete_levels(pieces, required);
-    // The smallest number that leaves out all suspects, then smaller ones: some of them may be right.
-    let likely = levels(pieces, required).filter(|level| *level < suspects.saturating_add(2));
-    let likely: Vec<usize> = likely.collect();
-    let likely = likely.into_iter().rev().take(MAX_TRIES - covered);
-    let mut choices: Vec<Vec<usize>> = likely.map(|level| (0..level).collect()).collect();
+    // First the lowest level that leaves out all suspects, then lower ones: some may be correct.
+    let mut likely_levels: Vec<usize> =
+        levels(pieces, required).filter(|level| *level < suspects.saturating_add(2)).collect();
+    likely_levels.reverse();
+    likely_levels.truncate(MAX_TRIES - covered);
+    let mut choices: Vec<Vec<usize>> =
+        likely_levels.into_iter().map(|level| (0..level).collect()).collect();
     let likely = choices.len();
+
     for level in levels(pieces, required) {
         let mut next = Some((0..level).collect::<Vec<_>>());
         while let Some(choice) = next {
@@ -48,7 +51,7 @@ pub fn left_out(pieces: usize, required: usize, suspects: usize) -> Vec<Vec<usiz
     choices
 }
 
-/// Returns how many of `pieces` may be corrupt for a block to be read for certain, whichever they are.
+/// Returns how many arbitrary pieces of `pieces` may be corrupt for a block to be certainly readable.
 #[must_use]
 pub fn tolerance(pieces: usize, required: usize) -> usize {
     let (complete, _) = complete_levels(pieces, required);
@@ -62,7 +65,7 @@ fn levels(pieces: usize, required: usize) -> impl Iterator<Item = usize> {
     (first..=spare).step_by(2)
 }
 
-/// How many levels fit the bound with all their choices, and how many choices these are.
+/// Number of levels whose choices all fit the bound, and the number of these choices.
 fn complete_levels(pieces: usize, required: usize) -> (usize, usize) {
     let mut covered = 0_usize;
     let mut complete = 0;
@@ -77,7 +80,7 @@ fn complete_levels(pieces: usize, required: usize) -> (usize, usize) {
     (complete, covered)
 }
 
-/// The number of ways to choose `some` of `all`; anything above [`MAX_TRIES`] when it is larger.
+/// The number of ways to choose `some` of `all`; inexact above [`MAX_TRIES`].
 fn choose(all: usize, some: usize) -> usize {
     let mut ways = 1_usize;
     for chosen in 0..some.min(all.saturating_sub(some)) {
@@ -89,17 +92,17 @@ fn choose(all: usize, some: usize) -> usize {
     ways
 }
 
-/// The next choice of as many ranks below `pieces`, in lexicographic order.
+/// The next choice of the same size of ranks below `pieces`, in lexicographic order.
 fn following(choice: &[usize], pieces: usize) -> Option<Vec<usize>> {
     let size = choice.len();
-    let highest = |place: usize| pieces - size + place;
-    let place = (0..size).rev().find(|&place| choice[place] < highest(place))?;
-    let mut next = choice[..place].to_vec();
-    next.extend((choice[place] + 1..).take(size - place));
+    let max = |index: usize| pieces - size + index;
+    let index = (0..size).rev().find(|&index| choice[index] < max(index))?;
+    let mut next = choice[..index].to_vec();
+    next.extend((choice[index] + 1..).take(size - index));
     Some(next)
 }
 
-/// For each site of a block, which of the choices to try: [`MAX_TRIES`] items at most.
+/// Iterates over combinations of one choice per site of a block: at most [`MAX_TRIES`] items.
 #[derive(Clone, Debug)]
 pub struct Tries {
     choices: usize,
@@ -117,12 +120,12 @@ impl Tries {
 
     /// Advances to the next combination, the last site fastest; returns whether there is one.
     fn advance(&mut self) -> bool {
-        for place in self.mixed.iter_mut().rev() {
-            *place += 1;
-            if *place < self.choices {
+        for choice in self.mixed.iter_mut().rev() {
+            *choice += 1;
+            if *choice < self.choices {
                 return true;
             }
-            *place = 0;
+            *choice = 0;
         }
         false
     }
@@ -164,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_corrupt_of_five_is_told_by_leaving_out_each() {
+    fn one_corrupt_piece_of_five_is_found_by_leaving_out_each() {
         assert_eq!(left_out(5, 4, 0), [[0], [1], [2], [3], [4]]);
         assert_eq!((tolerance(5, 4), tolerance(4, 4), tolerance(3, 4)), (1, 0, 0));
         assert!(left_out(4, 4, 4).is_empty() && left_out(3, 4, 0).is_empty());
@@ -186,18 +189,18 @@ mod tests {
         assert_eq!((tolerance(32, 29), tolerance(80, 29), tolerance(66, 29)), (2, 25, 18));
     }
 
-    /// Which pieces are corrupt at each site, by rank.
-    fn world() -> impl Strategy<Value = (usize, usize, Vec<BTreeSet<usize>>, usize)> {
+    /// Corrupt pieces of each site, by rank.
+    fn scenario() -> impl Strategy<Value = (usize, usize, Vec<BTreeSet<usize>>, usize)> {
         (1..6_usize, 0..5_usize, 1..4_usize, 0..9_usize).prop_flat_map(
             |(required, spare, sites, suspects)| {
-                let corrupt = prop::collection::btree_set(0..required + spare, 0..=spare + 1);
-                let corrupt = prop::collection::vec(corrupt, sites);
+                let ranks = prop::collection::btree_set(0..required + spare, 0..=spare + 1);
+                let corrupt = prop::collection::vec(ranks, sites);
                 (Just(required + spare), Just(required), corrupt, Just(suspects))
             },
         )
     }
 
-    /// The first try that is right at all sites.
+    /// The first try that corrects all sites.
     fn right_try(
         pieces: usize,
         required: usize,
@@ -215,11 +218,11 @@ mod tests {
     proptest! {
         #![proptest_config(crate::cases(10_000))]
 
-        /// Against brute force over all subsets of k pieces at each site: where all choices fit the
-        /// bound, a block is read exactly if k pieces are right at each site.
+        /// Compared with brute force over all subsets of k pieces at each site: if all choices fit the
+        /// bound, a block is readable exactly if each site has k correct pieces.
         #[test]
-        fn small_worlds_are_read_exactly_if_k_right_pieces_exist(
-            (pieces, required, corrupt, suspects) in world(),
+        fn block_is_readable_exactly_if_k_correct_pieces_exist(
+            (pieces, required, corrupt, suspects) in scenario(),
         ) {
             let choices = left_out(pieces, required, suspects);
             let all: usize = levels(pieces, required).map(|level| choose(pieces, level)).sum();
@@ -239,11 +242,11 @@ mod tests {
             prop_assert!(found.is_none() || readable);
         }
 
-        /// Whatever is tried: within the bound, nothing twice, and as many corrupt pieces as promised
-        /// are found wherever they are.
+        /// Tries stay within the bound and do not repeat, and any `tolerance` corrupt pieces are
+        /// found.
         #[test]
-        fn as_many_corrupt_pieces_as_tolerated_are_found_within_the_bound(
-            (pieces, required, corrupt, suspects) in world(),
+        fn tolerated_corrupt_pieces_are_found_within_the_bound(
+            (pieces, required, corrupt, suspects) in scenario(),
         ) {
             let choices = left_out(pieces, required, suspects);
             let distinct: BTreeSet<&Vec<usize>> = choices.iter().collect();
@@ -260,10 +263,10 @@ mod tests {
             }
         }
 
-        /// With the codes of any network: the bound holds, and pieces known to be corrupt are left out
-        /// first, unless leaving out each piece alone takes all tries.
+        /// For any code, the bound holds and known suspects are left out first, unless leaving out
+        /// each piece alone takes all tries.
         #[test]
-        fn known_suspects_are_found_at_once_in_any_code(
+        fn known_suspects_are_found_first_in_any_code(
             required in 1..100_usize, spare in 1..150_usize, suspects in 0..150_usize,
         ) {
             let pieces = required + spare;

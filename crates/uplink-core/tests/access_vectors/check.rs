@@ -1,4 +1,4 @@
-//! What API keys allow.
+//! Authorization with API keys.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use uplink_core::{
 
 use super::{array, bytes, each, group, number, text};
 
-/// 48 keys by 26 actions, each decided.
+/// Checks 48 keys with 26 actions each.
 #[test]
-fn every_decision_of_the_matrix_is_that_of_the_reference() {
+fn decisions_equal_the_reference_for_the_whole_matrix() {
     let group = group("check_matrix");
     let secret = bytes(&group["secret_hex"]);
     let actions = array(&group["actions"]);
@@ -27,8 +27,8 @@ fn every_decision_of_the_matrix_is_that_of_the_reference() {
         let expected = text(&case["allowed"]);
         assert_eq!(expected.len(), actions.len());
         for (action, expected) in actions.iter().zip(expected.chars()) {
-            // Operation 16 does not exist and cannot be asked for. The reference refuses it
-            // only where a caveat could have an opinion.
+            // Operation 16 does not exist and cannot be expressed. The reference rejects it only if
+            // there are caveats.
             let allowed = Operation::from_number(number(&action[0]) as u8).map(|operation| {
                 let action = Action {
                     operation,
@@ -73,7 +73,7 @@ fn names(list: &Value) -> BTreeSet<Vec<u8>> {
 }
 
 #[test]
-fn allowed_buckets_are_those_that_every_caveat_names() {
+fn allowed_buckets_are_those_in_every_caveat() {
     each("allowed_buckets", "cases", 1, |case| {
         let mut api_key = ApiKey::new(b"secret", b"head".to_vec());
         for buckets in array(&case["caveat_buckets"]) {
@@ -90,7 +90,7 @@ fn allowed_buckets_are_those_that_every_caveat_names() {
 }
 
 #[test]
-fn time_bounds_refuse_what_lies_outside() {
+fn actions_outside_the_time_window_are_rejected() {
     const NOW: i64 = 1_750_000_000;
     each("time_window", "cases", 9, |case| {
         let moment = |offset: &Value| offset.as_i64().map(|offset| Timestamp::new(NOW + offset, 0));
@@ -112,7 +112,7 @@ fn time_bounds_refuse_what_lies_outside() {
 }
 
 #[test]
-fn the_shortest_lifetime_wins() {
+fn smallest_max_object_ttl_wins() {
     const SECOND: i64 = 1_000_000_000;
     each("max_object_ttl", "cases", 5, |case| {
         let mut api_key = ApiKey::new(b"secret", b"head".to_vec());

@@ -17,19 +17,19 @@ use uplink_core::{
 use super::{array, bytes, each, group, key, number, suite, text};
 
 #[test]
-fn nonces_count_little_endian() {
+fn nonces_increment_little_endian() {
     each("nonce_increment", "cases", 16, |case| {
         let mut nonce = bytes(&case["in_hex"]);
         let wrapped = add_little_endian(&mut nonce, number(&case["amount"]));
         assert_eq!(nonce, bytes(&case["out_hex"]), "{case}");
         assert_eq!(Some(wrapped), case["truncated"].as_bool(), "{case}");
     });
-    // Negative amounts, an error in the reference, cannot be written down here.
+    // Negative amounts, an error in the reference, cannot be expressed with unsigned types.
     assert_eq!(array(&group("nonce_increment")["negative_amount_is_error"]).len(), 2);
 }
 
 #[test]
-fn each_segment_starts_at_its_own_nonce() {
+fn start_nonces_of_segments_equal_the_reference() {
     each("segment_content_nonce", "cases", 7, |case| {
         let position = SegmentPosition {
             part: number(&case["part_number"]) as u32,
@@ -43,9 +43,9 @@ fn nonce(value: &Value) -> Nonce {
     Nonce::from_slice(&bytes(value)).unwrap()
 }
 
-/// 84 cases: 21 + 3 of each suite, 8 impossible block sizes, 4 unusable suites.
+/// 84 cases: 21 + 3 of each suite, 8 invalid block sizes, 4 unsupported suites.
 #[test]
-fn content_is_sealed_in_blocks_as_in_the_reference() {
+fn sealed_content_equals_the_reference() {
     let group = group("content_encryption");
     let key = key(&group["key_hex"]);
     let start = nonce(&group["nonce_hex"]);
@@ -54,8 +54,8 @@ fn content_is_sealed_in_blocks_as_in_the_reference() {
         if let Some(error) = case.get("error") {
             assert!(text(error).contains("too small"));
             let size = case["block_size"].as_i64().unwrap();
-            let refused = EncryptionParameters::new(cipher, size);
-            assert_eq!(refused, Err(EncryptionError::BlockSize(size)));
+            let rejected = EncryptionParameters::new(cipher, size);
+            assert_eq!(rejected, Err(EncryptionError::BlockSize(size)));
             return;
         }
         let prepared = ContentCipher::allow_unencrypted(cipher, &key);
@@ -65,7 +65,7 @@ fn content_is_sealed_in_blocks_as_in_the_reference() {
         }
         let prepared = prepared.unwrap();
         if cipher == CipherSuite::ChaCha20Poly1305 {
-            // The reference does not know it; empty input gives empty output in every suite.
+            // The reference does not support it. Empty input gives empty output in every suite.
             assert_eq!(prepared.seal_whole(&start, b""), Ok(Vec::new()));
             return;
         }
@@ -93,7 +93,7 @@ fn check_blocks(
     plain: &[u8],
     sealed: &[u8],
 ) {
-    // The null suite has no blocks: in the reference they are one byte long.
+    // The null suite has no blocks; the reference uses blocks of one byte.
     let is_null = cipher.suite() == CipherSuite::Null;
     let plain_size = if is_null { 1 } else { cipher.plain_block_size(block_size).unwrap() };
     let mut padded = plain.to_vec();
@@ -105,7 +105,7 @@ fn check_blocks(
     let mut out = vec![0; sealed.len()];
     cipher.seal_blocks(start, 0, block_size, &padded, &mut out).unwrap();
     assert_eq!(out, sealed);
-    // Every run of blocks opens alone.
+    // Every run of blocks opens independently.
     let blocks = sealed.len() / block_size;
     for first in 0..blocks {
         for last in first + 1..=blocks {
@@ -118,7 +118,7 @@ fn check_blocks(
 }
 
 #[test]
-fn an_object_s_keys_data_and_etags_are_sealed_as_in_the_reference() {
+fn object_keys_data_and_etags_equal_the_reference() {
     each("object_flow", "cases", 2, |case| {
         let cipher = suite(&case["cipher"]);
         let default_key = key(&case["default_key_hex"]);
@@ -163,7 +163,7 @@ fn check_metadata(case: &Value, cipher: CipherSuite, content_key: &uplink_core::
 }
 
 #[test]
-fn parameters_pack_into_one_number() {
+fn packed_parameters_equal_the_reference() {
     each("encryption_parameters_packing", "cases", 4, |case| {
         let packed = case["int64"].as_i64().unwrap();
         let (number_of_suite, block_size) = layout::unpack_encryption_parameters(packed).unwrap();
@@ -174,7 +174,7 @@ fn parameters_pack_into_one_number() {
 }
 
 #[test]
-fn chacha20poly1305_follows_its_definition() {
+fn chacha20poly1305_equals_its_vectors() {
     const GROUP: &str = "proposed_enc_chacha20poly1305";
     let cipher = suite(&group(GROUP)["suite_value"]);
     assert_eq!(cipher, CipherSuite::ChaCha20Poly1305);
@@ -186,8 +186,10 @@ fn chacha20poly1305_follows_its_definition() {
     });
     each(GROUP, "segments", 18, |case| {
         let prepared = ContentCipher::new(cipher, &key(&case["key_hex"])).unwrap();
-        let (start, size) = (nonce(&case["nonce_hex"]), number(&case["block_size"]) as usize);
-        let (plain, sealed) = (bytes(&case["plain_hex"]), bytes(&case["encrypted_hex"]));
+        let start = nonce(&case["nonce_hex"]);
+        let size = number(&case["block_size"]) as usize;
+        let plain = bytes(&case["plain_hex"]);
+        let sealed = bytes(&case["encrypted_hex"]);
         check_blocks(&prepared, &start, size, &plain, &sealed);
     });
     each(GROUP, "key_wrap", 1, |case| {

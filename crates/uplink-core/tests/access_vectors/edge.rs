@@ -7,7 +7,7 @@ use uplink_core::edge::{
 use super::{array, bytes, each, group, text};
 
 #[test]
-fn links_are_joined_as_by_the_reference() {
+fn created_links_equal_the_reference() {
     for (name, count) in [("join_share_url", 13), ("join_share_url_more", 13)] {
         each(name, "cases", count, |case| {
             let joined = join_share_url(
@@ -28,7 +28,7 @@ fn links_are_joined_as_by_the_reference() {
 }
 
 #[test]
-fn the_access_key_of_a_link_is_found() {
+fn access_key_of_a_link_is_found() {
     each("shared_link_parse", "cases", 6, |case| {
         let found = access_key_of(text(&case["url"]));
         if case["error"] == true {
@@ -44,7 +44,7 @@ fn the_access_key_of_a_link_is_found() {
 }
 
 #[test]
-fn credentials_are_read_and_written_as_by_the_reference() {
+fn credential_texts_equal_the_reference() {
     each("edge_credentials_format", "cases", 2, |case| {
         if let Some(key) = case.get("encryption_key_hex") {
             let id = AccessKeyId::new(bytes(key).try_into().unwrap());
@@ -59,7 +59,7 @@ fn credentials_are_read_and_written_as_by_the_reference() {
             assert_eq!(SecretKey::parse(text(&case["secret_key"])), Ok(key));
         }
     });
-    // An id of the reference's tests, of the right length and another kind.
+    // Ids from the reference's tests, of the right length but a different kind.
     for sample in array(&group("edge_credentials_format")["sample_ids_in_tests"]) {
         assert_eq!(AccessKeyId::parse(text(sample)), Err(CredentialError::Kind(0x5f)));
     }

@@ -1,4 +1,4 @@
-//! Access grants as they are read and written.
+//! Parsing and serialization of access grants.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
@@ -11,11 +11,11 @@ use uplink_core::{
 use super::{array, bytes, each, number, text};
 
 #[test]
-fn grants_of_the_public_network_parse_and_serialize() {
+fn grants_of_the_public_network_round_trip() {
     each("access_grants", "cases", 12, check_grant);
 }
 
-/// Compares a parsed grant with its description, and what it serializes to with the grant itself.
+/// Compares a parsed grant with its description, and its serialization with the original text.
 pub(super) fn check_grant(case: &Value) {
     let grant = AccessGrant::parse(text(&case["grant"])).unwrap();
     check_decoded(&grant, case);
@@ -63,7 +63,7 @@ pub(super) fn check_store(store: &EncryptionStore, expected: &Value) {
 }
 
 #[test]
-fn malformed_grants_fail_each_with_its_own_error() {
+fn malformed_grants_fail_with_the_expected_error() {
     each("access_grant_parse_cases", "cases", 28, |case| {
         let parsed = AccessGrant::parse(text(&case["grant"]));
         match (parsed, case["must_fail"].as_bool().unwrap()) {
@@ -104,7 +104,7 @@ fn check_parse_error(error: &AccessGrantError, case: &Value) {
 }
 
 #[test]
-fn inspection_shows_what_the_reference_shows() {
+fn inspection_output_equals_the_reference() {
     each("access_inspect", "cases", 2, |case| {
         let grant = AccessGrant::parse(text(&case["grant"])).unwrap();
         let caveats: Vec<_> = grant.api_key().caveats().iter().map(|c| caveat_json(c)).collect();
@@ -128,7 +128,7 @@ fn inspection_shows_what_the_reference_shows() {
     });
 }
 
-/// The JSON form of a caveat without times, which the vectors of `caveat_encoding` cover.
+/// Returns the JSON form of a caveat without times, which `caveat_encoding` covers.
 fn caveat_json(caveat: &[u8]) -> Value {
     let caveat = Caveat::decode(caveat).unwrap();
     let mut shown = Map::new();
@@ -142,7 +142,7 @@ fn caveat_json(caveat: &[u8]) -> Value {
 }
 
 #[test]
-fn a_passphrase_gives_the_same_grant_as_the_reference() {
+fn grant_from_a_passphrase_equals_the_reference() {
     each("grant_from_passphrase", "cases", 1, |case| {
         let salt = STANDARD.decode(text(&case["salt_base64"])).unwrap();
         let passphrase = text(&case["passphrase"]).as_bytes();
@@ -157,12 +157,12 @@ fn a_passphrase_gives_the_same_grant_as_the_reference() {
     });
 }
 
-/// The reference does not know suite 100 and refuses to encrypt names with it; here they encrypt. In
-/// all else both agree.
+/// The reference does not support suite 100 and rejects encryption with it; this implementation
+/// supports it. Otherwise both agree.
 #[test]
-fn grants_with_unknown_suites_and_fields_keep_what_they_can() {
+fn grants_with_unknown_suites_and_fields_parse() {
     each("unknown_suite_grants", "cases", 7, |case| {
-        let knows_more = case["encrypt_a_x_error"]
+        let is_supported_here = case["encrypt_a_x_error"]
             .as_str()
             .is_some_and(|error| error.ends_with("encryption type 100 is not supported"));
         let parsed = AccessGrant::parse(text(&case["grant"])).unwrap();
@@ -170,26 +170,29 @@ fn grants_with_unknown_suites_and_fields_keep_what_they_can() {
         let is_equal = parsed.serialize().unwrap() == text(&case["grant"]);
         assert_eq!(Some(is_equal), case["reserialized_equal"].as_bool(), "{case}");
         let encrypted = path::encrypt_path(parsed.encryption(), b"bucket", b"a/x");
-        let is_fine = case["encrypt_a_x_error"].is_null() || knows_more;
+        let is_fine = case["encrypt_a_x_error"].is_null() || is_supported_here;
         assert_eq!(encrypted.is_ok(), is_fine, "{case}");
         let share = |prefix: &[u8]| {
             let prefix = SharePrefix { bucket: "bucket".to_owned(), prefix: prefix.to_vec() };
             parsed.restrict(&Permission::full(), &[prefix], [1; 4])
         };
         assert_eq!(share(b"").is_ok(), case["share_bucket_error"].is_null());
-        let knows_more = case["share_prefix_a_error"]
+        let is_supported_here = case["share_prefix_a_error"]
             .as_str()
             .is_some_and(|error| error.ends_with("encryption type 100 is not supported"));
-        assert_eq!(share(b"a").is_ok(), case["share_prefix_a_error"].is_null() || knows_more);
+        assert_eq!(
+            share(b"a").is_ok(),
+            case["share_prefix_a_error"].is_null() || is_supported_here
+        );
     });
 }
 
-/// The unknown suite itself, shown with a number that nobody uses.
+/// Uses an unassigned suite number.
 #[test]
-fn a_name_under_an_unknown_suite_is_refused() {
+fn encrypting_with_an_unknown_suite_is_rejected() {
     let key = uplink_core::encryption::Key::new([7; 32]);
     let store = EncryptionStore::with_default_key(key, CipherSuite::Unknown(101));
-    let refused = path::encrypt_path(&store, b"bucket", b"a");
+    let rejected = path::encrypt_path(&store, b"bucket", b"a");
     let unsupported = EncryptionError::Unsupported(CipherSuite::Unknown(101));
-    assert_eq!(refused, Err(unsupported.into()));
+    assert_eq!(rejected, Err(unsupported.into()));
 }

@@ -9,7 +9,7 @@ use uplink_core::encryption::{
 use super::{bytes, default_store, each, group, key, number, text};
 
 #[test]
-fn passphrases_give_the_root_keys_of_the_reference() {
+fn root_keys_equal_the_reference() {
     each("root_key", "cases", 12, |case| {
         let passphrase = bytes(&case["passphrase_utf8_hex"]);
         let salt = bytes(&case["salt_hex"]);
@@ -24,7 +24,7 @@ fn passphrases_give_the_root_keys_of_the_reference() {
 }
 
 #[test]
-fn keys_of_paths_and_content_are_those_of_the_reference() {
+fn path_and_content_keys_equal_the_reference() {
     let store = default_store("derived_keys", CipherSuite::AesGcm);
     each("derived_keys", "cases", 10, |case| {
         let bucket = text(&case["bucket"]).as_bytes();
@@ -42,7 +42,7 @@ fn keys_of_paths_and_content_are_those_of_the_reference() {
 }
 
 #[test]
-fn the_nonce_in_a_shared_prefix_follows_from_its_key() {
+fn nonce_of_a_shared_prefix_derives_from_its_key() {
     each("nonce_from_entry_key", "cases", 1, |case| {
         let key: Key = key(&case["key_hex"]);
         let nonce = path_nonce(&key);

@@ -1,4 +1,4 @@
-//! API keys as bytes, and caveats.
+//! Encoding of API keys and caveats.
 
 use serde_json::Value;
 use uplink_core::{
@@ -16,7 +16,7 @@ fn check_parts(api_key: &ApiKey, case: &Value) {
 }
 
 #[test]
-fn api_keys_of_the_public_network_convert_both_ways() {
+fn api_keys_of_the_public_network_round_trip() {
     each("api_keys", "cases", 6, |case| {
         let api_key = ApiKey::parse(text(&case["api_key"])).unwrap();
         check_parts(&api_key, case);
@@ -27,7 +27,7 @@ fn api_keys_of_the_public_network_convert_both_ways() {
 }
 
 #[test]
-fn the_chain_grows_by_one_tail_per_caveat() {
+fn each_caveat_adds_one_tail_to_the_chain() {
     let group = group("macaroon_chain");
     let secret = bytes(&group["secret_hex"]);
     let mut previous: Option<ApiKey> = None;
@@ -63,7 +63,7 @@ impl MapToVecs for Vec<[u8; 32]> {
 }
 
 #[test]
-fn macaroons_parse_or_fail_as_in_the_reference() {
+fn macaroon_parsing_equals_the_reference() {
     each("macaroon_parse_cases", "cases", 18, |case| {
         let raw = bytes(&case["raw_hex"]);
         let parsed = ApiKey::from_bytes(&raw);
@@ -91,7 +91,7 @@ fn macaroons_parse_or_fail_as_in_the_reference() {
 }
 
 #[test]
-fn caveats_decode_and_encode_as_in_the_reference() {
+fn caveat_encoding_equals_the_reference() {
     each("caveat_encoding", "cases", 14, |case| {
         let raw = bytes(&case["caveat_hex"]);
         let decoded = Caveat::decode(&raw);
@@ -102,7 +102,7 @@ fn caveats_decode_and_encode_as_in_the_reference() {
         let decoded = decoded.unwrap();
         let shown: Value = serde_json::from_str(text(&case["decoded_json"])).unwrap();
         assert_eq!(decoded, caveat_from_json(&shown), "{case}");
-        // Cases that name an error were made for reading, the others are what the reference writes.
+        // Cases with a `decode_error` field test decoding only; the others are outputs of the reference.
         if case.get("decode_error").is_none() {
             assert_eq!(decoded.encode(), raw, "{case}");
         }
@@ -111,8 +111,8 @@ fn caveats_decode_and_encode_as_in_the_reference() {
                 assert!(!Caveat::decode_strict(&raw).unwrap().disallowed.is_empty());
             }
             "unknown field 16 ignored" | "unknown field 16 with disallow_reads" => {
-                let refused = Err(WireError::UnknownField { field: 16 });
-                assert_eq!(Caveat::decode_strict(&raw), refused);
+                let rejected = Err(WireError::UnknownField { field: 16 });
+                assert_eq!(Caveat::decode_strict(&raw), rejected);
             }
             _ => assert_eq!(Caveat::decode_strict(&raw), Ok(decoded)),
         }
@@ -121,7 +121,7 @@ fn caveats_decode_and_encode_as_in_the_reference() {
     assert!(year_1.encode().is_empty());
 }
 
-/// Reads the JSON form back, as far as these vectors go.
+/// Parses the subset of the JSON form used by these vectors.
 fn caveat_from_json(shown: &Value) -> Caveat {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use uplink_core::{encryption::PathScope, macaroon::Operation};

@@ -1,4 +1,4 @@
-//! Names of objects.
+//! Encryption of object keys.
 
 use serde_json::Value;
 use uplink_core::encryption::{
@@ -23,7 +23,7 @@ fn paths_split_at_every_slash() {
 }
 
 #[test]
-fn components_are_escaped_and_malformed_ones_refused() {
+fn escaping_equals_the_reference() {
     each("segment_escape", "encode", 13, |case| {
         assert_eq!(escape(&bytes(&case["raw_hex"])), bytes(&case["encoded_hex"]));
         assert_eq!(unescape(&bytes(&case["encoded_hex"])), Some(bytes(&case["raw_hex"])));
@@ -35,7 +35,7 @@ fn components_are_escaped_and_malformed_ones_refused() {
 }
 
 #[test]
-fn the_published_example_is_reproduced() {
+fn published_example_is_reproduced() {
     each("path_encryption_example", "cases", 1, |case| {
         let key = super::key(&case["default_key_hex"]);
         let store = EncryptionStore::with_default_key(key, suite(&case["cipher"]));
@@ -46,7 +46,7 @@ fn the_published_example_is_reproduced() {
 }
 
 #[test]
-fn paths_encrypt_as_in_the_reference_and_decrypt_back() {
+fn encrypted_paths_equal_the_reference_and_round_trip() {
     each("path_encryption", "cases", 42, |case| {
         let cipher = suite(&case["cipher"]);
         let store = default_store("path_encryption", cipher);
@@ -73,7 +73,7 @@ fn check_prefix_info(found: &PrefixInfo, expected: &Value) {
 }
 
 #[test]
-fn a_listing_sends_prefix_and_cursor_as_the_reference() {
+fn listing_prefix_and_cursor_equal_the_reference() {
     let group = group("list_cursor");
     let store = default_store("list_cursor", CipherSuite::AesGcm);
     let bucket = text(&group["bucket"]).as_bytes();
@@ -87,7 +87,7 @@ fn a_listing_sends_prefix_and_cursor_as_the_reference() {
 }
 
 #[test]
-fn the_bypass_shows_encrypted_names_as_base64() {
+fn bypass_presents_encrypted_names_as_base64() {
     let mut bypass = default_store("path_bypass", CipherSuite::AesGcm);
     bypass.set_encryption_bypass(true);
     let store = default_store("path_bypass", CipherSuite::AesGcm);
@@ -104,7 +104,7 @@ fn the_bypass_shows_encrypted_names_as_base64() {
 }
 
 #[test]
-fn paths_that_cannot_be_handled_have_their_errors() {
+fn invalid_paths_have_specific_errors() {
     let key = Key::new([1; 32]);
     let wrong = Key::new([2; 32]);
     let unsupported = |number| {
@@ -117,12 +117,12 @@ fn paths_that_cannot_be_handled_have_their_errors() {
     let empty = EncryptionStore::new();
     each("path_errors", "cases", 13, |case| match text(&case["name"]) {
         "unknown cipher 0 component" => {
-            let (suite, refused) = unsupported(0);
-            assert_eq!(encrypt_component(suite, b"name", &key), refused);
+            let (suite, rejected) = unsupported(0);
+            assert_eq!(encrypt_component(suite, b"name", &key), rejected);
         }
         "unknown cipher 5 component" => {
-            let (suite, refused) = unsupported(5);
-            assert_eq!(encrypt_component(suite, b"name", &key), refused);
+            let (suite, rejected) = unsupported(5);
+            assert_eq!(encrypt_component(suite, b"name", &key), rejected);
         }
         "unknown cipher 5 path / result" => {
             let encrypted = bytes(&case["hex"]);

@@ -1,5 +1,4 @@
-//! The projects of the recorded traffic: what a grant is made of. What it opens in the messages is
-//! tested where messages are known, with the transports.
+//! Grants of the projects in the recorded traffic. The transports' tests decrypt the messages.
 
 use std::sync::LazyLock;
 
@@ -21,7 +20,7 @@ static RECORDED: LazyLock<Value> = LazyLock::new(|| {
 });
 
 #[test]
-fn a_grant_is_made_from_passphrase_salt_and_api_key() {
+fn grant_from_passphrase_equals_the_recorded_one() {
     for set in ["plain", "compressed", "noise"] {
         let project = &RECORDED[set]["project"];
         let salt = bytes(&project["salt_hex"]);

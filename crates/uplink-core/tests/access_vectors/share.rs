@@ -1,4 +1,4 @@
-//! Sharing, limiting and overriding.
+//! Sharing and limiting of grants, and overriding of keys.
 
 use serde_json::Value;
 use uplink_core::{
@@ -14,7 +14,7 @@ use super::{
 };
 
 #[test]
-fn sharing_gives_the_caveat_and_keys_of_the_reference() {
+fn shared_grants_equal_the_reference() {
     each("share", "cases", 17, |case| {
         let from = AccessGrant::parse(text(&case["from"])).unwrap();
         let prefixes: Vec<_> = array(&case["prefixes"]).iter().map(share_prefix).collect();
@@ -44,7 +44,7 @@ fn share_prefix(prefix: &Value) -> SharePrefix {
     }
 }
 
-/// The file does not hold times and lifetimes; they follow from the names of the cases.
+/// Returns the permission of a case. Times and lifetimes are implied by the name of the case.
 fn permission(case: &Value) -> Permission {
     let allowed = [
         ("download", Operation::Read),
@@ -78,7 +78,7 @@ fn check_share_error(error: &ShareError, reference: &str) {
 }
 
 #[test]
-fn a_share_without_name_encryption_lets_siblings_pass_at_the_satellite() {
+fn null_cipher_share_allows_siblings_at_the_satellite() {
     let group = group("null_cipher_share");
     let root = AccessGrant::parse(text(&group["root_grant"])).unwrap();
     let shared = AccessGrant::parse(text(&group["shared_grant"])).unwrap();
@@ -115,7 +115,7 @@ fn action_read() -> Action<'static> {
 }
 
 #[test]
-fn limiting_keeps_what_every_caveat_covers() {
+fn limiting_keeps_paths_covered_by_every_caveat() {
     each("limit_to", "cases", 5, |case| {
         let store = EncryptionStore::with_default_key(Key::new([0; 32]), CipherSuite::Null);
         let groups: Vec<Vec<_>> = array(&case["groups"])
@@ -141,7 +141,7 @@ fn scope(pair: &Value) -> PathScope {
 }
 
 #[test]
-fn overriding_a_key_changes_what_lies_below_the_prefix() {
+fn overriding_a_key_affects_paths_below_the_prefix() {
     each("override_encryption_key", "cases", 7, |case| {
         let mut grant = AccessGrant::parse(text(&case["grant"])).unwrap();
         let bucket = text(&case["bucket"]);

@@ -72,7 +72,7 @@ fn lookups_find_the_longest_prefix() {
 }
 
 #[test]
-fn contradicting_entries_are_refused_and_change_nothing() {
+fn conflicting_entries_are_rejected_without_effect() {
     each("store_lookup", "add_errors", 4, |case| {
         let mut store = EncryptionStore::new();
         for fields in array(&case["existing"]) {

@@ -5,7 +5,7 @@ use uplink_core::{base58, id::NodeId, node_url::NodeUrl};
 use super::{array, bytes, each, number, text};
 
 #[test]
-fn base58_encodes_and_decodes_as_the_reference() {
+fn base58_equals_the_reference() {
     each("base58", "encode_text", 12, |case| {
         assert_eq!(base58::encode(text(&case[0]).as_bytes()), text(&case[1]));
         assert_eq!(base58::decode(text(&case[1]), 100).unwrap(), text(&case[0]).as_bytes());
@@ -20,7 +20,7 @@ fn base58_encodes_and_decodes_as_the_reference() {
 }
 
 #[test]
-fn base58check_encodes_and_decodes_as_the_reference() {
+fn base58check_equals_the_reference() {
     let check = |version: u64, payload: &[u8], encoded: &str| {
         assert_eq!(base58::encode_check(version as u8, payload), encoded);
         assert_eq!(base58::decode_check(encoded, 100), Ok((version as u8, payload.to_vec())));
@@ -40,7 +40,7 @@ fn base58check_encodes_and_decodes_as_the_reference() {
 }
 
 #[test]
-fn node_urls_convert_both_ways() {
+fn node_urls_round_trip() {
     each("node_url", "valid_round_trip", 9, |case| {
         let url: NodeUrl = text(&case["text"]).parse().unwrap();
         assert_eq!(url.to_string(), text(&case["text"]));

@@ -1,4 +1,4 @@
-//! The identifiers in `transport.json`.
+//! The identifiers of `transport.json`.
 
 use uplink_core::{
     id::{NodeId, PieceId},
@@ -8,7 +8,7 @@ use uplink_core::{
 use super::{TRANSPORT, array, bytes, number, text};
 
 #[test]
-fn node_ids_convert_both_ways() {
+fn node_ids_round_trip() {
     let cases = array(&TRANSPORT["identity"]["node_id_strings"]);
     assert_eq!(cases.len(), 6);
     for case in cases {
@@ -24,7 +24,7 @@ fn node_ids_convert_both_ways() {
 }
 
 #[test]
-fn node_urls_are_read_and_normalized() {
+fn node_urls_parse_and_normalize() {
     let cases = array(&TRANSPORT["identity"]["node_urls"]);
     assert_eq!(cases.len(), 13);
     for case in cases {

@@ -7,7 +7,7 @@ fn chain(kind: KeyKind, part: u32) -> Chain {
 }
 
 #[test]
-fn keys_of_one_value_carry_the_mark_of_their_kind_alone() {
+fn marked_key_has_exactly_the_mark_of_its_kind() {
     let value = ChainValue::new([1; 26]);
     for kind in KeyKind::ALL {
         let key = value.key(kind);
@@ -22,14 +22,15 @@ fn keys_of_one_value_carry_the_mark_of_their_kind_alone() {
 }
 
 #[test]
-fn chains_of_other_parts_share_the_first_key_alone() {
-    let (mut one, mut two) = (chain(KeyKind::Part, 1), chain(KeyKind::Part, 2));
+fn chains_of_different_parts_share_only_the_first_key() {
+    let mut one = chain(KeyKind::Part, 1);
+    let mut two = chain(KeyKind::Part, 2);
     assert_eq!(one.key(0), two.key(0));
     assert_ne!(one.key(1), two.key(1));
 }
 
 #[test]
-fn debug_output_shows_no_bytes_of_a_chain() {
+fn chain_values_are_redacted_in_debug() {
     let shown = format!("{:?} {:?}", chain(KeyKind::Stream, 0), ChainValue::new([0xab; 26]));
     for bytes in ["ab", "171", "[7", "7,"] {
         assert!(!shown.contains(bytes), "{shown}");
@@ -56,7 +57,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn keys_are_the_same_in_whatever_order_they_are_asked_for(
+    fn keys_do_not_depend_on_the_order_of_access(
         indexes in prop::collection::vec(0_u32..3000, 1..20),
         part in 0_u32..3,
     ) {

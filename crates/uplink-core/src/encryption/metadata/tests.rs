@@ -17,8 +17,9 @@ fn sample_info() -> StreamInfo {
 }
 
 #[test]
-fn metadata_opens_with_the_content_key_alone() {
-    let (content_key, metadata_key) = (Key::new([1; 32]), Key::new([2; 32]));
+fn metadata_opens_only_with_its_content_key() {
+    let content_key = Key::new([1; 32]);
+    let metadata_key = Key::new([2; 32]);
     for suite in SUITES {
         let keys = MetadataKeys {
             suite,
@@ -59,7 +60,7 @@ fn metadata_opens_with_the_content_key_alone() {
 }
 
 #[test]
-fn an_object_without_metadata_has_none() {
+fn object_without_metadata_opens_as_none() {
     let nothing = EncryptedMetadata {
         suite: CipherSuite::AesGcm,
         encrypted_stream_info: b"",
@@ -71,7 +72,7 @@ fn an_object_without_metadata_has_none() {
 }
 
 #[test]
-fn messages_of_metadata_are_read_as_written_and_sorted() {
+fn metadata_messages_round_trip_sorted() {
     let info = sample_info();
     assert_eq!(StreamInfo::decode(&info.encode()), Ok(info.clone()));
     let position = |text: &[u8]| info.encode().windows(text.len()).position(|at| at == text);
@@ -84,7 +85,7 @@ fn messages_of_metadata_are_read_as_written_and_sorted() {
         number_of_segments: 4,
     };
     assert_eq!(StreamMeta::decode(&meta.encode()), Ok(meta));
-    // A seal of 31 bytes is no seal; a field of the future is skipped.
+    // Wrong lengths are rejected; unknown fields are skipped.
     let mut bad = Vec::new();
     put_bytes(&mut bad, 100, &[1; 31]);
     assert_eq!(StreamInfo::decode(&bad), Err(MetadataError::SealLength));
@@ -97,7 +98,7 @@ fn messages_of_metadata_are_read_as_written_and_sorted() {
 }
 
 #[test]
-fn the_old_content_type_shows_unless_the_new_one_is_there() {
+fn old_content_type_is_used_unless_overridden() {
     let content_type = |metadata: &[u8]| {
         let mut info = Vec::new();
         put_bytes(&mut info, 4, metadata);
@@ -115,8 +116,9 @@ fn the_old_content_type_shows_unless_the_new_one_is_there() {
 }
 
 #[test]
-fn etag_without_stream_info_is_no_envelope() {
-    let (content_key, metadata_key) = (Key::new([1; 32]), ChainValue::new([2; 26]));
+fn etag_without_stream_info_opens_without_stream_info() {
+    let content_key = Key::new([1; 32]);
+    let metadata_key = ChainValue::new([2; 26]);
     let keys = MetadataKeys {
         suite: CipherSuite::AesGcm,
         content_key: &content_key,
@@ -137,7 +139,7 @@ fn etag_without_stream_info_is_no_envelope() {
 }
 
 #[test]
-fn the_metadata_key_comes_from_the_object_or_from_the_envelope() {
+fn metadata_key_comes_from_the_object_or_the_envelope() {
     let old = SegmentMeta { encrypted_key: vec![1], key_nonce: vec![2] };
     let meta = StreamMeta { last_segment_meta: Some(old), ..StreamMeta::default() };
     assert_eq!(meta.metadata_key_or(b"k", b"n"), (&b"k"[..], &b"n"[..]));
@@ -146,7 +148,7 @@ fn the_metadata_key_comes_from_the_object_or_from_the_envelope() {
 }
 
 #[test]
-fn metadata_of_an_unknown_suite_counts_as_none_in_a_listing_alone() {
+fn unsupported_suite_opens_as_none_only_in_listings() {
     let key = Key::new([1; 32]);
     for suite in [0, 1, 4, 101, 255].map(CipherSuite::from_number) {
         let encrypted = EncryptedMetadata {
@@ -164,19 +166,19 @@ fn metadata_of_an_unknown_suite_counts_as_none_in_a_listing_alone() {
         assert_eq!(encrypted.open(&key), Err(expected.into()));
     }
     for suite in SUITES {
-        let damaged = EncryptedMetadata {
+        let corrupt = EncryptedMetadata {
             suite,
             encrypted_stream_info: b"sealed otherwise",
             encrypted_metadata_key: &[7; 48],
             metadata_key_nonce: &[8; 24],
             encrypted_etag: b"",
         };
-        assert_eq!(damaged.open_listed(&key), Err(EncryptionError::Decryption.into()));
+        assert_eq!(corrupt.open_listed(&key), Err(EncryptionError::Decryption.into()));
     }
 }
 
 #[test]
-fn nothing_to_say_is_not_sealed() {
+fn empty_metadata_is_not_sealed() {
     let keys = MetadataKeys {
         suite: CipherSuite::AesGcm,
         content_key: &Key::new([1; 32]),
@@ -192,8 +194,9 @@ fn nothing_to_say_is_not_sealed() {
 }
 
 #[test]
-fn the_etag_of_a_part_opens_with_the_object_s_content_key() {
-    let (content_key, segment_key) = (Key::new([1; 32]), Key::new([2; 32]));
+fn part_etag_opens_with_the_content_key() {
+    let content_key = Key::new([1; 32]);
+    let segment_key = Key::new([2; 32]);
     for suite in SUITES {
         let wrapped = wrap_key(suite, &content_key, &Nonce::ONE, &segment_key).unwrap();
         let sealed = seal_part_etag(suite, &segment_key, b"etag").unwrap();
@@ -204,12 +207,12 @@ fn the_etag_of_a_part_opens_with_the_object_s_content_key() {
             encrypted_etag: &sealed,
         };
         assert_eq!(part.open(&content_key), Ok(Some(b"etag".to_vec())));
-        let refused = Err(EncryptionError::Decryption.into());
-        assert_eq!(part.open(&segment_key), refused);
+        let rejected = Err(EncryptionError::Decryption.into());
+        assert_eq!(part.open(&segment_key), rejected);
         let other = EncryptedPartEtag { key_nonce: &[0; 24], ..part };
-        assert_eq!(other.open(&content_key), refused);
+        assert_eq!(other.open(&content_key), rejected);
         let cut = EncryptedPartEtag { encrypted_etag: &sealed[..15], ..part };
-        assert_eq!(cut.open(&content_key), refused);
+        assert_eq!(cut.open(&content_key), rejected);
         let without_key = EncryptedPartEtag { encrypted_key: b"", ..part };
         assert_eq!(without_key.open(&content_key), Err(EncryptionError::WrappedKey(0).into()));
         let without_nonce = EncryptedPartEtag { key_nonce: b"", ..part };
@@ -260,13 +263,13 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn messages_of_metadata_are_read_as_written(info in any_info(), meta in any_meta()) {
+    fn metadata_messages_round_trip(info in any_info(), meta in any_meta()) {
         prop_assert_eq!(StreamInfo::decode(&info.encode()), Ok(info));
         prop_assert_eq!(StreamMeta::decode(&meta.encode()), Ok(meta));
     }
 
     #[test]
-    fn sealed_metadata_opens_with_its_key_alone(
+    fn sealed_metadata_opens_only_with_its_key(
         info in any_info(),
         etag in proptest::collection::vec(any::<u8>(), 0..40),
         keys: [[u8; 32]; 3],
@@ -295,7 +298,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_metadata_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+    fn decoding_any_bytes_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
         let _ = StreamInfo::decode(&bytes);
         let _ = StreamMeta::decode(&bytes);
     }

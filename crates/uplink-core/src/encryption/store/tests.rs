@@ -2,12 +2,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Splits by the rule in words: nothing has no components, everything else one more than slashes.
+/// Reference implementation: the empty path has no components, any other one more than slashes.
 fn components(path: &str) -> Vec<&str> {
     if path.is_empty() { Vec::new() } else { path.split('/').collect() }
 }
 
-/// Another name for each component, in both directions.
+/// A bijective stand-in for encryption of each component.
 fn disguised(path: &str) -> String {
     let names = components(path).into_iter().map(|component| format!("~{component}"));
     names.collect::<Vec<_>>().join("/")
@@ -27,7 +27,7 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn the_longest_prefix_of_whole_components_governs(
+    fn longest_prefix_of_whole_components_governs(
         added in proptest::collection::vec(("[ab]", "[ab/]{0,5}"), 0..8),
         has_default: bool,
         bucket in "[abc]",
@@ -43,7 +43,7 @@ proptest! {
             .zip(&added)
             .map(|(number, (in_bucket, prefix))| (number, in_bucket, components(prefix)))
             .filter(|(_, in_bucket, prefix)| **in_bucket == bucket && asked.starts_with(prefix))
-            // Of equal prefixes the one that was added last.
+            // Of equal prefixes, the one added last.
             .max_by_key(|(number, _, prefix)| (prefix.len(), *number));
         let expected = match &governing {
             Some((number, _, prefix)) => Some((Key::new([*number; 32]), false, prefix.len())),

@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*, sample::subsequence};
 use super::*;
 use crate::erasure::Encoder;
 
-/// A window whose pieces are partly given, and what is added to the given ones.
+/// A window, the subset of its pieces that is given, and the errors added to them.
 #[derive(Clone, Debug)]
 struct Case {
     code: Code,
@@ -34,18 +34,18 @@ impl Case {
         let mut stripes = vec![0xAA; self.stripes.len()];
         let wrong = corrector.correct(&self.shares(), &mut stripes);
         if wrong.is_err() {
-            assert!(stripes.iter().all(|&byte| byte == 0xAA), "written in spite of an error");
+            assert!(stripes.iter().all(|&byte| byte == 0xAA), "output written despite an error");
         }
         Ok((stripes, wrong?))
     }
 
-    fn wrong(&self) -> BTreeSet<u16> {
+    fn corrupt_pieces(&self) -> BTreeSet<u16> {
         let given = self.given.iter().zip(&self.errors);
         let wrong = given.filter(|(_, errors)| errors.iter().any(|&error| error != 0));
         wrong.map(|(&piece, _)| piece).collect()
     }
 
-    /// The most wrong bytes in one column.
+    /// Maximum number of corrupt bytes in one column.
     fn worst_column(&self) -> usize {
         let columns = self.errors.first().map_or(0, Vec::len);
         let wrong = |column| self.errors.iter().filter(|errors| errors[column] != 0).count();
@@ -53,19 +53,19 @@ impl Case {
     }
 }
 
-/// Which given pieces are wrong in which columns.
+/// Which given pieces are corrupt in which columns.
 #[derive(Clone, Copy, Debug)]
-enum Wrong {
-    /// Up to as many as can be corrected, in all columns the same, though not all in each.
+enum Corruption {
+    /// Up to as many pieces as can be corrected; not each is corrupt in every column.
     Pieces,
-    /// Up to as many as can be corrected, others in each column.
+    /// Up to as many as can be corrected, different pieces in each column.
     Bytes,
     /// Any.
     Many,
 }
 
-fn cases(wrong: Wrong, most_required: u16, most_spare: u16) -> impl Strategy<Value = Case> {
-    let code = (1..=most_required, 0..=most_spare, 1..=5_usize, 1..=3_usize);
+fn cases(corruption: Corruption, max_required: u16, max_spare: u16) -> impl Strategy<Value = Case> {
+    let code = (1..=max_required, 0..=max_spare, 1..=5_usize, 1..=3_usize);
     let given = code.prop_flat_map(|(k, parity, share_size, stripes)| {
         let code = Code::new(k, k + parity).unwrap();
         let all: Vec<u16> = (0..code.total()).collect();
@@ -75,31 +75,37 @@ fn cases(wrong: Wrong, most_required: u16, most_spare: u16) -> impl Strategy<Val
     });
     given.prop_flat_map(move |(code, share_size, stripes, given)| {
         let columns = stripes.len() / usize::from(code.required());
-        let errors = errors(wrong, given.len(), usize::from(code.required()), columns);
-        errors.prop_map(move |errors| {
-            let (stripes, given) = (stripes.clone(), given.clone());
-            Case { code, share_size, stripes, given, errors }
+        let errors = errors(corruption, given.len(), usize::from(code.required()), columns);
+        errors.prop_map(move |errors| Case {
+            code,
+            share_size,
+            stripes: stripes.clone(),
+            given: given.clone(),
+            errors,
         })
     })
 }
 
 fn errors(
-    wrong: Wrong,
+    corruption: Corruption,
     given: usize,
     required: usize,
     columns: usize,
 ) -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let bound = if matches!(wrong, Wrong::Many) { given } else { (given - required) / 2 };
-    let places = |bound| subsequence((0..given).collect::<Vec<_>>(), 0..=bound);
-    let by_column = match wrong {
-        Wrong::Bytes => vec(places(bound), columns).boxed(),
-        _ => places(bound).prop_map(move |places| vec![places; columns]).boxed(),
+    let bound = match corruption {
+        Corruption::Many => given,
+        Corruption::Pieces | Corruption::Bytes => (given - required) / 2,
+    };
+    let indexes = |bound| subsequence((0..given).collect::<Vec<_>>(), 0..=bound);
+    let by_column = match corruption {
+        Corruption::Bytes => vec(indexes(bound), columns).boxed(),
+        _ => indexes(bound).prop_map(move |indexes| vec![indexes; columns]).boxed(),
     };
     let bytes = vec(vec(prop_oneof![2 => any::<u8>(), 1 => Just(0)], columns), given);
     (by_column, bytes).prop_map(|(by_column, mut bytes)| {
-        for (place, bytes) in bytes.iter_mut().enumerate() {
-            for (byte, places) in bytes.iter_mut().zip(&by_column) {
-                *byte *= u8::from(places.contains(&place));
+        for (index, bytes) in bytes.iter_mut().enumerate() {
+            for (byte, indexes) in bytes.iter_mut().zip(&by_column) {
+                *byte *= u8::from(indexes.contains(&index));
             }
         }
         bytes
@@ -110,26 +116,27 @@ proptest! {
     #![proptest_config(crate::cases(3_000))]
 
     #[test]
-    fn wrong_pieces_up_to_the_bound_are_named_and_corrected(case in cases(Wrong::Pieces, 30, 24)) {
-        prop_assert_eq!(case.correct(), Ok((case.stripes.clone(), case.wrong())));
+    fn corrupt_pieces_within_the_bound_are_corrected(case in cases(Corruption::Pieces, 30, 24)) {
+        prop_assert_eq!(case.correct(), Ok((case.stripes.clone(), case.corrupt_pieces())));
     }
 
     #[test]
-    fn wrong_bytes_up_to_the_bound_of_each_column_are_corrected(
-        case in cases(Wrong::Bytes, 12, 16),
+    fn corrupt_bytes_within_each_columns_bound_are_corrected(
+        case in cases(Corruption::Bytes, 12, 16),
     ) {
-        prop_assert_eq!(case.correct(), Ok((case.stripes.clone(), case.wrong())));
+        prop_assert_eq!(case.correct(), Ok((case.stripes.clone(), case.corrupt_pieces())));
     }
 
-    /// Against all polynomials through k of the shares, one after the other.
+    /// Compared with brute force over all polynomials through k of the shares.
     #[test]
-    fn result_is_the_nearest_polynomial_within_the_bound_or_an_error(
-        case in cases(Wrong::Many, 3, 4),
+    fn result_is_the_nearest_polynomial_or_an_error(
+        case in cases(Corruption::Many, 3, 4),
     ) {
         let shares = case.shares();
         let nearest: Option<Vec<_>> =
             (0..shares[0].len()).map(|column| nearest(&case, &shares, column)).collect();
-        let (given, required) = (case.given.len(), case.code.required());
+        let given = case.given.len();
+        let required = case.code.required();
         let spare = given - usize::from(required);
         let expected = nearest.map(|columns| {
             let wrong: BTreeSet<u16> = columns.iter().flat_map(|(_, wrong)| wrong.clone()).collect();
@@ -153,8 +160,8 @@ proptest! {
     }
 
     #[test]
-    fn one_wrong_piece_is_located_with_two_more_than_required(
-        case in cases(Wrong::Pieces, 30, 0), pick in any::<prop::sample::Index>(), error in 1..=255_u8,
+    fn one_corrupt_piece_is_located_with_two_spare_pieces(
+        case in cases(Corruption::Pieces, 30, 0), pick in any::<prop::sample::Index>(), error in 1..=255_u8,
     ) {
         let code = Code::new(case.code.required(), case.code.required() + 2).unwrap();
         let given: Vec<u16> = (0..code.total()).collect();
@@ -167,34 +174,37 @@ proptest! {
     }
 }
 
-/// The data bytes of one column.
+/// Returns the data bytes of one column.
 fn data(case: &Case, stripes: &[u8], column: usize) -> Vec<u8> {
-    let (stripe, place) = (column / case.share_size, column % case.share_size);
-    let start = stripe * case.share_size * usize::from(case.code.required()) + place;
+    let stripe = column / case.share_size;
+    let offset = column % case.share_size;
+    let start = stripe * case.share_size * usize::from(case.code.required()) + offset;
     let bytes = stripes[start..].iter().step_by(case.share_size);
     bytes.take(case.code.required().into()).copied().collect()
 }
 
-/// The data of the polynomial from which no more shares differ than can be corrected, and which do.
+/// Returns the data of the polynomial from which at most the correctable number of shares differ, and
+/// the pieces that do.
 fn nearest(case: &Case, shares: &[Vec<u8>], column: usize) -> Option<(Vec<u8>, BTreeSet<u16>)> {
-    let (r, k) = (case.given.len(), usize::from(case.code.required()));
+    let r = case.given.len();
+    let k = usize::from(case.code.required());
     let subsets = (0_u32..1 << r).filter(|subset| subset.count_ones() as usize == k);
     subsets.into_iter().find_map(|subset| {
-        let places: Vec<usize> = (0..r).filter(|place| subset & (1 << place) != 0).collect();
-        let numbers: Vec<u16> = places.iter().map(|&place| case.given[place]).collect();
-        let bytes: Vec<[u8; 1]> = places.iter().map(|&place| [shares[place][column]]).collect();
+        let indexes: Vec<usize> = (0..r).filter(|index| subset & (1 << index) != 0).collect();
+        let numbers: Vec<u16> = indexes.iter().map(|&index| case.given[index]).collect();
+        let bytes: Vec<[u8; 1]> = indexes.iter().map(|&index| [shares[index][column]]).collect();
         let mut data = vec![0; k];
         Decoder::with_code(case.code, 1, &numbers).unwrap().decode(&bytes, &mut data).unwrap();
         let mut all = vec![[0]; r];
         Encoder::with_code(case.code, 1).encode(&data, &case.given, &mut all).unwrap();
-        let differing = (0..r).filter(|&place| all[place][0] != shares[place][column]);
-        let differing: BTreeSet<u16> = differing.map(|place| case.given[place]).collect();
-        (differing.len() <= (r - k) / 2).then_some((data, differing))
+        let differing = (0..r).filter(|&index| all[index][0] != shares[index][column]);
+        let corrupt: BTreeSet<u16> = differing.map(|index| case.given[index]).collect();
+        (corrupt.len() <= (r - k) / 2).then_some((data, corrupt))
     })
 }
 
 #[test]
-fn one_window_after_another_is_corrected_whoever_is_wrong() {
+fn consecutive_windows_are_corrected_for_any_corrupt_pieces() {
     let code = Code::new(4, 10).unwrap();
     let given: Vec<u16> = (0..10).rev().collect();
     let mut corrector = Corrector::with_code(code, 2, &given).unwrap();
@@ -203,19 +213,19 @@ fn one_window_after_another_is_corrected_whoever_is_wrong() {
         let stripes: Vec<u8> = (0..16).map(|i| i * 7 + round).collect();
         let mut shares = vec![vec![0; 4]; 10];
         Encoder::with_code(code, 2).encode(&stripes, &given, &mut shares).unwrap();
-        let liars: BTreeSet<u16> = (0..3).map(|i| u16::from(round * 3 + i * i) % 10).collect();
-        for liar in &liars {
-            shares[9 - usize::from(*liar)][1] ^= 0x80;
+        let corrupt: BTreeSet<u16> = (0..3).map(|i| u16::from(round * 3 + i * i) % 10).collect();
+        for piece in &corrupt {
+            shares[9 - usize::from(*piece)][1] ^= 0x80;
         }
         let mut restored = vec![0; 16];
-        assert_eq!(corrector.correct(&shares, &mut restored), Ok(liars));
+        assert_eq!(corrector.correct(&shares, &mut restored), Ok(corrupt));
         assert_eq!(restored, stripes);
     }
 }
 
-/// Bit rot: one flipped bit in each of five of six pieces, one in each stripe.
+/// Bit rot: one flipped bit in each of five of six pieces, each in a different stripe.
 #[test]
-fn more_pieces_corrupt_than_spare_are_corrected_in_other_stripes() {
+fn more_corrupt_pieces_than_spare_are_corrected_by_stripe() {
     let code = Code::new(4, 6).unwrap();
     let given: Vec<u16> = (0..6).collect();
     let stripes: Vec<u8> = (0..6 * 4 * 3).map(|i| (i * 11) as u8).collect();
@@ -230,9 +240,9 @@ fn more_pieces_corrupt_than_spare_are_corrected_in_other_stripes() {
     assert_eq!(restored, stripes);
 }
 
-/// Another two of five pieces are corrupt in each column, in turn: every column needs another base.
+/// A different pair of five pieces is corrupt in each column, so that every column needs a new base.
 #[test]
-fn corrupt_pieces_that_take_turns_end_at_the_bound_of_bases() {
+fn alternating_corrupt_pieces_exceed_the_base_limit() {
     let code = Code::new(1, 5).unwrap();
     let given: Vec<u16> = (0..5).collect();
     let columns = 10 * BASES_PER_STRIPE;
@@ -244,8 +254,8 @@ fn corrupt_pieces_that_take_turns_end_at_the_bound_of_bases() {
     }
     let mut restored = vec![0; columns];
     let mut corrector = Corrector::with_code(code, columns, &given).unwrap();
-    let refused = CorrectError::TooManyErrors { given: 5, correctable: 2 };
-    assert_eq!(corrector.correct(&shares, &mut restored), Err(refused));
+    let too_many = CorrectError::TooManyErrors { given: 5, correctable: 2 };
+    assert_eq!(corrector.correct(&shares, &mut restored), Err(too_many));
     // Ten stripes of as many columns allow ten times as many changes.
     let mut corrector = Corrector::with_code(code, BASES_PER_STRIPE, &given).unwrap();
     assert_eq!(corrector.correct(&shares, &mut restored), Ok((0..5).collect()));
@@ -253,7 +263,7 @@ fn corrupt_pieces_that_take_turns_end_at_the_bound_of_bases() {
 }
 
 #[test]
-fn with_the_required_pieces_alone_nothing_is_noticed() {
+fn corruption_is_undetected_with_the_required_pieces_only() {
     let mut corrector = Corrector::with_code(Code::new(2, 4).unwrap(), 1, &[3, 1]).unwrap();
     let mut stripe = [0; 2];
     assert_eq!(corrector.correct(&[[1], [2]], &mut stripe), Ok(BTreeSet::new()));
@@ -261,7 +271,7 @@ fn with_the_required_pieces_alone_nothing_is_noticed() {
 }
 
 #[test]
-fn empty_windows_are_right() {
+fn empty_windows_are_corrected() {
     let mut corrector = Corrector::with_code(Code::new(2, 4).unwrap(), 1, &[0, 1, 2, 3]).unwrap();
     assert_eq!(corrector.correct(&[[]; 4], &mut []), Ok(BTreeSet::new()));
 }
@@ -272,8 +282,8 @@ fn largest_code_is_corrected_up_to_its_bound() {
     let given: Vec<u16> = (0..256).collect();
     let mut shares = vec![vec![0; 3]; 256];
     Encoder::with_code(code, 3).encode(b"abcdef", &given, &mut shares).unwrap();
-    for (liar, share) in shares.iter_mut().enumerate().take(127) {
-        share[liar % 3] ^= 1 + liar as u8;
+    for (index, share) in shares.iter_mut().enumerate().take(127) {
+        share[index % 3] ^= 1 + index as u8;
         share[0] ^= 0xF0;
     }
     let mut corrector = Corrector::with_code(code, 3, &given).unwrap();
@@ -283,7 +293,7 @@ fn largest_code_is_corrected_up_to_its_bound() {
 }
 
 #[test]
-fn pieces_and_lengths_that_do_not_fit_are_refused() {
+fn mismatched_pieces_and_lengths_are_rejected() {
     let code = Code::new(2, 4).unwrap();
     let new = |pieces: &[u16]| Corrector::with_code(code, 4, pieces).map(drop);
     assert_eq!(new(&[0]), Err(DecodeError::PieceCount { given: 1, required: 2 }));

@@ -4,15 +4,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Bytes of a message of a node that does its best.
+/// Message size of a healthy node, in bytes.
 const MESSAGE: u64 = 64 << 10;
 
-/// How far the caller reads ahead of the head before it lets nodes wait.
+/// How far ahead of the head the caller reads before it applies backpressure.
 const AHEAD: u64 = 512 << 10;
 
 const LENGTH: u64 = 20 * MESSAGE;
 
-/// How a node delivers: the first message after its latency, the others after its pace.
+/// A node's speed: the first message takes `latency` plus `pace`, each further one `pace`.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     latency: Duration,
@@ -21,20 +21,20 @@ struct Node {
 }
 
 impl Node {
-    /// How long it takes for so many bytes, from the asking.
+    /// Time from the request until `bytes` have arrived.
     fn time(&self, bytes: u64) -> Duration {
         self.latency + self.pace * u32::try_from(bytes.div_ceil(self.message)).unwrap()
     }
 }
 
-/// A download from nodes that are all known from the start.
+/// A download whose nodes are all known from the start.
 struct Simulation<'a> {
     nodes: &'a [Node],
     hedge: Hedge,
     now: Duration,
     opened: usize,
     positions: BTreeMap<u16, u64>,
-    /// When which piece's next message arrives.
+    /// Arrival time of each piece's next message.
     arrivals: BTreeSet<(Duration, u16)>,
     /// Pieces whose next message is too far ahead of the head.
     held_back: Vec<u16>,
@@ -58,13 +58,13 @@ impl<'a> Simulation<'a> {
         simulation
     }
 
-    /// Runs to the end and tells when that was.
+    /// Runs to completion and returns the end time.
     fn run(&mut self) -> Duration {
         while !self.hedge.is_over() {
             let arrival = self.arrivals.first().map(|first| first.0);
             let tick = self.hedge.next_tick();
             let event = match (arrival, tick) {
-                (None, None) => panic!("nothing will ever happen"),
+                (None, None) => panic!("deadlock: no event is scheduled"),
                 (Some(at), tick) if tick.is_none_or(|tick| at <= tick) => {
                     self.now = at;
                     self.arrive()
@@ -77,7 +77,7 @@ impl<'a> Simulation<'a> {
             let head = self.hedge.head();
             let actions = event.map_or_else(Vec::new, |event| self.hedge.on(event, self.now));
             self.act(actions);
-            // Decoding takes no time here, and nobody lies.
+            // Decoding takes no time here, and no share is corrupt.
             let settled = self.hedge.on(HedgeEvent::Settled(self.hedge.head()), self.now);
             assert_eq!(settled, []);
             if self.hedge.head() > head {
@@ -122,14 +122,14 @@ impl<'a> Simulation<'a> {
                     let more = self.hedge.on(HedgeEvent::Offered(Vec::new()), self.now);
                     assert_eq!(more, []);
                 }
-                HedgeAction::GiveUp { .. } => panic!("enough nodes deliver"),
+                HedgeAction::Abort { .. } => panic!("enough nodes deliver"),
             }
         }
     }
 }
 
-/// Nodes of like speed: paces within a quarter, latencies within a half.
-fn like(count: usize) -> impl Strategy<Value = Vec<Node>> {
+/// Nodes of similar speed: paces differ by at most a quarter, latencies by at most a half.
+fn similar_nodes(count: usize) -> impl Strategy<Value = Vec<Node>> {
     (10..600_u64, 400..40_000_u64).prop_flat_map(move |(latency, pace)| {
         let node = (latency..=latency * 3 / 2, pace..=pace * 5 / 4);
         let node = node.prop_map(|(latency, pace)| Node {
@@ -141,7 +141,7 @@ fn like(count: usize) -> impl Strategy<Value = Vec<Node>> {
     })
 }
 
-/// A number of required pieces, so many more nodes, and which of them are not as they should be.
+/// A number of required pieces, the nodes, and the indexes of the bad ones.
 fn networks(
     more: std::ops::Range<usize>,
     bad: impl Fn(u16, usize) -> usize + Clone + 'static,
@@ -149,14 +149,14 @@ fn networks(
     (1..9_u16, more).prop_flat_map(move |(required, more)| {
         let count = usize::from(required) + more;
         let which: Vec<usize> = (0..count).collect();
-        let most = bad(required, more);
-        (Just(required), like(count), prop::sample::subsequence(which, 0..=most))
+        let max_bad = bad(required, more);
+        (Just(required), similar_nodes(count), prop::sample::subsequence(which, 0..=max_bad))
     })
 }
 
-/// How long the slowest of the good nodes takes.
+/// The time of the slowest good node.
 fn slowest(nodes: &[Node], bad: &[usize], bytes: u64) -> Duration {
-    let good = nodes.iter().enumerate().filter(|(place, _)| !bad.contains(place));
+    let good = nodes.iter().enumerate().filter(|(index, _)| !bad.contains(index));
     good.map(|(_, node)| node.time(bytes)).max().unwrap()
 }
 
@@ -164,7 +164,7 @@ proptest! {
     #![proptest_config(crate::cases(10_000))]
 
     #[test]
-    fn nodes_of_like_speed_are_never_hedged_however_slow_the_network(
+    fn nodes_of_similar_speed_are_never_hedged(
         (required, nodes, _) in networks(2..8, |_, _| 0),
     ) {
         let mut simulation = Simulation::start(&nodes, required);
@@ -173,37 +173,38 @@ proptest! {
         prop_assert!(time <= slowest(&nodes, &[], LENGTH));
     }
 
-    /// Any k good nodes suffice. Each that is silent or sends drops costs one patience at most.
+    /// Any k good nodes suffice. Each node that is silent or trickles bytes costs at most one stall
+    /// timeout.
     #[test]
-    fn standing_nodes_up_to_all_but_the_required_ones_cost_one_patience_each(
-        (required, mut nodes, bad) in networks(0..8, |_, more| more), drops: bool,
+    fn each_stalled_node_costs_at_most_one_stall_timeout(
+        (required, mut nodes, bad) in networks(0..8, |_, more| more), trickles: bool,
     ) {
-        for &place in &bad {
-            nodes[place].pace = Duration::from_millis(if drops { 100 } else { 1_000_000_000 });
-            nodes[place].message = 64;
+        for &index in &bad {
+            nodes[index].pace = Duration::from_millis(if trickles { 100 } else { 1_000_000_000 });
+            nodes[index].message = 64;
         }
         let clean = slowest(&nodes, &bad, LENGTH);
-        let patience = (MAX_PATIENCE + clean) * bad.len() as u32;
-        prop_assert!(Simulation::start(&nodes, required).run() <= clean + patience);
+        let stalls = (MAX_STALL_TIMEOUT + clean) * bad.len() as u32;
+        prop_assert!(Simulation::start(&nodes, required).run() <= clean + stalls);
     }
 
-    /// Nodes slower by a factor of 4 to 100 cost no more than four stretches each, as long as one
-    /// in four of the transfers is a good one: two of patience, and two until it began and until
-    /// the other node has caught up. One that needs no more for a stretch than twice what the good
-    /// ones need for their first, connection included, is let go on, and costs its own time.
+    /// Nodes slower by a factor of 4 to 100 cost at most four stretches each, provided that one in
+    /// four transfers is good: two for the timeout, and two until the timeout starts and until the
+    /// replacement has caught up. A node is tolerated, and costs its own time, if its stretch takes at
+    /// most twice a good node's first stretch, connection included.
     #[test]
-    fn creeping_nodes_cost_four_stretches_each(
+    fn each_slow_node_costs_at_most_four_stretches(
         (required, mut nodes, bad) in networks(4..12, |required, more| more.min(required.into())),
         factor in 4..100_u32,
     ) {
-        for &place in &bad {
-            nodes[place].pace *= factor;
+        for &index in &bad {
+            nodes[index].pace *= factor;
         }
         let clean = slowest(&nodes, &bad, LENGTH);
-        let stretch = slowest(&nodes, &bad, STRETCH).max(MIN_PATIENCE);
+        let stretch = slowest(&nodes, &bad, STRETCH).max(MIN_STALL_TIMEOUT);
         let stretch_of = |node: &Node| node.pace * u32::try_from(STRETCH / node.message).unwrap();
-        let let_go_on = nodes.iter().filter(|node| stretch_of(node) <= stretch * 2);
-        let own = let_go_on.map(|node| node.time(LENGTH)).max().unwrap_or_default();
+        let tolerated = nodes.iter().filter(|node| stretch_of(node) <= stretch * 2);
+        let own = tolerated.map(|node| node.time(LENGTH)).max().unwrap_or_default();
         let time = Simulation::start(&nodes, required).run();
         let bound = own.max(clean * 2 + stretch * 4 * bad.len() as u32);
         prop_assert!(time <= bound, "{:?} of {:?}", time, bound);

@@ -23,7 +23,7 @@ fn progress(piece: u16, position: u64) -> HedgeEvent {
 }
 
 #[test]
-fn a_few_pieces_more_than_required_are_opened() {
+fn a_quarter_more_pieces_than_required_are_opened() {
     assert_eq!((extra(1), extra(4), extra(29)), (1, 1, 8));
     let (_, actions) = Hedge::start(4, extra(4), 0..10, LENGTH, millis(0));
     assert_eq!(opened(&actions), [0, 1, 2, 3, 4]);
@@ -33,7 +33,7 @@ fn a_few_pieces_more_than_required_are_opened() {
 }
 
 #[test]
-fn download_is_complete_when_the_required_pieces_are() {
+fn download_is_complete_when_required_pieces_are() {
     let (mut hedge, _) = Hedge::start(2, 1, 0..4, LENGTH, millis(0));
     assert!(hedge.on(progress(0, LENGTH), millis(1)).is_empty());
     assert!(!hedge.is_over());
@@ -43,7 +43,7 @@ fn download_is_complete_when_the_required_pieces_are() {
 }
 
 #[test]
-fn a_standing_head_opens_another_piece_from_what_is_settled() {
+fn stalled_head_opens_a_piece_at_the_settled_position() {
     let (mut hedge, _) = Hedge::start(2, 1, 0..5, LENGTH, millis(0));
     for piece in [0, 1] {
         hedge.on(progress(piece, 300), millis(400));
@@ -64,7 +64,7 @@ fn a_standing_head_opens_another_piece_from_what_is_settled() {
 }
 
 #[test]
-fn a_head_that_moves_in_drops_counts_as_standing() {
+fn trickling_head_counts_as_stalled() {
     let (mut hedge, _) = Hedge::start(2, 0, 0..3, 100 * STEP, millis(0));
     for tenth in 1..=10 {
         hedge.on(progress(0, tenth * STEP / 20), millis(tenth * 100));
@@ -76,9 +76,9 @@ fn a_head_that_moves_in_drops_counts_as_standing() {
 }
 
 #[test]
-fn a_creeping_head_opens_another_piece_while_fast_transfers_wait() {
+fn slow_head_opens_a_piece_while_fast_transfers_wait() {
     let (mut hedge, _) = Hedge::start(2, 0, 0..4, 100 * STRETCH, millis(0));
-    // The fast node takes 300 ms for a stretch, so the head may take 600 ms.
+    // The fast node takes 300 ms for a stretch, so the timeout is 600 ms.
     hedge.on(progress(0, STRETCH), millis(300));
     hedge.on(progress(0, 2 * STRETCH), millis(310));
     for step in 1..=6 {
@@ -88,13 +88,13 @@ fn a_creeping_head_opens_another_piece_while_fast_transfers_wait() {
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(899)), []);
     let another = HedgeAction::Open { piece: 2, from: 0 };
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(900)), [another]);
-    // The other one catches up, and nobody waits any more.
+    // The replacement catches up: no transfer waits any more.
     hedge.on(progress(2, 6 * STEP + STRETCH), millis(1400));
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(1600)), []);
 }
 
 #[test]
-fn a_head_that_needs_no_more_than_twice_the_time_of_the_fastest_is_let_go_on() {
+fn head_within_twice_the_fastest_time_is_tolerated() {
     let (mut hedge, _) = Hedge::start(2, 0, 0..3, 100 * STRETCH, millis(0));
     hedge.on(progress(0, 2 * STRETCH), millis(300));
     for step in 1..=64 {
@@ -106,7 +106,7 @@ fn a_head_that_needs_no_more_than_twice_the_time_of_the_fastest_is_let_go_on() {
 }
 
 #[test]
-fn the_slow_end_of_a_range_opens_another_piece() {
+fn slow_end_of_a_range_opens_another_piece() {
     let (mut hedge, _) = Hedge::start(2, 0, 0..3, 3 * STEP, millis(0));
     hedge.on(progress(0, 3 * STEP), millis(50));
     hedge.on(progress(1, STEP), millis(60));
@@ -117,26 +117,30 @@ fn the_slow_end_of_a_range_opens_another_piece() {
 }
 
 #[test]
-fn shortage_asks_for_all_and_then_gives_up() {
+fn shortage_asks_for_all_pieces_and_then_aborts() {
     let (mut hedge, _) = Hedge::start(2, 1, 0..3, LENGTH, millis(0));
     assert_eq!(hedge.on(HedgeEvent::Failed(0), millis(1)), []);
     assert_eq!(hedge.on(HedgeEvent::Failed(1), millis(2)), [HedgeAction::AskForAll]);
     let actions = hedge.on(HedgeEvent::Offered(vec![0, 1, 2, 3]), millis(3));
     assert_eq!(opened(&actions), [3], "pieces that failed are not opened again");
     let actions = hedge.on(HedgeEvent::Failed(2), millis(4));
-    assert_eq!(actions, [HedgeAction::GiveUp { found: 1, needed: 2 }]);
+    assert_eq!(actions, [HedgeAction::Abort { found: 1, needed: 2 }]);
     assert!(hedge.is_over());
 }
 
 #[test]
-fn corruption_opens_everything_even_after_the_end() {
+fn corruption_opens_all_pieces_even_after_completion() {
     let (mut hedge, _) = Hedge::start(2, 0, 0..4, LENGTH, millis(0));
     for piece in [0, 1] {
         hedge.on(progress(piece, LENGTH), millis(1));
     }
     assert!(hedge.is_over());
     assert_eq!(hedge.on(HedgeEvent::Settled(256), millis(1)), []);
-    assert_eq!(hedge.on(HedgeEvent::Settled(128), millis(1)), [], "settled once and for all");
+    assert_eq!(
+        hedge.on(HedgeEvent::Settled(128), millis(1)),
+        [],
+        "the settled position never decreases"
+    );
     let open = |piece| HedgeAction::Open { piece, from: 256 };
     let actions = hedge.on(HedgeEvent::Corrupt, millis(2));
     assert_eq!(actions, [open(2), open(3), HedgeAction::AskForAll]);
@@ -145,13 +149,13 @@ fn corruption_opens_everything_even_after_the_end() {
 }
 
 #[test]
-fn an_empty_range_opens_nothing() {
+fn empty_range_opens_no_piece() {
     let (hedge, actions) = Hedge::start(2, 1, 0..4, 0, millis(0));
     assert!(actions.is_empty() && hedge.is_over());
 }
 
 #[test]
-fn slowest_transfers_are_closed_when_the_required_ones_have_come_far_enough() {
+fn slowest_transfers_are_closed_once_the_race_is_over() {
     let (mut hedge, _) = Hedge::start(2, 2, 0..6, 3 * RACE, millis(0));
     for piece in [0, 1, 3] {
         assert_eq!(hedge.on(progress(piece, RACE - 1), millis(10)), []);
@@ -161,7 +165,7 @@ fn slowest_transfers_are_closed_when_the_required_ones_have_come_far_enough() {
     assert_eq!(closed, [HedgeAction::Close(2), HedgeAction::Close(0)]);
     assert_eq!(hedge.head(), RACE);
     let another = HedgeAction::Open { piece: 4, from: 0 };
-    assert_eq!(hedge.on(HedgeEvent::Failed(1), millis(13)), [another], "k transfers do now");
+    assert_eq!(hedge.on(HedgeEvent::Failed(1), millis(13)), [another], "k transfers suffice now");
     let again = hedge.on(HedgeEvent::Corrupt, millis(14));
     assert_eq!(again, [HedgeAction::Open { piece: 5, from: 0 }, HedgeAction::AskForAll]);
     let offered = HedgeEvent::Offered((0..6).collect());
@@ -169,7 +173,7 @@ fn slowest_transfers_are_closed_when_the_required_ones_have_come_far_enough() {
 }
 
 #[test]
-fn nothing_is_closed_of_a_short_range_or_when_nothing_could_take_its_place() {
+fn no_transfer_is_closed_without_replacement_or_in_short_range() {
     for (offered, length) in [(6, 2 * RACE - 1), (3, 3 * RACE)] {
         let (mut hedge, _) = Hedge::start(2, 1, 0..offered, length, millis(0));
         hedge.on(progress(0, RACE), millis(10));
@@ -177,7 +181,7 @@ fn nothing_is_closed_of_a_short_range_or_when_nothing_could_take_its_place() {
     }
 }
 
-/// Of the ranges below, long enough for a race.
+/// Length of the ranges below, long enough for a race.
 const LONG: u64 = 4 * RACE;
 
 #[derive(Clone, Debug)]
@@ -206,20 +210,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(crate::cases(10_000))]
 
-    /// Whatever happens:
+    /// For any events:
     ///
     /// - no piece is opened twice unless it was closed and offered again, and every transfer starts
-    ///   where settled bytes end;
-    /// - who is closed has the required number of running ones ahead of it;
-    /// - the head is what the required number of transfers has reached, and never goes back;
-    /// - beyond the number at the start and replacements of failed pieces, each time the head was
-    ///   held up for the shortest patience opens one piece more at most;
+    ///   at the settled position;
+    /// - a closed transfer has the required number of running ones ahead of it;
+    /// - the head is the position reached by the required number of transfers, and never decreases;
+    /// - beyond the initial pieces and replacements of failed ones, at most one piece is opened per
+    ///   minimum stall timeout;
     /// - the satellite is asked once;
-    /// - while the download is not over, enough transfers run or an answer is awaited, and as long
-    ///   as there is anything left to do the next tick does it;
-    /// - who gives up tells exactly the pieces that run, have delivered or could be opened.
+    /// - until the download is over, enough transfers run or a response is pending, and the next tick
+    ///   acts as long as a piece can be opened;
+    /// - an abort reports exactly the pieces that are running, complete or not opened yet.
     #[test]
-    fn downloads_open_no_piece_twice_and_few_in_vain_and_go_on_or_give_up_with_true_counts(
+    fn every_event_sequence_matches_the_model(
         required in 1..6_u16, extra in 0..4_u16, offered in 0..10_u16, steps in steps(),
     ) {
         let (hedge, actions) = Hedge::start(required, extra, 0..offered, LONG, millis(0));
@@ -236,16 +240,16 @@ proptest! {
     }
 }
 
-/// What a caller knows about a download.
+/// A download as the caller sees it.
 struct Model {
     hedge: Hedge,
     required: u16,
-    /// Pieces that may be opened without any hedging.
+    /// Pieces that may be opened without hedging.
     allowed: usize,
     now: Duration,
     unopened: BTreeSet<u16>,
     opened: BTreeSet<u16>,
-    /// Of all pieces opened.
+    /// Positions of all opened pieces.
     positions: BTreeMap<u16, u64>,
     failed: BTreeSet<u16>,
     asked: bool,
@@ -276,7 +280,7 @@ impl Model {
         }
     }
 
-    /// What a step means now; none if it cannot happen.
+    /// Returns the event of a step; `None` if it cannot happen now.
     fn event(&mut self, step: Step) -> Option<HedgeEvent> {
         let running = self.positions.keys().filter(|piece| !self.failed.contains(piece));
         let running: Vec<u16> = running.copied().collect();
@@ -330,15 +334,16 @@ impl Model {
                 HedgeAction::Close(piece) => {
                     let position = self.positions.remove(&piece);
                     prop_assert!(self.opened.remove(&piece) && !self.failed.contains(&piece));
-                    let running = self.positions.iter().filter(|(it, _)| !self.failed.contains(it));
-                    let ahead = running.filter(|(_, at)| Some(**at) >= position);
+                    let running =
+                        self.positions.iter().filter(|(other, _)| !self.failed.contains(other));
+                    let ahead = running.filter(|(_, reached)| Some(**reached) >= position);
                     prop_assert!(ahead.count() >= self.required.into() && !self.corrupt);
                     self.allowed -= 1;
                 }
                 HedgeAction::AskForAll => {
                     prop_assert!(!std::mem::replace(&mut self.asked, true));
                 }
-                HedgeAction::GiveUp { found, needed } => {
+                HedgeAction::Abort { found, needed } => {
                     prop_assert!(found < needed && self.answered && self.hedge.is_over());
                     prop_assert_eq!(usize::from(found), self.running() + self.unopened.len());
                 }
@@ -351,28 +356,28 @@ impl Model {
         prop_assert_eq!(self.hedge.head(), head);
         prop_assert!(head >= std::mem::replace(&mut self.head, head));
         if !self.hedge.is_over() {
-            self.check_going_on()?;
+            self.check_progress()?;
         }
         Ok(())
     }
 
-    /// A piece more than needed is a hedge, and hedges are a patience apart.
+    /// A piece beyond the needed ones is a hedge; hedges are at least a stall timeout apart.
     fn check_number(&mut self) -> Result<(), TestCaseError> {
         let allowed = self.allowed + self.failed.len();
         if self.positions.len() > allowed && !self.corrupt {
             self.allowed += 1;
             let last = self.last_hedge.replace(self.now);
-            prop_assert!(self.now >= last.unwrap_or_default() + MIN_PATIENCE);
+            prop_assert!(self.now >= last.unwrap_or_default() + MIN_STALL_TIMEOUT);
         }
         Ok(())
     }
 
-    fn check_going_on(&self) -> Result<(), TestCaseError> {
+    fn check_progress(&self) -> Result<(), TestCaseError> {
         prop_assert!(self.head < LONG || self.corrupt);
-        let awaits = self.asked && !self.answered;
-        prop_assert!(self.running() >= usize::from(self.required) || awaits);
-        let left = !self.unopened.is_empty() || !self.asked;
-        prop_assert_eq!(self.hedge.next_tick().is_some(), left);
+        let is_waiting = self.asked && !self.answered;
+        prop_assert!(self.running() >= usize::from(self.required) || is_waiting);
+        let has_more = !self.unopened.is_empty() || !self.asked;
+        prop_assert_eq!(self.hedge.next_tick().is_some(), has_more);
         if let Some(tick) = self.hedge.next_tick() {
             let mut later = self.hedge.clone();
             prop_assert!(
@@ -384,7 +389,7 @@ impl Model {
         Ok(())
     }
 
-    /// Transfers that have not failed.
+    /// Number of transfers that have not failed.
     fn running(&self) -> usize {
         self.positions.len() - self.failed.len()
     }

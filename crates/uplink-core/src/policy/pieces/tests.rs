@@ -23,7 +23,7 @@ fn upload_ends_with_the_optimal_piece() {
 }
 
 #[test]
-fn failures_beyond_the_reserve_are_exchanged_at_once() {
+fn failures_beyond_the_reserve_are_exchanged_immediately() {
     let mut pieces = started(10, 8);
     assert_eq!(pieces.on(PieceEvent::Failed(4)), None);
     assert_eq!(pieces.on(PieceEvent::Failed(2)), None);
@@ -48,7 +48,7 @@ fn upload_fails_after_the_last_exchange() {
 }
 
 #[test]
-fn upload_fails_when_there_are_no_other_nodes() {
+fn upload_without_other_nodes_fails() {
     let mut pieces = started(4, 4);
     assert_eq!(pieces.on(PieceEvent::Failed(3)), Some(PieceDecision::Exchange(vec![3])));
     let failed = PieceDecision::Fail { stored: 0, needed: 4 };
@@ -76,18 +76,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(crate::cases(10_000))]
 
-    /// Whatever happens:
+    /// For any events:
     ///
-    /// - each order limit is used once: a piece is handed out again only after its limit was
-    ///   exchanged, so that no failed node is asked again and no piece number has two live limits;
-    /// - the commit comes with the optimal piece, not before and not after, and holds exactly the
-    ///   stored ones;
-    /// - an exchange names exactly the failed pieces, one is made at a time, and they are bounded;
-    /// - a failure tells the true counts, and comes only when there is no exchange left;
-    /// - the end comes once and for all: whatever is being sent then is cancelled by it;
-    /// - until then somebody is left to bring the upload on.
+    /// - each order limit is used once: a piece is returned again only after its limit was exchanged,
+    ///   so that no failed node is retried and no piece number has two live limits;
+    /// - the commit happens exactly with the optimal piece and contains exactly the stored ones;
+    /// - an exchange contains exactly the failed pieces; exchanges are sequential and bounded;
+    /// - a failure reports the actual counts, and only when no exchange is left;
+    /// - the upload ends once, which cancels the transfers in flight;
+    /// - until then at least one piece is pending or being exchanged.
     #[test]
-    fn limits_are_used_once_and_uploads_go_on_to_one_end(
+    fn every_event_sequence_matches_the_model(
         total in 1..12_u16, reserve in 0..4_u16, steps in steps(),
     ) {
         let optimal = total.saturating_sub(reserve).max(1);
@@ -100,20 +99,21 @@ proptest! {
     }
 }
 
-/// What a caller knows about an upload.
+/// An upload as the caller sees it.
 struct Model {
     pieces: Pieces,
     total: u16,
     optimal: u16,
-    /// The number of each piece's limit, and all limits that were ever used.
+    /// The current limit of each piece, numbered.
     limits: Vec<u32>,
+    /// All limits ever used.
     used: BTreeSet<u32>,
     sending: BTreeSet<u16>,
     stored: BTreeSet<u16>,
     failed: BTreeSet<u16>,
     asked: BTreeSet<u16>,
     exchanges: u32,
-    refused: bool,
+    rejected: bool,
     ended: bool,
 }
 
@@ -130,12 +130,12 @@ impl Model {
             failed: BTreeSet::new(),
             asked: BTreeSet::new(),
             exchanges: 0,
-            refused: false,
+            rejected: false,
             ended: false,
         }
     }
 
-    /// What a step means now; none if it is no event or cannot happen.
+    /// Returns the event of a step; `None` if it causes none or cannot happen now.
     fn event(&mut self, step: Step) -> Result<Option<PieceEvent>, TestCaseError> {
         Ok(match step {
             Step::Take => {
@@ -146,15 +146,15 @@ impl Model {
                 None
             }
             Step::Report { pick, stored } => {
-                let place = pick.index(self.sending.len().max(1));
-                let Some(&piece) = self.sending.iter().nth(place) else { return Ok(None) };
+                let index = pick.index(self.sending.len().max(1));
+                let Some(&piece) = self.sending.iter().nth(index) else { return Ok(None) };
                 self.sending.remove(&piece);
                 if stored { &mut self.stored } else { &mut self.failed }.insert(piece);
                 Some(if stored { PieceEvent::Stored(piece) } else { PieceEvent::Failed(piece) })
             }
             Step::Answer(given) => {
-                // An answer that nobody waits for must change nothing.
-                self.refused |= !given && !self.asked.is_empty();
+                // A response without a pending request must be ignored.
+                self.rejected |= !given && !self.asked.is_empty();
                 for piece in std::mem::take(&mut self.asked) {
                     if given {
                         self.limits[usize::from(piece)] += u32::from(self.total);
@@ -188,7 +188,7 @@ impl Model {
             }
             Some(PieceDecision::Fail { stored, needed }) => {
                 prop_assert_eq!((usize::from(stored), needed), (self.stored.len(), self.optimal));
-                prop_assert!(self.refused || self.exchanges == MAX_EXCHANGES);
+                prop_assert!(self.rejected || self.exchanges == MAX_EXCHANGES);
                 let best = usize::from(self.total) - self.failed.len();
                 prop_assert!(best < usize::from(needed));
                 self.ended = true;
@@ -196,8 +196,8 @@ impl Model {
             None => {}
         }
         prop_assert_eq!(self.pieces.is_over(), self.ended);
-        let resting = self.stored.len() + self.failed.len();
-        prop_assert!(self.ended || resting < usize::from(self.total), "nobody moves");
+        let settled = self.stored.len() + self.failed.len();
+        prop_assert!(self.ended || settled < usize::from(self.total), "deadlock");
         Ok(())
     }
 }
