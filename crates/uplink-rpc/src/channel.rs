@@ -1,7 +1,7 @@
-//! Calls to one peer, over whichever transport it speaks.
+//! Calls to one peer over the transport that it selects.
 //!
-//! The first dial decides by the protocol that the peer selects in the handshake, and its socket
-//! carries the first call. What was learned is kept until a later dial finds the other.
+//! The peer selects the protocol in the handshake of the first dial, whose socket carries the first
+//! call. The choice is recorded until a later dial selects the other protocol.
 
 use std::error::Error as _;
 use std::fmt;
@@ -27,29 +27,29 @@ use crate::dial::{DialError, Dialer, Socket};
 use crate::drpc::client::{Connection, Idle, call};
 use crate::tls::GRPC;
 
-/// Bytes a stream may be ahead of its reader.
+/// HTTP/2 flow-control window of a stream in bytes.
 const STREAM_WINDOW: u32 = 4 << 20;
-/// Bytes a connection may be ahead of its readers.
+/// HTTP/2 flow-control window of a connection in bytes.
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// Largest frame accepted; bigger frames cost fewer system calls per byte.
+/// Maximum HTTP/2 frame size; larger frames cost fewer system calls per byte.
 const FRAME_SIZE: u32 = 64 << 10;
-/// Most bytes of an answer's headers and trailers. The text of a status may be as long as a message,
-/// as over DRPC, before it is cut.
+/// Maximum size in bytes of a response's headers and trailers. A status text may be as long as a
+/// message, as over DRPC, before it is truncated.
 const HEADER_LIST_SIZE: u32 = 4 << 20;
-/// A silent connection is probed after this time.
+/// Idle time after which a connection is probed.
 const PROBE_AFTER: Duration = Duration::from_secs(20);
-/// A probe unanswered for this long ends the connection.
+/// Deadline of a probe; the connection is closed when it passes.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Calls to one peer, for a generated client. Clones share its connections.
 ///
-/// gRPC carries all calls over one connection. DRPC carries one call at a time: every further one
-/// takes another connection, of which a few are kept for later calls. Calls must be made inside a
-/// tokio runtime; the answer of a dropped call is taken back.
+/// gRPC carries all calls over one connection. DRPC carries one call at a time: each concurrent call
+/// uses its own connection, and a few idle connections are kept for later calls. Calls must be made
+/// inside a tokio runtime. Dropping a response cancels its call.
 #[derive(Clone)]
 pub struct Channel(Arc<Shared>);
 
-/// Why a call got no answer.
+/// Why a call got no response.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {
@@ -61,13 +61,13 @@ pub enum ChannelError {
     Grpc(#[from] tonic::transport::Error),
 }
 
-/// Returns why no connection could be opened for a call. The call was never sent then: sending it
-/// again cannot repeat its effect.
+/// Returns the dial error if no connection could be opened for a call. Such a call was never sent, so
+/// a retry cannot repeat its effect.
 #[must_use]
 pub fn unsent(status: &Status) -> Option<&DialError> {
     let mut error = status.source()?;
     loop {
-        // A transparent error hides the dial error behind itself.
+        // `source` of a transparent error skips the dial error itself.
         let dial = match error.downcast_ref() {
             Some(ChannelError::Dial(dial)) => Some(dial),
             _ => error.downcast_ref(),
@@ -80,7 +80,7 @@ pub fn unsent(status: &Status) -> Option<&DialError> {
 }
 
 type Stream = TlsStream<Socket>;
-type Dialling = BoxFuture<'static, Result<(), DialError>>;
+type FirstDial = BoxFuture<'static, Result<(), DialError>>;
 
 struct Shared {
     dialer: Dialer,
@@ -92,34 +92,39 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    spoken: Spoken,
-    /// The dial that is to find out what the peer speaks, while somebody waits for it.
-    dialling: Option<WeakShared<Dialling>>,
-    /// Outcome of the most recent dial.
+    protocol: PeerProtocol,
+    /// The dial that determines the protocol, while a call waits for it.
+    first_dial: Option<WeakShared<FirstDial>>,
+    /// Result of the most recent dial.
     peer: Option<Arc<PeerIdentity>>,
     error: Option<DialError>,
 }
 
-/// What the peer speaks, as far as it is known.
+/// The protocol that the peer has selected.
 #[derive(Clone, Default)]
-enum Spoken {
+enum PeerProtocol {
     #[default]
     Unknown,
     Grpc(tonic::transport::Channel),
     Drpc,
 }
 
-/// What carries one call.
+/// The connection that carries one call.
 enum Carrier {
     Grpc(tonic::transport::Channel),
     Drpc(Box<Connection<Stream>>),
 }
 
 impl Channel {
-    /// Prepares calls to `node` at `address` (`host:port`); the first one connects.
+    /// Creates a channel to `node` at `address` (`host:port`); the first call connects.
     pub(crate) fn new(dialer: Dialer, node: NodeId, address: &str) -> Self {
-        let (address, state, idle) = (address.to_owned(), Mutex::default(), Idle::default());
-        Self(Arc::new(Shared { dialer, node, address, state, idle }))
+        Self(Arc::new(Shared {
+            dialer,
+            node,
+            address: address.to_owned(),
+            state: Mutex::default(),
+            idle: Idle::default(),
+        }))
     }
 
     pub(crate) fn identity(&self) -> Option<Arc<PeerIdentity>> {
@@ -163,54 +168,55 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds or opens what carries a call.
+    /// Returns an idle or a new connection for a call.
     async fn carrier(self: &Arc<Self>) -> Result<Carrier, DialError> {
-        if let Some(dialling) = self.first_dial() {
-            dialling.await?;
+        if let Some(dial) = self.first_dial() {
+            dial.await?;
         }
-        let spoken = self.state().spoken.clone();
-        if let Spoken::Grpc(channel) = spoken {
+        let protocol = self.state().protocol.clone();
+        if let PeerProtocol::Grpc(channel) = protocol {
             return Ok(Carrier::Grpc(channel));
         }
         match self.idle.take() {
             Some(connection) => Ok(Carrier::Drpc(Box::new(connection))),
             None => {
                 let stream = self.dial().await?;
-                Ok(self.learn(stream))
+                Ok(self.record_protocol(stream))
             }
         }
     }
 
-    /// The one dial that all calls share until it is known what the peer speaks.
-    fn first_dial(self: &Arc<Self>) -> Option<SharedFuture<Dialling>> {
+    /// Returns the dial that all calls share while the protocol is unknown.
+    fn first_dial(self: &Arc<Self>) -> Option<SharedFuture<FirstDial>> {
         let mut state = self.state();
-        if !matches!(state.spoken, Spoken::Unknown) {
+        if !matches!(state.protocol, PeerProtocol::Unknown) {
             return None;
         }
-        let running = state.dialling.as_ref().and_then(WeakShared::upgrade);
-        // One that has failed already is of the past.
+        let running = state.first_dial.as_ref().and_then(WeakShared::upgrade);
+        // A completed dial has failed: a new call dials again.
         if let Some(running) = running.filter(|running| running.peek().is_none()) {
             return Some(running);
         }
         let this = Arc::clone(self);
-        let dialling = async move {
+        let dial = async move {
             let stream = this.dial().await?;
-            if let Carrier::Drpc(connection) = this.learn(stream) {
+            if let Carrier::Drpc(connection) = this.record_protocol(stream) {
                 this.idle.put(*connection);
             }
             Ok(())
         };
-        let dialling = dialling.boxed().shared();
-        state.dialling = dialling.downgrade();
-        Some(dialling)
+        let dial = dial.boxed().shared();
+        state.first_dial = dial.downgrade();
+        Some(dial)
     }
 
     async fn dial(&self) -> Result<Stream, DialError> {
-        let dialled = self.dialer.dial(Some(self.node), &self.address).await;
+        let result = self.dialer.dial(Some(self.node), &self.address).await;
         let mut state = self.state();
-        match dialled {
+        match result {
             Ok((stream, peer)) => {
-                (state.peer, state.error) = (Some(peer), None);
+                state.peer = Some(peer);
+                state.error = None;
                 Ok(stream)
             }
             Err(error) => {
@@ -220,18 +226,18 @@ impl Shared {
         }
     }
 
-    /// Takes note of what the peer has selected.
-    fn learn(self: &Arc<Self>, stream: Stream) -> Carrier {
+    /// Records the protocol that the peer selected on `stream`.
+    fn record_protocol(self: &Arc<Self>, stream: Stream) -> Carrier {
         let mut state = self.state();
-        if !speaks_grpc(&stream) {
-            state.spoken = Spoken::Drpc;
+        if !is_grpc(&stream) {
+            state.protocol = PeerProtocol::Drpc;
             return Carrier::Drpc(Box::new(Connection::new(stream)));
         }
-        if let Spoken::Grpc(channel) = &state.spoken {
+        if let PeerProtocol::Grpc(channel) = &state.protocol {
             return Carrier::Grpc(channel.clone());
         }
         let connector = Connector { shared: Arc::downgrade(self), first: Some(stream) };
-        // The URI only names the authority header; the connector knows where to go.
+        // The URI only sets the authority header; the connector holds the address.
         let channel = Endpoint::from_static("http://node")
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -240,18 +246,18 @@ impl Shared {
             .http2_keep_alive_interval(PROBE_AFTER)
             .keep_alive_timeout(PROBE_DEADLINE)
             .connect_with_connector_lazy(connector);
-        state.spoken = Spoken::Grpc(channel.clone());
+        state.protocol = PeerProtocol::Grpc(channel.clone());
         Carrier::Grpc(channel)
     }
 }
 
-fn speaks_grpc(stream: &Stream) -> bool {
+fn is_grpc(stream: &Stream) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(GRPC)
 }
 
-/// Opens the connections of a gRPC channel; the first one is open already.
+/// Opens the connections of a gRPC channel. The first one is already open.
 struct Connector {
-    /// The channel is part of it, and calls in progress keep it.
+    /// Weak, because it owns the gRPC channel. Calls in flight keep it alive.
     shared: Weak<Shared>,
     first: Option<Stream>,
 }
@@ -266,25 +272,26 @@ impl tower::Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let (first, shared) = (self.first.take(), self.shared.upgrade());
+        let first = self.first.take();
+        let shared = self.shared.upgrade();
         let redial = async move {
             if let Some(stream) = first {
                 return Ok(TokioIo::new(stream));
             }
-            let gone = |reason: &str| DialError::Handshake {
+            let failed = |reason: &str| DialError::Handshake {
                 address: shared.as_ref().map(|shared| shared.address.clone()).unwrap_or_default(),
                 reason: reason.to_owned(),
             };
-            let Some(shared) = &shared else { return Err(gone("nobody needs the connection")) };
+            let Some(shared) = &shared else { return Err(failed("the channel was dropped")) };
             let stream = shared.dial().await?;
-            if speaks_grpc(&stream) {
+            if is_grpc(&stream) {
                 return Ok(TokioIo::new(stream));
             }
-            // The next call finds it.
-            if let Carrier::Drpc(connection) = shared.learn(stream) {
+            // The next call uses the connection.
+            if let Carrier::Drpc(connection) = shared.record_protocol(stream) {
                 shared.idle.put(*connection);
             }
-            Err(gone("the peer has ceased to speak gRPC"))
+            Err(failed("the peer no longer selects gRPC"))
         };
         redial.boxed()
     }

@@ -1,4 +1,4 @@
-//! Generated clients with the network's message limits set.
+//! Generated clients with the network's message size limits.
 
 use crate::channel::Channel;
 use crate::r#gen::contact::contact_client::ContactClient;
@@ -7,10 +7,10 @@ use crate::r#gen::metainfo::metainfo_client::MetainfoClient;
 use crate::r#gen::orders::orders_client::OrdersClient;
 use crate::r#gen::piecestore::piecestore_client::PiecestoreClient;
 
-/// Most bytes of one message in either direction.
+/// Maximum size of one message in bytes, in either direction.
 pub const MESSAGE_LIMIT: usize = 4 << 20;
 
-/// Calls of the satellite's metadata service.
+/// Returns a client of a satellite's metadata service.
 #[must_use]
 pub fn metainfo(channel: Channel) -> MetainfoClient<Channel> {
     MetainfoClient::new(channel)
@@ -18,7 +18,7 @@ pub fn metainfo(channel: Channel) -> MetainfoClient<Channel> {
         .max_encoding_message_size(MESSAGE_LIMIT)
 }
 
-/// Calls of a storage node's piece store.
+/// Returns a client of a storage node's piece store.
 #[must_use]
 pub fn piecestore(channel: Channel) -> PiecestoreClient<Channel> {
     PiecestoreClient::new(channel)
@@ -26,7 +26,7 @@ pub fn piecestore(channel: Channel) -> PiecestoreClient<Channel> {
         .max_encoding_message_size(MESSAGE_LIMIT)
 }
 
-/// Calls of a storage node's contact service, made by satellites.
+/// Returns a client of a storage node's contact service, which satellites call.
 #[must_use]
 pub fn contact(channel: Channel) -> ContactClient<Channel> {
     ContactClient::new(channel)
@@ -34,7 +34,7 @@ pub fn contact(channel: Channel) -> ContactClient<Channel> {
         .max_encoding_message_size(MESSAGE_LIMIT)
 }
 
-/// Calls of a satellite's contact service, made by storage nodes.
+/// Returns a client of a satellite's contact service, which storage nodes call.
 #[must_use]
 pub fn node(channel: Channel) -> NodeClient<Channel> {
     NodeClient::new(channel)
@@ -42,7 +42,7 @@ pub fn node(channel: Channel) -> NodeClient<Channel> {
         .max_encoding_message_size(MESSAGE_LIMIT)
 }
 
-/// Calls of a satellite's settlement service, made by storage nodes.
+/// Returns a client of a satellite's settlement service, which storage nodes call.
 #[must_use]
 pub fn orders(channel: Channel) -> OrdersClient<Channel> {
     OrdersClient::new(channel)

@@ -1,14 +1,14 @@
-//! Descriptors of the process: how many it may open, and what they are kept for.
+//! The file descriptor budget of the process.
 //!
-//! | share of the limit | for |
+//! | share of the limit | use |
 //! |---|---|
-//! | 1/2 | accepted connections, of all listeners of the process together |
-//! | 1/16 | piece files that stay open between two operations |
-//! | 1/16 | files that are opened for one operation |
-//! | 3/8 | all else: databases, logs, listeners, connections to others, refusals |
+//! | 1/2 | accepted connections of all listeners of the process |
+//! | 1/16 | piece files that stay open between operations |
+//! | 1/16 | files opened for one operation |
+//! | 3/8 | other: databases, logs, listeners, outgoing connections, rejected connections |
 //!
-//! Nothing that holds a descriptor of one share waits for another one, so that shares run dry without
-//! a deadlock.
+//! A holder of a descriptor from one share never waits for a descriptor from another, so that an
+//! exhausted share cannot cause a deadlock.
 
 use std::fs;
 use std::io;
@@ -19,19 +19,19 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
-/// Limit taken for granted where the system has none.
+/// Limit assumed if the system sets none.
 const UNLIMITED: usize = 1 << 20;
-/// Least number in each share, below which nothing would work.
+/// Minimum size of each share; below it, nothing would work.
 const MIN_SHARE: usize = 4;
-/// Attempts at an operation while the process has no descriptor left, and the pause between them.
+/// Maximum number of attempts at an operation while the process has no descriptor left.
 const BRIEF_ATTEMPTS: u32 = 50;
+/// Pause between attempts.
 const BRIEF_PAUSE: Duration = Duration::from_millis(20);
 
-/// The shares of this process. Its limit is read when they are first asked for.
+/// The shares of this process. The limit is read on first use.
 static SHARES: LazyLock<Shares> = LazyLock::new(|| Shares::of(limit()));
 
-/// Raises the limit on open files as far as the process may. Programs that serve call it before
-/// anything else.
+/// Raises the soft limit on open files to the hard limit. Servers call it first.
 pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
@@ -41,11 +41,11 @@ pub fn raise_limit() {
     }
 }
 
-/// The right to keep a file open between operations, until this is dropped.
+/// A permit to keep a file open between operations, returned on drop.
 #[derive(Debug)]
 pub struct KeptFile(#[expect(dead_code, reason = "held for its drop")] SemaphorePermit<'static>);
 
-/// Asks for the right to keep a file open; `None` while too many are.
+/// Acquires a permit to keep a file open; `None` if all permits are in use.
 pub fn keep_file() -> Option<KeptFile> {
     match SHARES.kept.try_acquire() {
         Ok(permit) => Some(KeptFile(permit)),
@@ -53,16 +53,16 @@ pub fn keep_file() -> Option<KeptFile> {
     }
 }
 
-/// Runs a short operation that opens one file and closes it again, or hands it to a [`KeptFile`].
-/// Blocks while too many others do.
+/// Runs a short operation that opens one file, and closes it or keeps it with a [`KeptFile`]. Blocks
+/// while too many other operations run.
 ///
-/// When the process has no descriptor left all the same, the operation is repeated for a second: it
-/// must have changed nothing by then.
+/// If the process has no descriptor left, the operation is retried for a second. An attempt that fails
+/// for this reason must have no effect.
 ///
 /// # Errors
-/// Those of `operation`.
+/// Returns the error of `operation`.
 pub fn briefly<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let _turn = SHARES.brief.take();
+    let _permit = SHARES.brief.acquire();
     let mut left = BRIEF_ATTEMPTS;
     loop {
         match operation() {
@@ -73,29 +73,29 @@ pub fn briefly<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T>
     }
 }
 
-/// Whether the process or the system has no descriptor left.
+/// Returns whether the process or the system has no descriptor left.
 fn is_exhausted(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// Whether so few descriptors are left, with so many connections accepted, that no further one should
-/// be. Counts those that are open, but only when connections may be the reason.
+/// Returns whether too few descriptors are left to accept another connection. Counts open descriptors
+/// only if many of them are accepted connections.
 pub(crate) fn are_scarce(connections: usize) -> bool {
     connections >= SHARES.connections / 2
         && open().is_none_or(|open| open.saturating_add(SHARES.headroom) >= SHARES.limit)
 }
 
-/// Descriptors that are open; `None` when not even counting them has one left.
+/// Returns the number of open descriptors; `None` if no descriptor is left to count them.
 fn open() -> Option<usize> {
     fs::read_dir("/dev/fd").ok().map(Iterator::count)
 }
 
-/// Most connections that this process accepts at once.
+/// Returns the maximum number of accepted connections of this process.
 pub(crate) fn connections() -> usize {
     SHARES.connections
 }
 
-/// Most connections that are told so beyond [`connections`].
+/// Returns the maximum number of rejected connections beyond [`connections`].
 pub(crate) fn refusals() -> usize {
     SHARES.refusals
 }
@@ -103,12 +103,12 @@ pub(crate) fn refusals() -> usize {
 #[derive(Debug)]
 struct Shares {
     limit: usize,
-    /// What accepted connections leave in any case.
+    /// Number of descriptors that accepted connections must leave free.
     headroom: usize,
     connections: usize,
     refusals: usize,
     kept: Semaphore,
-    brief: Turns,
+    brief: BlockingSemaphore,
 }
 
 impl Shares {
@@ -120,33 +120,33 @@ impl Shares {
             connections: share(2),
             refusals: share(16).min(MAX_REFUSALS),
             kept: Semaphore::new(share(16)),
-            brief: Turns { free: Mutex::new(share(16)), returned: Condvar::new() },
+            brief: BlockingSemaphore { free: Mutex::new(share(16)), returned: Condvar::new() },
         }
     }
 }
 
-/// More would not be answered faster.
+/// Upper bound on [`refusals`]; more would not be answered faster.
 const MAX_REFUSALS: usize = 64;
 
-/// A semaphore for threads that may block.
+/// A semaphore that blocks the thread.
 #[derive(Debug)]
-struct Turns {
+struct BlockingSemaphore {
     free: Mutex<usize>,
     returned: Condvar,
 }
 
-struct Turn<'a>(&'a Turns);
+struct BlockingPermit<'a>(&'a BlockingSemaphore);
 
-impl Turns {
-    fn take(&self) -> Turn<'_> {
+impl BlockingSemaphore {
+    fn acquire(&self) -> BlockingPermit<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let free = self.returned.wait_while(free, |free| *free == 0);
         *free.unwrap_or_else(PoisonError::into_inner) -= 1;
-        Turn(self)
+        BlockingPermit(self)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for BlockingPermit<'_> {
     fn drop(&mut self) {
         *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.0.returned.notify_one();
@@ -163,18 +163,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_leave_three_eighths_for_all_else() {
+    fn shares_leave_three_eighths_for_other_uses() {
         for limit in [64, 256, 1024, UNLIMITED] {
             let shares = Shares::of(limit);
             let brief = *shares.brief.free.lock().unwrap();
-            let given = shares.connections + shares.kept.available_permits() + brief;
-            assert_eq!(given, limit * 5 / 8);
+            let total = shares.connections + shares.kept.available_permits() + brief;
+            assert_eq!(total, limit * 5 / 8);
             assert!(shares.refusals <= limit / 16);
         }
     }
 
     #[test]
-    fn operation_without_a_descriptor_is_repeated() {
+    fn operation_without_a_descriptor_is_retried() {
         let mut attempts = 0;
         let outcome = briefly(|| {
             attempts += 1;
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn brief_operations_wait_for_their_turn() {
-        let turns = Turns { free: Mutex::new(1), returned: Condvar::new() };
-        let first = turns.take();
+    fn brief_operations_wait_for_a_permit() {
+        let semaphore = BlockingSemaphore { free: Mutex::new(1), returned: Condvar::new() };
+        let first = semaphore.acquire();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| drop(turns.take()));
+            let second = scope.spawn(|| drop(semaphore.acquire()));
             assert!(!second.is_finished());
             drop(first);
         });
-        assert_eq!(*turns.free.lock().unwrap(), 1);
+        assert_eq!(*semaphore.free.lock().unwrap(), 1);
     }
 }

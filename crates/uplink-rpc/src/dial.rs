@@ -1,9 +1,9 @@
 //! Address → authenticated connection, within a deadline.
 //!
 //! One dial serves both transports: the eight bytes `DRPC!!!1`, then TLS offering `h2` and `storj`.
-//! A peer of this project selects `h2` and the connection speaks gRPC; a peer of the public network
-//! selects nothing and speaks DRPC. A dialler that offers nothing gets DRPC from both. The peer's
-//! node id is compared before any byte that carries authority leaves.
+//! A peer of this project selects `h2`, and the connection uses gRPC. A peer of the public network
+//! selects nothing, and the connection uses DRPC. A dialer that offers nothing gets DRPC from both.
+//! The peer's node id is checked before any credentials are sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,37 +19,37 @@ use uplink_core::id::NodeId;
 use uplink_core::identity::PeerIdentity;
 
 use crate::status::printable;
-use crate::tls::{Identity, IdentityError, client_config, offered, peer_of};
+use crate::tls::{Identity, IdentityError, alpn_protocols, client_config, peer_of};
 
-/// What every connection to a peer of the network begins with.
+/// First bytes of every connection to a peer of the network.
 pub(crate) const PREAMBLE: &[u8; 8] = b"DRPC!!!1";
 
-/// A socket as TLS reads it: the library asks for 4 KiB at a time, this asks the system for more.
+/// A socket with a read buffer, because the TLS library reads only 4 KiB at a time.
 pub type Socket = BufReader<TcpStream>;
 
-/// Bytes asked of the system at once.
+/// Size of the read buffer.
 const READ_SIZE: usize = 64 << 10;
-/// Sealed bytes that may wait for the system, so that a frame with its head leaves in one call.
+/// Maximum encrypted bytes buffered for the socket: a frame and its head leave in one system call.
 pub(crate) const WRITE_LIMIT: usize = 128 << 10;
 
-/// Time for name look-up, connecting and the handshake together.
+/// Default deadline of a dial: name lookup, connecting and the handshake together.
 pub const DIAL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Opens connections in the name of one identity.
+/// Opens connections with one identity.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     tls: Arc<ClientConfig>,
     deadline: Duration,
 }
 
-/// What a dialler lets its peers speak.
+/// Which transports a dialer offers to its peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
-    /// gRPC with peers that know it, DRPC with all others.
+    /// gRPC with peers that support it, DRPC with all others.
     #[default]
     Negotiated,
-    /// DRPC with everybody.
+    /// DRPC with every peer.
     Drpc,
 }
 
@@ -57,38 +57,38 @@ pub enum Transport {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// Nothing answers at the address, or the name has no address.
+    /// The connection was not accepted, or the name did not resolve.
     #[error("cannot connect to {address}: {reason}")]
     Connect {
         /// `host:port` as given.
         address: String,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
     /// The deadline passed.
-    #[error("no connection to {address} within {}", seconds(.deadline))]
+    #[error("cannot connect to {address}: timed out after {}", seconds(.deadline))]
     Deadline {
         /// `host:port` as given.
         address: String,
-        /// The time that was allowed.
+        /// The deadline that applied.
         deadline: Duration,
     },
     /// The TLS handshake failed.
-    #[error("handshake with {address}: {reason}")]
+    #[error("handshake with {address} failed: {reason}")]
     Handshake {
         /// `host:port` as given.
         address: String,
-        /// What the TLS library said.
+        /// The TLS library's error.
         reason: String,
     },
-    /// Somebody else answers at the address.
-    #[error("{address} is node {found}, not {wanted}")]
+    /// The peer presented a different node id.
+    #[error("wrong node at {address}: expected {wanted}, found {found}")]
     WrongNode {
         /// `host:port` as given.
         address: String,
-        /// The node id that was asked for.
+        /// The expected node id.
         wanted: NodeId,
-        /// The node id of the certificate chain shown.
+        /// The node id of the presented certificate chain.
         found: NodeId,
     },
 }
@@ -102,10 +102,10 @@ pub(crate) fn buffered(socket: TcpStream) -> Socket {
 }
 
 impl Dialer {
-    /// Prepares to dial in the name of `identity`.
+    /// Creates a dialer with `identity`.
     ///
     /// # Errors
-    /// The TLS library refuses the identity.
+    /// The TLS library rejects the identity.
     pub fn new(identity: &Identity) -> Result<Self, IdentityError> {
         Ok(Self { tls: client_config(identity)?, deadline: DIAL_DEADLINE })
     }
@@ -121,16 +121,16 @@ impl Dialer {
     #[must_use]
     pub fn with_transport(mut self, transport: Transport) -> Self {
         Arc::make_mut(&mut self.tls).alpn_protocols = match transport {
-            Transport::Negotiated => offered(),
+            Transport::Negotiated => alpn_protocols(),
             Transport::Drpc => Vec::new(),
         };
         self
     }
 
-    /// Connects to `address` (`host:port`) and checks that `node`, if given, is who answers.
+    /// Connects to `address` (`host:port`) and checks that the peer is `node`, if given.
     ///
     /// # Errors
-    /// As [`DialError`] lists. Dropping the future closes the socket.
+    /// See [`DialError`]. Dropping the future closes the socket.
     pub async fn dial(
         &self,
         node: Option<NodeId>,
@@ -166,7 +166,7 @@ impl Dialer {
             address: address.to_owned(),
             reason: printable(&reason),
         };
-        // Peers check no names; the library wants one all the same.
+        // Peers ignore the name, but the TLS library requires one.
         let name = ServerName::try_from("node").map_err(|e| handshake_error(e.to_string()))?;
         let mut stream = TlsConnector::from(Arc::clone(&self.tls))
             .connect(name, buffered(socket))
@@ -174,7 +174,7 @@ impl Dialer {
             .map_err(|error| handshake_error(error.to_string()))?;
         stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
         let peer = peer_of(stream.get_ref().1.peer_certificates())
-            .ok_or_else(|| handshake_error("the peer shows no certificate chain".to_owned()))?;
+            .ok_or_else(|| handshake_error("the peer sent no certificate chain".to_owned()))?;
         Ok((stream, peer))
     }
 }

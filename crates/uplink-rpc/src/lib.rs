@@ -11,26 +11,28 @@
 //!                                dial ── tls ═══ tls ── one TCP port
 //! ```
 //!
-//! Both transports carry the same calls. The handshake decides which one a connection speaks: gRPC
+//! Both transports carry the same calls. The handshake selects the transport of a connection: gRPC
 //! between peers of this project, DRPC with peers of the public network.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
-//! | [`gen`](mod@gen) | messages and services of `proto/`, generated |
-//! | [`raw`] | signed messages whose received bytes survive |
-//! | [`tls`] | identities: certificates whose owner is a node id |
-//! | [`dial`], [`pool`] | address → authenticated connection within a deadline; connections kept |
-//! | [`channel`] | calls to one peer, over whichever transport it speaks |
+//! | [`gen`](mod@gen) | generated messages and services of `proto/` |
+//! | [`raw`] | signed messages that keep their received bytes |
+//! | [`tls`] | identities: certificate chains that prove a node id |
+//! | [`dial`], [`pool`] | address → authenticated connection within a deadline; connection reuse |
+//! | [`channel`] | calls to one peer over the transport that it selects |
 //! | [`drpc`] | the public network's transport, both sides |
-//! | [`codec`] | decoding of messages whose size in memory is bounded first |
+//! | [`codec`] | decoding with a bound on the memory that a message takes |
 //! | [`client`] | generated clients with the network's message limits |
-//! | [`runtime`] | the seam to randomness and to threads for computation |
+//! | [`runtime`] | the seam to the wall clock, tasks, threads and randomness |
 //! | [`server`] | one listening port for all services of a process |
-//! | [`descriptors`] | what the open files of a process are shared out for |
+//! | [`descriptors`] | the file descriptor budget of a process |
 //! | [`status`] | status codes ↔ typed failures |
-//! | [`peer`] | who is at the other end of a connection |
-//! | [`piece`] | one piece up, one piece down |
+//! | [`time`] | timestamps on the wire, clock skew and clock steps |
+//! | [`peer`] | the other end of a connection |
+//! | [`piece`] | upload and download of one piece |
 
+mod bytes_queue;
 pub mod channel;
 pub mod client;
 pub mod codec;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use uplink_core::identity::PeerIdentity;
 
-/// Who is at the other end of a connection; found in the extensions of every request.
+/// The other end of a connection, stored in the extensions of every request.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Where the connection comes from.
+    /// The remote socket address.
     pub remote: SocketAddr,
-    /// The identity shown in the handshake, verified; `None` when the client showed none.
+    /// The verified identity from the handshake; `None` if the client sent no certificates.
     pub identity: Option<Arc<PeerIdentity>>,
 }

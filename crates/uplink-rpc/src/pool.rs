@@ -1,7 +1,7 @@
-//! Connections kept and reused, one per node id and address.
+//! A pool of connections, one per node id and address.
 //!
-//! The pool holds one channel per peer. A channel connects at its first call and again after a
-//! loss; callers see only the call that failed.
+//! A channel connects on its first call and reconnects after a connection loss. Callers see only the
+//! call that failed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,56 +13,56 @@ use uplink_core::identity::PeerIdentity;
 use crate::channel::Channel;
 use crate::dial::{DialError, Dialer};
 
-/// Most connections kept; the longest unused goes first.
+/// Maximum number of connections; the least recently used one is evicted first.
 pub const CAPACITY: usize = 128;
 
-/// Connections by node id and address. Clones share them.
+/// A pool of connections by node id and address. Clones share them.
 #[derive(Clone)]
 pub struct Pool {
     dialer: Dialer,
-    kept: Arc<Mutex<Kept>>,
+    entries: Arc<Mutex<Entries>>,
 }
 
-/// One peer's connection. Clones share it; it closes when the pool and all clones let go.
+/// A connection to one peer. Clones share it. It closes when the pool and all clones have dropped it.
 #[derive(Clone)]
 pub struct Connection {
     channel: Channel,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Entries {
     connections: HashMap<(NodeId, String), (u64, Connection)>,
     uses: u64,
 }
 
 impl Pool {
-    /// Makes an empty pool that dials with `dialer`.
+    /// Creates an empty pool that dials with `dialer`.
     #[must_use]
     pub fn new(dialer: Dialer) -> Self {
-        Self { dialer, kept: Arc::default() }
+        Self { dialer, entries: Arc::default() }
     }
 
     /// Returns the connection to `node` at `address` (`host:port`), which may not be open yet.
     ///
-    /// Must be called inside a tokio runtime. Never fails: dialling happens in the first call.
+    /// Must be called inside a tokio runtime. Never fails: the first call dials.
     #[must_use]
     pub fn peer(&self, node: NodeId, address: &str) -> Connection {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.uses += 1;
-        let now = kept.uses;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.uses += 1;
+        let now = entries.uses;
         let key = (node, address.to_owned());
-        if let Some((used, connection)) = kept.connections.get_mut(&key) {
+        if let Some((used, connection)) = entries.connections.get_mut(&key) {
             *used = now;
             return connection.clone();
         }
-        if kept.connections.len() >= CAPACITY {
-            let oldest = kept.connections.iter().min_by_key(|(_, (used, _))| *used);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                kept.connections.remove(&oldest);
+        if entries.connections.len() >= CAPACITY {
+            let least_recent = entries.connections.iter().min_by_key(|(_, (used, _))| *used);
+            if let Some(least_recent) = least_recent.map(|(key, _)| key.clone()) {
+                entries.connections.remove(&least_recent);
             }
         }
         let connection = Connection::new(self.dialer.clone(), node, address);
-        kept.connections.insert(key, (now, connection.clone()));
+        entries.connections.insert(key, (now, connection.clone()));
         connection
     }
 }
@@ -84,13 +84,13 @@ impl Connection {
         self.channel.clone()
     }
 
-    /// Returns who answered the most recent successful dial.
+    /// Returns the peer's identity from the most recent successful dial.
     #[must_use]
     pub fn identity(&self) -> Option<Arc<PeerIdentity>> {
         self.channel.identity()
     }
 
-    /// Returns why the most recent dial failed; `None` after a successful one.
+    /// Returns the error of the most recent dial; `None` if it succeeded.
     #[must_use]
     pub fn dial_error(&self) -> Option<DialError> {
         self.channel.dial_error()

@@ -1,8 +1,8 @@
-//! Signed messages whose received bytes must survive.
+//! Signed messages that keep their received bytes.
 //!
-//! Signatures of the network cover re-encoded messages with unknown fields kept, and a storage node
-//! must receive an order limit exactly as the satellite made it. Generated types drop unknown
-//! fields, so these messages keep their bytes and are decoded on demand.
+//! Signatures of the network cover unknown fields, and a storage node must receive an order limit
+//! exactly as the satellite encoded it. Generated types drop unknown fields. These messages therefore
+//! keep their bytes and are decoded on demand.
 
 #![cfg_attr(
     not(test),
@@ -24,38 +24,38 @@ use prost::encoding::{DecodeContext, WireType, decode_varint, encode_key, encode
 use prost::{DecodeError, Message};
 use uplink_core::order;
 
-/// An order limit as received or about to be sent.
+/// An encoded order limit.
 pub type OrderLimit = Signed<order::OrderLimit>;
-/// An order as received or about to be sent.
+/// An encoded order.
 pub type Order = Signed<order::Order>;
-/// A piece hash as received or about to be sent.
+/// An encoded piece hash.
 pub type PieceHash = Signed<order::PieceHash>;
 
 /// The wire form of a message `T`, kept byte for byte.
 ///
-/// Groups, which the network never uses, are refused on decoding. Equality compares bytes.
+/// Decoding rejects groups, which the network never uses. Equality compares bytes.
 pub struct Signed<T> {
     wire: Bytes,
     message: PhantomData<fn() -> T>,
 }
 
 impl<T: Message + Default> Signed<T> {
-    /// Takes bytes that hold one serialized `T`.
+    /// Wraps bytes that hold one encoded `T`. Does not validate them.
     #[must_use]
     pub fn from_wire(wire: Bytes) -> Self {
         Self { wire, message: PhantomData }
     }
 
-    /// Returns the bytes as they travel.
+    /// Returns the encoded bytes.
     #[must_use]
     pub fn wire(&self) -> &Bytes {
         &self.wire
     }
 
-    /// Reads the message.
+    /// Decodes the message.
     ///
     /// # Errors
-    /// The bytes are not a `T`.
+    /// The bytes are not a valid `T`.
     pub fn decode_typed(&self) -> Result<T, DecodeError> {
         T::decode(self.wire.clone())
     }
@@ -103,7 +103,6 @@ impl<T: Message + Default> Message for Signed<T> {
                     encode_varint(length, wire);
                     copy(buffer, length, wire)
                 }
-                // Reading a varint where a group starts fails cleanly in every later decode.
                 WireType::StartGroup | WireType::EndGroup => Err(truncated()),
             }
         })
@@ -128,10 +127,10 @@ fn copy(from: &mut impl Buf, length: u64, to: &mut BytesMut) -> Result<(), Decod
     }
 }
 
-/// The error prost itself gives for input that ends early; it offers no constructor of its own.
+/// Returns prost's error for truncated input, which has no public constructor.
 fn truncated() -> DecodeError {
     let mut empty: &[u8] = &[];
-    decode_varint(&mut empty).err().unwrap_or_else(|| unreachable!("no varint in no bytes"))
+    decode_varint(&mut empty).err().unwrap_or_else(|| unreachable!("empty input holds no varint"))
 }
 
 impl<T> Clone for Signed<T> {

@@ -1,18 +1,38 @@
-//! The seam to randomness and to threads for computation.
+//! The seam to the wall clock, tasks, threads and randomness.
+//!
+//! Monotonic time, sleeps and timeouts come from `tokio::time`, whose clock tests can pause.
 
-/// The system cannot do what the runtime needs of it.
+use std::time::SystemTime;
+
+use tokio::task::JoinHandle;
+
+/// Why a computation or the random number generator failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
     /// A computation was cancelled because the runtime is shutting down, or it panicked.
     #[error("computation did not complete: {0}")]
     Computation(#[from] tokio::task::JoinError),
-    /// The system's random number generator failed; nothing may be encrypted then.
+    /// The system's random number generator failed. Nothing may be encrypted without it.
     #[error("random number generator failed: {0}")]
     Random(getrandom::Error),
 }
 
-/// Returns fresh random bytes of the operating system.
+/// Returns the time of the wall clock.
+#[must_use]
+pub fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Spawns a task. Dropping the handle detaches it.
+///
+/// Must be called inside a tokio runtime.
+#[track_caller]
+pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(task)
+}
+
+/// Returns random bytes of the operating system.
 ///
 /// # Errors
 /// [`RuntimeError::Random`].
@@ -22,16 +42,17 @@ pub fn random<const N: usize>() -> Result<[u8; N], RuntimeError> {
     Ok(bytes)
 }
 
-/// Returns a random number for the jitter of retries; 0 if there is none.
+/// Returns a random number for retry jitter; 0 if the random number generator fails.
 #[must_use]
 pub fn jitter() -> u32 {
     random().map(u32::from_be_bytes).unwrap_or_default()
 }
 
-/// Runs a computation inline if it is `quick`, less than a millisecond, else as [`compute`].
+/// Runs a computation inline if it is `quick`, which means less than a millisecond, otherwise as
+/// [`compute`] does.
 ///
 /// # Errors
-/// As [`compute`].
+/// See [`compute`].
 pub async fn compute_unless<T: Send + 'static>(
     quick: bool,
     work: impl FnOnce() -> T + Send + 'static,
@@ -39,7 +60,7 @@ pub async fn compute_unless<T: Send + 'static>(
     if quick { Ok(work()) } else { compute(work).await }
 }
 
-/// Runs a computation that would block other tasks on the pool for blocking work.
+/// Runs a computation on the thread pool for blocking work, so that it does not block other tasks.
 ///
 /// # Errors
 /// [`RuntimeError::Computation`].

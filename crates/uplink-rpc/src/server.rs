@@ -1,9 +1,9 @@
 //! One listening port for all services of a satellite or storage node.
 //!
-//! The first bytes decide: `DRPC!!!1` is the network's preamble and is followed by TLS; a TLS
-//! record without it is accepted too, so that any gRPC tool can connect. Everything else is closed.
-//! Then the handshake decides: a client that selects `h2` speaks gRPC, every other DRPC. How many
-//! connections a process takes at once is bounded by its descriptors (`descriptors.rs`).
+//! A connection begins with the network's preamble `DRPC!!!1` and then TLS. A TLS record without the
+//! preamble is accepted too, so that any gRPC tool can connect. Other connections are closed. A client
+//! that negotiates `h2` in the handshake uses gRPC, all others DRPC. The descriptor budget
+//! (`descriptors.rs`) bounds the number of connections of a process.
 
 use std::fmt;
 use std::future::Future;
@@ -12,14 +12,14 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,35 +29,35 @@ use tonic::transport::server::Connected;
 
 pub use crate::peer::Peer;
 
-use self::admission::{Admission, Admissions, Arrival, Counting};
+use self::admission::{Admission, Admissions, ConnectionInfo, CountingService};
 use crate::dial::{self, PREAMBLE, WRITE_LIMIT, buffered};
-use crate::drpc;
 use crate::tls::{GRPC, Identity, IdentityError, peer_of, server_config};
+use crate::{drpc, runtime};
 
 mod admission;
 
-/// Time for the first bytes and the handshake of an accepted connection.
+/// Deadline of the first bytes and the handshake of an accepted connection.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// Handshakes in progress at once; further connections wait in the system's queue.
-const HANDSHAKES: usize = 256;
-/// Bytes a stream may be ahead of its reader.
+/// Maximum number of concurrent handshakes. Further connections wait in the system's accept queue.
+const MAX_HANDSHAKES: usize = 256;
+/// HTTP/2 flow-control window of a stream in bytes.
 const STREAM_WINDOW: u32 = 4 << 20;
-/// Bytes a connection may be ahead of its readers.
+/// HTTP/2 flow-control window of a connection in bytes.
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// Largest frame accepted.
+/// Maximum HTTP/2 frame size.
 const FRAME_SIZE: u32 = 64 << 10;
-/// Calls in progress at once on one connection.
-const CALLS_PER_CONNECTION: u32 = 1024;
-/// A silent connection is probed after this time.
+/// Maximum number of concurrent calls on one connection.
+const MAX_CALLS_PER_CONNECTION: u32 = 1024;
+/// Idle time after which a connection is probed.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
-/// Pause after the system could not give a connection, in which others end.
+/// Pause after a failed accept, in which other connections may close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Time between two entries in the log that say so.
-const ACCEPT_LOG_EVERY: Duration = Duration::from_secs(60);
+/// Minimum interval between log entries about failed accepts.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// First byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// A bound port that nobody serves yet.
+/// A bound port that is not served yet.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -65,17 +65,17 @@ pub struct Listener {
     admissions: Arc<Admissions>,
 }
 
-/// The port cannot be listened on.
+/// Why a port cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 pub struct ListenError {
-    /// The address asked for.
+    /// The requested address.
     pub address: SocketAddr,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
-/// Services being served. Dropping it stops them at once, as [`Running::kill`] does.
+/// A handle to running services. Dropping it stops them at once, as [`Running::kill`] does.
 pub struct Running {
     address: SocketAddr,
     stop: CancellationToken,
@@ -84,10 +84,10 @@ pub struct Running {
 }
 
 impl Listener {
-    /// Binds `address`; port 0 takes a free one.
+    /// Binds `address`. Port 0 selects a free port.
     ///
     /// # Errors
-    /// The port is in use or not allowed.
+    /// The port is in use or not permitted.
     pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let bound = async {
             let socket = TcpListener::bind(address).await?;
@@ -103,23 +103,24 @@ impl Listener {
         self.address
     }
 
-    /// Gives this listener a number of connections of its own, instead of the one that all listeners
-    /// of the process share. At least one is accepted.
+    /// Sets a connection limit for this listener, instead of the limit that all listeners of the process
+    /// share. The minimum is one.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.admissions = Admissions::new(count.max(1), count.max(1));
         self
     }
 
-    /// Serves `routes` in the name of `identity` until stopped.
+    /// Serves `routes` with `identity` until stopped.
     ///
     /// # Errors
-    /// The TLS library refuses the identity.
+    /// The TLS library rejects the identity.
     pub fn serve(self, identity: &Identity, routes: Routes) -> Result<Running, IdentityError> {
         let tls = server_config(identity)?;
-        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let stop = CancellationToken::new();
+        let kill = CancellationToken::new();
         let address = self.address;
-        let task = tokio::spawn(run(self, tls, routes, stop.clone(), kill.clone()));
+        let task = runtime::spawn(run(self, tls, routes, stop.clone(), kill.clone()));
         Ok(Running { address, stop, kill, task: Some(task) })
     }
 }
@@ -131,9 +132,9 @@ impl Running {
         self.address
     }
 
-    /// Accepts nothing more, lets calls in progress finish for `grace`, then closes all sockets.
+    /// Stops accepting connections, waits up to `grace` for calls in flight, then closes all sockets.
     ///
-    /// When it returns, the port is free.
+    /// The port is free when this returns.
     pub async fn stop(mut self, grace: Duration) {
         self.stop.cancel();
         if let Some(mut task) = self.task.take()
@@ -144,7 +145,7 @@ impl Running {
         }
     }
 
-    /// Closes the port and all sockets at once; calls in progress fail.
+    /// Closes the port and all sockets at once. Calls in flight fail.
     pub fn kill(&self) {
         self.kill.cancel();
         self.stop.cancel();
@@ -173,18 +174,18 @@ async fn run(
     stop: CancellationToken,
     kill: CancellationToken,
 ) {
-    let (ready, connections) = mpsc::channel(HANDSHAKES);
-    let (in_use, mut all_over) = mpsc::channel(1);
+    let (ready, connections) = mpsc::channel(MAX_HANDSHAKES);
+    let (in_use, mut all_closed) = mpsc::channel(1);
     let routes = routes.prepare();
-    let drpc = Drpc { routes: routes.clone(), stop: stop.clone(), _in_use: in_use };
+    let drpc = DrpcServer { routes: routes.clone(), stop: stop.clone(), _in_use: in_use };
     let accepting = accept(listener, TlsAcceptor::from(tls), ready, drpc, kill);
     let serving = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_SIZE)
-        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
         .http2_keepalive_interval(Some(PROBE_AFTER))
-        .layer(tower::layer::layer_fn(Counting::all))
+        .layer(tower::layer::layer_fn(CountingService::all))
         .add_routes(routes)
         .serve_with_incoming_shutdown(
             ReceiverStream::new(connections),
@@ -197,31 +198,31 @@ async fn run(
         }
     };
     let ((), served) = tokio::join!(accepting, serving);
-    // Nothing is ever sent: this waits until the last connection lets go of its end.
-    let _: Option<()> = all_over.recv().await;
+    // Nothing is ever sent: this waits until the last DRPC connection drops its sender.
+    let _: Option<()> = all_closed.recv().await;
     if let Err(error) = served {
-        tracing::warn!(%error, "serving ended");
+        tracing::warn!(%error, "gRPC server failed");
     }
 }
 
-/// What a connection that speaks DRPC needs.
+/// The state of a DRPC connection.
 #[derive(Clone)]
-struct Drpc {
+struct DrpcServer {
     routes: Routes,
     stop: CancellationToken,
     /// Held while the connection is open.
     _in_use: mpsc::Sender<()>,
 }
 
-impl Drpc {
+impl DrpcServer {
     async fn serve(self, stream: TlsStream<dial::Socket>, peer: Peer, admission: Admission) {
         let remote = peer.remote;
-        let routes = Counting::of(self.routes, admission.clone());
+        let routes = CountingService::of(self.routes, admission.clone());
         let serving = drpc::server::serve(stream, peer, routes, self.stop);
         tokio::select! {
             () = admission.ended() => {}
             served = serving => if let Err(error) = served {
-                tracing::debug!(%remote, %error, "a connection failed");
+                tracing::debug!(%remote, %error, "connection failed");
             },
         }
     }
@@ -231,34 +232,36 @@ async fn accept(
     listener: Listener,
     tls: TlsAcceptor,
     ready: mpsc::Sender<io::Result<Socket>>,
-    drpc: Drpc,
+    drpc: DrpcServer,
     kill: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(HANDSHAKES));
-    let mut logged: Option<Instant> = None;
+    let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let mut last_logged: Option<Instant> = None;
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         let (stream, remote) = match listener.socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors: waiting lets other connections end.
-                if logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_EVERY) {
-                    logged = Some(Instant::now());
+                // Out of descriptors: other connections may close meanwhile.
+                if last_logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG_INTERVAL) {
+                    last_logged = Some(Instant::now());
                     tracing::warn!(%error, "cannot accept a connection");
                 }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         let Some(admission) = listener.admissions.admit(&kill).await else { continue };
-        let (tls, ready, drpc) = (tls.clone(), ready.clone(), drpc.clone());
-        tokio::spawn(async move {
-            let shaken = tokio::select! {
+        let tls = tls.clone();
+        let ready = ready.clone();
+        let drpc = drpc.clone();
+        runtime::spawn(async move {
+            let stream = tokio::select! {
                 () = drpc.stop.cancelled() => None,
                 () = admission.closed().cancelled() => None,
-                shaken = handshake_in_time(stream, tls) => shaken,
+                stream = handshake_in_time(stream, tls) => stream,
             };
             drop(slot);
-            let Some(stream) = shaken else { return };
+            let Some(stream) = stream else { return };
             let peer = Peer { remote, identity: peer_of(stream.get_ref().1.peer_certificates()) };
             if stream.get_ref().1.alpn_protocol() != Some(GRPC) {
                 drop(ready);
@@ -266,8 +269,8 @@ async fn accept(
                 return;
             }
             drop(drpc);
-            let arrival = Arrival { peer, admission: admission.clone() };
-            let _ = ready.send(Ok(Socket::new(stream, arrival))).await;
+            let info = ConnectionInfo { peer, admission: admission.clone() };
+            let _ = ready.send(Ok(Socket::new(stream, info))).await;
             if admission.is_refused() {
                 admission.ended().await;
             }
@@ -280,7 +283,7 @@ async fn handshake_in_time(stream: TcpStream, tls: TlsAcceptor) -> Option<TlsStr
     match timeout(HANDSHAKE_DEADLINE, handshake(stream, tls)).await {
         Ok(Ok(stream)) => return Some(stream),
         Ok(Err(error)) => tracing::debug!(?remote, %error, "handshake failed"),
-        Err(_) => tracing::debug!(?remote, "handshake took too long"),
+        Err(_) => tracing::debug!(?remote, "handshake timed out"),
     }
     None
 }
@@ -301,21 +304,21 @@ async fn handshake(mut stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStr
     Ok(stream)
 }
 
-/// An authenticated connection that dies when the process is told to let go of it.
+/// A connection after its handshake. Reads and writes fail once it is to be closed.
 struct Socket {
     stream: TlsStream<dial::Socket>,
-    arrival: Arrival,
-    killed: Pin<Box<WaitForCancellationFutureOwned>>,
+    info: ConnectionInfo,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Socket {
-    fn new(stream: TlsStream<dial::Socket>, arrival: Arrival) -> Self {
-        let closed = arrival.admission.closed().clone();
-        Self { stream, arrival, killed: Box::pin(closed.cancelled_owned()) }
+    fn new(stream: TlsStream<dial::Socket>, info: ConnectionInfo) -> Self {
+        let closed = info.admission.closed().clone();
+        Self { stream, info, closed: Box::pin(closed.cancelled_owned()) }
     }
 
-    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.killed.as_mut().poll(context) {
+    fn check_open(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.closed.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
             Poll::Pending => Ok(()),
         }
@@ -323,10 +326,10 @@ impl Socket {
 }
 
 impl Connected for Socket {
-    type ConnectInfo = Arrival;
+    type ConnectInfo = ConnectionInfo;
 
-    fn connect_info(&self) -> Arrival {
-        self.arrival.clone()
+    fn connect_info(&self) -> ConnectionInfo {
+        self.info.clone()
     }
 }
 
@@ -336,7 +339,7 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check(context)?;
+        self.check_open(context)?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -347,7 +350,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
+        self.check_open(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -356,7 +359,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
+        self.check_open(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 
@@ -365,7 +368,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
+        self.check_open(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

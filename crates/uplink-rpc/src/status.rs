@@ -1,8 +1,8 @@
 //! Status codes of the network ↔ typed failures.
 //!
-//! The public network numbers its codes like gRPC from 3 to 16, differently below and beyond. gRPC
-//! carries the nearest gRPC code, and the original number in the trailer `rpc-status`; DRPC carries
-//! the number itself, in eight bytes before the text.
+//! The public network's codes equal those of gRPC from 3 to 16, and differ below and above. gRPC
+//! carries the nearest gRPC code, and the original number in the trailer `rpc-status`. DRPC carries
+//! the number itself in eight bytes before the text.
 
 #![cfg_attr(
     not(test),
@@ -21,25 +21,25 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use tonic::Status;
 
-/// Name of the trailer that carries the original number.
+/// Trailer that carries the original number.
 const TRAILER: &str = "rpc-status";
-/// Most bytes of a peer's text that are kept.
-const TEXT_LIMIT: usize = 1024;
+/// Maximum number of bytes kept of a peer's text.
+const MAX_TEXT: usize = 1024;
 
-/// What a server says that has no descriptor left for another connection.
+/// Status text of a server that has no descriptor left for another connection.
 pub(crate) const OVERLOADED: &str = "server overloaded: too many open connections";
 
-/// A status code of the network. An open set: peers may send numbers that are not named here.
+/// A status code of the network. An open set: peers may send other numbers than those named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Code(pub u64);
 
-/// Why a call failed, as the peer or the transport says it.
+/// Why a call failed, as reported by the peer or the transport.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} ({code})")]
 pub struct Failure {
     /// The network's status code.
     pub code: Code,
-    /// The text that came with it: at most 1 KiB, without control characters.
+    /// The status text; at most 1 KiB and without control characters if it was received.
     pub message: String,
 }
 
@@ -99,7 +99,7 @@ codes! {
 }
 
 impl Code {
-    /// The gRPC code that stands for this one on a gRPC connection.
+    /// Returns the gRPC code that represents this one on a gRPC connection.
     #[must_use]
     pub fn grpc(self) -> tonic::Code {
         match self.0 {
@@ -134,14 +134,14 @@ impl fmt::Display for Code {
 }
 
 impl Failure {
-    /// Makes a failure to send; the text is for people and names no secret.
+    /// Creates a failure to send. The text is for people and must not contain secrets.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
-    /// Returns whether a server has not begun the call because it does too much else at the moment:
-    /// the same call may be made again after a pause.
+    /// Returns whether the server was overloaded and did not begin the call. The same call may be
+    /// retried after a pause.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
         let text = self.message.as_str();
@@ -151,8 +151,8 @@ impl Failure {
 }
 
 impl From<Status> for Failure {
-    /// Reads a received status, preferring the original number to the gRPC code. A failure of the
-    /// connection itself is "unavailable", whatever the transport library calls it.
+    /// Converts a received status, preferring the original number to the gRPC code. A failure of the
+    /// connection is always "unavailable", regardless of the transport library's code.
     fn from(status: Status) -> Self {
         let local = status.source().map(innermost);
         let code = original(&status).unwrap_or_else(|| match local {
@@ -172,34 +172,34 @@ impl From<Failure> for Status {
     }
 }
 
-/// A failure as the data of DRPC's `Error`, whose text is as long as the service made it.
+/// Encodes a failure as the data of DRPC's `Error`, without truncating its text.
 pub(crate) fn to_drpc(status: &Status) -> Bytes {
     let code = original(status).unwrap_or_else(|| Code::from_grpc(status.code()));
     drpc_error(code, status.message())
 }
 
-/// A call of a path that nobody serves, in the words of the public network.
+/// Encodes the failure of a call to an unknown path, with the public network's text.
 pub(crate) fn unknown_path(path: &[u8]) -> Bytes {
-    let path: String = String::from_utf8_lossy(path).chars().take(TEXT_LIMIT).collect();
+    let path: String = String::from_utf8_lossy(path).chars().take(MAX_TEXT).collect();
     drpc_error(Code::UNKNOWN, &format!("protocol error: unknown rpc: {path:?}"))
 }
 
-/// Whether a gRPC service says that it does not know the path. One that knows the method and does
-/// not implement it gives a text or a number of the network.
+/// Returns whether a gRPC service does not know the path. A service that knows the method but does not
+/// implement it sets a text or an original number.
 pub(crate) fn is_unknown_path(status: &Status) -> bool {
     let unimplemented = status.code() == tonic::Code::Unimplemented;
     unimplemented && status.message().is_empty() && original(status).is_none()
 }
 
-/// Reads the data of DRPC's `Error`. Data too short for a number is text.
+/// Decodes the data of DRPC's `Error`. Data too short for a number is text.
 pub(crate) fn from_drpc(data: &[u8]) -> Failure {
     let (code, text) = match data.split_first_chunk() {
         Some((code, text)) => (Code(u64::from_be_bytes(*code)), text),
         None => (Code::UNKNOWN, data),
     };
-    // "Ok" is no failure, and gRPC would take it for success.
+    // A failure must not have the code "ok": gRPC would report success.
     let code = if code == Code::OK { Code::UNKNOWN } else { code };
-    let text = text.get(..text.len().min(TEXT_LIMIT.saturating_mul(4))).unwrap_or_default();
+    let text = text.get(..text.len().min(MAX_TEXT.saturating_mul(4))).unwrap_or_default();
     Failure { code, message: printable(&String::from_utf8_lossy(text)) }
 }
 
@@ -210,13 +210,13 @@ fn drpc_error(code: Code, text: &str) -> Bytes {
     data.freeze()
 }
 
-/// The number that a status carries beside its gRPC code.
+/// Returns the original number of a status, from its trailer.
 fn original(status: &Status) -> Option<Code> {
     let trailer = status.metadata().get(TRAILER).and_then(|value| value.to_str().ok());
     trailer.and_then(|text| text.parse().ok()).map(Code)
 }
 
-/// The first cause, which is the one that tells people something.
+/// Returns the root cause, which has the most specific text.
 fn innermost<'a>(mut error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     while let Some(cause) = error.source() {
         error = cause;
@@ -224,11 +224,11 @@ fn innermost<'a>(mut error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError +
     error
 }
 
-/// A peer's text made safe to print: no control characters, at most [`TEXT_LIMIT`] bytes.
+/// Makes a peer's text safe to print: removes control characters, keeps at most [`MAX_TEXT`] bytes.
 pub(crate) fn printable(text: &str) -> String {
     let mut kept = String::new();
     for character in text.chars().filter(|character| !character.is_control()) {
-        if kept.len().saturating_add(character.len_utf8()) > TEXT_LIMIT {
+        if kept.len().saturating_add(character.len_utf8()) > MAX_TEXT {
             break;
         }
         kept.push(character);
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_survives_grpc() {
+    fn every_code_round_trips_over_grpc() {
         for number in (0..=17).filter(|number| *number != 1).chain(10000..=10035).chain([99_999]) {
             let sent = Failure::new(Code(number), "why");
             assert_eq!(Failure::from(Status::from(sent.clone())), sent);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn status_of_a_foreign_grpc_peer_maps_to_the_networks_numbers() {
+    fn grpc_code_without_original_number_maps_to_the_networks() {
         for (grpc, code) in [
             (tonic::Code::Unknown, Code::UNKNOWN),
             (tonic::Code::Cancelled, Code::CANCELED),
@@ -261,9 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn text_of_a_peer_is_cut_and_stripped_of_control_characters() {
-        let long = "ä".repeat(2 * TEXT_LIMIT);
-        assert_eq!(Failure::from(Status::internal(long)).message.len(), TEXT_LIMIT);
+    fn received_text_is_truncated_and_has_no_control_characters() {
+        let long = "ä".repeat(2 * MAX_TEXT);
+        assert_eq!(Failure::from(Status::internal(long)).message.len(), MAX_TEXT);
         assert_eq!(Failure::from(Status::internal("a\u{1b}[2Jb\n")).message, "a[2Jb");
     }
 }

@@ -1,7 +1,7 @@
-//! Times on the wire.
+//! Timestamps on the wire, clock skew and clock steps.
 //!
-//! Peers of the public network write a missing time as the first second of year 1; readers treat
-//! that value, and an absent field, as "not set".
+//! Peers of the public network write a missing time as the first second of year 1. Readers treat
+//! that value and an absent field as "not set".
 
 #![cfg_attr(
     not(test),
@@ -19,10 +19,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
 
-/// Seconds of the first instant of year 1, which stands for "not set".
+/// Unix seconds of the first instant of year 1, which means "not set".
 pub const ZERO_SECONDS: i64 = -62_135_596_800;
 
-/// Converts a system time, cutting it to microseconds as databases of the network do.
+/// Converts a system time, truncated to microseconds as the network's databases do.
 #[must_use]
 pub fn timestamp(time: SystemTime) -> Timestamp {
     let (seconds, nanos) = match time.duration_since(UNIX_EPOCH) {
@@ -43,7 +43,7 @@ pub fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(0) }
 }
 
-/// Reads a time; `None` when it is absent, zero or outside what the system can represent.
+/// Converts a timestamp; returns `None` if it is absent, not set or out of the system's range.
 #[must_use]
 pub fn system_time(time: Option<&Timestamp>) -> Option<SystemTime> {
     let time = time?;
@@ -60,11 +60,11 @@ pub fn system_time(time: Option<&Timestamp>) -> Option<SystemTime> {
     whole?.checked_add(nanos)
 }
 
-/// Largest difference between two parties' clocks with which transfers work. Storage nodes of the
-/// public network refuse order limits made further away.
+/// Maximum clock skew between two parties with which transfers work. Storage nodes of the public
+/// network reject order limits created further away.
 pub const MAX_SKEW: Duration = Duration::from_secs(60 * 60);
 
-/// Signed seconds by which `one` is ahead of `other`; negative when it is behind.
+/// Returns the seconds by which `one` is ahead of `other`; negative if it is behind.
 #[must_use]
 pub fn seconds_ahead(one: SystemTime, other: SystemTime) -> i64 {
     let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
@@ -74,24 +74,24 @@ pub fn seconds_ahead(one: SystemTime, other: SystemTime) -> i64 {
     }
 }
 
-/// Whether clocks that differ by this many seconds are too far apart for transfers.
+/// Returns whether a clock skew of this many seconds prevents transfers.
 #[must_use]
 pub fn is_skewed(seconds: i64) -> bool {
     seconds.unsigned_abs() > MAX_SKEW.as_secs()
 }
 
-/// Says how a clock that is `seconds` ahead of another relates to it: `7200 s ahead of`.
+/// Formats the relation of a clock that is `seconds` ahead of another: `7200 s ahead of`.
 #[must_use]
 pub fn relation(seconds: i64) -> String {
     let direction = if seconds < 0 { "behind" } else { "ahead of" };
     format!("{} s {direction}", seconds.unsigned_abs())
 }
 
-/// Holds back steps of a clock, for decisions that cannot be taken back: what is deleted because it
-/// is old must not be deleted because a clock jumped.
+/// Delays forward steps of a wall clock, for irreversible decisions: data that is deleted because of
+/// its age must not be deleted because a clock jumped.
 ///
-/// A step ahead is believed once it has lasted for some time; a step back, at once, and so is the
-/// return from it.
+/// A forward step is accepted once it has lasted for some time. A backward step is accepted at once,
+/// and so is the return from it.
 #[derive(Debug)]
 pub struct StepGuard {
     hold: Duration,
@@ -100,17 +100,17 @@ pub struct StepGuard {
 
 #[derive(Clone, Copy, Debug)]
 struct Readings {
-    /// The last one that was believed.
+    /// The last accepted reading.
     last: Reading,
-    /// The last one before a step back, which may be a mistake that ends.
+    /// The last reading before a backward step, which may be temporary.
     usual: Reading,
-    /// Since when the clock has been ahead of both, in steady time.
+    /// Steady time since which the clock has been ahead of both.
     ahead_since: Option<Duration>,
-    /// Since when it has been behind the usual reading.
+    /// Steady time since which it has been behind the usual reading.
     behind_since: Option<Duration>,
 }
 
-/// Two clocks at one moment.
+/// Readings of both clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     wall: SystemTime,
@@ -118,23 +118,23 @@ struct Reading {
 }
 
 impl Reading {
-    /// What the wall clock shows later, if it does not step.
+    /// Returns what the wall clock shows at `steady` if it does not step.
     fn after(&self, steady: Duration) -> SystemTime {
         self.wall.checked_add(steady.saturating_sub(self.steady)).unwrap_or(self.wall)
     }
 }
 
 impl StepGuard {
-    /// A difference below this is drift, and believed at once.
+    /// A difference up to this is drift, and accepted at once.
     const DRIFT: Duration = Duration::from_secs(1);
 
-    /// Believes a step ahead that has lasted for `hold`.
+    /// Creates a guard that accepts a forward step once it has lasted for `hold`.
     #[must_use]
     pub fn new(hold: Duration) -> Self {
         Self { hold, readings: Mutex::new(None) }
     }
 
-    /// Returns the time by which to decide, given that of the wall clock and of one that never steps.
+    /// Returns the time to decide by, given a wall clock and a steady clock, which never steps.
     #[must_use]
     pub fn read(&self, wall: SystemTime, steady: Duration) -> SystemTime {
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,7 +144,8 @@ impl StepGuard {
             *readings = Some(fresh);
             return wall;
         };
-        let (expected, usual) = (known.last.after(steady), known.usual.after(steady));
+        let expected = known.last.after(steady);
+        let usual = known.usual.after(steady);
         let lasts = |since: Duration| steady.saturating_sub(since) >= self.hold;
         if is_ahead(wall, expected) && is_ahead(wall, usual) {
             let since = *known.ahead_since.get_or_insert(steady);
@@ -166,19 +167,19 @@ impl StepGuard {
     }
 }
 
-/// Whether one time is ahead of another by more than drift.
+/// Returns whether one time is ahead of another by more than drift.
 fn is_ahead(one: SystemTime, other: SystemTime) -> bool {
     other.checked_add(StepGuard::DRIFT).is_some_and(|other| one > other)
 }
 
-/// The wire form of "not set" that peers of the public network write.
+/// Returns the timestamp that peers of the public network write for "not set".
 #[must_use]
 pub fn zero() -> Timestamp {
     Timestamp { seconds: ZERO_SECONDS, nanos: 0 }
 }
 
 impl Default for StepGuard {
-    /// Believes a step ahead that has lasted for an hour.
+    /// Creates a guard that accepts a forward step once it has lasted for an hour.
     fn default() -> Self {
         Self::new(MAX_SKEW)
     }
@@ -201,7 +202,7 @@ mod guard_tests {
     }
 
     #[test]
-    fn step_ahead_is_believed_after_an_hour() {
+    fn forward_step_is_accepted_after_an_hour() {
         let guard = StepGuard::default();
         assert_eq!(read(&guard, START, 0), START);
         assert_eq!(read(&guard, START + 10, 10), START + 10);
@@ -211,7 +212,7 @@ mod guard_tests {
     }
 
     #[test]
-    fn step_ahead_that_is_taken_back_is_never_believed() {
+    fn reverted_forward_step_is_never_accepted() {
         let guard = StepGuard::default();
         for round in 0..10 {
             let steady = round * HOUR / 2;
@@ -221,19 +222,19 @@ mod guard_tests {
     }
 
     #[test]
-    fn step_back_and_the_return_from_it_are_believed_at_once() {
+    fn backward_step_and_its_return_are_accepted_at_once() {
         let guard = StepGuard::default();
         assert_eq!(read(&guard, START, 0), START);
         assert_eq!(read(&guard, START - HOUR, 1), START - HOUR);
         assert_eq!(read(&guard, START - HOUR + 1, 2), START - HOUR + 1);
         assert_eq!(read(&guard, START + 3, 3), START + 3);
-        // Farther ahead than before is not.
+        // A step beyond the previous reading is not.
         assert_eq!(read(&guard, START - HOUR + 4, 4), START - HOUR + 4);
         assert_eq!(read(&guard, START + HOUR, 5), START - HOUR + 5);
     }
 
     #[test]
-    fn return_from_a_step_back_that_lasted_an_hour_is_a_step_ahead() {
+    fn return_from_an_hour_long_backward_step_is_a_forward_step() {
         let guard = StepGuard::default();
         assert_eq!(read(&guard, START + HOUR, 0), START + HOUR);
         for second in 1..=HOUR + 1 {
@@ -243,7 +244,7 @@ mod guard_tests {
     }
 
     #[test]
-    fn differences_have_a_sign_and_words() {
+    fn skew_has_a_sign_and_a_text() {
         assert_eq!(seconds_ahead(at(7200), at(0)), 7200);
         assert_eq!(seconds_ahead(at(0), at(7200)), -7200);
         assert!(!is_skewed(3600) && is_skewed(3601) && is_skewed(-3601) && is_skewed(i64::MIN));

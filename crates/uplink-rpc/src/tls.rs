@@ -1,8 +1,8 @@
-//! Identities: certificate chains whose owner is a node id, and the TLS configuration built on them.
+//! Identities: certificate chains that prove a node id, and TLS configuration based on them.
 //!
 //! An identity is a self-signed CA and a leaf signed by it, both ECDSA P-256. The node id is a hash
-//! of the CA's public key, so no names, dates or public authorities are involved: a peer is who its
-//! CA key says it is. Clients make a throw-away identity per process; satellites and storage nodes
+//! of the CA's public key. Names, dates and public authorities are not checked: the CA key alone
+//! identifies a peer. Clients generate an ephemeral identity per process. Satellites and storage nodes
 //! keep theirs in four files.
 
 #![cfg_attr(
@@ -35,12 +35,12 @@ mod files;
 mod verifier;
 
 pub use verifier::peer_of;
-pub(crate) use verifier::{GRPC, client_config, offered, server_config};
+pub(crate) use verifier::{GRPC, alpn_protocols, client_config, server_config};
 
-/// Object identifier of the extension that holds the identity version, a single raw byte.
+/// Object identifier of the extension that holds the identity version as one raw byte.
 const VERSION_EXTENSION: [u64; 4] = [2, 999, 2, 1];
 
-/// A certificate chain with the private keys of its leaf and, where this process made it, its CA.
+/// A certificate chain with the private key of its leaf and, if this process generated it, of its CA.
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     leaf_key: PrivatePkcs8KeyDer<'static>,
@@ -49,48 +49,48 @@ pub struct Identity {
     peer: Arc<PeerIdentity>,
 }
 
-/// Why an identity cannot be made, read or stored.
+/// Why an identity cannot be generated, loaded or saved.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// The chain does not form an identity.
-    #[error("certificate chain: {0}")]
+    /// The chain is not a valid identity.
+    #[error("invalid identity: {0}")]
     Chain(#[from] identity::IdentityError),
-    /// A file of the identity is already there.
-    #[error("{0} exists already; an identity is never overwritten")]
+    /// A file of the identity already exists.
+    #[error("{0} already exists: an identity is never overwritten")]
     Exists(String),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Making keys or certificates failed.
-    #[error("making certificates: {0}")]
+    /// Keys or certificates could not be generated.
+    #[error("cannot generate certificates: {0}")]
     Generate(#[from] rcgen::Error),
-    /// The private key is not usable.
-    #[error("private key: {0}")]
+    /// The private key is invalid.
+    #[error("invalid private key: {0}")]
     Key(String),
     /// A file is not PEM of the expected kind.
-    #[error("{path}: not valid PEM: {reason}")]
+    #[error("{path}: invalid PEM: {reason}")]
     Pem {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// Why it is invalid.
         reason: String,
     },
-    /// The TLS library refuses the identity.
+    /// The TLS library rejected the identity.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
 
 impl Identity {
-    /// Makes a new identity: P-256 keys, identity version 0.
+    /// Generates an identity with P-256 keys and identity version 0.
     ///
     /// # Errors
-    /// The cryptographic provider fails.
+    /// The cryptography provider fails.
     pub fn generate() -> Result<Self, IdentityError> {
         let ca_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let ca_params = ca_params();
@@ -99,12 +99,12 @@ impl Identity {
         let issuer = Issuer::from_params(&ca_params, &ca_key);
         let leaf = leaf_params().signed_by(&leaf_key, &issuer)?;
         let chain = vec![leaf.der().clone(), ca.der().clone()];
-        let mut made = Self::from_chain(chain, leaf_key.serialize_der().into())?;
-        made.ca_key = Some(ca_key.serialize_der().into());
-        Ok(made)
+        let mut identity = Self::from_chain(chain, leaf_key.serialize_der().into())?;
+        identity.ca_key = Some(ca_key.serialize_der().into());
+        Ok(identity)
     }
 
-    /// Takes a chain, leaf first, and the leaf's PKCS#8 key.
+    /// Creates an identity from a chain, leaf first, and the leaf's PKCS#8 key.
     ///
     /// # Errors
     /// The chain does not verify, or the key is not a P-256 key.
@@ -118,10 +118,10 @@ impl Identity {
         Ok(Self { chain, leaf_key, ca_key: None, signing_key, peer })
     }
 
-    /// Reads `identity.cert` and `identity.key` of a folder.
+    /// Loads `identity.cert` and `identity.key` from a folder.
     ///
     /// # Errors
-    /// A file is missing or damaged, or the chain does not verify.
+    /// A file is missing or corrupt, or the chain does not verify.
     pub fn load(folder: &Path) -> Result<Self, IdentityError> {
         let chain_path = folder.join(files::LEAF_CHAIN);
         let chain = CertificateDer::pem_file_iter(&chain_path)
@@ -133,10 +133,10 @@ impl Identity {
         Self::from_chain(chain, key)
     }
 
-    /// Writes `identity.cert`, `identity.key` and, when known, `ca.cert` and `ca.key`, mode 0600.
+    /// Writes `identity.cert`, `identity.key` and, if known, `ca.cert` and `ca.key`, with mode 0600.
     ///
     /// # Errors
-    /// One of the files exists already, or writing fails.
+    /// One of the files already exists, or writing fails.
     pub fn save(&self, folder: &Path) -> Result<(), IdentityError> {
         files::save(self, folder)
     }
@@ -147,13 +147,13 @@ impl Identity {
         self.peer.node_id()
     }
 
-    /// Returns the key that signs order limits and piece hashes: the leaf's.
+    /// Returns the leaf's key, which signs order limits and piece hashes.
     #[must_use]
     pub fn signing_key(&self) -> &SigningKey {
         &self.signing_key
     }
 
-    /// Returns this identity as its peers see it.
+    /// Returns the public part of this identity.
     #[must_use]
     pub fn as_peer(&self) -> &Arc<PeerIdentity> {
         &self.peer
@@ -165,15 +165,15 @@ impl Identity {
         &self.chain
     }
 
-    /// Returns the chain as it travels inside messages: DER certificates one after the other.
+    /// Returns the chain as in messages: concatenated DER certificates.
     #[must_use]
     pub fn chain_concatenated(&self) -> Bytes {
         self.chain.iter().flat_map(|certificate| certificate.iter().copied()).collect()
     }
 
-    /// Returns 32 bytes that only the owner of the leaf key can derive, for keys of its own use.
+    /// Derives a secret of 32 bytes from the leaf key, for the identity's own use.
     ///
-    /// `context` separates uses; equal contexts give equal bytes for the identity's whole life.
+    /// `context` separates uses. Equal contexts yield equal bytes for the lifetime of the identity.
     #[must_use]
     pub fn derive_secret(&self, context: &str) -> [u8; 32] {
         blake3::derive_key(context, self.leaf_key.secret_pkcs8_der())

@@ -1,4 +1,4 @@
-//! One port, one dial: who may talk to whom, and how failures look.
+//! Dialing and serving: peer identity, connection limits and failures.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use uplink_rpc::server::{Listener, Peer, Running};
 use uplink_rpc::status::{Code, Failure};
 use uplink_rpc::tls::Identity;
 
-/// Answers pings of one node id and refuses everybody else with a code gRPC has no number for.
-struct Friend(NodeId);
+/// Answers pings of one node id and rejects all others with a code that gRPC lacks.
+struct SinglePeerContact(NodeId);
 
 #[tonic::async_trait]
-impl Contact for Friend {
+impl Contact for SinglePeerContact {
     async fn ping_node(
         &self,
         request: Request<ContactPingRequest>,
@@ -41,10 +41,12 @@ fn pool(identity: &Identity, transport: Transport) -> Pool {
     Pool::new(Dialer::new(identity).unwrap().with_transport(transport))
 }
 
-async fn serve(identity: &Identity, friend: NodeId, port: u16) -> Running {
+async fn serve(identity: &Identity, allowed: NodeId, port: u16) -> Running {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let listener = Listener::bind(address).await.expect("a free port");
-    listener.serve(identity, Routes::new(ContactServer::new(Friend(friend)))).expect("serves")
+    listener
+        .serve(identity, Routes::new(ContactServer::new(SinglePeerContact(allowed))))
+        .expect("serves")
 }
 
 async fn ping(pool: &Pool, node: NodeId, address: SocketAddr) -> Result<(), Failure> {
@@ -60,9 +62,10 @@ async fn ping(pool: &Pool, node: NodeId, address: SocketAddr) -> Result<(), Fail
 }
 
 #[tokio::test]
-async fn caller_and_callee_know_each_other_by_node_id() {
+async fn client_and_server_know_each_others_node_id() {
     for transport in TRANSPORTS {
-        let (caller, callee) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let caller = Identity::generate().unwrap();
+        let callee = Identity::generate().unwrap();
         let running = serve(&callee, caller.node_id(), 0).await;
         let kept = pool(&caller, transport);
         ping(&kept, callee.node_id(), running.address()).await.expect("answered");
@@ -74,27 +77,29 @@ async fn caller_and_callee_know_each_other_by_node_id() {
 }
 
 #[tokio::test]
-async fn another_node_at_the_address_is_refused_before_any_call() {
+async fn wrong_node_at_the_address_is_rejected_before_any_call() {
     for transport in TRANSPORTS {
-        let (caller, callee) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        let wanted = Identity::generate().unwrap().node_id();
+        let caller = Identity::generate().unwrap();
+        let callee = Identity::generate().unwrap();
+        let expected = Identity::generate().unwrap().node_id();
         let running = serve(&callee, caller.node_id(), 0).await;
         let kept = pool(&caller, transport);
-        ping(&kept, wanted, running.address()).await.unwrap_err();
-        let connection = kept.peer(wanted, &running.address().to_string());
+        ping(&kept, expected, running.address()).await.unwrap_err();
+        let connection = kept.peer(expected, &running.address().to_string());
         match connection.dial_error() {
-            Some(DialError::WrongNode { wanted: named, found, .. }) => {
-                assert_eq!((named, found), (wanted, callee.node_id()));
+            Some(DialError::WrongNode { wanted, found, .. }) => {
+                assert_eq!((wanted, found), (expected, callee.node_id()));
             }
-            other => panic!("expected the wrong node to be named, got {other:?}"),
+            other => panic!("expected WrongNode, got {other:?}"),
         }
     }
 }
 
 #[tokio::test]
-async fn killed_peer_fails_calls_and_a_restarted_one_answers_on_the_same_connection() {
+async fn calls_fail_after_kill_and_succeed_after_restart() {
     for transport in TRANSPORTS {
-        let (caller, callee) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let caller = Identity::generate().unwrap();
+        let callee = Identity::generate().unwrap();
         let running = serve(&callee, caller.node_id(), 0).await;
         let address = running.address();
         let kept = pool(&caller, transport);
@@ -107,8 +112,8 @@ async fn killed_peer_fails_calls_and_a_restarted_one_answers_on_the_same_connect
         let _running = loop {
             match Listener::bind(address).await {
                 Ok(listener) => {
-                    let friend = ContactServer::new(Friend(caller.node_id()));
-                    break listener.serve(&callee, Routes::new(friend)).expect("serves");
+                    let contact = ContactServer::new(SinglePeerContact(caller.node_id()));
+                    break listener.serve(&callee, Routes::new(contact)).expect("serves");
                 }
                 Err(_) if tokio::time::Instant::now() < deadline => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
@@ -118,11 +123,11 @@ async fn killed_peer_fails_calls_and_a_restarted_one_answers_on_the_same_connect
     }
 }
 
-/// Answers each ping that it has a permit for, and notes that one has arrived.
-struct Slow(Arc<Semaphore>, Arc<Notify>);
+/// Answers a ping once a permit is available, and notifies the test of its arrival.
+struct PermittedContact(Arc<Semaphore>, Arc<Notify>);
 
 #[tonic::async_trait]
-impl Contact for Slow {
+impl Contact for PermittedContact {
     async fn ping_node(
         &self,
         _: Request<ContactPingRequest>,
@@ -136,13 +141,17 @@ impl Contact for Slow {
 #[tokio::test]
 async fn connection_beyond_the_limit_is_refused_as_overloaded() {
     for transport in TRANSPORTS {
-        let (answers, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
+        let answers = Arc::new(Semaphore::new(0));
+        let arrived = Arc::new(Notify::new());
         let callee = Identity::generate().unwrap();
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let routes =
-            Routes::new(ContactServer::new(Slow(Arc::clone(&answers), Arc::clone(&arrived))));
+        let routes = Routes::new(ContactServer::new(PermittedContact(
+            Arc::clone(&answers),
+            Arc::clone(&arrived),
+        )));
         let running = listener.max_connections(1).serve(&callee, routes).unwrap();
-        let (node, address) = (callee.node_id(), running.address());
+        let node = callee.node_id();
+        let address = running.address();
         let pools = [0, 1].map(|_| pool(&Identity::generate().unwrap(), transport));
         let [first, second] = &pools;
         let busy = ping(first, node, address);
@@ -155,7 +164,7 @@ async fn connection_beyond_the_limit_is_refused_as_overloaded() {
         let (busy, refused) = tokio::join!(busy, refused);
         assert!(refused.is_overloaded(), "{refused:?}");
         busy.expect("answered");
-        // The connection of the first one is idle by and by, and makes room.
+        // The first connection becomes idle and is closed for the second.
         let made_room = async {
             while let Err(refused) = ping(second, node, address).await {
                 assert_eq!(refused.code, Code::UNAVAILABLE, "{refused:?}");
@@ -167,17 +176,17 @@ async fn connection_beyond_the_limit_is_refused_as_overloaded() {
 }
 
 #[tokio::test]
-async fn silent_peer_ends_the_dial_at_its_deadline() {
+async fn dial_to_silent_peer_ends_at_its_deadline() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let dialer = Dialer::new(&Identity::generate().unwrap()).unwrap();
-    let dialler = dialer.with_deadline(Duration::from_millis(100));
-    let error = dialler.dial(None, &address).await.unwrap_err();
+    let dialer = dialer.with_deadline(Duration::from_millis(100));
+    let error = dialer.dial(None, &address).await.unwrap_err();
     assert!(matches!(error, DialError::Deadline { .. }), "{error}");
 }
 
 #[tokio::test]
-async fn port_in_use_names_the_address() {
+async fn error_for_a_port_in_use_names_the_address() {
     let identity = Identity::generate().unwrap();
     let running = serve(&identity, identity.node_id(), 0).await;
     let error = Listener::bind(running.address()).await.unwrap_err();
@@ -185,7 +194,7 @@ async fn port_in_use_names_the_address() {
 }
 
 #[test]
-fn identity_survives_its_files_and_is_never_overwritten() {
+fn identity_round_trips_and_is_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let identity = Identity::generate().unwrap();
     identity.save(folder.path()).unwrap();
@@ -200,13 +209,13 @@ fn identity_survives_its_files_and_is_never_overwritten() {
     }
     let error = Identity::generate().unwrap().save(folder.path()).unwrap_err();
     assert!(error.to_string().contains("never overwritten"), "{error}");
-    std::fs::write(folder.path().join("identity.key"), "damaged").unwrap();
+    std::fs::write(folder.path().join("identity.key"), "corrupt").unwrap();
     let error = Identity::load(folder.path()).unwrap_err();
     assert!(error.to_string().contains("identity.key"), "{error}");
 }
 
 #[test]
-fn debug_of_an_identity_shows_the_node_id_only() {
+fn debug_of_an_identity_shows_only_the_node_id() {
     let identity = Identity::generate().unwrap();
     let expected = format!("Identity {{ node_id: {:?}, .. }}", identity.node_id());
     assert_eq!(format!("{identity:?}"), expected);

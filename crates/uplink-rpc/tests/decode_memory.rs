@@ -1,6 +1,6 @@
-//! The memory that decoding takes: at most four times the wire size and 1 MiB, whatever is sent.
+//! Decoding takes at most four times the wire size plus 1 MiB of memory, for any input.
 //!
-//! A program of its own with one test, because the peak is that of the whole process.
+//! A separate program with one test, because the measured peak is that of the whole process.
 
 use std::path::Path;
 
@@ -15,9 +15,9 @@ use uplink_rpc::r#gen::{contact, metainfo, nodestats, orders, piecestore};
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// What the allocator's caller needs beside the message: the text of an error.
+/// Memory needed beyond the message: the text of an error.
 const SLACK: usize = 4 << 10;
-/// Messages within messages that are filled.
+/// Maximum depth of filled nested messages.
 const DEPTH: usize = 6;
 
 type Decode = fn(Bytes) -> Result<(), Refusal>;
@@ -31,7 +31,7 @@ macro_rules! types {
     };
 }
 
-/// Every request and response that holds a repeated field somewhere.
+/// Returns every request and response type with a repeated field at any depth.
 fn types() -> impl Iterator<Item = (String, Decode)> {
     let types = types! {
         contact { AmnestyReportRequest CheckInRequest }
@@ -67,7 +67,7 @@ fn write(number: u32, content: &[u8], wire: &mut Vec<u8>) {
     wire.extend_from_slice(content);
 }
 
-/// A way from a message to a repeated field, through fields that occur once or as items.
+/// The path of field numbers from a message to a repeated field.
 type Route = Vec<u32>;
 
 fn routes(message: &MessageDescriptor, depth: usize) -> Vec<Route> {
@@ -86,7 +86,7 @@ fn routes(message: &MessageDescriptor, depth: usize) -> Vec<Route> {
     routes
 }
 
-/// The shortest message in which every field that has content of its own has some.
+/// Encodes the shortest message in which every field with content is set.
 fn small(message: &MessageDescriptor, depth: usize) -> Vec<u8> {
     let mut wire = Vec::new();
     for field in message.fields() {
@@ -97,13 +97,13 @@ fn small(message: &MessageDescriptor, depth: usize) -> Vec<u8> {
             }
             _ => {}
         }
-        // Of alternatives one at a time would do; the decoder takes the last.
+        // Sets all alternatives of a oneof; the decoder keeps the last.
     }
     wire
 }
 
-/// The field at the end of a route, repeated until the message has about `size` bytes: all items in
-/// one message, or with `spread` one item in each of as many messages as there can be.
+/// Repeats the field at the end of a route until the message has about `size` bytes: all items in one
+/// message, or with `spread` one item in each of as many messages as possible.
 fn flood(
     message: &MessageDescriptor,
     route: &[u32],
@@ -129,7 +129,7 @@ fn flood(
     if is_many { wire.repeat(size / wire.len()) } else { wire }
 }
 
-/// Decodes and returns the outcome with the peak of the heap above what was in use before.
+/// Decodes and returns the outcome with the increase of the peak heap size.
 fn measured(decode: Decode, wire: Vec<u8>) -> (Result<(), Refusal>, usize) {
     let wire = Bytes::from(wire);
     HEAP.reset_peak_usage();
@@ -139,7 +139,7 @@ fn measured(decode: Decode, wire: Vec<u8>) -> (Result<(), Refusal>, usize) {
 }
 
 #[test]
-fn decoding_takes_at_most_four_times_the_wire_size_and_1_mib() {
+fn decoding_takes_at_most_four_times_the_wire_size_plus_1_mib() {
     let pool = pool();
     let mut floods = 0;
     for (name, decode) in types() {
@@ -181,7 +181,7 @@ fn decoding_takes_at_most_four_times_the_wire_size_and_1_mib() {
     }
 }
 
-/// The message type of the items at the end of a route.
+/// Returns the message type of the items at the end of a route.
 fn route_end(message: &MessageDescriptor, route: &[u32]) -> Option<MessageDescriptor> {
     let (number, rest) = route.split_first()?;
     match message.get_field(*number)?.kind() {

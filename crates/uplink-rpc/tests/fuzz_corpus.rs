@@ -1,4 +1,4 @@
-//! The committed inputs of the fuzz targets, run as plain tests: seeds, and whatever was found once.
+//! Runs the committed inputs of the fuzz targets as plain tests: seeds and past findings.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +10,10 @@ mod fuzz;
 #[path = "fuzz_corpus/seeds.rs"]
 mod seeds;
 
-/// Bytes of all committed inputs together, at most.
-const MOST: usize = 200 << 10;
+/// Maximum total size of all committed inputs in bytes.
+const MAX_CORPUS_SIZE: usize = 200 << 10;
 
-/// Set to write the seeds that are missing instead of failing.
+/// Environment variable that makes the test write missing seeds instead of failing.
 const WRITE: &str = "UPLINK_WRITE_CORPUS";
 
 #[test]
@@ -22,7 +22,7 @@ fn every_committed_input_passes_its_target() {
     for (name, target) in fuzz::TARGETS {
         let inputs = inputs(name);
         println!("{name}: {} inputs", inputs.len());
-        assert!(inputs.len() >= 3, "fuzz/corpus/{name} holds hardly anything");
+        assert!(inputs.len() >= 3, "fuzz/corpus/{name} has too few inputs");
         for path in inputs {
             println!("{}", path.display());
             let input = fs::read(&path).expect("an input");
@@ -30,11 +30,11 @@ fn every_committed_input_passes_its_target() {
             target(&input);
         }
     }
-    assert!(bytes <= MOST, "{bytes} bytes are too many for a repository");
+    assert!(bytes <= MAX_CORPUS_SIZE, "{bytes} bytes are too many for a repository");
 }
 
 #[test]
-fn every_target_has_its_program_and_every_corpus_its_target() {
+fn every_target_has_a_program_and_a_corpus() {
     let names = |folder: &str| -> BTreeSet<String> {
         let entries = fs::read_dir(fuzz_folder().join(folder)).expect("a folder");
         let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -46,7 +46,7 @@ fn every_target_has_its_program_and_every_corpus_its_target() {
 }
 
 #[test]
-fn corpus_holds_the_seeds_of_the_vectors() {
+fn corpus_contains_the_seeds_from_the_vectors() {
     let mut missing = Vec::new();
     for (name, seed) in seeds::all() {
         assert!(fuzz::TARGETS.iter().any(|target| target.0 == name), "{name}");

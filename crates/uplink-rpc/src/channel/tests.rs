@@ -1,4 +1,4 @@
-//! Peers that select no protocol, as those of the public network, and peers that change.
+//! Peers that select no protocol, as in the public network, and peers that switch protocols.
 
 use std::net::SocketAddr;
 
@@ -17,10 +17,10 @@ use crate::pool::Pool;
 use crate::server::{Listener, Peer};
 use crate::tls::{Identity, server_config};
 
-struct Pinged;
+struct PingService;
 
 #[tonic::async_trait]
-impl Contact for Pinged {
+impl Contact for PingService {
     async fn ping_node(
         &self,
         _: Request<ContactPingRequest>,
@@ -30,11 +30,11 @@ impl Contact for Pinged {
 }
 
 fn routes() -> Routes {
-    Routes::new(ContactServer::new(Pinged))
+    Routes::new(ContactServer::new(PingService))
 }
 
-/// A peer that knows no protocol names, and nothing but DRPC after the preamble.
-async fn foreign(identity: &Identity, address: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+/// Runs a peer that negotiates no protocol and serves only DRPC after the preamble.
+async fn serve_drpc_only(identity: &Identity, address: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
     let mut config = server_config(identity).unwrap();
     Arc::make_mut(&mut config).alpn_protocols.clear();
     let listener = loop {
@@ -70,11 +70,11 @@ async fn ping(pool: &Pool, node: NodeId, address: SocketAddr) -> Result<(), Stat
 }
 
 #[tokio::test]
-async fn peer_of_the_public_network_is_called_without_being_told_apart() {
+async fn peer_of_the_public_network_is_called_over_drpc() {
     let identity = Identity::generate().unwrap();
     let pool = Pool::new(Dialer::new(&identity).unwrap());
     let node = identity.node_id();
-    let (address, task) = foreign(&identity, ([127, 0, 0, 1], 0).into()).await;
+    let (address, task) = serve_drpc_only(&identity, ([127, 0, 0, 1], 0).into()).await;
     for _ in 0..3 {
         ping(&pool, node, address).await.unwrap();
     }
@@ -85,11 +85,11 @@ async fn peer_of_the_public_network_is_called_without_being_told_apart() {
 }
 
 #[tokio::test]
-async fn peer_that_comes_back_with_the_other_transport_is_called_over_that() {
+async fn peer_that_restarts_with_the_other_transport_is_redetected() {
     let identity = Identity::generate().unwrap();
     let pool = Pool::new(Dialer::new(&identity).unwrap());
     let node = identity.node_id();
-    let (address, task) = foreign(&identity, ([127, 0, 0, 1], 0).into()).await;
+    let (address, task) = serve_drpc_only(&identity, ([127, 0, 0, 1], 0).into()).await;
     ping(&pool, node, address).await.unwrap();
     task.abort();
     let _ = task.await;
@@ -104,15 +104,15 @@ async fn peer_that_comes_back_with_the_other_transport_is_called_over_that() {
     let running = listener.serve(&identity, routes()).unwrap();
     ping(&pool, node, address).await.unwrap();
     let channel = pool.peer(node, &address.to_string()).channel();
-    assert!(matches!(channel.0.state().spoken, Spoken::Grpc(_)));
+    assert!(matches!(channel.0.state().protocol, PeerProtocol::Grpc(_)));
     running.stop(Duration::from_secs(1)).await;
 
-    // From gRPC to DRPC: the call that finds out may fail.
-    let (_, task) = foreign(&identity, address).await;
+    // From gRPC to DRPC: the call that detects the change may fail.
+    let (_, task) = serve_drpc_only(&identity, address).await;
     let _ = ping(&pool, node, address).await;
     let _ = ping(&pool, node, address).await;
     ping(&pool, node, address).await.unwrap();
-    assert!(matches!(channel.0.state().spoken, Spoken::Drpc));
+    assert!(matches!(channel.0.state().protocol, PeerProtocol::Drpc));
     task.abort();
 }
 
@@ -131,7 +131,7 @@ async fn failed_first_dial_is_shared_and_the_next_call_dials_again() {
         assert!(failure.message.starts_with("cannot connect to 127.0.0.1"), "{failure}");
     }
     assert!(pool.peer(node, &address.to_string()).dial_error().is_some());
-    let (_, task) = foreign(&identity, address).await;
+    let (_, task) = serve_drpc_only(&identity, address).await;
     ping(&pool, node, address).await.unwrap();
     task.abort();
 }

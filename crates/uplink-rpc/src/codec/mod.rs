@@ -1,10 +1,10 @@
-//! Decoding of messages whose size in memory is bounded before it is allocated.
+//! Decoding of messages with a bound on memory that is checked before allocating.
 //!
-//! An empty item of a list takes two bytes on the wire and hundreds in memory. So the wire form is
-//! walked first, and the memory that decoding would take is added up; a message that would take more
-//! than four times its wire size and 1 MiB is refused. The walk follows tables that
-//! `cargo xtask codegen` makes from `proto/`; it skips payloads by their length. Messages without a
-//! repeated field, piece data among them, are decoded without a walk.
+//! An empty list item takes two bytes on the wire and hundreds in memory. The decoder therefore walks
+//! the wire form first and adds up the memory that decoding would take. It rejects a message that
+//! would take more than four times its wire size plus 1 MiB. The walk follows tables that
+//! `cargo xtask codegen` generates from `proto/`, and skips payloads by their length. Messages without
+//! a repeated field, including piece data, are decoded without a walk.
 //!
 //! Both transports decode here: generated clients and servers with [`BoundedCodec`], all others with
 //! [`decode`].
@@ -33,41 +33,41 @@ mod walk;
 
 pub use walk::{Field, Item, Shape};
 
-/// Memory that a message may take for each byte on the wire.
+/// Bytes of memory allowed for each byte on the wire.
 pub const MEMORY_PER_BYTE: usize = 4;
-/// Memory that every message may take.
+/// Bytes of memory allowed for every message.
 pub const MEMORY_BASE: usize = 1 << 20;
 
-/// A generated message, with what its fields take in memory.
+/// A generated message with the memory layout of its fields.
 pub trait Bounded: Message + Default {
-    /// The fields to walk; `None` if no field, however deep, is repeated.
+    /// The fields to walk; `None` if no field is repeated at any depth.
     const SHAPE: Option<&'static Shape>;
 }
 
-/// Why a message is not decoded.
+/// Why a message was rejected.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The bytes are not a message.
+    /// The bytes are not a valid message.
     #[error("malformed message: {0}")]
     Malformed(String),
-    /// It would take too much memory.
-    #[error("message of {wire} bytes: it takes more than {limit} bytes when decoded")]
+    /// Decoding would take too much memory.
+    #[error("message of {wire} bytes takes more than {limit} bytes when decoded")]
     TooLarge {
         /// Bytes on the wire.
         wire: usize,
-        /// Bytes of memory that it may take.
+        /// Bytes of memory allowed.
         limit: usize,
     },
 }
 
-/// Decodes a message unless it would take more than [`MEMORY_PER_BYTE`] times its wire size and
+/// Decodes a message unless it would take more than [`MEMORY_PER_BYTE`] times its wire size plus
 /// [`MEMORY_BASE`].
 ///
-/// Fields of bytes are slices of `wire` where it allows that, and do not count.
+/// `bytes` fields are slices of `wire` where its type allows that, and do not count.
 ///
 /// # Errors
-/// As [`Refusal`] lists. A message field that occurs twice is malformed, unless it is repeated.
+/// See [`Refusal`]. A message that repeats a singular message field is malformed.
 pub fn decode<M: Bounded>(mut wire: impl Buf) -> Result<M, Refusal> {
     if let Some(shape) = M::SHAPE {
         if wire.chunk().len() < wire.remaining() {

@@ -10,7 +10,7 @@ use crate::r#gen::metainfo::{
 use crate::r#gen::piecestore::{PieceDownloadResponse, PieceUploadRequest};
 use crate::raw;
 
-/// A field of bytes.
+/// Encodes a `bytes` field.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut wire = vec![number << 3 | 2];
     prost::encoding::encode_varint(content.len() as u64, &mut wire);
@@ -38,7 +38,8 @@ fn page_of_a_listing_decodes_and_empty_items_do_not() {
         let page = objects(count);
         assert_eq!(decode(Bytes::from(page.encode_to_vec())), Ok(page), "{count}");
     }
-    let (mut fits, mut refused) = (0, 1 << 21);
+    let mut fits = 0;
+    let mut refused = 1 << 21;
     while refused - fits > 1 {
         let middle = usize::midpoint(fits, refused);
         let wire = Bytes::from(field(1, b"").repeat(middle));
@@ -48,12 +49,12 @@ fn page_of_a_listing_decodes_and_empty_items_do_not() {
             Err(error) => panic!("{error}"),
         }
     }
-    let most = (MEMORY_BASE + 8 * fits) / size_of::<ObjectListItem>();
-    assert!(most / 4 < fits && fits <= most, "{fits} of {most}");
+    let max = (MEMORY_BASE + 8 * fits) / size_of::<ObjectListItem>();
+    assert!(max / 4 < fits && fits <= max, "{fits} of {max}");
 }
 
 #[test]
-fn message_field_that_occurs_twice_is_malformed() {
+fn repeated_singular_message_field_is_malformed() {
     let limits = field(2, b"");
     let inner = field(5, &field(1, b""));
     let once = [&limits[..], &limits, &inner].concat();
@@ -64,7 +65,7 @@ fn message_field_that_occurs_twice_is_malformed() {
 }
 
 #[test]
-fn numbers_count_packed_and_one_by_one() {
+fn packed_and_unpacked_numbers_are_counted() {
     let packed = RetryBeginSegmentPiecesRequest {
         retry_piece_numbers: (0..255).collect(),
         ..Default::default()
@@ -83,7 +84,7 @@ fn numbers_count_packed_and_one_by_one() {
 fn nesting_beyond_the_limit_is_malformed() {
     let mut wire = Vec::new();
     for _ in 0..200 {
-        // A requirement of all of: one requirement.
+        // One requirement in an all-of requirement.
         wire = field(1, &field(1, &wire));
     }
     let wire = field(5, &wire);
@@ -92,7 +93,7 @@ fn nesting_beyond_the_limit_is_malformed() {
 }
 
 #[test]
-fn message_in_parts_decodes_like_a_whole_one() {
+fn message_in_parts_decodes_like_a_contiguous_one() {
     let wire = objects(50).encode_to_vec();
     for cut in 0..wire.len() {
         let parts = Buf::chain(&wire[..cut], &wire[cut..]);
@@ -100,7 +101,7 @@ fn message_in_parts_decodes_like_a_whole_one() {
     }
 }
 
-/// Bytes that are nearly messages: fields of few numbers, nested.
+/// Generates bytes that resemble messages: nested fields with small numbers.
 fn wires() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..6),
@@ -140,7 +141,7 @@ proptest! {
 
     #[test]
     fn order_limits_of_any_length_decode(lengths in proptest::collection::vec(0..300_usize, 0..80)) {
-        // Fields of two bytes, as a signed message needs them.
+        // Two-byte fields, so that the signed message is valid.
         let limit = |length: usize| raw::OrderLimit::from_wire([8, 1].repeat(length).into());
         let limits = lengths.iter().map(|length| AddressedOrderLimit {
             limit: Some(limit(*length)),

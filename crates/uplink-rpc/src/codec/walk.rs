@@ -1,16 +1,16 @@
-//! The memory that decoding a message takes, added up from its wire form.
+//! The memory that decoding a message takes, computed from its wire form.
 //!
-//! The walk repeats what decoding allocates: vectors double when they are full, and the old one
-//! lives until its items are moved; a string has its own memory; bytes are slices of the wire form.
+//! The walk models the allocations of decoding: a full vector doubles, and the old allocation lives
+//! until its items have moved; a string is allocated; `bytes` fields are slices of the wire form.
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::{MEMORY_BASE, MEMORY_PER_BYTE, Refusal};
 
-/// The fields of a message that take memory beside the message itself.
+/// The fields of a message that take memory beyond the message itself.
 #[derive(Debug)]
 pub struct Shape {
-    /// By ascending number; at most [`MAX_FIELDS`].
+    /// In ascending order of number; at most [`MAX_FIELDS`].
     fields: &'static [Field],
 }
 
@@ -18,13 +18,13 @@ pub struct Shape {
 #[derive(Debug)]
 pub struct Field {
     number: u32,
-    /// Bytes of each item in the vector of a repeated field, or of a boxed message; 0 otherwise.
+    /// Size in bytes of an item in the vector of a repeated field, or of a boxed message; otherwise 0.
     size: usize,
     repeated: bool,
     item: Item,
 }
 
-/// What an item of a field holds beside itself.
+/// What an item of a field allocates beyond itself.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Item {
@@ -32,27 +32,27 @@ pub enum Item {
     Flat,
     /// A message with fields that take memory.
     Message(&'static Shape),
-    /// A number of varying length; packed ones stand one after the other.
+    /// A varint; packed fields concatenate them.
     Number,
-    /// A signed message, whose bytes are copied.
+    /// A signed message. Its bytes are copied.
     Signed,
     /// A string.
     Text,
 }
 
-/// Fields of a [`Shape`], at most: those of a batch item.
+/// Maximum number of fields of a [`Shape`]; a batch item has the most.
 const MAX_FIELDS: usize = 64;
-/// Messages within messages, at most: what the decoder allows.
+/// Maximum nesting depth, equal to the decoder's.
 const MAX_DEPTH: usize = 100;
-/// Items that the first allocation of a vector holds, at most.
+/// Maximum capacity of the first allocation of a vector.
 const FIRST_ITEMS: usize = 4;
-/// Bytes that the first allocation of a string takes, at least.
+/// Minimum size in bytes of the first allocation of a string.
 const FIRST_BYTES: usize = 8;
-/// Bookkeeping of reference-counted bytes.
+/// Overhead in bytes of a reference-counted buffer.
 const SHARED: usize = 40;
 
 impl Shape {
-    /// Makes a shape of fields in the order of their numbers.
+    /// Creates a shape from fields in ascending order of number.
     #[must_use]
     pub const fn new(fields: &'static [Field]) -> Self {
         assert!(fields.len() <= MAX_FIELDS, "too many fields");
@@ -66,20 +66,20 @@ impl Shape {
 }
 
 impl Field {
-    /// A repeated field, whose items take `size` bytes each beside what they hold.
+    /// Creates a repeated field whose items take `size` bytes each beyond what they allocate.
     #[must_use]
     pub const fn repeated(number: u32, size: usize, item: Item) -> Self {
         Self { number, size, repeated: true, item }
     }
 
-    /// A field that occurs once, and takes `size` bytes if it is boxed.
+    /// Creates a singular field that takes `size` bytes if it is boxed.
     #[must_use]
     pub const fn single(number: u32, size: usize, item: Item) -> Self {
         Self { number, size, repeated: false, item }
     }
 }
 
-/// Refuses a message that would take too much memory, or is malformed as far as it was walked.
+/// Rejects a message that would take too much memory, or whose walked part is malformed.
 pub(super) fn check(shape: &Shape, wire: &[u8]) -> Result<(), Refusal> {
     let limit = wire.len().saturating_mul(MEMORY_PER_BYTE).saturating_add(MEMORY_BASE);
     let mut memory = Memory { wire: wire.len(), limit, used: 0 };
@@ -131,7 +131,7 @@ impl Memory {
                 return self.grow(count, numbers, field.size);
             }
             _ if field.repeated => self.grow(count, 1, field.size)?,
-            // Merging the two could double what is in them after it was added up.
+            // Merging the two could double their allocations after they were counted.
             Item::Message(_) if *count > 0 => return Err(malformed("field occurs twice")),
             _ => {
                 *count = 1;
@@ -142,7 +142,7 @@ impl Memory {
             Item::Message(shape) => self.message(shape, content, depth.saturating_add(1)),
             Item::Text if !content.is_empty() => self.take(content.len().max(FIRST_BYTES)),
             Item::Signed if !content.is_empty() => {
-                // The vector in which its fields are gathered doubles, too.
+                // Its fields are gathered in a vector, which doubles too.
                 let mut bytes = 0;
                 self.grow(&mut bytes, content.len().max(FIRST_BYTES), 1)?;
                 self.take(SHARED)
@@ -151,13 +151,13 @@ impl Memory {
         }
     }
 
-    /// Adds items to a vector.
+    /// Counts the growth of a vector by `more` items.
     fn grow(&mut self, count: &mut usize, more: usize, size: usize) -> Result<(), Refusal> {
         let old = capacity(*count);
         *count = count.saturating_add(more);
         let new = capacity(*count);
         if new > old {
-            // Half of it was full, and lives until its items are moved.
+            // The old allocation is half as large and lives until its items have moved.
             let half = if new > FIRST_ITEMS { new / 2 } else { 0 };
             self.used = self.used.saturating_sub(old.saturating_mul(size));
             self.take(new.saturating_add(half).saturating_mul(size))?;
@@ -175,7 +175,7 @@ impl Memory {
     }
 }
 
-/// Items that a vector has room for once it holds `count`.
+/// Returns the capacity of a vector that has grown to `count` items.
 fn capacity(count: usize) -> usize {
     match count {
         0 => 0,
@@ -183,7 +183,7 @@ fn capacity(count: usize) -> usize {
     }
 }
 
-/// Takes a length and as many bytes.
+/// Reads a length-delimited field.
 fn content<'a>(wire: &mut &'a [u8]) -> Result<&'a [u8], Refusal> {
     let length = decode_varint(wire)?;
     let parts = usize::try_from(length).ok().and_then(|length| wire.split_at_checked(length));

@@ -1,7 +1,7 @@
-//! gRPC messages ↔ packets. Payloads stay where they are in both directions.
+//! gRPC messages ↔ packets, without copying payloads.
 //!
-//! A message in a gRPC stream is a flag byte, its length in four bytes, and its bytes. As a packet
-//! it is its bytes alone, in frames.
+//! A message in a gRPC stream is a flag byte, a length of four bytes, and its bytes. A packet holds
+//! only the message's bytes, split into frames.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -20,19 +20,19 @@ use super::parts::Parts;
 use super::stream::Call;
 use super::{Id, Kind, frame};
 
-/// Flag and length before each message.
+/// Size of the prefix of each message: flag and length.
 const PREFIX: usize = 5;
-/// Messages that a reader may be behind its connection.
-const BEHIND: usize = 4;
+/// Maximum number of received messages buffered for a reader.
+const MAX_BUFFERED: usize = 4;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// A gRPC stream, cut anywhere → frames of messages.
+/// Converts a gRPC stream, received in arbitrary parts, to frames.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
     prefix: [u8; PREFIX],
-    /// Bytes of the prefix that have come.
-    known: usize,
+    /// Number of received bytes of the prefix.
+    prefix_length: usize,
     message: Option<Message>,
 }
 
@@ -40,26 +40,26 @@ pub(super) struct Packer {
 #[derive(Debug)]
 struct Message {
     id: Id,
-    /// Bytes that have not come.
+    /// Number of bytes still to receive.
     missing: usize,
-    /// What has come of the next frame.
+    /// Received bytes of the next frame.
     frame: Parts,
 }
 
 impl Packer {
-    /// Adds bytes of the stream, and writes the frames they complete.
+    /// Adds bytes of the stream and writes the frames that they complete.
     ///
-    /// What comes after our direction of the call was closed is dropped.
+    /// Drops the bytes if this side of the call is closed.
     ///
     /// # Errors
-    /// A message is compressed, or longer than [`LIMIT`]: it cannot be sent.
+    /// A message is compressed or longer than [`LIMIT`].
     pub(super) fn push(
         &mut self,
         mut data: Bytes,
         call: &mut Call,
         to: &mut Parts,
     ) -> Result<(), Status> {
-        while !data.is_empty() || self.message.as_ref().is_some_and(Message::is_whole) {
+        while !data.is_empty() || self.message.as_ref().is_some_and(Message::is_complete) {
             match &mut self.message {
                 Some(message) => {
                     if message.take(&mut data, to) {
@@ -76,34 +76,34 @@ impl Packer {
         Ok(())
     }
 
-    /// Notes the end of the stream.
+    /// Checks that the stream may end here.
     ///
     /// # Errors
     /// It ends within a message.
     pub(super) fn finish(&self) -> Result<(), Status> {
-        if self.message.is_some() || self.known > 0 {
-            return Err(Status::internal("the stream ended within a message"));
+        if self.message.is_some() || self.prefix_length > 0 {
+            return Err(Status::internal("stream ended within a message"));
         }
         Ok(())
     }
 
-    /// Reads the prefix of a message; returns the message's length when it is there.
+    /// Reads the prefix of a message; returns the message's length once the prefix is complete.
     fn begin(&mut self, data: &mut Bytes) -> Result<Option<usize>, Status> {
-        while let Some(place) = self.prefix.get_mut(self.known) {
+        while let Some(byte) = self.prefix.get_mut(self.prefix_length) {
             if data.is_empty() {
                 return Ok(None);
             }
-            *place = data.get_u8();
-            self.known = self.known.saturating_add(1);
+            *byte = data.get_u8();
+            self.prefix_length = self.prefix_length.saturating_add(1);
         }
-        self.known = 0;
+        self.prefix_length = 0;
         let [flag, length @ ..] = self.prefix;
         let length = u32::from_be_bytes(length) as usize;
         if flag != 0 {
-            return Err(Status::internal("a compressed message, which DRPC cannot carry"));
+            return Err(Status::internal("compressed message: not supported by DRPC"));
         }
         if length > LIMIT {
-            let text = format!("a message of {length} bytes, the limit is {LIMIT}");
+            let text = format!("message too long: {length} bytes, the limit is {LIMIT}");
             return Err(Status::out_of_range(text));
         }
         Ok(Some(length))
@@ -111,17 +111,17 @@ impl Packer {
 }
 
 impl Message {
-    fn is_whole(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
-    /// Takes bytes up to the end of a frame; whether the message has been written.
+    /// Takes bytes up to the end of a frame; returns whether the message is complete.
     fn take(&mut self, data: &mut Bytes, to: &mut Parts) -> bool {
         let room = frame::SIZE.saturating_sub(self.frame.len());
         let part = data.split_to(data.len().min(room).min(self.missing));
         self.missing = self.missing.saturating_sub(part.len());
         self.frame.push(part);
-        let done = self.is_whole();
+        let done = self.is_complete();
         if done || self.frame.len() >= frame::SIZE {
             frame::write(Kind::MESSAGE, self.id, done, std::mem::take(&mut self.frame), to);
         }
@@ -129,51 +129,54 @@ impl Message {
     }
 }
 
-/// How a stream of received messages ends: with the trailers of an answer, or without any.
+/// How a stream of received messages ends: with or without trailers, or with an error.
 pub(super) type End = Result<Option<HeaderMap>, BoxError>;
 
-/// Makes a gRPC stream out of received messages.
-pub(super) fn channel() -> (Feed, Fed) {
-    let (sender, receiver) = mpsc::channel(BEHIND);
-    let (kept, gone) = oneshot::channel();
+/// Creates a gRPC stream of received messages, with a sender for them.
+pub(super) fn message_channel() -> (MessageSender, MessageBody) {
+    let (sender, receiver) = mpsc::channel(MAX_BUFFERED);
+    let (alive, closed) = oneshot::channel();
     let end = Arc::default();
-    let feed = Feed { sender: PollSender::new(sender), end: Arc::clone(&end), gone };
-    (feed, Fed { receiver, message: Parts::default(), end, over: false, _kept: kept })
+    let sender = MessageSender { sender: PollSender::new(sender), end: Arc::clone(&end), closed };
+    let body =
+        MessageBody { receiver, message: Parts::default(), end, ended: false, _alive: alive };
+    (sender, body)
 }
 
-/// The side of the connection. Dropping it unfinished tells the reader that the call was broken off.
+/// The connection's side. Dropping it before [`Self::finish`] fails the reader with `cancelled`.
 #[derive(Debug)]
-pub(super) struct Feed {
+pub(super) struct MessageSender {
     sender: PollSender<Parts>,
     end: Arc<Mutex<Option<End>>>,
-    gone: oneshot::Receiver<()>,
+    /// Resolves when the body is dropped.
+    closed: oneshot::Receiver<()>,
 }
 
-/// The side of the reader.
+/// The reader's side.
 #[derive(Debug)]
-pub(super) struct Fed {
+pub(super) struct MessageBody {
     receiver: mpsc::Receiver<Parts>,
-    /// What is left of the current message.
+    /// The rest of the current message.
     message: Parts,
     end: Arc<Mutex<Option<End>>>,
-    over: bool,
-    _kept: oneshot::Sender<()>,
+    ended: bool,
+    _alive: oneshot::Sender<()>,
 }
 
-impl Feed {
-    /// Waits until the reader can take a message; false if there is no reader any longer.
+impl MessageSender {
+    /// Waits until the reader has room for a message; false if the reader was dropped.
     pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         self.sender.poll_reserve(context).map(|ready| ready.is_ok())
     }
 
-    /// Waits until there is no reader any longer.
-    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.gone).poll(context).map(|_| ())
+    /// Waits until the reader is dropped.
+    pub(super) fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.closed).poll(context).map(|_| ())
     }
 
-    /// Gives a message to the reader; [`Self::poll_ready`] has said that there is room.
+    /// Sends a message to the reader. [`Self::poll_ready`] must have returned true before.
     pub(super) fn send(&mut self, message: Parts) {
-        // Without a reader nobody misses it.
+        // Fails only without a reader.
         let _ = self.sender.send_item(message);
     }
 
@@ -183,7 +186,7 @@ impl Feed {
     }
 }
 
-impl http_body::Body for Fed {
+impl http_body::Body for MessageBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -194,14 +197,14 @@ impl http_body::Body for Fed {
         if let Some(part) = self.message.pop() {
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }
-        if self.over {
+        if self.ended {
             return Poll::Ready(None);
         }
         let Some(message) = ready!(self.receiver.poll_recv(context)) else {
-            self.over = true;
+            self.ended = true;
             let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let broken = || Err(Status::cancelled("the call was broken off").into());
-            let end = end.unwrap_or_else(broken).transpose();
+            let cancelled = || Err(Status::cancelled("call cancelled").into());
+            let end = end.unwrap_or_else(cancelled).transpose();
             return Poll::Ready(end.map(|end| end.map(Frame::trailers)));
         };
         // A packet is at most 4 MiB.

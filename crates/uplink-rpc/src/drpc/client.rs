@@ -1,4 +1,4 @@
-//! One call on one connection, and connections kept between calls.
+//! One call on one connection, and idle connections kept between calls.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -16,45 +16,45 @@ use tokio::time::{Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::body::{End, Feed, Packer, channel};
+use super::body::{End, MessageSender, Packer, message_channel};
 use super::stream::{Call, Ending, Received, Side};
-use super::{ConnectionError, Kind, ProtocolError, Wire, frame, metadata};
-use crate::status;
+use super::{ConnectionError, Kind, PacketIo, ProtocolError, frame, metadata};
+use crate::{runtime, status};
 
-/// A connection without a call is closed after this time.
-const IDLE: Duration = Duration::from_secs(2 * 60);
-/// Most connections kept without a call.
-const KEPT: usize = 5;
+/// Time after which an idle connection is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+/// Maximum number of idle connections.
+const MAX_IDLE: usize = 5;
 
 /// A connection on which no call is in progress.
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
-    wire: Wire<S>,
+    io: PacketIo<S>,
     /// Stream of the last call.
     last: u64,
 }
 
-/// Connections to one peer without a call. Clones share them.
+/// Idle connections to one peer. Clones share them.
 #[derive(Debug)]
-pub(crate) struct Idle<S>(Arc<Mutex<Vec<Kept<S>>>>);
+pub(crate) struct Idle<S>(Arc<Mutex<Vec<IdleConnection<S>>>>);
 
-/// A connection that is taken by the next call or by its watcher, whoever comes first.
+/// An idle connection, taken either by the next call or by its watcher.
 #[derive(Debug)]
-struct Kept<S> {
+struct IdleConnection<S> {
     connection: Arc<Mutex<Option<Connection<S>>>>,
     watcher: AbortHandle,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Takes a connection on which nothing was sent or received.
+    /// Wraps a socket on which no frame was sent or received.
     pub(crate) fn new(socket: S) -> Self {
-        Self { wire: Wire::new(socket), last: 0 }
+        Self { io: PacketIo::new(socket), last: 0 }
     }
 
-    /// Receives what is left of earlier calls; ready when the connection is of no use any longer.
+    /// Discards packets of earlier calls; ready when the connection is no longer usable.
     fn poll_unusable(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            match ready!(self.wire.poll_packet(context)) {
+            match ready!(self.io.poll_packet(context)) {
                 Ok(Some(packet)) if packet.id.stream <= self.last => {}
                 _ => return Poll::Ready(()),
             }
@@ -66,12 +66,12 @@ impl<S> Idle<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Takes the connection used last, if there is one that its peer has not closed.
+    /// Takes the most recently used connection that its peer has not closed.
     pub(crate) fn take(&self) -> Option<Connection<S>> {
         loop {
-            let kept = lock(&self.0).pop()?;
+            let idle = lock(&self.0).pop()?;
             // Its watcher may have closed it.
-            let Some(mut connection) = lock(&kept.connection).take() else { continue };
+            let Some(mut connection) = lock(&idle.connection).take() else { continue };
             let context = &mut Context::from_waker(noop_waker_ref());
             if connection.poll_unusable(context).is_pending() {
                 return Some(connection);
@@ -79,37 +79,36 @@ where
         }
     }
 
-    /// Keeps a connection for the next call, and closes it when it has waited for too long, or when
-    /// its peer closes it.
+    /// Keeps a connection for the next call. Closes it after [`IDLE_TIMEOUT`], or when its peer does.
     pub(crate) fn put(&self, connection: Connection<S>) {
         let connection = Arc::new(Mutex::new(Some(connection)));
-        let watcher = tokio::spawn(watch(Arc::clone(&connection))).abort_handle();
+        let watcher = runtime::spawn(watch(Arc::clone(&connection))).abort_handle();
         let mut all = lock(&self.0);
-        all.retain(|kept| lock(&kept.connection).is_some());
-        all.push(Kept { connection, watcher });
-        if all.len() > KEPT {
+        all.retain(|idle| lock(&idle.connection).is_some());
+        all.push(IdleConnection { connection, watcher });
+        if all.len() > MAX_IDLE {
             all.remove(0);
         }
     }
 }
 
-/// Closes a connection that is of no use any longer.
-async fn watch<S>(kept: Arc<Mutex<Option<Connection<S>>>>)
+/// Closes an idle connection when it times out or is no longer usable.
+async fn watch<S>(idle: Arc<Mutex<Option<Connection<S>>>>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let unusable = poll_fn(|context| match &mut *lock(&kept) {
+    let unusable = poll_fn(|context| match &mut *lock(&idle) {
         Some(connection) => connection.poll_unusable(context),
         None => Poll::Ready(()),
     });
     tokio::select! {
         () = unusable => {}
-        () = sleep(IDLE) => {}
+        () = sleep(IDLE_TIMEOUT) => {}
     }
-    lock(&kept).take();
+    lock(&idle).take();
 }
 
-impl<S> Drop for Kept<S> {
+impl<S> Drop for IdleConnection<S> {
     fn drop(&mut self) {
         self.watcher.abort();
     }
@@ -131,10 +130,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins a call. The connection goes to `idle` when the call has ended well enough for another.
+/// Begins a call. The connection goes to `idle` after the call if it is still usable.
 ///
-/// Must be called inside a tokio runtime. The answer has no headers of its own, and failures are in
-/// its trailers; a lost connection is an error of its body. Dropping the answer takes the call back.
+/// Must be called inside a tokio runtime. The response has no headers of its own. Failures are in its
+/// trailers, and a lost connection is an error of its body. Dropping the response cancels the call.
 pub(crate) fn call<S>(
     mut connection: Connection<S>,
     request: http::Request<Body>,
@@ -144,103 +143,103 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     connection.last = connection.last.saturating_add(1);
-    let (feed, fed) = channel();
+    let (response, response_body) = message_channel();
     let (head, body) = request.into_parts();
-    let mut calling = Calling {
+    let mut call = OutgoingCall {
         call: Call::new(Side::Client, connection.last),
         connection,
         body: Some(body),
         packer: Packer::default(),
-        answer: feed,
+        response,
         outcome: None,
-        deadline: deadline(&head.headers).map(|time| Box::pin(sleep(time))),
+        timeout: timeout(&head.headers).map(|time| Box::pin(sleep(time))),
     };
     let metadata = metadata::of_headers(&head.headers);
     if !metadata.is_empty() {
-        calling.send(Kind::INVOKE_METADATA, metadata);
+        call.send(Kind::INVOKE_METADATA, metadata);
     }
-    calling.send(Kind::INVOKE, Bytes::copy_from_slice(head.uri.path().as_bytes()));
-    tokio::spawn(async move {
-        let usable = poll_fn(|context| calling.poll(context)).await;
-        // First, so that who waits for the end of this call finds it.
+    call.send(Kind::INVOKE, Bytes::copy_from_slice(head.uri.path().as_bytes()));
+    runtime::spawn(async move {
+        let usable = poll_fn(|context| call.poll(context)).await;
+        // Before the response ends, so that a call made after it finds the connection.
         if usable {
-            idle.put(calling.connection);
+            idle.put(call.connection);
         }
-        if let Some(outcome) = calling.outcome {
-            calling.answer.finish(outcome);
+        if let Some(outcome) = call.outcome {
+            call.response.finish(outcome);
         }
     });
-    let mut response = http::Response::new(Body::new(fed));
+    let mut response = http::Response::new(Body::new(response_body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
 
-/// A call in progress.
-struct Calling<S> {
+/// A call in flight.
+struct OutgoingCall<S> {
     connection: Connection<S>,
     call: Call,
-    /// What is left of the request.
+    /// The rest of the request.
     body: Option<Body>,
     packer: Packer,
-    /// Where the answer goes.
-    answer: Feed,
-    /// How it has ended.
+    /// Receives the response.
+    response: MessageSender,
+    /// How the call has ended.
     outcome: Option<End>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    timeout: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Calling<S> {
-    /// Goes on with the call; ready when it has ended, with whether the connection can be used again.
+impl<S: AsyncRead + AsyncWrite + Unpin> OutgoingCall<S> {
+    /// Drives the call; ready when it has ended, with whether the connection is reusable.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         loop {
-            if let Poll::Ready(usable) = self.poll_taken_back(context) {
+            if let Poll::Ready(usable) = self.poll_cancelled(context) {
                 return Poll::Ready(usable);
             }
             if let Poll::Ready(status) = self.poll_request(context) {
                 self.finish(&status);
                 return Poll::Ready(self.end(Kind::CANCEL, context));
             }
-            let waits = !self.connection.wire.unsent().is_empty();
-            let sent = match self.connection.wire.poll_send(context) {
+            let had_unsent = !self.connection.io.unsent().is_empty();
+            let sent = match self.connection.io.poll_send(context) {
                 Poll::Ready(Err(error)) => {
-                    // The peer may have said why it hung up.
-                    if self.poll_answer(context).is_pending() {
+                    // The peer may have sent a status before it closed the connection.
+                    if self.poll_response(context).is_pending() {
                         self.fail(error);
                     }
                     return Poll::Ready(false);
                 }
                 sent => sent.is_ready(),
             };
-            if let Poll::Ready(ended) = self.poll_answer(context) {
+            if let Poll::Ready(ended) = self.poll_response(context) {
                 let usable = ended && self.end(Kind::CLOSE, context);
                 return Poll::Ready(usable);
             }
-            // What was sent made room for more of the request.
-            if !waits || !sent {
+            // Sending made room for more of the request.
+            if !had_unsent || !sent {
                 return Poll::Pending;
             }
         }
     }
 
-    /// Ready when nobody wants the answer any longer, or it took too long.
-    fn poll_taken_back(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        let gone = self.answer.poll_gone(context).is_ready();
-        let late =
-            self.deadline.as_mut().is_some_and(|late| late.as_mut().poll(context).is_ready());
-        if late {
-            self.finish(&Status::deadline_exceeded("the call took too long"));
+    /// Ready when the response was dropped or the call timed out.
+    fn poll_cancelled(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        let dropped = self.response.poll_closed(context).is_ready();
+        let timeout = self.timeout.as_mut();
+        let timed_out = timeout.is_some_and(|timeout| timeout.as_mut().poll(context).is_ready());
+        if timed_out {
+            self.finish(&Status::deadline_exceeded("call timed out"));
         }
-        if gone || late {
+        if dropped || timed_out {
             return Poll::Ready(self.end(Kind::CANCEL, context));
         }
         Poll::Pending
     }
 
-    /// Makes more of the request while the connection takes it; ready if it fails.
+    /// Produces more of the request while the connection has room; ready if it fails.
     fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Status> {
-        while self.connection.wire.has_room() {
+        while self.connection.io.has_room() {
             let Some(body) = &mut self.body else { break };
-            let unsent = self.connection.wire.unsent();
+            let unsent = self.connection.io.unsent();
             let frame = match ready!(Pin::new(body).poll_frame(context)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(status)) => return Poll::Ready(status),
@@ -263,15 +262,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Calling<S> {
         Poll::Pending
     }
 
-    /// Receives while the reader takes what was received; ready when the answer has ended, with
-    /// whether the connection is whole.
-    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+    /// Receives while the reader has room; ready when the response has ended, with whether the
+    /// connection is intact.
+    fn poll_response(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         loop {
-            // A reader that has gone is noticed elsewhere.
-            if !ready!(self.answer.poll_ready(context)) {
+            // `poll_cancelled` detects a dropped reader.
+            if !ready!(self.response.poll_ready(context)) {
                 return Poll::Pending;
             }
-            let received = match ready!(self.connection.wire.poll_packet(context)) {
+            let received = match ready!(self.connection.io.poll_packet(context)) {
                 Ok(Some(packet)) => self.call.receive(packet).map_err(ConnectionError::from),
                 Ok(None) => Err(ConnectionError::Closed),
                 Err(error) => Err(error),
@@ -279,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Calling<S> {
             let status = match received {
                 Ok(Received::Ignored) => continue,
                 Ok(Received::Message(message)) => {
-                    self.answer.send(message);
+                    self.response.send(message);
                     continue;
                 }
                 Ok(Received::End | Received::Over(Ending::Closed)) => Status::ok(""),
@@ -299,38 +298,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Calling<S> {
         }
     }
 
-    /// Ends the answer with a status.
+    /// Ends the response with a status.
     fn finish(&mut self, status: &Status) {
         let mut trailers = HeaderMap::new();
         let added = status.add_header(&mut trailers);
         self.outcome = Some(added.map(|()| Some(trailers)).map_err(Into::into));
     }
 
-    /// Ends the answer because of the connection.
+    /// Ends the response with a connection error.
     fn fail(&mut self, error: ConnectionError) {
         self.outcome = Some(Err(error.into()));
     }
 
-    /// Tells the peer that the call is over, if it does not know; whether the connection can be used
-    /// again. What does not leave at once would keep the next call waiting: then it cannot.
+    /// Notifies the peer of the end of the call, and returns whether the connection is reusable. It is
+    /// not if data remains unsent, because that would block the next call.
     fn end(&mut self, kind: Kind, context: &mut Context<'_>) -> bool {
-        let wire = &mut self.connection.wire;
-        if !matches!(wire.poll_send(context), Poll::Ready(Ok(()))) {
+        let io = &mut self.connection.io;
+        if !matches!(io.poll_send(context), Poll::Ready(Ok(()))) {
             return false;
         }
         self.send(kind, Bytes::new());
-        matches!(self.connection.wire.poll_send(context), Poll::Ready(Ok(())))
+        matches!(self.connection.io.poll_send(context), Poll::Ready(Ok(())))
     }
 
     fn send(&mut self, kind: Kind, data: Bytes) {
         if let Some(id) = self.call.send(kind) {
-            frame::write_packet(kind, id, data, self.connection.wire.unsent());
+            frame::write_packet(kind, id, data, self.connection.io.unsent());
         }
     }
 }
 
-/// The time that a request allows itself, which DRPC cannot tell the peer.
-fn deadline(headers: &HeaderMap) -> Option<Duration> {
+/// Returns the timeout of a request. It is enforced locally, because DRPC does not transmit it.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number: u64 = number.parse().ok().filter(|_| number.len() <= 8)?;

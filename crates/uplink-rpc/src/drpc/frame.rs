@@ -1,4 +1,4 @@
-//! Frames: the pieces in which packets travel.
+//! Frames, into which packets are split.
 //!
 //! ```text
 //!   byte     bit 7 control · bits 6 to 1 kind · bit 0 done
@@ -13,35 +13,35 @@ use bytes::{BufMut, Bytes};
 use super::parts::Parts;
 use super::{Id, Kind, ProtocolError};
 
-/// Most bytes of data in a frame that is sent: a piece message with its fields fits in one, so that
-/// its payload arrives in one part. Receivers accept any size up to their limit of a packet.
+/// Maximum data size in bytes of a sent frame. A piece message with its fields fits in one frame, so
+/// that its payload arrives in one part. Receivers accept any size up to their packet limit.
 pub const SIZE: usize = 68 << 10;
 
-/// Most bytes of a number.
-const VARINT: usize = 10;
-/// Most bytes before the data.
-const HEAD: usize = 1 + 3 * VARINT;
+/// Maximum size of a varint in bytes.
+const MAX_VARINT: usize = 10;
+/// Maximum size of a head in bytes.
+const MAX_HEAD: usize = 1 + 3 * MAX_VARINT;
 
-/// What is before the data of a frame.
+/// The head of a frame, which precedes its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// What the packet is.
+    /// Kind of the packet.
     pub kind: Kind,
-    /// Peers that do not know the kind ignore the packet.
+    /// Whether a peer that does not know the kind must ignore the packet.
     pub control: bool,
-    /// The packet ends with this frame.
+    /// Whether the packet ends with this frame.
     pub done: bool,
-    /// The packet.
+    /// Number of the packet.
     pub id: Id,
-    /// Bytes of data that follow.
+    /// Number of data bytes that follow.
     pub length: u64,
 }
 
 impl Head {
-    /// Reads a head at the front of `bytes`, and returns it with its size; `None` if it goes on.
+    /// Reads a head from the start of `bytes` and returns it with its size; `None` if it is incomplete.
     ///
     /// # Errors
-    /// A number has no end.
+    /// A varint is longer than ten bytes.
     pub fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some((first, mut rest)) = bytes.split_first() else { return Ok(None) };
         let mut numbers = [0; 3];
@@ -63,7 +63,8 @@ impl Head {
 
     /// Writes the head.
     pub fn write(&self, to: &mut impl BufMut) {
-        let (control, done) = (u8::from(self.control) << 7, u8::from(self.done));
+        let control = u8::from(self.control) << 7;
+        let done = u8::from(self.done);
         to.put_u8(control | (self.kind.0 & 0x3f) << 1 | done);
         for number in [self.id.stream, self.id.message, self.length] {
             write_varint(number, to);
@@ -74,13 +75,13 @@ impl Head {
 /// Writes one frame with its data.
 pub fn write(kind: Kind, id: Id, done: bool, data: Parts, to: &mut Parts) {
     let control = kind == Kind::CANCEL;
-    let mut head = Vec::with_capacity(HEAD);
+    let mut head = Vec::with_capacity(MAX_HEAD);
     Head { kind, control, done, id, length: data.len() as u64 }.write(&mut head);
     to.write(&head);
     to.append(data);
 }
 
-/// Writes a packet in one frame, or in several if it is long and its kind may be split.
+/// Writes a packet in one frame, or in several if it is longer than [`SIZE`] and its kind may be split.
 pub fn write_packet(kind: Kind, id: Id, mut data: Bytes, to: &mut Parts) {
     let split = matches!(kind, Kind::INVOKE | Kind::INVOKE_METADATA | Kind::MESSAGE);
     while split && data.len() > SIZE {
@@ -89,16 +90,17 @@ pub fn write_packet(kind: Kind, id: Id, mut data: Bytes, to: &mut Parts) {
     write(kind, id, true, data.into(), to);
 }
 
-/// Reads a number at the front of `bytes`, and returns it with its size; `None` if it goes on.
+/// Reads a varint from the start of `bytes` and returns it with its size; `None` if it is incomplete.
 ///
-/// Bits beyond 64 are ignored, as the network's own reader does.
+/// Bits beyond 64 are ignored, as in the network's own reader.
 ///
 /// # Errors
-/// The number does not end after ten bytes.
+/// The varint is longer than ten bytes.
 pub fn read_varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, ProtocolError> {
     let mut value = 0;
-    let (mut shift, mut size) = (0_u32, 0_usize);
-    for byte in bytes.iter().take(VARINT) {
+    let mut shift: u32 = 0;
+    let mut size: usize = 0;
+    for byte in bytes.iter().take(MAX_VARINT) {
         value |= u64::from(byte & 0x7f).wrapping_shl(shift);
         shift = shift.saturating_add(7);
         size = size.saturating_add(1);
@@ -106,10 +108,10 @@ pub fn read_varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, ProtocolError> 
             return Ok(Some((value, size)));
         }
     }
-    if size < VARINT { Ok(None) } else { Err(ProtocolError::VarintTooLong) }
+    if size < MAX_VARINT { Ok(None) } else { Err(ProtocolError::VarintTooLong) }
 }
 
-/// Writes a number: seven bits a byte, the lowest first.
+/// Writes a varint: seven bits per byte, lowest first.
 pub fn write_varint(mut number: u64, to: &mut impl BufMut) {
     while number > 0x7f {
         to.put_u8(number as u8 | 0x80);

@@ -1,7 +1,7 @@
-//! Metadata of a call: pairs of key and value, the headers of a gRPC request.
+//! Metadata of a call: key-value pairs, the headers of a gRPC request.
 //!
-//! A sequence of entries `0A length entry`, each entry `0A length key 12 length value`; both are
-//! always there, in this order.
+//! The format is a sequence of entries `0A length entry`. Each entry is `0A length key 12 length
+//! value`: both fields are required, in this order.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,7 +16,7 @@ const VALUE: u8 = 0x12;
 /// A key and its value.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);
 
-/// Writes pairs in the order given.
+/// Encodes pairs in the given order.
 pub fn write<'a>(pairs: impl IntoIterator<Item = Pair<'a>>) -> Bytes {
     let mut written = BytesMut::new();
     for (key, value) in pairs {
@@ -33,13 +33,13 @@ pub fn write<'a>(pairs: impl IntoIterator<Item = Pair<'a>>) -> Bytes {
     written.freeze()
 }
 
-/// Pairs of one call, at most. Peers of the network send five.
+/// Maximum number of pairs of one call. Peers of the network send five.
 pub const MAX_PAIRS: usize = 1024;
 
-/// Reads pairs in the order they came in.
+/// Decodes pairs in the received order.
 ///
 /// # Errors
-/// The bytes are not what [`write()`] makes, or hold more than [`MAX_PAIRS`]: the connection is over.
+/// The bytes are malformed or hold more than [`MAX_PAIRS`]. The connection must be closed.
 pub fn read(mut bytes: &[u8]) -> Result<Vec<Pair<'_>>, ProtocolError> {
     let mut pairs = Vec::new();
     while !bytes.is_empty() {
@@ -64,27 +64,27 @@ fn field<'a>(tag: u8, from: &mut &'a [u8]) -> Result<&'a [u8], ProtocolError> {
     Ok(field)
 }
 
-/// The headers of a request as metadata; empty if there is nothing to say.
+/// Encodes the headers of a request; returns no bytes if all of them belong to the transport.
 pub(super) fn of_headers(headers: &HeaderMap) -> Bytes {
-    let told = headers.iter().filter(|(name, _)| !is_grpc(name));
-    write(told.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())))
+    let sent = headers.iter().filter(|(name, _)| !is_grpc(name));
+    write(sent.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())))
 }
 
-/// Metadata as headers. What cannot be a header is left out, and so is what belongs to gRPC itself.
+/// Converts metadata to headers. Skips pairs that are invalid as headers or belong to gRPC itself.
 pub(super) fn to_headers(pairs: &[Pair<'_>]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (key, value) in pairs {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(key), HeaderValue::from_bytes(value))
             && !is_grpc(&name)
         {
-            // Full of headers: no service of the network has a use for more.
+            // Drops pairs beyond the map's capacity, which exceeds what any service uses.
             let _ = headers.try_append(name, value);
         }
     }
     headers
 }
 
-/// Whether a header is about the transport.
+/// Returns whether a header belongs to the transport.
 fn is_grpc(name: &HeaderName) -> bool {
     let transport = [http::header::TE, http::header::CONTENT_TYPE, http::header::USER_AGENT];
     transport.contains(name) || name.as_str().starts_with("grpc-")

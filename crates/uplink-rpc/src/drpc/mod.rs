@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!   generated clients, piece client            generated services, piece server
-//!        │ http request and answer                     ▲ http request and answer
+//!        │ HTTP request and response                   ▲ HTTP request and response
 //!        ▼                                             │
-//!   client  one call on one connection         server  one connection, call after call
+//!   client  one call on one connection         server  one connection, sequential calls
 //!        └──────────── body ─── gRPC messages ↔ packets ────────────┘
-//!                       wire ─── a socket, read and written together
-//!   without IO:         stream · packet · frame · metadata
+//!                  packet_io ─── a socket read and written by one task
+//!   without I/O:        stream · packet · frame · metadata · parts
 //! ```
 //!
-//! The modules without IO are public, so that they can be fuzzed and held against the vectors.
+//! The modules without I/O are public, so that they can be fuzzed and tested against the vectors.
 //! Source of the format: `storj/drpc`, packages `drpcwire`, `drpcmetadata` and `drpcmanager`.
 
 #![cfg_attr(
@@ -31,16 +31,16 @@ pub(crate) mod client;
 pub mod frame;
 pub mod metadata;
 pub mod packet;
+mod packet_io;
 pub mod parts;
 pub(crate) mod server;
 pub mod stream;
-mod wire;
 
-pub(crate) use wire::{ConnectionError, Wire};
+pub(crate) use packet_io::{ConnectionError, PacketIo};
 
-/// Number of a packet: its call, and its place among the packets of one side of that call.
+/// Number of a packet: its call, and its index among the packets of one side of that call.
 ///
-/// Ordered as they must arrive: by stream, then by message.
+/// Ordered as packets must arrive: by stream, then by message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     /// Number of the call on its connection, chosen by the client, from 1.
@@ -49,46 +49,46 @@ pub struct Id {
     pub message: u64,
 }
 
-/// What a packet is. An open set: peers may send kinds that are not named here.
+/// Kind of a packet. An open set: peers may send other kinds than those named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kind(pub u8);
 
 impl Kind {
-    /// Begins a call; data is the path.
+    /// Begins a call. The data is the path.
     pub const INVOKE: Self = Self(1);
     /// One message of the call.
     pub const MESSAGE: Self = Self(2);
-    /// Ends the call with a failure; nothing follows.
+    /// Ends the call with a failure.
     pub const ERROR: Self = Self(3);
-    /// Takes the call back.
+    /// Cancels the call.
     pub const CANCEL: Self = Self(4);
     /// Ends both directions of the call.
     pub const CLOSE: Self = Self(5);
     /// Ends the sender's direction of the call.
     pub const CLOSE_SEND: Self = Self(6);
-    /// Metadata of the call that the next packet begins.
+    /// Metadata of the call that the next `INVOKE` begins.
     pub const INVOKE_METADATA: Self = Self(7);
 }
 
-/// How a peer broke the protocol. None of these can be answered: the connection is over.
+/// How a peer violated the protocol. The connection must be closed without a response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A packet number is lower than what must come next.
-    #[error("packet {found} after {last}")]
+    /// A packet number is lower than expected.
+    #[error("packet number went backwards: {found} after {last}")]
     IdGoesBack {
         /// The number received.
         found: Id,
         /// The number of the frame before it.
         last: Id,
     },
-    /// A call is begun on a stream that is in use.
-    #[error("a second call on stream {stream}")]
+    /// A call was begun on a stream that is in use.
+    #[error("stream {stream} is already in use by a call")]
     InvokedTwice {
         /// The stream.
         stream: u64,
     },
-    /// The frames of one packet disagree about its kind.
+    /// The frames of one packet have different kinds.
     #[error("packet {id} changes from kind {from} to kind {to}")]
     KindChange {
         /// The packet.
@@ -98,31 +98,31 @@ pub enum ProtocolError {
         /// Kind of a later frame.
         to: u8,
     },
-    /// Metadata is not a sequence of pairs.
-    #[error("metadata of a call cannot be read")]
+    /// Metadata is not a sequence of pairs, or has too many.
+    #[error("malformed call metadata")]
     Metadata,
-    /// A message belongs to no call.
-    #[error("a message on stream {stream}, which no call uses")]
+    /// A message was received outside a call.
+    #[error("message on stream {stream} outside a call")]
     NoCall {
         /// The stream.
         stream: u64,
     },
     /// The data of one packet exceeds [`packet::LIMIT`].
-    #[error("packet {id} of {length} bytes or more, the limit is {}", packet::LIMIT)]
+    #[error("packet {id} too long: at least {length} bytes, the limit is {}", packet::LIMIT)]
     TooLong {
         /// The packet.
         id: Id,
-        /// Length as far as it is known.
+        /// Known minimum length in bytes.
         length: u64,
     },
-    /// A packet of this kind must not come from this side, or is not known.
-    #[error("a packet of kind {kind}, which means nothing here")]
+    /// A packet of this kind is unknown or not allowed from this side.
+    #[error("unexpected packet of kind {kind}")]
     UnknownKind {
         /// The kind.
         kind: u8,
     },
-    /// A number does not end after ten bytes.
-    #[error("a number of more than ten bytes")]
+    /// A varint is longer than ten bytes.
+    #[error("varint longer than ten bytes")]
     VarintTooLong,
 }
 

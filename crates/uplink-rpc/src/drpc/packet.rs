@@ -1,4 +1,4 @@
-//! Packets out of received bytes.
+//! Assembly of packets from received bytes.
 
 use bytes::{Buf, BytesMut};
 
@@ -6,46 +6,49 @@ use super::frame::{self, Head};
 use super::parts::Parts;
 use super::{Id, Kind, ProtocolError};
 
-/// Most bytes of one packet, the network's limit.
+/// Maximum size of a packet in bytes, the network's limit.
 pub const LIMIT: usize = 4 << 20;
 
-/// Data of a frame is taken in one part if it is not longer than this.
-const PART: usize = frame::SIZE;
-/// Fewer bytes of room are not worth a call of the system.
-const ROOM: usize = 16 << 10;
+/// Frame data up to this size is kept in one part.
+const MAX_PART: usize = frame::SIZE;
+/// Minimum free space of the buffer, so that a read is worth its system call.
+const MIN_ROOM: usize = 16 << 10;
 
-/// All frames of one number.
+/// A complete packet: all frames with one number.
 #[derive(Clone, Debug)]
 pub struct Packet {
-    /// Call and place in it.
+    /// Its number.
     pub id: Id,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// Whether a frame of it says that who does not know its kind shall ignore it.
+    /// Whether a peer that does not know the kind must ignore the packet.
     pub control: bool,
-    /// Data in the parts it was received in, at most [`LIMIT`] bytes.
+    /// Data in the parts in which it was received, at most [`LIMIT`] bytes.
     pub data: Parts,
 }
 
-/// Received bytes → packets.
+/// Assembles packets from received bytes.
 ///
-/// Numbers must not go back. Frames of a higher number discard a packet that is not complete.
+/// Packet numbers must not decrease. A frame with a higher number discards an incomplete packet.
 #[derive(Debug)]
 pub struct Packets {
     buffer: BytesMut,
-    /// Number of the last frame, and whether its packet is complete.
+    /// Number of the last frame.
     last: Id,
+    /// Whether the packet of the last frame is complete.
     complete: bool,
-    /// The packet whose frames are arriving.
+    /// The packet being received.
     open: Option<Packet>,
-    /// The frame whose data is arriving.
-    frame: Option<Rest>,
+    /// The frame being received.
+    frame: Option<OpenFrame>,
 }
 
-/// What is left of a frame.
+/// A frame whose data is incomplete.
 #[derive(Debug)]
-struct Rest {
+struct OpenFrame {
+    /// Number of bytes still to receive.
     missing: usize,
+    /// Whether the packet ends with this frame.
     done: bool,
 }
 
@@ -62,21 +65,21 @@ impl Default for Packets {
 }
 
 impl Packets {
-    /// Returns where received bytes are appended; it has room.
+    /// Returns the buffer to append received bytes to, with free space.
     pub fn buffer(&mut self) -> &mut BytesMut {
-        let wanted = self.frame.as_ref().map_or(0, |frame| frame.missing.min(PART));
-        let missing = wanted.saturating_sub(self.buffer.len()).max(ROOM);
+        let wanted = self.frame.as_ref().map_or(0, |frame| frame.missing.min(MAX_PART));
+        let missing = wanted.saturating_sub(self.buffer.len()).max(MIN_ROOM);
         if self.buffer.capacity().saturating_sub(self.buffer.len()) < missing {
-            // Room for the next frame, too.
-            self.buffer.reserve(PART.max(missing));
+            // Reserves space for the next frame too.
+            self.buffer.reserve(MAX_PART.max(missing));
         }
         &mut self.buffer
     }
 
-    /// Takes the next packet out of the bytes received; `None` if more are needed.
+    /// Returns the next packet; `None` if more bytes are needed.
     ///
     /// # Errors
-    /// The peer breaks the protocol. What comes next is then not defined: the connection is over.
+    /// The peer violated the protocol. The connection must be closed: later results are undefined.
     pub fn take(&mut self) -> Result<Option<Packet>, ProtocolError> {
         loop {
             let Some(frame) = &mut self.frame else {
@@ -85,7 +88,7 @@ impl Packets {
                 self.begin(head)?;
                 continue;
             };
-            if self.buffer.len() < frame.missing.min(PART) {
+            if self.buffer.len() < frame.missing.min(MAX_PART) {
                 return Ok(None);
             }
             let data = self.buffer.split_to(self.buffer.len().min(frame.missing)).freeze();
@@ -118,10 +121,12 @@ impl Packets {
         }
         packet.control |= control;
         let total = length.saturating_add(packet.data.len() as u64);
-        let missing = usize::try_from(length).ok().filter(|_| total <= LIMIT as u64);
-        let missing = missing.ok_or(ProtocolError::TooLong { id, length: total })?;
+        let missing = usize::try_from(length)
+            .ok()
+            .filter(|_| total <= LIMIT as u64)
+            .ok_or(ProtocolError::TooLong { id, length: total })?;
         self.open = Some(packet);
-        self.frame = Some(Rest { missing, done });
+        self.frame = Some(OpenFrame { missing, done });
         self.last = id;
         self.complete = false;
         Ok(())

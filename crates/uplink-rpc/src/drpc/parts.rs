@@ -1,87 +1,82 @@
-//! Bytes in the parts they came in.
+//! Bytes in the parts in which they were received.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// A part up to this size costs less to copy than to keep.
-const JOINED: usize = 1 << 10;
-/// Small parts are joined to parts of about this size.
-const JOINT: usize = 16 << 10;
+use crate::bytes_queue::BytesQueue;
 
-/// Bytes in parts, which are kept where they are; small ones are joined.
+/// Parts below this size are cheaper to copy than to keep.
+const MIN_PART: usize = 1 << 10;
+/// Size from which joined small parts form a part of their own.
+const JOINED_SIZE: usize = 16 << 10;
+
+/// Bytes in parts. Large parts are kept without a copy, small ones are joined.
 ///
-/// The memory kept is bounded by the bytes and not by the number of parts they came in.
+/// Memory is bounded by the number of bytes, not by the number of parts.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
-    /// None of them empty.
-    parts: VecDeque<Bytes>,
-    /// Small parts after all others.
+    sealed: BytesQueue,
+    /// Joined small parts, which follow `sealed`.
     tail: BytesMut,
-    length: usize,
 }
 
 impl Parts {
-    /// Adds a part at the end.
+    /// Appends a part.
     pub fn push(&mut self, part: Bytes) {
-        if part.len() < JOINED {
+        if part.len() < MIN_PART {
             self.write(&part);
             return;
         }
         self.seal();
-        self.length = self.length.saturating_add(part.len());
-        self.parts.push_back(part);
+        self.sealed.push(part);
     }
 
-    /// Adds a copy of a few bytes at the end.
+    /// Appends a copy of a few bytes.
     pub fn write(&mut self, bytes: &[u8]) {
-        self.length = self.length.saturating_add(bytes.len());
         self.tail.extend_from_slice(bytes);
-        if self.tail.len() >= JOINT {
+        if self.tail.len() >= JOINED_SIZE {
             self.seal();
         }
     }
 
-    /// Adds all parts of another at the end.
+    /// Appends all parts of `other`.
     pub fn append(&mut self, mut other: Self) {
         while let Some(part) = other.pop() {
             self.push(part);
         }
     }
 
-    /// Takes the first part.
+    /// Removes and returns the first part.
     pub fn pop(&mut self) -> Option<Bytes> {
-        if self.parts.is_empty() {
+        if self.sealed.is_empty() {
             self.seal();
         }
-        let part = self.parts.pop_front()?;
-        self.length = self.length.saturating_sub(part.len());
-        Some(part)
+        self.sealed.pop()
     }
 
     /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.length
+        self.sealed.len().saturating_add(self.tail.len())
     }
 
-    /// Whether there are no bytes.
+    /// Returns whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
-    /// Returns all bytes in one piece, copied if they are in more than one.
+    /// Returns all bytes in one buffer. Copies if there is more than one part.
     #[must_use]
     pub fn into_bytes(mut self) -> Bytes {
-        let length = self.length;
+        let length = self.len();
         self.copy_to_bytes(length)
     }
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
-            self.parts.push_back(self.tail.split().freeze());
+            self.sealed.push(self.tail.split().freeze());
         }
     }
 }
@@ -96,50 +91,43 @@ impl From<Bytes> for Parts {
 
 impl Buf for Parts {
     fn remaining(&self) -> usize {
-        self.length
+        self.len()
     }
 
     fn chunk(&self) -> &[u8] {
-        self.parts.front().map_or(&self.tail, |part| part)
+        if self.sealed.is_empty() { &self.tail } else { self.sealed.chunk() }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let parts = self.parts.iter().map(|part| &part[..]);
-        let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
-        let mut filled: usize = 0;
-        for (slice, part) in slices.iter_mut().zip(parts.chain(tail)) {
-            *slice = IoSlice::new(part);
-            filled = filled.saturating_add(1);
-        }
-        filled
-    }
-
-    /// Skips bytes, at most as many as there are.
-    fn advance(&mut self, count: usize) {
-        let mut count = count.min(self.length);
-        self.length = self.length.saturating_sub(count);
-        while let Some(part) = self.parts.front_mut() {
-            if count < part.len() {
-                part.advance(count);
-                return;
+        let filled = self.sealed.chunks_vectored(slices);
+        match slices.get_mut(filled) {
+            Some(slice) if !self.tail.is_empty() => {
+                *slice = IoSlice::new(&self.tail);
+                filled.saturating_add(1)
             }
-            count = count.saturating_sub(part.len());
-            self.parts.pop_front();
+            _ => filled,
         }
-        self.tail.advance(count.min(self.tail.len()));
     }
 
+    /// Skips `count` bytes, or all if there are fewer.
+    fn advance(&mut self, count: usize) {
+        let from_sealed = count.min(self.sealed.len());
+        let from_tail = count.saturating_sub(from_sealed).min(self.tail.len());
+        self.sealed.advance(from_sealed);
+        self.tail.advance(from_tail);
+    }
+
+    /// Removes `count` bytes, or all if there are fewer. Copies only across parts.
     fn copy_to_bytes(&mut self, count: usize) -> Bytes {
-        let count = count.min(self.length);
-        if self.parts.is_empty() {
-            self.length = self.length.saturating_sub(count);
+        let count = count.min(self.len());
+        if self.sealed.is_empty() {
             return self.tail.split_to(count).freeze();
         }
-        if self.parts.front().is_some_and(|part| part.len() == count) {
-            return self.pop().unwrap_or_default();
+        if count <= self.sealed.len() {
+            return self.sealed.copy_to_bytes(count);
         }
         let mut copy = BytesMut::with_capacity(count);
-        bytes::BufMut::put(&mut copy, self.take(count));
+        copy.put(self.take(count));
         copy.freeze()
     }
 }

@@ -1,4 +1,4 @@
-//! One accepted connection: its calls, one after the other, into the services of a process.
+//! Serves the sequential calls of one accepted connection.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -17,29 +17,29 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
-use super::body::{Feed, Packer, channel};
+use super::body::{MessageSender, Packer, message_channel};
 use super::packet::Packet;
 use super::stream::{Call, Calls, Received, Side, Start};
-use super::{ConnectionError, Kind, Wire, frame, metadata};
+use super::{ConnectionError, Kind, PacketIo, frame, metadata};
 use crate::peer::Peer;
 use crate::status;
 
-/// A connection without a call is closed after this time; clients keep them for two minutes.
-const IDLE: Duration = Duration::from_secs(5 * 60);
-/// Time to take leave.
-const LEAVE: Duration = Duration::from_secs(1);
+/// Time after which an idle connection is closed. Clients keep idle connections for two minutes.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// Timeout of the shutdown of a connection.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-type Answering = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+type ResponseFuture = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
 
 /// Serves `routes` on a connection until the client closes it, or between calls after `stop`.
 ///
-/// Every request carries `peer` in its extensions. A service that does not take what the client
-/// sends keeps the connection from reading on, and then learns late that the client has gone:
-/// services bound their waits. Dropping the future drops the request in
-/// progress, its body, and the connection.
+/// Every request carries `peer` in its extensions. A service that does not read the client's messages
+/// blocks reading on the connection, and then a disconnect of the client goes unnoticed: services
+/// must bound their waits. Dropping the future drops the request in flight, its body, and the
+/// connection.
 ///
 /// # Errors
-/// The connection fails, or the client breaks the protocol.
+/// The connection fails, or the client violates the protocol.
 pub(crate) async fn serve<S, R>(
     socket: S,
     peer: Peer,
@@ -50,27 +50,27 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     R: Services,
 {
-    let mut wire = Wire::new(socket);
+    let mut io = PacketIo::new(socket);
     let mut calls = Calls::default();
-    while let Some(start) = next_call(&mut wire, &mut calls, &stop).await? {
+    while let Some(start) = next_call(&mut io, &mut calls, &stop).await? {
         let mut next = Some(start);
         while let Some(start) = next.take() {
-            let mut served = Served::begin(start, &peer, &routes);
-            let end = poll_fn(|context| served.poll(&mut wire, context)).await?;
-            drop(served);
+            let mut call = IncomingCall::begin(start, &peer, &routes);
+            let end = poll_fn(|context| call.poll(&mut io, context)).await?;
+            drop(call);
             match end {
                 End::Over => {}
                 End::Next(packet) => next = calls.receive(packet)?,
-                End::Gone => return Ok(()),
+                End::Closed => return Ok(()),
             }
         }
     }
-    poll_fn(|context| wire.poll_send(context)).await?;
-    let _ = timeout(LEAVE, poll_fn(|context| wire.poll_close(context))).await;
+    poll_fn(|context| io.poll_send(context)).await?;
+    let _ = timeout(SHUTDOWN_TIMEOUT, poll_fn(|context| io.poll_close(context))).await;
     Ok(())
 }
 
-/// What answers calls.
+/// A service that answers calls.
 pub(crate) trait Services:
     Service<
         http::Request<Body>,
@@ -91,9 +91,9 @@ impl<R> Services for R where
 {
 }
 
-/// Waits for a client to begin a call; `None` when there will be no other.
+/// Waits for the client to begin a call; `None` when the connection is to be closed.
 async fn next_call<S>(
-    wire: &mut Wire<S>,
+    io: &mut PacketIo<S>,
     calls: &mut Calls,
     stop: &CancellationToken,
 ) -> Result<Option<Start>, ConnectionError>
@@ -101,10 +101,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let receive = poll_fn(|context| {
-        // The end of the last answer.
-        let _ = wire.poll_send(context)?;
+        // Sends the rest of the last response.
+        let _ = io.poll_send(context)?;
         loop {
-            let Some(packet) = ready!(wire.poll_packet(context))? else {
+            let Some(packet) = ready!(io.poll_packet(context))? else {
                 return Poll::Ready(Ok(None));
             };
             if let Some(start) = calls.receive(packet)? {
@@ -116,99 +116,101 @@ where
         biased;
         () = stop.cancelled() => Ok(None),
         start = receive => start,
-        () = sleep(IDLE) => Ok(None),
+        () = sleep(IDLE_TIMEOUT) => Ok(None),
     }
 }
 
 /// How serving a call ended.
 enum End {
+    /// The connection is ready for the next call.
     Over,
+    /// The client began the next call with this packet.
     Next(Packet),
-    /// The client has closed the connection.
-    Gone,
+    /// The client closed the connection.
+    Closed,
 }
 
-/// A call in progress.
-struct Served {
+/// A call being served.
+struct IncomingCall {
     call: Call,
-    /// Where messages of the request go while somebody wants them.
-    request: Option<Feed>,
-    answer: Answer,
+    /// Receives the messages of the request, until it ends or its reader is dropped.
+    request: Option<MessageSender>,
+    response: Response,
     packer: Packer,
     path: Bytes,
 }
 
-enum Answer {
-    /// The path is none.
-    Refused,
-    Awaited(Answering),
+enum Response {
+    /// The path is invalid.
+    Rejected,
+    Pending(ResponseFuture),
     Streaming(Body),
-    Given,
+    Sent,
 }
 
-impl Served {
+impl IncomingCall {
     fn begin(start: Start, peer: &Peer, routes: &impl Services) -> Self {
-        let (feed, fed) = channel();
+        let (sender, body) = message_channel();
         let call = Call::new(Side::Server, start.stream);
-        let answer = match request(&start, peer, Body::new(fed)) {
-            Some(request) => Answer::Awaited(Box::pin(routes.clone().call(request))),
-            None => Answer::Refused,
+        let response = match request(&start, peer, Body::new(body)) {
+            Some(request) => Response::Pending(Box::pin(routes.clone().call(request))),
+            None => Response::Rejected,
         };
-        Self { call, request: Some(feed), answer, packer: Packer::default(), path: start.path }
+        Self { call, request: Some(sender), response, packer: Packer::default(), path: start.path }
     }
 
     fn poll<S>(
         &mut self,
-        wire: &mut Wire<S>,
+        io: &mut PacketIo<S>,
         context: &mut Context<'_>,
     ) -> Poll<Result<End, ConnectionError>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         loop {
-            if let Poll::Ready(end) = self.poll_request(wire, context) {
+            if let Poll::Ready(end) = self.poll_request(io, context) {
                 return Poll::Ready(end);
             }
-            if self.poll_answer(wire, context).is_ready() {
+            if self.poll_response(io, context).is_ready() {
                 return Poll::Ready(Ok(End::Over));
             }
-            let waits = !wire.unsent().is_empty();
-            let sent = wire.poll_send(context)?;
-            // What was sent made room for more of the answer.
-            if !waits || sent.is_pending() {
+            let had_unsent = !io.unsent().is_empty();
+            let sent = io.poll_send(context)?;
+            // Sending made room for more of the response.
+            if !had_unsent || sent.is_pending() {
                 return Poll::Pending;
             }
         }
     }
 
-    /// Receives while the service takes what was received.
+    /// Receives while the service has room for messages.
     fn poll_request<S>(
         &mut self,
-        wire: &mut Wire<S>,
+        io: &mut PacketIo<S>,
         context: &mut Context<'_>,
     ) -> Poll<Result<End, ConnectionError>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         loop {
-            if let Some(feed) = &mut self.request
-                && !ready!(feed.poll_ready(context))
+            if let Some(sender) = &mut self.request
+                && !ready!(sender.poll_ready(context))
             {
                 self.request = None;
             }
-            let Some(packet) = ready!(wire.poll_packet(context))? else {
-                return Poll::Ready(Ok(End::Gone));
+            let Some(packet) = ready!(io.poll_packet(context))? else {
+                return Poll::Ready(Ok(End::Closed));
             };
             match self.call.receive(packet)? {
                 Received::Ignored => {}
                 Received::Message(message) => {
-                    if let Some(feed) = &mut self.request {
-                        feed.send(message);
+                    if let Some(sender) = &mut self.request {
+                        sender.send(message);
                     }
                 }
                 Received::End => {
-                    if let Some(feed) = self.request.take() {
-                        feed.finish(Ok(None));
+                    if let Some(sender) = self.request.take() {
+                        sender.finish(Ok(None));
                     }
                 }
                 Received::Over(_) => return Poll::Ready(Ok(End::Over)),
@@ -217,53 +219,54 @@ impl Served {
         }
     }
 
-    /// Makes more of the answer while the connection takes it; ready after its last packet.
-    fn poll_answer<S>(&mut self, wire: &mut Wire<S>, context: &mut Context<'_>) -> Poll<()>
+    /// Produces more of the response while the connection has room; ready after its last packet.
+    fn poll_response<S>(&mut self, io: &mut PacketIo<S>, context: &mut Context<'_>) -> Poll<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        while wire.has_room() {
-            let ended = match &mut self.answer {
-                Answer::Refused => Some(Status::unimplemented("")),
-                Answer::Awaited(answering) => {
-                    let Ok(response) = ready!(answering.as_mut().poll(context));
+        while io.has_room() {
+            let ended = match &mut self.response {
+                Response::Rejected => Some(Status::unimplemented("")),
+                Response::Pending(future) => {
+                    let Ok(response) = ready!(future.as_mut().poll(context));
                     let (head, body) = response.into_parts();
-                    self.answer = Answer::Streaming(body);
+                    self.response = Response::Streaming(body);
                     Status::from_header_map(&head.headers)
                 }
-                Answer::Streaming(body) => match ready!(Pin::new(body).poll_frame(context)) {
-                    Some(Ok(frame)) => self.take(frame, wire),
+                Response::Streaming(body) => match ready!(Pin::new(body).poll_frame(context)) {
+                    Some(Ok(frame)) => self.take(frame, io),
                     Some(Err(status)) => Some(status),
-                    None => Some(Status::unknown("the answer has no status")),
+                    None => Some(missing_status()),
                 },
-                Answer::Given => return Poll::Ready(()),
+                Response::Sent => return Poll::Ready(()),
             };
             if let Some(status) = ended {
-                self.answer = Answer::Given;
-                self.end(&status, wire);
+                self.response = Response::Sent;
+                self.end(&status, io);
             }
         }
         Poll::Pending
     }
 
-    /// Sends a part of the answer; returns the status that ends it.
-    fn take<S>(&mut self, frame: http_body::Frame<Bytes>, wire: &mut Wire<S>) -> Option<Status>
+    /// Sends a part of the response; returns the status that ends it.
+    fn take<S>(&mut self, frame: http_body::Frame<Bytes>, io: &mut PacketIo<S>) -> Option<Status>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         match frame.into_data() {
-            Ok(data) => self.packer.push(data, &mut self.call, wire.unsent()).err(),
+            Ok(data) => self.packer.push(data, &mut self.call, io.unsent()).err(),
             Err(frame) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
-                let status = Status::from_header_map(&trailers);
-                let status = status.unwrap_or_else(|| Status::unknown("the answer has no status"));
-                let whole = self.packer.finish();
-                Some(whole.err().filter(|_| status.code() == tonic::Code::Ok).unwrap_or(status))
+                let status = Status::from_header_map(&trailers).unwrap_or_else(missing_status);
+                match self.packer.finish() {
+                    Err(incomplete) if status.code() == tonic::Code::Ok => Some(incomplete),
+                    _ => Some(status),
+                }
             }
         }
     }
 
-    fn end<S>(&mut self, status: &Status, wire: &mut Wire<S>)
+    fn end<S>(&mut self, status: &Status, io: &mut PacketIo<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -273,12 +276,16 @@ impl Served {
             _ => (Kind::ERROR, status::to_drpc(status)),
         };
         if let Some(id) = self.call.send(kind) {
-            frame::write_packet(kind, id, data, wire.unsent());
+            frame::write_packet(kind, id, data, io.unsent());
         }
     }
 }
 
-/// The call as the services see it; `None` if its path cannot be one of theirs.
+fn missing_status() -> Status {
+    Status::unknown("response has no status")
+}
+
+/// Returns the call as an HTTP request; `None` if its path is invalid.
 fn request(start: &Start, peer: &Peer, body: Body) -> Option<http::Request<Body>> {
     let path = http::uri::PathAndQuery::try_from(&start.path[..]).ok()?;
     if path.query().is_some() || !path.path().starts_with('/') {

@@ -1,7 +1,7 @@
-//! The life of a call: what each packet means, and what may be sent.
+//! The state machine of a call: what a received packet means, and which packets may be sent.
 //!
-//! A call is over when both sides have sent `CloseSend`, when one side has sent `Error`, `Cancel`
-//! or `Close`, or when the client begins the next. Packets of a call that is over are ignored.
+//! A call ends when both sides have sent `CloseSend`, when one side has sent `Error`, `Cancel` or
+//! `Close`, or when the client begins the next call. Packets of an ended call are ignored.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use super::packet::Packet;
 use super::parts::Parts;
 use super::{Id, Kind, ProtocolError, metadata};
 
-/// Which side of a connection we are.
+/// This side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Begins calls.
@@ -25,69 +25,69 @@ pub struct Call {
     stream: u64,
     /// Number of the last packet sent.
     sent: u64,
-    /// Whether our direction is open.
+    /// Whether this side may send.
     sending: bool,
-    /// Whether the peer's direction is open.
+    /// Whether the peer may send.
     receiving: bool,
 }
 
 /// What a received packet means to a call.
 #[derive(Debug)]
 pub enum Received {
-    /// Nothing.
+    /// It has no effect.
     Ignored,
     /// A message.
     Message(Parts),
-    /// No further message will come; ours may go on.
+    /// The peer sends no further message. This side may still send.
     End,
-    /// The call is over.
+    /// The peer ended the call.
     Over(Ending),
-    /// The call is over, because the client has begun the next with this packet.
+    /// The client began the next call with this packet, which ends this call.
     Next(Packet),
 }
 
-/// How the peer ended a call at once.
+/// How the peer ended a call in both directions.
 #[derive(Debug)]
 pub enum Ending {
-    /// It wants no more, and failed at nothing.
+    /// It closed the call without a failure.
     Closed,
-    /// It took the call back.
+    /// It cancelled the call.
     Canceled,
-    /// It failed; the data of its `Error`.
+    /// It failed. Holds the data of its `Error`.
     Failed(Bytes),
 }
 
-/// The calls that arrive on one connection.
+/// Accepts the calls on one connection.
 #[derive(Debug, Default)]
 pub struct Calls {
     /// Stream of the last call.
     last: u64,
-    /// Metadata that came ahead of a call, and its stream.
+    /// Metadata received before its call, with its stream.
     metadata: Option<(u64, Bytes)>,
 }
 
-/// A call as it begins.
+/// The beginning of a call.
 #[derive(Debug)]
 pub struct Start {
     /// Its stream.
     pub stream: u64,
-    /// What is called.
+    /// Path of the method.
     pub path: Bytes,
-    /// Metadata as received, found to be readable; empty if there is none.
+    /// Validated metadata as received; empty if there is none.
     pub metadata: Bytes,
 }
 
 impl Call {
-    /// Begins a call on `stream`. A client sends `Invoke` first; [`Self::send`] numbers that, too.
+    /// Begins a call on `stream`. A client sends `Invoke` first, which [`Self::send`] numbers too.
     #[must_use]
     pub fn new(side: Side, stream: u64) -> Self {
         Self { side, stream, sent: 0, sending: true, receiving: true }
     }
 
-    /// Takes a packet of the peer.
+    /// Handles a received packet.
     ///
     /// # Errors
-    /// The packet breaks the protocol: the connection is over.
+    /// The packet violates the protocol. The connection must be closed.
     pub fn receive(&mut self, packet: Packet) -> Result<Received, ProtocolError> {
         let Packet { id, kind, control, .. } = packet;
         let begins = matches!(kind, Kind::INVOKE | Kind::INVOKE_METADATA);
@@ -99,7 +99,7 @@ impl Call {
         }
         if id.stream > self.stream {
             if begins {
-                (self.sending, self.receiving) = (false, false);
+                self.close();
                 return Ok(Received::Next(packet));
             }
             return between_calls(kind, id.stream).map(|()| Received::Ignored);
@@ -121,41 +121,47 @@ impl Call {
         })
     }
 
-    /// Numbers a packet to send; `None` if our direction is closed, and it must not be sent.
+    /// Returns the number of a packet to send; `None` if the packet must not be sent, because this side
+    /// is closed.
     ///
-    /// `CloseSend` closes our direction, `Error`, `Cancel` and `Close` end the call.
+    /// `CloseSend` closes this side. `Error`, `Cancel` and `Close` end the call.
     pub fn send(&mut self, kind: Kind) -> Option<Id> {
         let last = matches!(kind, Kind::ERROR | Kind::CANCEL | Kind::CLOSE);
-        // Also after our `CloseSend`, the call can be ended at once.
+        // The call can be ended after this side's `CloseSend`.
         if !self.sending && (!last || self.is_over()) {
             return None;
         }
         match kind {
             Kind::CLOSE_SEND => self.sending = false,
-            _ if last => (self.sending, self.receiving) = (false, false),
+            _ if last => self.close(),
             _ => {}
         }
         self.sent = self.sent.saturating_add(1);
         Some(Id { stream: self.stream, message: self.sent })
     }
 
-    /// Whether nothing more can be sent or received.
+    /// Returns whether both directions are closed.
     #[must_use]
     pub fn is_over(&self) -> bool {
         !self.sending && !self.receiving
     }
 
     fn over(&mut self, ending: Ending) -> Received {
-        (self.sending, self.receiving) = (false, false);
+        self.close();
         Received::Over(ending)
+    }
+
+    fn close(&mut self) {
+        self.sending = false;
+        self.receiving = false;
     }
 }
 
 impl Calls {
-    /// Takes a packet while no call is in progress; returns the call that it begins.
+    /// Handles a packet received between calls; returns the call that it begins.
     ///
     /// # Errors
-    /// The packet breaks the protocol: the connection is over.
+    /// The packet violates the protocol. The connection must be closed.
     pub fn receive(&mut self, packet: Packet) -> Result<Option<Start>, ProtocolError> {
         let Packet { id, kind, control, data } = packet;
         if !(1..=7).contains(&kind.0) {
@@ -173,8 +179,10 @@ impl Calls {
             }
             Kind::INVOKE => {
                 self.last = id.stream;
-                let told = self.metadata.take().filter(|(stream, _)| *stream == id.stream);
-                let metadata = told.map(|(_, metadata)| metadata).unwrap_or_default();
+                let metadata = match self.metadata.take() {
+                    Some((stream, metadata)) if stream == id.stream => metadata,
+                    _ => Bytes::new(),
+                };
                 Ok(Some(Start { stream: id.stream, path: data.into_bytes(), metadata }))
             }
             _ => between_calls(kind, id.stream).map(|()| None),
@@ -182,7 +190,7 @@ impl Calls {
     }
 }
 
-/// A packet of a stream on which no call has begun: ending nothing does no harm.
+/// Checks a packet on a stream without a call. Only a message is an error: ending no call is a no-op.
 fn between_calls(kind: Kind, stream: u64) -> Result<(), ProtocolError> {
     match kind {
         Kind::MESSAGE => Err(ProtocolError::NoCall { stream }),

@@ -1,4 +1,4 @@
-//! The format against the vectors and against itself.
+//! The format against the test vectors and in round trips.
 
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
@@ -13,11 +13,11 @@ use super::{Id, Kind, ProtocolError, frame, metadata};
 mod body;
 mod conversation;
 
-/// So many cases of a property, or more if `PROPTEST_CASES` asks for more.
-fn cases(at_least: u32) -> ProptestConfig {
+/// Configures `min` cases of a property, or more if `PROPTEST_CASES` is larger.
+fn cases(min: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
-    let cases = default.cases.max(at_least);
-    println!("{cases} cases"); // `cargo xtask soak` reads it
+    let cases = default.cases.max(min);
+    println!("{cases} cases"); // parsed by `cargo xtask soak`
     ProptestConfig { cases, ..default }
 }
 
@@ -45,12 +45,13 @@ fn kind(value: &Value) -> Kind {
     Kind(number(&value["kind"]) as u8)
 }
 
-/// What compares of a packet.
+/// A packet in comparable form.
 type Plain = (Id, Kind, bool, Bytes);
 
-/// Reads packets out of bytes that arrive in the pieces given, until the end or an error.
+/// Reads packets from bytes received in the given pieces, until the end or an error.
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Plain>, Result<(), ProtocolError>) {
-    let (mut packets, mut read) = (Packets::default(), Vec::new());
+    let mut packets = Packets::default();
+    let mut read = Vec::new();
     for piece in pieces {
         packets.buffer().extend_from_slice(piece);
         loop {
@@ -68,9 +69,10 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Plain>, Result<(
 }
 
 #[test]
-fn numbers_read_and_write_as_the_reference() {
+fn varints_match_the_reference() {
     for case in vectors("varints", 11) {
-        let (bytes, value) = (hex(&case["bytes"]), case["value"].as_str().unwrap());
+        let bytes = hex(&case["bytes"]);
+        let value = case["value"].as_str().unwrap();
         let value: u64 = value.parse().unwrap();
         assert_eq!(frame::read_varint(&bytes), Ok(Some((value, bytes.len()))));
         let mut written = Vec::new();
@@ -87,9 +89,10 @@ fn numbers_read_and_write_as_the_reference() {
 }
 
 #[test]
-fn frames_read_and_write_as_the_reference() {
+fn frames_match_the_reference() {
     for case in vectors("frames", 8) {
-        let (bytes, data) = (hex(&case["bytes"]), hex(&case["data"]));
+        let bytes = hex(&case["bytes"]);
+        let data = hex(&case["data"]);
         let (head, size) = frame::Head::read(&bytes).unwrap().unwrap();
         assert_eq!((head.id, head.kind), (id(&case), kind(&case)));
         assert_eq!((head.control, head.done), (case["control"] == true, case["done"] == true));
@@ -110,7 +113,7 @@ fn frames_read_and_write_as_the_reference() {
 }
 
 #[test]
-fn packets_are_assembled_as_by_the_reference() {
+fn packet_assembly_matches_the_reference() {
     for case in vectors("reader", 10) {
         let name = case["name"].as_str().unwrap();
         let bytes = hex(&case["bytes"]);
@@ -129,24 +132,25 @@ fn packets_are_assembled_as_by_the_reference() {
                 assert!(case["error"].is_null(), "{name}");
                 continue;
             };
-            let words = case["error"].as_str().unwrap_or_else(|| panic!("{name}: {error}"));
-            let words = match error {
-                ProtocolError::IdGoesBack { .. } => words.contains("monotonicity"),
-                ProtocolError::KindChange { .. } => words.contains("kind change"),
-                ProtocolError::VarintTooLong => words.contains("varint too long"),
+            let text = case["error"].as_str().unwrap_or_else(|| panic!("{name}: {error}"));
+            let same = match error {
+                ProtocolError::IdGoesBack { .. } => text.contains("monotonicity"),
+                ProtocolError::KindChange { .. } => text.contains("kind change"),
+                ProtocolError::VarintTooLong => text.contains("varint too long"),
                 _ => false,
             };
-            assert!(words, "{name}: {error}");
+            assert!(same, "{name}: {error}");
         }
     }
 }
 
 #[test]
-fn metadata_reads_and_writes_as_the_reference() {
+fn metadata_matches_the_reference() {
     for case in vectors("metadata_single_pair", 5) {
         let bytes = hex(&case["bytes"]);
         let text = |name: &str| case[name].as_str().unwrap().as_bytes().to_vec();
-        let (key, value) = (text("key"), text("value"));
+        let key = text("key");
+        let value = text("value");
         assert_eq!(metadata::read(&bytes), Ok(vec![(&key[..], &value[..])]));
         assert_eq!(metadata::write([(&key[..], &value[..])]), bytes);
         for cut in 1..bytes.len() {
@@ -158,7 +162,7 @@ fn metadata_reads_and_writes_as_the_reference() {
 }
 
 #[test]
-fn failures_read_and_write_as_the_reference() {
+fn failures_match_the_reference() {
     use crate::status::{Code, Failure, from_drpc, to_drpc};
     for case in vectors("errors", 4) {
         let bytes = hex(&case["bytes"]);
@@ -172,7 +176,7 @@ fn failures_read_and_write_as_the_reference() {
 }
 
 #[test]
-fn packet_of_the_limit_is_read_and_one_byte_more_is_refused() {
+fn packet_at_the_limit_is_read_and_one_byte_more_rejected() {
     let packet = |length: usize| {
         let mut parts = Parts::default();
         let id = Id { stream: 1, message: 2 };
@@ -184,7 +188,7 @@ fn packet_of_the_limit_is_read_and_one_byte_more_is_refused() {
     let (packets, end) = read(packet(LIMIT + 1).chunks(100_000));
     assert_eq!(packets, []);
     assert!(matches!(end, Err(ProtocolError::TooLong { .. })), "{end:?}");
-    // Announced in one frame, it is refused before it comes.
+    // A frame that announces too much data is rejected before its data.
     let mut head = Vec::new();
     let id = Id { stream: 1, message: 1 };
     let length = u64::MAX;
@@ -193,7 +197,7 @@ fn packet_of_the_limit_is_read_and_one_byte_more_is_refused() {
 }
 
 #[test]
-fn data_of_a_frame_that_arrived_whole_is_one_part() {
+fn frame_received_whole_is_one_part() {
     let mut parts = Parts::default();
     let payload = Bytes::from(vec![3; 65_000]);
     frame::write(
@@ -219,7 +223,7 @@ fn data_of_a_frame_that_arrived_whole_is_one_part() {
 }
 
 #[test]
-fn packet_in_the_smallest_frames_takes_no_more_memory_than_its_bytes() {
+fn smallest_frames_are_joined_to_few_parts() {
     let mut parts = Parts::default();
     for _ in 0..100_000 {
         parts.push(Bytes::from_static(b"x"));
@@ -238,7 +242,7 @@ fn packet(stream: u64, message: u64, kind: Kind, data: &'static [u8]) -> Packet 
 }
 
 #[test]
-fn call_is_over_when_both_sides_have_closed() {
+fn call_ends_when_both_sides_have_closed() {
     for side in [Side::Client, Side::Server] {
         let mut call = Call::new(side, 3);
         assert_eq!(call.send(Kind::MESSAGE), Some(Id { stream: 3, message: 1 }));
@@ -257,11 +261,11 @@ fn call_is_over_when_both_sides_have_closed() {
 }
 
 #[test]
-fn call_is_over_at_once_by_error_cancel_and_close() {
+fn error_cancel_and_close_end_a_call_at_once() {
     for kind in [Kind::ERROR, Kind::CANCEL, Kind::CLOSE] {
         let mut call = Call::new(Side::Client, 1);
         call.send(Kind::CLOSE_SEND).unwrap();
-        assert!(call.send(kind).is_some(), "{kind:?} after our end");
+        assert!(call.send(kind).is_some(), "{kind:?} after our CloseSend");
         assert!(call.is_over());
 
         let mut call = Call::new(Side::Server, 1);
@@ -280,7 +284,7 @@ fn call_is_over_at_once_by_error_cancel_and_close() {
 }
 
 #[test]
-fn next_call_ends_the_one_before_and_packets_of_earlier_ones_are_ignored() {
+fn next_call_ends_the_previous_one_whose_packets_are_ignored() {
     for kind in [Kind::INVOKE, Kind::INVOKE_METADATA] {
         let mut call = Call::new(Side::Server, 2);
         let earlier = call.receive(packet(1, 9, Kind::MESSAGE, b""));
@@ -292,17 +296,17 @@ fn next_call_ends_the_one_before_and_packets_of_earlier_ones_are_ignored() {
 }
 
 #[test]
-fn unknown_kinds_are_ignored_if_they_say_so_and_fatal_otherwise() {
+fn unknown_kinds_are_fatal_without_the_control_bit() {
     for kind in [0, 8, 63] {
-        let strange = |control| Packet { control, ..packet(1, 2, Kind(kind), b"") };
+        let unknown = |control| Packet { control, ..packet(1, 2, Kind(kind), b"") };
         for side in [Side::Client, Side::Server] {
             let mut call = Call::new(side, 1);
-            assert!(matches!(call.receive(strange(true)), Ok(Received::Ignored)));
-            let error = call.receive(strange(false)).unwrap_err();
+            assert!(matches!(call.receive(unknown(true)), Ok(Received::Ignored)));
+            let error = call.receive(unknown(false)).unwrap_err();
             assert_eq!(error, ProtocolError::UnknownKind { kind });
         }
-        assert!(Calls::default().receive(strange(true)).unwrap().is_none());
-        assert!(Calls::default().receive(strange(false)).is_err());
+        assert!(Calls::default().receive(unknown(true)).unwrap().is_none());
+        assert!(Calls::default().receive(unknown(false)).is_err());
     }
 }
 
@@ -311,26 +315,26 @@ fn calls_out_of_order_are_fatal() {
     let mut call = Call::new(Side::Server, 1);
     let twice = call.receive(packet(1, 2, Kind::INVOKE, b"/a/b")).unwrap_err();
     assert_eq!(twice, ProtocolError::InvokedTwice { stream: 1 });
-    let uncalled = call.receive(packet(2, 1, Kind::MESSAGE, b"")).unwrap_err();
-    assert_eq!(uncalled, ProtocolError::NoCall { stream: 2 });
-    let uncalled = Calls::default().receive(packet(1, 1, Kind::MESSAGE, b"")).unwrap_err();
-    assert_eq!(uncalled, ProtocolError::NoCall { stream: 1 });
-    let called_back = Call::new(Side::Client, 1).receive(packet(1, 1, Kind::INVOKE, b""));
-    assert_eq!(called_back.unwrap_err(), ProtocolError::UnknownKind { kind: 1 });
+    let no_call = call.receive(packet(2, 1, Kind::MESSAGE, b"")).unwrap_err();
+    assert_eq!(no_call, ProtocolError::NoCall { stream: 2 });
+    let no_call = Calls::default().receive(packet(1, 1, Kind::MESSAGE, b"")).unwrap_err();
+    assert_eq!(no_call, ProtocolError::NoCall { stream: 1 });
+    let call_by_server = Call::new(Side::Client, 1).receive(packet(1, 1, Kind::INVOKE, b""));
+    assert_eq!(call_by_server.unwrap_err(), ProtocolError::UnknownKind { kind: 1 });
     let mut calls = Calls::default();
     assert!(calls.receive(packet(1, 1, Kind::CANCEL, b"")).unwrap().is_none());
 }
 
 #[test]
-fn metadata_of_too_many_pairs_is_refused() {
+fn metadata_of_too_many_pairs_is_rejected() {
     let pairs = |count| metadata::write(std::iter::repeat_n((&b"k"[..], &b"v"[..]), count));
-    let most = metadata::MAX_PAIRS;
-    assert_eq!(metadata::read(&pairs(most)).map(|pairs| pairs.len()), Ok(most));
-    assert_eq!(metadata::read(&pairs(most + 1)), Err(ProtocolError::Metadata));
+    let max = metadata::MAX_PAIRS;
+    assert_eq!(metadata::read(&pairs(max)).map(|pairs| pairs.len()), Ok(max));
+    assert_eq!(metadata::read(&pairs(max + 1)), Err(ProtocolError::Metadata));
 }
 
 #[test]
-fn metadata_belongs_to_the_call_with_its_stream_only() {
+fn metadata_applies_only_to_the_call_on_its_stream() {
     let pair = b"\x0a\x06\x0a\x01a\x12\x01b";
     let mut calls = Calls::default();
     assert!(calls.receive(packet(1, 1, Kind::INVOKE_METADATA, pair)).unwrap().is_none());
@@ -343,7 +347,7 @@ fn metadata_belongs_to_the_call_with_its_stream_only() {
     assert_eq!(unreadable, ProtocolError::Metadata);
 }
 
-/// Any packets in the order in which they may be sent, with the sizes of their frames.
+/// Generates packets in a valid order, with the frame size of each.
 fn packets() -> impl Strategy<Value = Vec<(Plain, usize)>> {
     let one = (0_u64..3, 1_u64..300, 1_u8..8, vec(any::<u8>(), 0..3000), 1_usize..2000);
     vec(one, 0..12).prop_map(|steps| {
@@ -378,12 +382,13 @@ proptest! {
     #![proptest_config(cases(256))]
 
     #[test]
-    fn packets_cut_anywhere_are_read_whole(
+    fn packets_split_anywhere_are_read_whole(
         packets in packets(),
         cuts in vec(1_usize..5000, 1..20),
     ) {
         let bytes = written(&packets);
-        let (mut rest, mut pieces) = (&bytes[..], Vec::new());
+        let mut rest = &bytes[..];
+        let mut pieces = Vec::new();
         for cut in cuts.iter().cycle() {
             let (piece, after) = rest.split_at((*cut).min(rest.len()));
             pieces.push(piece);
@@ -399,22 +404,23 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_packets_or_an_error(
+    fn arbitrary_bytes_are_packets_or_an_error(
         mut bytes in vec(any::<u8>(), 0..600),
         packets in packets(),
-        place in any::<proptest::sample::Index>(),
+        index in any::<proptest::sample::Index>(),
     ) {
-        // Alone, and in place of a part of what is right.
-        let right = written(&packets);
-        let place = place.index(right.len() + 1);
-        let damaged = [&right[..place], &bytes[..]].concat();
-        for bytes in [std::mem::take(&mut bytes), damaged] {
+        // Alone, and in place of the end of valid packets.
+        let valid = written(&packets);
+        let index = index.index(valid.len() + 1);
+        let corrupt = [&valid[..index], &bytes[..]].concat();
+        for bytes in [std::mem::take(&mut bytes), corrupt] {
             let (whole, end) = read([&bytes[..]]);
             let (piecemeal, same) = read(bytes.chunks(1));
             prop_assert_eq!(&whole, &piecemeal);
             prop_assert_eq!(end, same);
             for side in [Side::Client, Side::Server] {
-                let (mut call, mut calls) = (Call::new(side, 1), Calls::default());
+                let mut call = Call::new(side, 1);
+                let mut calls = Calls::default();
                 for (id, kind, control, data) in &whole {
                     let packet = || Packet {
                         id: *id, kind: *kind, control: *control, data: data.clone().into(),
@@ -427,7 +433,7 @@ proptest! {
     }
 
     #[test]
-    fn any_pairs_of_metadata_read_back(
+    fn arbitrary_metadata_round_trips(
         pairs in vec((vec(any::<u8>(), 0..200), vec(any::<u8>(), 0..200)), 0..8),
         noise in vec(any::<u8>(), 0..50),
     ) {

@@ -1,10 +1,10 @@
-//! One piece down.
+//! Download of one piece.
 //!
 //! ```text
 //!   client                                              storage node
 //!     limit, range, maximum message, order ─────────►    checks, opens the piece
 //!     ◄───────────────────── chunk, chunk, …  as far as orders reach
-//!     order (a step ahead of what arrived) ─────────►
+//!     order (one step ahead of received bytes) ─────►
 //!     end ──────────────────────────────────────────►
 //! ```
 
@@ -15,45 +15,48 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use uplink_core::policy::order_step::DownloadOrders;
 
-use super::stream::{Messages, Outgoing, call};
-use super::{CHUNK_SIZE, DOWNLOAD, PieceError, Target, wire};
+use super::stream::{Messages, OutgoingBody, call};
+use super::{CHUNK_SIZE, DOWNLOAD, PieceError, Target, encode};
 use crate::r#gen::piecestore::{
     PieceDownloadRequest, PieceDownloadResponse, piece_download_request,
 };
 
-/// Orders made ahead of the connection.
-const SEND_AHEAD: usize = 4;
+/// Maximum number of orders queued for the connection.
+const MAX_QUEUED_ORDERS: usize = 4;
 
-/// Messages without bytes that a node may send in a row.
-const MESSAGES_WITHOUT_BYTES: usize = 4;
+/// Number of consecutive messages without bytes at which a download fails.
+const EMPTY_MESSAGE_LIMIT: usize = 4;
 
-/// A range of one piece on its way. Dropping it cancels the transfer.
+/// The download of a range of one piece. Dropping it cancels the transfer.
 #[derive(Debug)]
 pub struct PieceDownload {
     target: Target,
     orders: mpsc::Sender<PieceDownloadRequest>,
     messages: Messages<PieceDownloadResponse>,
-    /// Where the next byte belongs, and where the range ends.
+    /// Offset of the next byte.
     offset: u64,
+    /// End of the range.
     end: u64,
     amounts: DownloadOrders,
 }
 
 impl PieceDownload {
-    /// Asks the node for `length` bytes of the piece from `offset`.
+    /// Requests `length` bytes of the piece from `offset`.
     ///
-    /// Every wait for the node is bounded by `target.deadline`.
+    /// Each wait for the node is bounded by `target.deadline`.
     ///
     /// # Errors
-    /// The node cannot be reached, refuses or stalls, or the limit does not cover the range.
+    /// The node is unreachable, rejects the request or stalls, or the limit does not cover the range.
     pub async fn open(target: Target, offset: u64, length: u64) -> Result<Self, PieceError> {
-        let end = offset.checked_add(length).filter(|_| (1..=target.amount).contains(&length));
-        let end = end.ok_or_else(|| {
-            let allowed = target.amount;
-            PieceError::OrderLimit(format!(
-                "allows {allowed} bytes, {length} from {offset} on are asked for"
-            ))
-        })?;
+        let allowed = target.amount;
+        let end = offset
+            .checked_add(length)
+            .filter(|_| (1..=allowed).contains(&length))
+            .ok_or_else(|| {
+                let reason = format!("allows {allowed} bytes, requested {length} from {offset}");
+                PieceError::OrderLimit(reason)
+            })?;
+
         let mut amounts = DownloadOrders::new(length);
         let granted = amounts.next_order().unwrap_or(length);
         let first = PieceDownloadRequest {
@@ -65,36 +68,39 @@ impl PieceDownload {
             }),
             maximum_chunk_size: CHUNK_SIZE as i32,
         };
-        let (orders, requests) = mpsc::channel(SEND_AHEAD);
-        let _ = target.hand_over(&orders, first).await?;
+        let (orders, requests) = mpsc::channel(MAX_QUEUED_ORDERS);
+        let _ = target.send(&orders, first).await?;
         let requests = ReceiverStream::new(requests);
-        let body = Outgoing::request(requests.map(|request| Ok(wire::small(&request))));
+        let body = OutgoingBody::request(requests.map(|request| Ok(encode::small(&request))));
         let call = call(&target.connection, DOWNLOAD, body);
-        let answer = timeout(target.deadline, call).await.map_err(|_| target.stalled())?;
-        let messages = answer.map_err(|status| target.failed(status))?;
+        let messages = timeout(target.deadline, call)
+            .await
+            .map_err(|_| target.stalled())?
+            .map_err(|status| target.failed(status))?;
         Ok(Self { target, orders, messages, offset, end, amounts })
     }
 
-    /// Returns the next bytes in order, or `None` after the last one of the range.
+    /// Returns the next bytes in order, or `None` at the end of the range.
     ///
     /// # Errors
-    /// The node fails or stalls, or sends other bytes than those asked for: the transfer is over.
+    /// The node fails or stalls, or sends bytes that were not requested. The transfer has ended then.
     pub async fn next(&mut self) -> Result<Option<Bytes>, PieceError> {
         if self.offset == self.end {
             return Ok(None);
         }
-        for _ in 0..MESSAGES_WITHOUT_BYTES {
+        for _ in 0..EMPTY_MESSAGE_LIMIT {
             self.grant().await?;
             let target = &self.target;
-            let message = timeout(target.deadline, self.messages.next()).await;
-            let message = message.map_err(|_| target.stalled())?;
-            let message = message.map_err(|status| target.failed(status))?;
-            let message = message.ok_or_else(|| target.misbehaved("ended before the range did"))?;
+            let message = timeout(target.deadline, self.messages.next())
+                .await
+                .map_err(|_| target.stalled())?
+                .map_err(|status| target.failed(status))?
+                .ok_or_else(|| target.misbehaved("stream ended before the range did"))?;
             let Some(chunk) = message.chunk else { continue };
             let length = chunk.data.len() as u64;
             if chunk.offset != signed(self.offset) || length > self.end.saturating_sub(self.offset)
             {
-                return Err(target.misbehaved("sent other bytes than those asked for"));
+                return Err(target.misbehaved("sent bytes that were not requested"));
             }
             if length == 0 {
                 continue;
@@ -103,16 +109,16 @@ impl PieceDownload {
             self.amounts.received(length);
             return Ok(Some(chunk.data));
         }
-        Err(self.target.misbehaved("keeps sending messages without bytes"))
+        Err(self.target.misbehaved("sent too many messages without bytes"))
     }
 
-    /// Stays one order step ahead of what arrived.
+    /// Sends orders up to one step ahead of the received bytes.
     async fn grant(&mut self) -> Result<(), PieceError> {
         while let Some(amount) = self.amounts.next_order() {
             let order = Some(self.target.order(amount)?);
             let message = PieceDownloadRequest { order, ..PieceDownloadRequest::default() };
-            if self.target.hand_over(&self.orders, message).await?.is_break() {
-                // The call is over; reading its messages tells why.
+            if self.target.send(&self.orders, message).await?.is_break() {
+                // The call has ended; reading its messages returns the reason.
                 return Ok(());
             }
         }

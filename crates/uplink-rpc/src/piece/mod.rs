@@ -1,7 +1,7 @@
-//! One piece up, one piece down: the client side of a storage node's piece store.
+//! Upload and download of one piece: the client side of a storage node's piece store.
 //!
-//! The client of the network, and audit and repair in the satellite, move pieces through this
-//! module alone. Segment policy (which node, when to give up) is the caller's.
+//! All piece transfers use this module: those of the network's client, and of audit and repair in the
+//! satellite. Segment policy (which node, when to abort) is up to the caller.
 
 #![cfg_attr(
     not(test),
@@ -16,7 +16,7 @@
 
 use std::fmt::Display;
 use std::ops::ControlFlow;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use prost_types::Timestamp;
 use tokio::sync::mpsc;
@@ -27,32 +27,32 @@ use uplink_core::order::{Order, OrderError, PiecePrivateKey};
 
 use crate::channel::unsent;
 use crate::pool::Connection;
-use crate::raw;
 use crate::status::{Code, Failure, printable};
 use crate::time::{is_skewed, relation, seconds_ahead, system_time};
+use crate::{raw, runtime};
 
 pub mod download;
+mod encode;
 mod progress;
 pub mod retain;
 pub mod serve;
 pub mod stream;
 mod unsent;
 pub mod upload;
-mod wire;
 
-/// Most bytes of a piece in one message: what fits a frame, and whole batches of the piece hash,
-/// which is a third slower over parts of other sizes than powers of two.
+/// Maximum number of piece bytes in one message. It fits a frame. It is a power of two because the
+/// piece hash is a third slower on parts of other sizes.
 pub const CHUNK_SIZE: usize = 64 << 10;
 
 const UPLOAD: &str = "/piecestore.Piecestore/Upload";
 const DOWNLOAD: &str = "/piecestore.Piecestore/Download";
 
-/// Time without any progress after which a transfer counts as failed.
+/// Time without progress after which a transfer fails.
 pub const PROGRESS_DEADLINE: Duration = Duration::from_secs(30);
 
-/// One storage node and what a satellite permits there: an order limit with its piece key.
+/// A storage node with an order limit and its piece key, which permit one transfer.
 ///
-/// An order limit works once per node; a second attempt needs a new one.
+/// An order limit works once per node. A second attempt needs a new one.
 #[derive(Clone, Debug)]
 pub struct Target {
     connection: Connection,
@@ -64,33 +64,33 @@ pub struct Target {
     serial_number: Vec<u8>,
     amount: u64,
     order_creation: Option<Timestamp>,
-    /// Seconds by which this machine's clock was ahead of the satellite's when the limit came.
-    ahead: i64,
+    /// Seconds by which the local clock was ahead of the satellite's when the limit was received.
+    clock_skew: i64,
 }
 
 impl Target {
-    /// Reads an order limit that is to be used over `connection`.
+    /// Decodes an order limit for a transfer over `connection`.
     ///
-    /// `deadline` bounds every single wait for the node, not the whole transfer.
+    /// `deadline` bounds each wait for the node, not the whole transfer.
     ///
     /// # Errors
-    /// The limit is not readable, or an id or amount in it is malformed.
+    /// The limit, or an id or amount in it, is malformed.
     pub fn new(
         connection: Connection,
         limit: raw::OrderLimit,
         piece_key: PiecePrivateKey,
         deadline: Duration,
     ) -> Result<Self, PieceError> {
-        let unusable = |reason: String| PieceError::OrderLimit(reason);
-        let typed = limit.decode_typed().map_err(|error| unusable(error.to_string()))?;
+        let malformed = |reason: String| PieceError::OrderLimit(reason);
+        let typed = limit.decode_typed().map_err(|error| malformed(error.to_string()))?;
         let node = NodeId::from_slice(&typed.storage_node_id);
         let piece_id = PieceId::from_slice(&typed.piece_id);
-        let made = system_time(typed.order_creation.as_ref());
+        let created = system_time(typed.order_creation.as_ref());
         Ok(Self {
-            ahead: made.map_or(0, |made| seconds_ahead(SystemTime::now(), made)),
-            node: node.map_err(|error| unusable(error.to_string()))?,
-            piece_id: piece_id.map_err(|error| unusable(error.to_string()))?,
-            amount: u64::try_from(typed.limit).map_err(|error| unusable(error.to_string()))?,
+            clock_skew: created.map_or(0, |created| seconds_ahead(runtime::now(), created)),
+            node: node.map_err(|error| malformed(error.to_string()))?,
+            piece_id: piece_id.map_err(|error| malformed(error.to_string()))?,
+            amount: u64::try_from(typed.limit).map_err(|error| malformed(error.to_string()))?,
             serial_number: typed.serial_number,
             order_creation: typed.order_creation,
             connection,
@@ -114,8 +114,8 @@ impl Target {
         Ok(order.into())
     }
 
-    /// Gives a message to the connection; `Break` when the call has ended already.
-    async fn hand_over<M: Send>(
+    /// Queues a message for the connection; `Break` if the call has already ended.
+    async fn send<M: Send>(
         &self,
         sender: &mpsc::Sender<M>,
         message: M,
@@ -132,11 +132,10 @@ impl Target {
             Some(error) => Failure::new(Code::UNAVAILABLE, error.to_string()),
             None => status.into(),
         };
-        if failure.code == Code::INVALID_ARGUMENT && is_skewed(self.ahead) {
-            let relation = relation(self.ahead);
-            failure
-                .message
-                .push_str(&format!("; this machine's clock is {relation} the satellite's"));
+        if failure.code == Code::INVALID_ARGUMENT && is_skewed(self.clock_skew) {
+            let relation = relation(self.clock_skew);
+            let hint = format!("; this machine's clock is {relation} the satellite's");
+            failure.message.push_str(&hint);
         }
         PieceError::Node { node: self.node, failure }
     }
@@ -150,7 +149,7 @@ impl Target {
     }
 }
 
-/// Why one piece could not be moved.
+/// Why a piece transfer failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PieceError {
@@ -159,24 +158,24 @@ pub enum PieceError {
     Node {
         /// The node of the order limit.
         node: NodeId,
-        /// What it answered, or what the transport says.
+        /// The node's status, or the transport's error.
         failure: Failure,
     },
-    /// The storage node broke the protocol: wrong bytes, wrong hash, wrong signature.
-    #[error("storage node {node} misbehaves: {reason}")]
+    /// The storage node violated the protocol: wrong bytes, wrong hash, wrong signature.
+    #[error("storage node {node} violated the protocol: {reason}")]
     Misbehaved {
         /// The node of the order limit.
         node: NodeId,
-        /// What it did.
+        /// The violation.
         reason: String,
     },
     /// The order limit or piece key received from the satellite cannot be used.
-    #[error("order limit: {0}")]
+    #[error("invalid order limit: {0}")]
     OrderLimit(String),
-    /// The source of the bytes to send failed; it knows why.
-    #[error("the bytes of the piece cannot be produced")]
+    /// The source of the piece's bytes failed. The source reports why.
+    #[error("source of the piece's bytes failed")]
     Source,
-    /// Nothing moved for too long.
+    /// The transfer made no progress within the deadline.
     #[error("storage node {node} made no progress for {} s", .after.as_secs())]
     Stalled {
         /// The node of the order limit.
@@ -187,8 +186,8 @@ pub enum PieceError {
 }
 
 impl PieceError {
-    /// Returns whether the node has not begun the transfer because it does too much else at the
-    /// moment. Its order limit is not used up: the same transfer may be tried again after a pause.
+    /// Returns whether the node was overloaded and did not begin the transfer. The order limit is still
+    /// unused: the same transfer may be retried after a pause.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
         matches!(self, Self::Node { failure, .. } if failure.is_overloaded())

@@ -1,4 +1,4 @@
-//! Whether a transfer that another task carries on is still moving.
+//! Detection of a stalled transfer that another task drives.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,29 +7,28 @@ use tokio::time::{Instant, sleep_until};
 
 use super::PieceError;
 
-/// What the sending side of one transfer tells of itself; `T` is its result.
+/// The progress of one transfer, reported by its sending side; `T` is the result.
 pub(super) struct Progress<T>(Mutex<State<T>>);
 
 struct State<T> {
-    /// Whether it waits for its own input, which nobody blames the peer for.
+    /// Whether it waits for its own input, which does not count against the peer's deadline.
     waiting: bool,
-    /// When it last moved or began to wait.
+    /// Time of the last progress, or since which it waits.
     since: Instant,
     outcome: Option<Result<T, PieceError>>,
 }
 
 impl<T> State<T> {
-    /// When the peer may have held the transfer up for too long; what waits for itself now may be
-    /// held up later.
-    fn due(&self, now: Instant, deadline: Duration) -> Instant {
+    /// Returns when the peer's deadline passes. The time spent waiting for input does not count.
+    fn deadline_at(&self, now: Instant, deadline: Duration) -> Instant {
         let from = if self.waiting { now } else { self.since };
-        // Further than clocks reach is never; the longest wait they allow comes next to it.
-        from.checked_add(deadline).or_else(|| from.checked_add(LONGEST)).unwrap_or(from)
+        // A deadline beyond the clock's range means never.
+        from.checked_add(deadline).or_else(|| from.checked_add(FAR_FUTURE)).unwrap_or(from)
     }
 }
 
-/// Stands for deadlines beyond what clocks reach.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Replaces deadlines beyond the clock's range.
+const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<T> Default for Progress<T> {
     fn default() -> Self {
@@ -38,48 +37,48 @@ impl<T> Default for Progress<T> {
 }
 
 impl<T> Progress<T> {
-    /// Notes that the connection has taken what there was, and something goes on its way.
-    pub(super) fn moves(&self) {
-        self.note(false);
+    /// Records that the connection polled for bytes and received some.
+    pub(super) fn mark_active(&self) {
+        self.record(false);
     }
 
-    /// Notes that the connection has taken what there was, and there is nothing to go on with.
-    pub(super) fn waits(&self) {
-        self.note(true);
+    /// Records that the connection polled for bytes and the transfer waits for its own input.
+    pub(super) fn mark_waiting(&self) {
+        self.record(true);
     }
 
-    /// Notes that everything is on its way, or why it never will be.
+    /// Records that everything was handed to the connection, or why the transfer failed.
     pub(super) fn finish(&self, outcome: Result<T, PieceError>) {
-        self.note(false);
+        self.record(false);
         self.lock().outcome = Some(outcome);
     }
 
-    /// What was noted at the end, if that has come.
-    pub(super) fn outcome(&self) -> Option<Result<T, PieceError>> {
+    /// Takes the outcome recorded by [`Self::finish`], if any.
+    pub(super) fn take_outcome(&self) -> Option<Result<T, PieceError>> {
         self.lock().outcome.take()
     }
 
-    /// Waits for the answer to the transfer; `None` when the peer held it up for `deadline`.
-    pub(super) async fn watch<A>(
+    /// Waits for the response to the transfer; `None` if the peer stalled it for `deadline`.
+    pub(super) async fn watch<R>(
         &self,
         deadline: Duration,
-        answer: impl Future<Output = A>,
-    ) -> Option<A> {
-        let mut answer = std::pin::pin!(answer);
+        response: impl Future<Output = R>,
+    ) -> Option<R> {
+        let mut response = std::pin::pin!(response);
         loop {
             let now = Instant::now();
-            let due = self.lock().due(now, deadline);
-            if due <= now {
+            let deadline_at = self.lock().deadline_at(now, deadline);
+            if deadline_at <= now {
                 return None;
             }
             tokio::select! {
-                answer = &mut answer => return Some(answer),
-                () = sleep_until(due) => {}
+                response = &mut response => return Some(response),
+                () = sleep_until(deadline_at) => {}
             }
         }
     }
 
-    fn note(&self, waiting: bool) {
+    fn record(&self, waiting: bool) {
         let mut state = self.lock();
         state.waiting = waiting;
         state.since = Instant::now();
@@ -99,28 +98,28 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(20);
 
     #[test]
-    fn only_time_without_input_of_its_own_is_forgiven() {
-        let began = Instant::now();
-        let mut state: State<()> = State { waiting: false, since: began, outcome: None };
-        let later = began + SHORT / 2;
-        assert_eq!(state.due(later, SHORT), began + SHORT);
+    fn waiting_for_own_input_extends_the_deadline() {
+        let start = Instant::now();
+        let mut state: State<()> = State { waiting: false, since: start, outcome: None };
+        let later = start + SHORT / 2;
+        assert_eq!(state.deadline_at(later, SHORT), start + SHORT);
         state.waiting = true;
-        assert_eq!(state.due(later, SHORT), later + SHORT);
+        assert_eq!(state.deadline_at(later, SHORT), later + SHORT);
     }
 
     #[tokio::test]
-    async fn peer_that_takes_nothing_is_given_up_and_one_that_answers_is_not() {
+    async fn stalled_peer_times_out_and_responding_one_does_not() {
         let progress = Progress::<()>::default();
         assert_eq!(progress.watch(SHORT, pending::<()>()).await, None);
-        progress.moves();
+        progress.mark_active();
         assert_eq!(progress.watch(SHORT, ready(7)).await, Some(7));
     }
 
     #[tokio::test]
-    async fn transfer_that_waits_for_its_own_input_is_waited_for() {
+    async fn transfer_waiting_for_own_input_does_not_time_out() {
         let progress = Progress::<()>::default();
-        progress.waits();
-        let answer = tokio::time::sleep(4 * SHORT);
-        assert_eq!(progress.watch(SHORT, answer).await, Some(()));
+        progress.mark_waiting();
+        let response = tokio::time::sleep(4 * SHORT);
+        assert_eq!(progress.watch(SHORT, response).await, Some(()));
     }
 }

@@ -1,4 +1,4 @@
-//! A satellite's filter on its way to a storage node.
+//! Sends a satellite's filter of the pieces to keep to a storage node.
 
 use std::iter;
 
@@ -11,32 +11,32 @@ use crate::r#gen::piecestore::RetainRequest;
 use crate::pool::Connection;
 use crate::status::Failure;
 
-/// Most bytes of a filter in one message; larger ones go in parts of this size.
+/// Maximum filter size in bytes in one message. Larger filters are sent in parts of this size.
 pub const FILTER_PART: usize = 4_100_050;
 
 /// Sends an encoded filter of the pieces that a node is to keep.
 ///
-/// `created` is a time before the satellite began to look which pieces there are. The call ends
-/// when the node has answered; a deadline is the caller's. Dropping the future gives the call up.
+/// `created` must be a time before the satellite began to list the pieces. The call has no deadline of
+/// its own. Dropping the future cancels it.
 ///
 /// # Errors
-/// The node cannot be reached or refuses the filter.
+/// The node is unreachable or rejects the filter.
 pub async fn retain(
     connection: &Connection,
     created: Timestamp,
     filter: Bytes,
 ) -> Result<(), Failure> {
     let mut node = client::piecestore(connection.channel());
-    let answer = if filter.len() <= FILTER_PART {
+    let response = if filter.len() <= FILTER_PART {
         let creation_date = Some(created);
         node.retain(RetainRequest { creation_date, filter, ..RetainRequest::default() }).await
     } else {
         node.retain_big(futures_util::stream::iter(parts(created, filter))).await
     };
-    answer.map(drop).map_err(Failure::from)
+    response.map(drop).map_err(Failure::from)
 }
 
-/// The parts of a filter, the last one with the hash of all.
+/// Splits a filter into parts. The last part has the hash of all.
 fn parts(created: Timestamp, filter: Bytes) -> impl Iterator<Item = RetainRequest> {
     let mut hash = Bytes::copy_from_slice(blake3::hash(&filter).as_bytes());
     let mut rest = filter;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_of_the_network_s_size_and_the_last_has_the_hash_of_all() {
+    fn parts_have_the_networks_size_and_the_last_has_the_hash() {
         for (length, sizes) in [
             (1, vec![1]),
             (FILTER_PART, vec![FILTER_PART]),

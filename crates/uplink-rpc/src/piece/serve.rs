@@ -1,5 +1,5 @@
-//! The service of a storage node that moves pieces, without copying them, and that a satellite tells
-//! which of them to keep.
+//! The piece store service of a storage node: transfers pieces without copying them, and receives a
+//! satellite's filters of the pieces to keep.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,8 +15,8 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 
-use super::stream::{GRPC, Messages, Outgoing};
-use super::{DOWNLOAD, PROGRESS_DEADLINE, UPLOAD, wire};
+use super::stream::{GRPC, Messages, OutgoingBody};
+use super::{DOWNLOAD, PROGRESS_DEADLINE, UPLOAD, encode};
 use crate::codec::Bounded;
 use crate::r#gen::piecestore::{
     PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
@@ -25,57 +25,55 @@ use crate::r#gen::piecestore::{
 use crate::peer::Peer;
 use crate::status::{self, Failure};
 
-/// The replies to one download.
+/// The responses to one download.
 pub type Replies =
     Pin<Box<dyn Stream<Item = Result<PieceDownloadResponse, Status>> + Send + 'static>>;
 
-/// What a storage node does when a piece is to be moved.
+/// The piece store of a storage node.
 pub trait Pieces: Clone + Send + Sync + 'static {
-    /// Takes a piece.
+    /// Receives a piece.
     ///
-    /// Dropping the future means that the client has gone.
+    /// The future is dropped when the client disconnects.
     fn upload(
         &self,
         requests: Messages<PieceUploadRequest>,
     ) -> impl Future<Output = Result<PieceUploadResponse, Status>> + Send;
 
-    /// Gives a piece.
+    /// Sends a piece.
     ///
-    /// Dropping the replies means that the client has gone.
+    /// The replies are dropped when the client disconnects.
     fn download(
         &self,
         requests: Messages<PieceDownloadRequest>,
     ) -> impl Future<Output = Result<Replies, Status>> + Send;
 
-    /// Takes a satellite's filter of the pieces to keep.
+    /// Receives a satellite's filter of the pieces to keep.
     fn retain(
         &self,
         peer: Option<Peer>,
         request: RetainRequest,
     ) -> impl Future<Output = Result<RetainResponse, Status>> + Send;
 
-    /// Takes a satellite's filter of the pieces to keep, in parts of which the last has the hash of
-    /// all.
+    /// Receives a satellite's filter of the pieces to keep in parts. The last part has the hash of all.
     fn retain_big(
         &self,
         peer: Option<Peer>,
         parts: Messages<RetainRequest>,
     ) -> impl Future<Output = Result<RetainResponse, Status>> + Send;
 
-    /// Takes a satellite's pieces back out of the trash.
+    /// Restores a satellite's pieces from the trash.
     fn restore_trash(
         &self,
         peer: Option<Peer>,
     ) -> impl Future<Output = Result<RestoreTrashResponse, Status>> + Send;
 }
 
-/// Serves [`Pieces`] as `piecestore.Piecestore`. Requests arrive as slices of what the connection
-/// received, replies leave from where their data is.
+/// Serves [`Pieces`] as `piecestore.Piecestore`. Neither requests nor replies copy their payload.
 #[derive(Clone, Debug)]
 pub struct PieceServer<T>(T);
 
 impl<T: Pieces> PieceServer<T> {
-    /// Serves `pieces`.
+    /// Creates a service of `pieces`.
     pub fn new(pieces: T) -> Self {
         Self(pieces)
     }
@@ -84,27 +82,29 @@ impl<T: Pieces> PieceServer<T> {
         let path = request.uri().path().to_owned();
         let peer = request.extensions().get::<Peer>().cloned();
         let body = request.into_body();
-        let answer = match path.as_str() {
-            UPLOAD => self.0.upload(Messages::of_request(body)).await.map(single),
+        let result = match path.as_str() {
+            UPLOAD => self.0.upload(Messages::of_request(body)).await.map(single_reply),
             DOWNLOAD => self.0.download(Messages::of_request(body)).await.map(|replies| {
-                Outgoing::response(replies.map(|reply| reply.map(wire::download_response)))
+                OutgoingBody::response(replies.map(|reply| reply.map(encode::download_response)))
             }),
-            RETAIN => match only(body).await {
-                Ok(request) => self.0.retain(peer, request).await.map(single),
+            RETAIN => match single_request(body).await {
+                Ok(request) => self.0.retain(peer, request).await.map(single_reply),
                 Err(status) => Err(status),
             },
-            RETAIN_BIG => self.0.retain_big(peer, Messages::of_request(body)).await.map(single),
-            RESTORE_TRASH => match only::<RestoreTrashRequest>(body).await {
-                Ok(RestoreTrashRequest {}) => self.0.restore_trash(peer).await.map(single),
+            RETAIN_BIG => {
+                self.0.retain_big(peer, Messages::of_request(body)).await.map(single_reply)
+            }
+            RESTORE_TRASH => match single_request::<RestoreTrashRequest>(body).await {
+                Ok(RestoreTrashRequest {}) => self.0.restore_trash(peer).await.map(single_reply),
                 Err(status) => Err(status),
             },
             DELETE | DELETE_PIECES | EXISTS => {
-                let text = "storage nodes delete pieces that no satellite retains, and no others";
+                let text = "storage nodes delete only pieces that no satellite retains";
                 Err(Failure::new(status::Code::UNIMPLEMENTED, text).into())
             }
             _ => Err(Status::unimplemented("")),
         };
-        match answer {
+        match result {
             Ok(body) => {
                 let mut response = http::Response::new(body);
                 response.headers_mut().insert(CONTENT_TYPE, GRPC);
@@ -115,16 +115,17 @@ impl<T: Pieces> PieceServer<T> {
     }
 }
 
-/// The one message of a request.
-async fn only<M: Bounded>(body: Body) -> Result<M, Status> {
-    let message = timeout(PROGRESS_DEADLINE, Messages::of_request(body).next()).await;
-    let message = message.map_err(|_| Status::deadline_exceeded("no request came"))??;
-    message.ok_or_else(|| Status::invalid_argument("no request came"))
+/// Reads the only message of a request.
+async fn single_request<M: Bounded>(body: Body) -> Result<M, Status> {
+    timeout(PROGRESS_DEADLINE, Messages::of_request(body).next())
+        .await
+        .map_err(|_| Status::deadline_exceeded("timed out waiting for the request"))??
+        .ok_or_else(|| Status::invalid_argument("missing request message"))
 }
 
-/// A response of one message.
-fn single<M: Message>(reply: M) -> Body {
-    Outgoing::response(futures_util::stream::iter([Ok(wire::small(&reply))]))
+/// Creates a response of one message.
+fn single_reply<M: Message>(reply: M) -> Body {
+    OutgoingBody::response(futures_util::stream::iter([Ok(encode::small(&reply))]))
 }
 
 const RETAIN: &str = "/piecestore.Piecestore/Retain";

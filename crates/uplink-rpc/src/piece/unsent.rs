@@ -1,7 +1,7 @@
-//! Bounds what a transfer has handed to its connection and the socket has not taken.
+//! Bounds the bytes that a transfer has handed to its connection and the socket has not accepted.
 //!
-//! The transport would take a megabyte of every stream. With a hundred of them that is more than a
-//! processor's cache holds, and on a slow line more than it moves within a deadline.
+//! The transport would buffer a megabyte per stream. For a hundred streams, that exceeds a processor's
+//! cache, and a slow link cannot send it within a deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use futures_util::task::AtomicWaker;
 
 use super::CHUNK_SIZE;
 
-/// Bytes that may wait for the socket. From then on, nothing is added until half of it has left.
+/// Number of unsent bytes from which no more are accepted until half of them are sent.
 const LIMIT: usize = 4 * CHUNK_SIZE;
 
-/// Counts the bytes that the connection has and the socket has not.
+/// Counts the bytes that the connection holds and the socket has not accepted.
 #[derive(Default)]
 pub(super) struct Unsent {
     bytes: AtomicUsize,
@@ -30,7 +30,7 @@ struct Tracked {
 }
 
 impl Unsent {
-    /// Counts `bytes` until the last copy of what is returned is dropped.
+    /// Counts `bytes` as unsent until the last clone of the returned buffer is dropped.
     pub(super) fn track(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         let before = self.bytes.fetch_add(bytes.len(), Ordering::AcqRel);
         if before.saturating_add(bytes.len()) >= LIMIT {
@@ -39,13 +39,13 @@ impl Unsent {
         Bytes::from_owner(Tracked { bytes, unsent: Arc::clone(self) })
     }
 
-    /// Waits until more may be handed to the connection.
+    /// Waits until more bytes may be handed to the connection.
     pub(super) fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
         if !self.full.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
         self.sender.register(context.waker());
-        // What was sent before the waker was known.
+        // Checked after registering: bytes sent before did not wake this task.
         if self.bytes.load(Ordering::Acquire) > LIMIT / 2 {
             return Poll::Pending;
         }
@@ -64,7 +64,7 @@ impl Drop for Tracked {
     fn drop(&mut self) {
         let before = self.unsent.bytes.fetch_sub(self.bytes.len(), Ordering::AcqRel);
         let left = before.saturating_sub(self.bytes.len());
-        // Also where nobody waits: looking first could miss a sender that is just about to.
+        // Unconditional: checking `full` first could miss a sender that is about to wait.
         if left <= LIMIT / 2 {
             self.unsent.sender.wake();
         }
@@ -87,8 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_added_from_the_limit_on_until_half_of_it_has_left() {
-        let (unsent, woken) = (Arc::<Unsent>::default(), Arc::<Woken>::default());
+    fn full_queue_accepts_bytes_again_once_half_is_sent() {
+        let unsent = Arc::<Unsent>::default();
+        let woken = Arc::<Woken>::default();
         let waker = waker(Arc::clone(&woken));
         let context = &Context::from_waker(&waker);
         let mut sent: Vec<Bytes> = Vec::new();
@@ -98,7 +99,7 @@ mod tests {
         assert_eq!(sent.len() * CHUNK_SIZE, LIMIT);
         let copy = sent[0].slice(5..);
         drop(sent.drain(..2));
-        assert!(!woken.0.load(Ordering::Relaxed), "half of one is still in use");
+        assert!(!woken.0.load(Ordering::Relaxed), "a slice of one chunk is still in use");
         assert!(unsent.poll_room(&Context::from_waker(noop_waker_ref())).is_pending());
         assert!(unsent.poll_room(context).is_pending());
         drop(copy);

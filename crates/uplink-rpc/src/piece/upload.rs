@@ -1,4 +1,4 @@
-//! One piece up.
+//! Upload of one piece.
 //!
 //! ```text
 //!   client                                              storage node
@@ -8,9 +8,9 @@
 //!     ◄──────────── piece hash signed with the node's leaf key, its chain
 //! ```
 //!
-//! An order grants bytes in advance and grows, so that a node is never owed much and never paid for
-//! bytes it did not receive. The connection's task makes the messages as it can send them: a part of
-//! the piece is hashed, framed and sent without a copy and without another task.
+//! Orders grant bytes in advance in growing steps, so that little is owed to a node at any time, and
+//! nothing is paid for bytes that it did not receive. The connection's task produces messages as it
+//! can send them: bytes are hashed, framed and sent without a copy and without another task.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,36 +25,36 @@ use uplink_core::identity::{PeerIdentity, split_chain, verify_chain};
 use uplink_core::order::{PieceHash, PieceHashAlgorithm};
 use uplink_core::policy::order_step::UploadOrders;
 
+use super::encode::{self, MessageParts};
 use super::progress::Progress;
-use super::stream::{Messages, Outgoing, call};
+use super::stream::{Messages, OutgoingBody, call};
 use super::unsent::Unsent;
-use super::wire::{self, Parts};
 use super::{CHUNK_SIZE, PieceError, Target, UPLOAD};
 use crate::r#gen::piecestore::{PieceUploadRequest, PieceUploadResponse, piece_upload_request};
 use crate::raw;
 use crate::time::{relation, seconds_ahead, system_time};
 
-/// How far a node's clock may be from the satellite's in its signed hash.
-const HASH_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Maximum skew between a node's clock, as in its signed hash, and the satellite's.
+const MAX_HASH_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A piece that a storage node holds and has signed for.
+/// A piece that a storage node has stored and signed.
 #[derive(Clone, Debug)]
 pub struct StoredPiece {
     /// The node's signed hash, for the satellite.
     pub hash: raw::PieceHash,
-    /// Bytes of the piece.
+    /// Size of the piece in bytes.
     pub size: u64,
 }
 
-/// Sends a piece and waits until the node has stored it durably and signed its hash.
+/// Uploads a piece and waits until the node has stored it durably and signed its hash.
 ///
-/// `bytes` yields the piece from its beginning in parts of any size, best of [`CHUNK_SIZE`]; it is
-/// polled by the connection whenever that can send more, and its parts are not copied. Every wait
-/// for the node is bounded by `target.deadline`; waiting for `bytes` is not. Dropping the future
-/// resets the stream, and the node discards what it received.
+/// `bytes` yields the piece from its start in parts of any size, ideally [`CHUNK_SIZE`]. The connection
+/// polls it whenever it can send more, and does not copy its parts. `target.deadline` bounds each wait
+/// for the node, but not the waits for `bytes`. Dropping the future resets the stream, and the node
+/// discards the received bytes.
 ///
 /// # Errors
-/// The node cannot be reached, refuses, stalls, or returns anything but a valid signature over the
+/// The node is unreachable, rejects the upload, stalls, or does not return a valid signature over the
 /// same piece id, hash, size and algorithm; or `bytes` fails.
 pub async fn upload(
     target: Target,
@@ -63,7 +63,7 @@ pub async fn upload(
 ) -> Result<StoredPiece, PieceError> {
     let progress = Arc::new(Progress::default());
     let dropped = CancellationToken::new();
-    let sending = Sending {
+    let messages = UploadMessages {
         hasher: Some(Hasher::new(algorithm)),
         orders: UploadOrders::new(target.amount),
         target: target.clone(),
@@ -75,39 +75,43 @@ pub async fn upload(
         progress: Arc::clone(&progress),
         dropped: Box::pin(dropped.clone().cancelled_owned()),
     };
-    let _end_with_us = dropped.drop_guard();
-    let call = answer(&target, Outgoing::request(sending));
-    let answer = progress.watch(target.deadline, call).await;
-    let sent = progress.outcome();
-    match (answer, sent) {
+    let _cancel_on_drop = dropped.drop_guard();
+    let call = only_response(&target, OutgoingBody::request(messages));
+    let response = progress.watch(target.deadline, call).await;
+    let sent = progress.take_outcome();
+    match (response, sent) {
         (_, Some(Err(error))) => Err(error),
         (None, _) => Err(target.stalled()),
         (Some(Err(status)), _) => Err(target.failed(status)),
-        (Some(Ok(_)), None) => Err(target.misbehaved("answered before the piece was complete")),
-        (Some(Ok(reply)), Some(Ok(sent))) => check(&target, &sent, reply),
+        (Some(Ok(_)), None) => Err(target.misbehaved("responded before the piece was complete")),
+        (Some(Ok(response)), Some(Ok(sent))) => verify_response(&target, &sent, response),
     }
 }
 
-/// The one message that answers an upload.
-async fn answer(target: &Target, body: tonic::body::Body) -> Result<PieceUploadResponse, Status> {
+/// Makes the upload call and returns its only response message.
+async fn only_response(
+    target: &Target,
+    body: tonic::body::Body,
+) -> Result<PieceUploadResponse, Status> {
     let mut messages: Messages<PieceUploadResponse> =
         call(&target.connection, UPLOAD, body).await?;
-    let reply = messages.next().await?;
-    let reply = reply.ok_or_else(|| Status::internal("no answer to the upload"))?;
-    // The status of the call comes behind its message.
+    let Some(response) = messages.next().await? else {
+        return Err(Status::internal("no response to the upload"));
+    };
+    // The status of the call follows its message.
     while messages.next().await?.is_some() {}
-    Ok(reply)
+    Ok(response)
 }
 
-/// The messages of one upload.
-struct Sending<S> {
+/// The request messages of one upload.
+struct UploadMessages<S> {
     target: Target,
     algorithm: PieceHashAlgorithm,
-    /// Taken for the last message.
+    /// `None` after the last message.
     hasher: Option<Hasher>,
     orders: UploadOrders,
     bytes: S,
-    /// What is left of the part being sent.
+    /// The rest of the part being sent.
     rest: Bytes,
     offset: u64,
     unsent: Arc<Unsent>,
@@ -115,24 +119,24 @@ struct Sending<S> {
     dropped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl<S> Stream for Sending<S>
+impl<S> Stream for UploadMessages<S>
 where
     S: Stream<Item = Result<Bytes, PieceError>> + Unpin,
 {
-    type Item = Result<Parts, Status>;
+    type Item = Result<MessageParts, Status>;
 
     fn poll_next(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Parts, Status>>> {
+    ) -> Poll<Option<Result<MessageParts, Status>>> {
         if self.dropped.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Some(Err(Status::cancelled("the upload was given up"))));
+            return Poll::Ready(Some(Err(Status::cancelled("upload aborted"))));
         }
         if self.hasher.is_none() {
             return Poll::Ready(None);
         }
         let message = ready!(self.poll_message(context));
-        Poll::Ready(Some(message.map(wire::upload_request).map_err(|error| {
+        Poll::Ready(Some(message.map(encode::upload_request).map_err(|error| {
             let status = Status::cancelled(error.to_string());
             self.hasher = None;
             self.progress.finish(Err(error));
@@ -141,7 +145,7 @@ where
     }
 }
 
-impl<S> Sending<S>
+impl<S> UploadMessages<S>
 where
     S: Stream<Item = Result<Bytes, PieceError>> + Unpin,
 {
@@ -152,7 +156,7 @@ where
         ready!(self.unsent.poll_room(context));
         while self.rest.is_empty() {
             let Poll::Ready(bytes) = Pin::new(&mut self.bytes).poll_next(context) else {
-                self.progress.waits();
+                self.progress.mark_waiting();
                 return Poll::Pending;
             };
             match bytes.transpose()? {
@@ -160,7 +164,7 @@ where
                 None => return Poll::Ready(self.last()),
             }
         }
-        self.progress.moves();
+        self.progress.mark_active();
         Poll::Ready(self.chunk())
     }
 
@@ -184,9 +188,9 @@ where
         Ok(message)
     }
 
-    /// The message that ends the piece, with our hash of it.
+    /// Returns the final message, with the signed hash of the piece.
     fn last(&mut self) -> Result<PieceUploadRequest, PieceError> {
-        let mut mine = PieceHash {
+        let mut hash = PieceHash {
             piece_id: self.target.piece_id.as_bytes().to_vec(),
             hash: self.hasher.take().map(Hasher::finish).unwrap_or_default(),
             piece_size: i64::try_from(self.offset).unwrap_or(i64::MAX),
@@ -194,44 +198,44 @@ where
             hash_algorithm: self.algorithm.into(),
             ..PieceHash::default()
         };
-        mine.sign_as_uplink(&self.target.piece_key)?;
-        self.progress.finish(Ok(mine.clone()));
-        Ok(PieceUploadRequest { done: Some(mine.into()), ..PieceUploadRequest::default() })
+        hash.sign_as_uplink(&self.target.piece_key)?;
+        self.progress.finish(Ok(hash.clone()));
+        Ok(PieceUploadRequest { done: Some(hash.into()), ..PieceUploadRequest::default() })
     }
 }
 
-/// Accepts the node's reply only when it signs exactly the piece that was sent.
-fn check(
+/// Accepts the node's response only if it signs exactly the piece that was sent.
+fn verify_response(
     target: &Target,
     sent: &PieceHash,
-    reply: PieceUploadResponse,
+    response: PieceUploadResponse,
 ) -> Result<StoredPiece, PieceError> {
-    let raw = reply.done.ok_or_else(|| target.misbehaved("returned no hash"))?;
-    let theirs = raw.decode_typed().map_err(|error| target.misbehaved(error))?;
-    let same = theirs.piece_id == sent.piece_id
-        && theirs.hash == sent.hash
-        && theirs.piece_size == sent.piece_size
-        && theirs.hash_algorithm == sent.hash_algorithm;
+    let raw = response.done.ok_or_else(|| target.misbehaved("returned no hash"))?;
+    let signed = raw.decode_typed().map_err(|error| target.misbehaved(error))?;
+    let same = signed.piece_id == sent.piece_id
+        && signed.hash == sent.hash
+        && signed.piece_size == sent.piece_size
+        && signed.hash_algorithm == sent.hash_algorithm;
     if !same {
-        return Err(target.misbehaved("signed another piece than the one sent"));
+        return Err(target.misbehaved("signed a different piece"));
     }
-    let signed_at = system_time(theirs.timestamp.as_ref())
-        .ok_or_else(|| target.misbehaved("gave no time of its signature"))?;
-    // The satellite decides, by its own clock; ours may be wrong.
-    let made = system_time(target.order_creation.as_ref()).unwrap_or(signed_at);
-    let ahead = seconds_ahead(signed_at, made);
-    if ahead.unsigned_abs() > HASH_AGE.as_secs() {
+    let signed_at = system_time(signed.timestamp.as_ref())
+        .ok_or_else(|| target.misbehaved("signed hash has no timestamp"))?;
+    // Compares with the satellite's clock, which decides. The local clock may be wrong.
+    let created = system_time(target.order_creation.as_ref()).unwrap_or(signed_at);
+    let ahead = seconds_ahead(signed_at, created);
+    if ahead.unsigned_abs() > MAX_HASH_SKEW.as_secs() {
         let relation = relation(ahead);
         return Err(target.misbehaved(format!("its clock is {relation} the satellite's")));
     }
-    let node = signer(target, &reply.node_certchain)?;
+    let node = signer(target, &response.node_certchain)?;
     PieceHash::verify_from_node(raw.wire(), node.leaf_key())
         .map_err(|error| target.misbehaved(error))?;
-    let size = u64::try_from(theirs.piece_size).unwrap_or(0);
+    let size = u64::try_from(signed.piece_size).unwrap_or(0);
     Ok(StoredPiece { hash: raw, size })
 }
 
-/// Whose key signed the reply: the chain sent along, which must belong to the node of the limit.
+/// Returns the identity of the response's certificate chain, which must be the order limit's node.
 fn signer(target: &Target, chain: &Bytes) -> Result<PeerIdentity, PieceError> {
     let certificates = split_chain(chain).map_err(|error| target.misbehaved(error))?;
     let node = verify_chain(&certificates).map_err(|error| target.misbehaved(error))?;
@@ -241,7 +245,7 @@ fn signer(target: &Target, chain: &Bytes) -> Result<PeerIdentity, PieceError> {
     Ok(node)
 }
 
-/// A piece hash in the making, in the algorithm asked for.
+/// Hasher of a piece with the requested algorithm.
 #[derive(Debug)]
 enum Hasher {
     Blake3(Box<blake3::Hasher>),

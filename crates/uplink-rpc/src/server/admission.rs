@@ -1,8 +1,8 @@
-//! Which connections a process takes, so that its descriptors last.
+//! Admission of connections within the descriptor budget of a process.
 //!
-//! All listeners of a process share one number of connections. When all are in use, the one that has
-//! been without a call for the longest time makes room. When every one has a call, a new connection
-//! is refused: each call on it is answered with [`OVERLOADED`], and it is closed soon.
+//! All listeners of a process share one connection limit. At the limit, the connection that has been
+//! idle for longest is closed for a new one. If none is idle, the new connection is refused: each call
+//! on it fails with [`OVERLOADED`], and it is closed after [`REFUSAL_TIMEOUT`].
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -19,7 +19,7 @@ use futures_util::future::{BoxFuture, Either};
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -29,19 +29,19 @@ use crate::descriptors;
 use crate::peer::Peer;
 use crate::status::{Code, Failure, OVERLOADED};
 
-/// A connection without a call for less than this is not closed for another one: its client is likely
-/// to be about to call.
+/// Minimum idle time before a connection is closed for another one. A client that has just made a call
+/// is likely to make another.
 const MIN_IDLE: Duration = Duration::from_secs(1);
-/// How long a new connection waits for one that is being closed, and for its refusal.
-const ROOM_WITHIN: Duration = Duration::from_secs(1);
-/// How long a refused connection has to call and to learn that it is refused.
-const REFUSED_FOR: Duration = Duration::from_secs(1);
+/// Maximum time that a new connection waits for a free slot.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time after which a refused connection is closed. Its client can make a call and get the refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The connections of this process.
+/// The connection limits of this process.
 static ADMISSIONS: LazyLock<Arc<Admissions>> =
     LazyLock::new(|| Admissions::new(descriptors::connections(), descriptors::refusals()));
 
-/// A number of connections, and those that are open.
+/// A connection limit and the open connections.
 #[derive(Debug)]
 pub(super) struct Admissions {
     slots: Arc<Semaphore>,
@@ -50,7 +50,7 @@ pub(super) struct Admissions {
     next: AtomicU64,
 }
 
-/// One connection and the calls in progress on it. The last clone gives its room back.
+/// One connection and its number of calls in flight. Dropping the last clone frees its slot.
 #[derive(Clone, Debug)]
 pub(super) struct Admission(Arc<Open>);
 
@@ -59,8 +59,8 @@ struct Open {
     number: u64,
     refused: bool,
     calls: AtomicUsize,
-    /// When the last call ended, or the connection was accepted.
-    used: Mutex<Instant>,
+    /// Time at which the last call ended, or the connection was accepted.
+    last_used: Mutex<Instant>,
     close: CancellationToken,
     registry: Arc<Admissions>,
     _slot: OwnedSemaphorePermit,
@@ -76,13 +76,13 @@ impl Admissions {
         })
     }
 
-    /// Those that all listeners of the process share.
+    /// Returns the limits that all listeners of the process share.
     pub(super) fn of_process() -> Arc<Self> {
         Arc::clone(&ADMISSIONS)
     }
 
-    /// Asks for room for a connection that was accepted; `None` when not even a refusal has room.
-    /// The connection ends with `kill`.
+    /// Admits or refuses an accepted connection; `None` if it cannot even be refused. `kill` closes the
+    /// connection.
     pub(super) async fn admit(self: &Arc<Self>, kill: &CancellationToken) -> Option<Admission> {
         let scarce = descriptors::are_scarce(lock(&self.open).len());
         if !scarce && let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
@@ -90,11 +90,11 @@ impl Admissions {
         }
         if self.close_idle()
             && let Ok(Ok(slot)) =
-                timeout(ROOM_WITHIN, Arc::clone(&self.slots).acquire_owned()).await
+                timeout(SLOT_TIMEOUT, Arc::clone(&self.slots).acquire_owned()).await
         {
             return Some(self.open(slot, false, kill));
         }
-        let refusal = timeout(ROOM_WITHIN, Arc::clone(&self.refusals).acquire_owned()).await;
+        let refusal = timeout(SLOT_TIMEOUT, Arc::clone(&self.refusals).acquire_owned()).await;
         refusal.ok()?.ok().map(|slot| self.open(slot, true, kill))
     }
 
@@ -108,7 +108,7 @@ impl Admissions {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             refused,
             calls: AtomicUsize::default(),
-            used: Mutex::new(Instant::now()),
+            last_used: Mutex::new(Instant::now()),
             close: kill.child_token(),
             registry: Arc::clone(self),
             _slot: slot,
@@ -117,12 +117,12 @@ impl Admissions {
         Admission(open)
     }
 
-    /// Closes the connection that has been without a call for the longest time, if there is one.
+    /// Closes the connection that has been idle for longest; returns whether there was one.
     fn close_idle(&self) -> bool {
         let open: Vec<Arc<Open>> = lock(&self.open).values().filter_map(Weak::upgrade).collect();
         let idle = open.iter().filter(|open| open.is_idle());
-        let Some(oldest) = idle.min_by_key(|open| *lock(&open.used)) else { return false };
-        tracing::debug!("an idle connection is closed to make room for a new one");
+        let Some(oldest) = idle.min_by_key(|open| *lock(&open.last_used)) else { return false };
+        tracing::debug!("closing an idle connection to make room for a new one");
         oldest.close.cancel();
         true
     }
@@ -133,7 +133,7 @@ impl Open {
         !self.refused
             && !self.close.is_cancelled()
             && self.calls.load(Ordering::Acquire) == 0
-            && lock(&self.used).elapsed() >= MIN_IDLE
+            && lock(&self.last_used).elapsed() >= MIN_IDLE
     }
 }
 
@@ -144,15 +144,15 @@ impl Drop for Open {
 }
 
 impl Admission {
-    /// Cancelled when the connection is to be closed at once.
+    /// Returns the token that is cancelled when the connection must be closed.
     pub(super) fn closed(&self) -> &CancellationToken {
         &self.0.close
     }
 
-    /// Waits until the connection is to be closed at once: a refused one soon.
+    /// Waits until the connection must be closed: a refused one after [`REFUSAL_TIMEOUT`].
     pub(super) async fn ended(&self) {
         if self.0.refused {
-            let _ = timeout(REFUSED_FOR, self.0.close.cancelled()).await;
+            let _ = timeout(REFUSAL_TIMEOUT, self.0.close.cancelled()).await;
             self.0.close.cancel();
         } else {
             self.0.close.cancelled().await;
@@ -163,38 +163,38 @@ impl Admission {
         self.0.refused
     }
 
-    fn begin_call(&self) -> InCall {
+    fn begin_call(&self) -> CallGuard {
         self.0.calls.fetch_add(1, Ordering::AcqRel);
-        InCall(self.clone())
+        CallGuard(self.clone())
     }
 }
 
-/// A call in progress.
-struct InCall(Admission);
+/// Counts a call in flight until dropped.
+struct CallGuard(Admission);
 
-impl Drop for InCall {
+impl Drop for CallGuard {
     fn drop(&mut self) {
-        *lock(&self.0.0.used) = Instant::now();
+        *lock(&self.0.0.last_used) = Instant::now();
         self.0.0.calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// What a gRPC connection tells of itself with every request.
+/// Metadata of a gRPC connection, in the extensions of every request.
 #[derive(Clone, Debug)]
-pub(super) struct Arrival {
+pub(super) struct ConnectionInfo {
     pub(super) peer: Peer,
     pub(super) admission: Admission,
 }
 
-/// Services that count the calls of each connection, and refuse those of refused ones.
+/// Services that count the calls of each connection, and reject calls of refused connections.
 #[derive(Clone, Debug)]
-pub(super) struct Counting {
+pub(super) struct CountingService {
     routes: Routes,
-    /// The connection, where it is the only one; else every request has an [`Arrival`].
+    /// The connection, if there is only one; otherwise every request has a [`ConnectionInfo`].
     admission: Option<Admission>,
 }
 
-impl Counting {
+impl CountingService {
     pub(super) fn all(routes: Routes) -> Self {
         Self { routes, admission: None }
     }
@@ -204,23 +204,23 @@ impl Counting {
     }
 }
 
-type Answer = Result<Response<Body>, Infallible>;
+type ServiceResult = Result<Response<Body>, Infallible>;
 
-impl tower::Service<Request<Body>> for Counting {
+impl tower::Service<Request<Body>> for CountingService {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<Ready<Answer>, BoxFuture<'static, Answer>>;
+    type Future = Either<Ready<ServiceResult>, BoxFuture<'static, ServiceResult>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         tower::Service::<Request<Body>>::poll_ready(&mut self.routes, context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let arrival = request.extensions_mut().remove::<Arrival>();
-        let admission = match arrival {
-            Some(arrival) => {
-                request.extensions_mut().insert(arrival.peer);
-                Some(arrival.admission)
+        let info = request.extensions_mut().remove::<ConnectionInfo>();
+        let admission = match info {
+            Some(info) => {
+                request.extensions_mut().insert(info.peer);
+                Some(info.admission)
             }
             None => self.admission.clone(),
         };
@@ -229,22 +229,22 @@ impl tower::Service<Request<Body>> for Counting {
             return Either::Left(ready(Ok(status.into_http())));
         }
         let call = admission.map(|admission| admission.begin_call());
-        let answering = self.routes.call(request);
+        let response = self.routes.call(request);
         let counted = async move {
-            let response = answering.await?;
-            Ok(response.map(|body| Body::new(Counted { body, _call: call })))
+            let response = response.await?;
+            Ok(response.map(|body| Body::new(CountedBody { body, _call: call })))
         };
         Either::Right(counted.boxed())
     }
 }
 
-/// An answer that counts as a call until it is dropped.
-struct Counted {
+/// A response body that counts as a call in flight until it is dropped.
+struct CountedBody {
     body: Body,
-    _call: Option<InCall>,
+    _call: Option<CallGuard>,
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for CountedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -273,17 +273,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn idle_connection_makes_room_and_busy_ones_stay() {
-        let (all, kill) = (Admissions::new(2, 1), CancellationToken::new());
-        let idle = all.admit(&kill).await.unwrap();
-        let busy = all.admit(&kill).await.unwrap();
+    async fn idle_connection_is_closed_for_a_new_one_and_busy_one_is_not() {
+        let admissions = Admissions::new(2, 1);
+        let kill = CancellationToken::new();
+        let idle = admissions.admit(&kill).await.unwrap();
+        let busy = admissions.admit(&kill).await.unwrap();
         let call = busy.begin_call();
-        *lock(&idle.0.used) = Instant::now().checked_sub(MIN_IDLE).unwrap();
+        *lock(&idle.0.last_used) = Instant::now().checked_sub(MIN_IDLE).unwrap();
         let closing = tokio::spawn(async move {
             idle.closed().cancelled().await;
             drop(idle);
         });
-        let third = all.admit(&kill).await.unwrap();
+        let third = admissions.admit(&kill).await.unwrap();
         closing.await.unwrap();
         assert!(!third.0.refused && !busy.closed().is_cancelled());
         drop(call);
@@ -291,15 +292,16 @@ mod tests {
 
     #[tokio::test]
     async fn connection_beyond_the_limit_is_refused_until_one_ends() {
-        let (all, kill) = (Admissions::new(1, 1), CancellationToken::new());
-        let first = all.admit(&kill).await.unwrap();
+        let admissions = Admissions::new(1, 1);
+        let kill = CancellationToken::new();
+        let first = admissions.admit(&kill).await.unwrap();
         let call = first.begin_call();
-        let second = all.admit(&kill).await.unwrap();
-        assert!(second.0.refused && all.admit(&kill).await.is_none());
+        let second = admissions.admit(&kill).await.unwrap();
+        assert!(second.0.refused && admissions.admit(&kill).await.is_none());
         second.ended().await;
         assert!(second.closed().is_cancelled());
         drop((call, first, second));
-        assert!(!all.admit(&kill).await.unwrap().0.refused);
-        assert_eq!(lock(&all.open).len(), 0);
+        assert!(!admissions.admit(&kill).await.unwrap().0.refused);
+        assert_eq!(lock(&admissions.open).len(), 0);
     }
 }

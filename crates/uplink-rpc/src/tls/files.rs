@@ -32,15 +32,14 @@ pub(super) fn save(identity: &Identity, folder: &Path) -> Result<(), IdentityErr
     files.iter().try_for_each(|(name, text)| write_private(&folder.join(name), text))
 }
 
-/// Creates the file for its owner alone; `create_new` closes the gap between check and write.
+/// Creates a file that only its owner can access. `create_new` prevents a race between check and write.
 fn write_private(path: &Path, text: &str) -> Result<(), IdentityError> {
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(
-        |mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        },
-    );
-    written.map_err(|source| IdentityError::File { path: path.display().to_string(), source })
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| IdentityError::File { path: path.display().to_string(), source })
 }
 
 fn pem_text(label: &str, contents: &[&[u8]]) -> String {

@@ -1,4 +1,4 @@
-//! TLS configuration in which a peer is checked by its certificate chain and node id alone.
+//! TLS configuration that verifies a peer only by its certificate chain and node id.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use uplink_core::identity::{self, PeerIdentity};
 
 use super::{Identity, IdentityError};
 
-/// The protocol name of gRPC.
+/// ALPN protocol name of gRPC.
 pub(crate) const GRPC: &[u8] = b"h2";
-/// The protocol name of DRPC where the public network uses one.
+/// ALPN protocol name of DRPC, which the public network uses in some places.
 const DRPC: &[u8] = b"storj";
 
-/// Protocols offered by a dialler and known to a server, the best one first.
-pub(crate) fn offered() -> Vec<Vec<u8>> {
+/// Returns the protocols that a dialer offers and a server supports, in order of preference.
+pub(crate) fn alpn_protocols() -> Vec<Vec<u8>> {
     [GRPC, DRPC].map(<[u8]>::to_vec).into()
 }
 
-/// Client side: any server with a valid chain; the dialler compares the node id afterwards, because
-/// only it knows which one it wants.
+/// Returns the client configuration, which accepts any server with a valid chain. The dialer checks the
+/// node id afterwards, because only it knows the expected one.
 pub(crate) fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, IdentityError> {
     let provider = provider();
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -35,12 +35,12 @@ pub(crate) fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, Id
         .with_client_auth_cert(identity.chain().to_vec(), identity.private_key())?;
     config.enable_sni = false;
     config.resumption = rustls::client::Resumption::disabled();
-    config.alpn_protocols = offered();
+    config.alpn_protocols = alpn_protocols();
     Ok(Arc::new(config))
 }
 
-/// Server side: a client certificate is asked for and optional; calls that need to know their
-/// caller refuse a connection without one.
+/// Returns the server configuration, which requests an optional client certificate. Calls that require
+/// an authenticated caller reject connections without one.
 pub(crate) fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, IdentityError> {
     let provider = provider();
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -48,12 +48,12 @@ pub(crate) fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Id
         .with_client_cert_verifier(Arc::new(ChainVerifier { provider }))
         .with_single_cert(identity.chain().to_vec(), identity.private_key())?;
     config.send_tls13_tickets = 0;
-    config.alpn_protocols = offered();
+    config.alpn_protocols = alpn_protocols();
     Ok(Arc::new(config))
 }
 
-/// Cryptography of connections, AES-128 first: that is what peers of the public network choose, and
-/// a quarter cheaper than AES-256 for bytes that are encrypted already.
+/// Returns the cryptography provider, which prefers AES-128. Peers of the public network select it, and
+/// it is a quarter cheaper than AES-256 for bytes that are already encrypted.
 fn provider() -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     provider
@@ -62,23 +62,26 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-/// Reads who a TLS peer is from the certificates of a finished handshake.
+/// Returns the identity of a TLS peer from the certificates of a completed handshake; `None` if the
+/// peer sent none.
 ///
-/// Returns `None` when the peer sent none. The handshake has verified the chain already, so an
-/// invalid one is not met here.
+/// The handshake has already verified the chain.
 #[must_use]
 pub fn peer_of(certificates: Option<&[CertificateDer<'_>]>) -> Option<Arc<PeerIdentity>> {
     identity::verify_chain(certificates?).ok().map(Arc::new)
 }
 
-/// Accepts every chain that forms an identity, whoever it belongs to.
+/// Accepts every chain that is a valid identity of any node.
 #[derive(Debug)]
 struct ChainVerifier {
     provider: Arc<CryptoProvider>,
 }
 
 impl ChainVerifier {
-    fn check(leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+    fn verify_chain(
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+    ) -> Result<(), rustls::Error> {
         let chain: Vec<&[u8]> = std::iter::once(leaf).chain(rest).map(AsRef::as_ref).collect();
         match identity::verify_chain(&chain) {
             Ok(_) => Ok(()),
@@ -96,7 +99,7 @@ impl ServerCertVerifier for ChainVerifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Self::check(leaf, rest).map(|()| ServerCertVerified::assertion())
+        Self::verify_chain(leaf, rest).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -139,7 +142,7 @@ impl ClientCertVerifier for ChainVerifier {
         rest: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        Self::check(leaf, rest).map(|()| ClientCertVerified::assertion())
+        Self::verify_chain(leaf, rest).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -170,8 +173,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_prefer_aes_128_and_keep_every_other_suite() {
-        let (ours, all) = (provider(), aws_lc_rs::default_provider());
+    fn aes_128_is_preferred_and_all_other_suites_are_kept() {
+        let ours = provider();
+        let all = aws_lc_rs::default_provider();
         let first = ours.cipher_suites.first().map(|suite| suite.suite());
         assert_eq!(first, Some(CipherSuite::TLS13_AES_128_GCM_SHA256));
         assert_eq!(ours.cipher_suites.len(), all.cipher_suites.len());

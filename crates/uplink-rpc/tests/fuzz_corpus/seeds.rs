@@ -1,4 +1,4 @@
-//! Inputs of the fuzz targets made of the test vectors.
+//! Inputs of the fuzz targets, derived from the test vectors.
 
 use std::fs;
 use std::path::Path;
@@ -12,9 +12,10 @@ use uplink_core::encryption::metadata::{CustomMetadata, SegmentMeta, StreamInfo,
 
 type Seed = (&'static str, Vec<u8>);
 
-/// All seeds with the names of their targets.
+/// Returns all seeds with the names of their targets.
 pub(crate) fn all() -> Vec<Seed> {
-    let (access, transport) = (vectors("access"), vectors("transport"));
+    let access = vectors("access");
+    let transport = vectors("transport");
     let mut seeds = Vec::new();
     seeds.extend(texts(&access, &transport));
     seeds.extend(authority(&access));
@@ -50,14 +51,15 @@ fn texts(access: &Value, transport: &Value) -> Vec<Seed> {
     seeds
 }
 
-/// The filter of the vectors before each of its pieces, and before one that it does not hold.
+/// Combines the filter of the vectors with each of its pieces, and with one that it does not hold.
 fn filters(vector: &Value) -> Vec<Seed> {
-    let (filter, pieces) = (hex(&vector["bytes"]), list(&vector["piece_ids"]).iter().map(hex));
+    let filter = hex(&vector["bytes"]);
+    let pieces = list(&vector["piece_ids"]).iter().map(hex);
     let seed = |piece| ("bloom_filter", [piece, filter.clone()].concat());
     pieces.chain([vec![7; 32]]).map(seed).collect()
 }
 
-/// Grants go in as texts and as what these encode: a fuzzer does not guess checksums.
+/// Grants as text and in decoded form, because a fuzzer does not guess checksums.
 fn authority(access: &Value) -> Vec<Seed> {
     let mut seeds = Vec::new();
     for group in ["access_grants", "access_grant_parse_cases", "unknown_suite_grants"] {
@@ -74,7 +76,7 @@ fn authority(access: &Value) -> Vec<Seed> {
         seeds.extend(cases(access, group, "raw_hex").map(|raw| ("macaroon", raw)));
     }
     for caveat in cases(access, "caveat_encoding", "caveat_hex") {
-        // As a caveat, and as the second one of a key with an action: a read of "b" with no path.
+        // As a caveat, and as the second caveat of a key with an action: a read of "b" without a path.
         seeds.push(("macaroon", caveat.clone()));
         let action = [&[0, 1, b'b', 0][..], &[0; 8], &[0]].concat();
         seeds.push(("macaroon", [action, caveat].concat()));
@@ -85,7 +87,7 @@ fn authority(access: &Value) -> Vec<Seed> {
 fn encrypted(access: &Value) -> Vec<Seed> {
     let mut seeds = Vec::new();
     for case in list(&access["path_encryption"]["cases"]) {
-        // No entry, no bypass, the bucket of the vectors.
+        // No entry, no bypass, bucket of the vectors.
         let head = [number(&case["cipher"]), 0, 0, 0, 0];
         for field in ["path_hex", "encrypted_hex"] {
             seeds.push(("path_decrypt", [&head[..], &hex(&case[field])].concat()));
@@ -101,7 +103,8 @@ fn encrypted(access: &Value) -> Vec<Seed> {
         let Ok(block_size) = u8::try_from(block_size) else { continue };
         let parameters = [hex(&group["key_hex"]), hex(&group["nonce_hex"])].concat();
         let sealed = hex(&case["encrypted_hex"]);
-        let (suite, block) = ([number(&case["cipher"])], [&[0; 8][..], &[block_size]].concat());
+        let suite = [number(&case["cipher"])];
+        let block = [&[0; 8][..], &[block_size]].concat();
         seeds.push(("content_block", [&suite[..], &parameters, &block, &sealed].concat()));
     }
     seeds
@@ -122,7 +125,7 @@ fn arithmetic(erasure: &Value) -> Vec<Seed> {
     for scheme in ["4/6/8/10-256", "29/35/80/110-256", "1/0/0/1-1", "2/1/0/3"] {
         seeds.push(("erasure_decode", scheme.as_bytes().to_vec()));
     }
-    // Required less one, more pieces, bytes of a share less one, which are given; a stripe; changes.
+    // Required pieces minus one, additional pieces, share size minus one; then a stripe and changes.
     for (code, changes) in [
         ([3, 6, 7], &[5, 2, 0x55, 9, 2, 0xaa][..]),
         ([3, 6, 7], &[0, 0, 1, 1, 1, 2, 2, 2, 3]),
@@ -202,7 +205,7 @@ fn vectors(name: &str) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// What was received, and for the life of a call also what is sent meanwhile.
+/// Received bytes, and for the state machine of a call also the packets sent meanwhile.
 fn drpc(vectors: &Value) -> Vec<Seed> {
     let mut seeds = Vec::new();
     for group in ["varints", "frames", "reader", "metadata_single_pair"] {

@@ -1,22 +1,22 @@
-//! Every message encodes to an equal one.
+//! Every message re-encodes to an equal message.
 
 use std::collections::BTreeMap;
 
 use super::recording::{SETS, Side, scenarios};
 
-/// Messages of a set.
+/// Number of messages in a set.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
-    /// Complete messages, and batches that were inside of others.
+    /// Complete messages, and batches inside other batches.
     whole: usize,
-    /// Messages whose piece data was cut out.
+    /// Messages whose piece data was removed.
     cut: usize,
     /// Batches inside compressed ones.
     inner: usize,
 }
 
 #[test]
-fn every_message_encodes_to_an_equal_message() {
+fn every_message_reencodes_to_an_equal_message() {
     let mut differing = BTreeMap::new();
     let counts = SETS.map(|set| {
         let mut counts = Counts::default();
@@ -48,7 +48,7 @@ fn every_message_encodes_to_an_equal_message() {
             Counts { whole: 55, cut: 48, inner: 0 },
         ]
     );
-    // The reference writes `bytes` fields that are set to nothing; Protocol Buffers leaves them out.
+    // The reference encodes empty `bytes` fields, which Protocol Buffers omits.
     let expected = [
         ("plain", "Batch response", 1),
         ("plain", "BeginDeleteObject request", 6),
@@ -68,7 +68,7 @@ fn name(rpc: &str, side: Side) -> String {
     format!("{call} {kind}")
 }
 
-/// Whether `left` differs from `right` only by fields of no bytes that `right` leaves out.
+/// Returns whether `left` differs from `right` only in empty fields that `right` omits.
 fn differ_by_empty_fields(left: &[u8], right: &[u8]) -> bool {
     let (Some(left), Some(right)) = (fields(left), fields(right)) else { return false };
     let mut right = right.into_iter().peekable();
@@ -91,7 +91,7 @@ struct Field<'a> {
     value: &'a [u8],
 }
 
-/// The fields of a message, or `None` if it is none.
+/// Returns the fields of a message, or `None` if the bytes are not a message.
 fn fields(mut rest: &[u8]) -> Option<Vec<Field<'_>>> {
     let mut fields = Vec::new();
     while !rest.is_empty() {

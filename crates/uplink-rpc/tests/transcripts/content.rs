@@ -1,4 +1,4 @@
-//! Content: inline segments, and pieces made anew from the plaintext.
+//! Content: inline segments, and pieces encoded again from the plaintext.
 
 use std::collections::HashMap;
 
@@ -27,22 +27,22 @@ use super::recording::{Call, Message, SETS, Scenario, scenarios};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
-    /// Inline segments that opened to the plaintext.
+    /// Inline segments that decrypted to the plaintext.
     inline_written: usize,
     inline_read: usize,
-    /// Segments whose pieces were made anew.
+    /// Segments whose pieces were encoded again.
     remote_written: usize,
     remote_read: usize,
-    /// Messages that were completed with piece data and then had the hash of the whole.
+    /// Messages that matched the recorded hash once their piece data was restored.
     chunks_written: usize,
     chunks_read: usize,
-    /// Such messages of segments that were never committed, so that nobody knows their keys.
+    /// Such messages of uncommitted segments, whose keys are unknown.
     chunks_without_key: usize,
-    /// Piece hashes of client and nodes that are those of the pieces made.
+    /// Piece hashes of client and nodes that match the encoded pieces.
     piece_hashes: usize,
 }
 
-/// What one scenario transferred.
+/// The transfers of one scenario.
 struct Transfers<'a> {
     keys: EncryptionStore,
     bucket: &'a str,
@@ -53,7 +53,7 @@ struct Transfers<'a> {
 }
 
 #[test]
-fn every_segment_is_what_its_plaintext_and_key_give() {
+fn every_segment_equals_its_encrypted_plaintext() {
     let counts = SETS.map(|set| {
         let mut counts = Counts::default();
         let mut objects = Objects::default();
@@ -105,7 +105,7 @@ struct Begun {
 }
 
 impl Transfers<'_> {
-    /// Segments that a scenario wrote: their plaintext is among its inputs.
+    /// Checks segments that a scenario wrote. Its inputs hold their plaintext.
     fn written(&mut self, scenario: &Scenario<'_>) {
         let data = &scenario.input["data"];
         let data = (!data.is_null()).then(|| plaintext(data));
@@ -148,7 +148,7 @@ impl Transfers<'_> {
         }
     }
 
-    /// Segments that a scenario read: their plaintext was stored by an earlier one.
+    /// Checks segments that a scenario read. An earlier scenario stored their plaintext.
     fn read(&mut self, scenario: &Scenario<'_>, objects: &Objects) {
         for (_, response) in scenario.exchanges() {
             let segments = match response {
@@ -195,7 +195,7 @@ impl Transfers<'_> {
         let size = encrypted.len() as u64;
         append_padding(&mut encrypted, size, stripe).expect("a small segment");
         let encoder = Encoder::new(scheme);
-        // The place of an order limit is the number of its piece.
+        // The index of an order limit is the number of its piece.
         for (number, limit) in (0..).zip(limits) {
             let Some(limit) = &limit.limit else { continue };
             let limit = limit.decode_typed().expect("an order limit");
@@ -205,7 +205,7 @@ impl Transfers<'_> {
         }
     }
 
-    /// Puts the data back into the messages of a piece transfer.
+    /// Restores the data in the messages of a piece transfer.
     fn pieces(&mut self, call: &Call<'_>) {
         let mut piece_id = None;
         for message in &call.messages {
@@ -237,7 +237,7 @@ impl Transfers<'_> {
         }
     }
 
-    /// The data that was cut out of a message, which begins at `offset` of a piece.
+    /// Returns the data removed from a message, which begins at `offset` of a piece.
     fn data(
         &mut self,
         piece_id: &Option<Vec<u8>>,
@@ -269,7 +269,7 @@ impl Transfers<'_> {
     }
 }
 
-/// Compares a completed message with the hash of what was on the wire.
+/// Compares a restored message with the hash of the recorded message.
 fn is_whole(message: &Message<'_>, completed: &impl prost::Message) {
     let cut = message.cut.as_ref().expect("a message without its data");
     assert_eq!(hex::encode(Sha256::digest(completed.encode_to_vec())), cut.full_hash);

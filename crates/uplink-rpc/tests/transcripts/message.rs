@@ -1,4 +1,4 @@
-//! From the path of a call and the bytes of a message to what it says.
+//! Decodes a message by the path of its call.
 
 use std::fmt::Debug;
 use std::io::Read as _;
@@ -17,7 +17,7 @@ use uplink_rpc::r#gen::piecestore::{
 
 use super::recording::Side;
 
-/// What a message says. A call of its own and an item of a batch look the same.
+/// The content of a message. A separate call and an item of a batch look the same.
 #[derive(Debug)]
 pub(crate) enum Content {
     Requests(Vec<Request>),
@@ -26,16 +26,16 @@ pub(crate) enum Content {
     Uploaded(PieceUploadResponse),
     Download(PieceDownloadRequest),
     Downloaded(PieceDownloadResponse),
-    /// Nothing of interest beyond that it decodes.
+    /// A message that is only decoded.
     Other,
 }
 
 /// A decoded message.
 pub(crate) struct Read {
     pub(crate) content: Content,
-    /// The same, encoded anew.
+    /// The re-encoded message.
     pub(crate) encoded: Vec<u8>,
-    /// The batch inside a compressed one: as it was and encoded anew.
+    /// The batch inside a compressed one, as recorded and re-encoded.
     pub(crate) inner: Option<(Bytes, Vec<u8>)>,
 }
 
@@ -57,7 +57,7 @@ macro_rules! unary {
     };
 }
 
-/// Decodes a message and encodes it again.
+/// Decodes and re-encodes a message.
 pub(crate) fn read(rpc: &str, side: Side, wire: Bytes) -> Read {
     if rpc == "/metainfo.Metainfo/CompressedBatch" {
         return compressed(side, wire);
@@ -110,7 +110,7 @@ fn other(rpc: &str, side: Side, wire: Bytes) -> (Content, Vec<u8>) {
         ("/piecestore.Piecestore/Upload", Side::Server) => map(Content::Uploaded, both(wire)),
         ("/piecestore.Piecestore/Download", Side::Client) => map(Content::Download, both(wire)),
         ("/piecestore.Piecestore/Download", Side::Server) => map(Content::Downloaded, both(wire)),
-        // A call that no node knows was tried with an empty message.
+        // A call that no node knows was made with an empty message.
         ("/piecestore.Piecestore/Delete", Side::Client) if wire.is_empty() => {
             (Content::Other, Vec::new())
         }
@@ -124,7 +124,7 @@ fn map<M>(content: fn(M) -> Content, (message, encoded): (M, Vec<u8>)) -> (Conte
 
 fn requests(wire: Bytes) -> (Content, Vec<u8>) {
     let (batch, encoded) = both::<BatchRequest>(wire);
-    // A batch may hold an item of no kind: one was sent to see what the satellite says.
+    // A batch may hold an item without a kind: one was sent to record the satellite's response.
     let requests = batch.requests.into_iter().filter_map(|item| item.request).collect();
     (Content::Requests(requests), encoded)
 }
@@ -162,7 +162,7 @@ fn compressed(side: Side, wire: Bytes) -> Read {
     Read { content, encoded, inner: Some((batch, inner)) }
 }
 
-/// Decodes, encodes, and insists that decoding once more gives an equal message.
+/// Decodes and re-encodes a message, and asserts that decoding it again yields an equal message.
 fn both<M: Bounded + PartialEq + Debug>(wire: Bytes) -> (M, Vec<u8>) {
     let message: M = codec::decode(wire).expect("a message of this type");
     let encoded = message.encode_to_vec();

@@ -1,4 +1,4 @@
-//! Metadata of objects, and the keys that copies and moves wrap anew.
+//! Metadata of objects, and the keys that copies and moves wrap again.
 
 use std::collections::BTreeMap;
 
@@ -15,17 +15,17 @@ use uplink_rpc::r#gen::metainfo::{
 use super::project::{Object, Objects, custom, keys, name};
 use super::recording::{SETS, Scenario, scenarios};
 
-/// Envelopes that were opened.
+/// Number of decrypted envelopes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     written: usize,
     read: usize,
     listed: usize,
-    /// Envelopes of objects that had no metadata, or not yet.
+    /// Envelopes of objects without metadata.
     bare: usize,
 }
 
-/// What a message holds of an object's metadata.
+/// The encrypted metadata of an object in a message.
 struct Sealed<'a> {
     envelope: &'a Bytes,
     key: &'a Bytes,
@@ -40,13 +40,14 @@ struct Opener {
 }
 
 #[test]
-fn all_metadata_opens_to_what_was_set() {
+fn all_metadata_decrypts_to_what_was_set() {
     let counts = SETS.map(|set| {
-        let (objects, counts) = (Objects::default(), Counts::default());
+        let objects = Objects::default();
+        let counts = Counts::default();
         let mut opener = Opener { keys: EncryptionStore::new(), objects, counts };
         for scenario in scenarios(set).iter().filter(|it| !it.name.starts_with("raw_")) {
             opener.keys = keys(set, scenario);
-            // An update reads before it writes, everything else shows its own effect.
+            // An update reads before it writes. Other responses show the effect of their request.
             let is_update = scenario.name.starts_with("metadata_update");
             if !is_update {
                 opener.objects.apply(scenario);
@@ -102,7 +103,7 @@ impl Opener {
         let bucket = scenario.input("bucket").unwrap_or("bucket-one").as_bytes();
         let name = name(&self.keys, scenario);
         if let Some(info) = self.open(bucket, &name, &sealed, CipherSuite::AesGcm) {
-            // What a refused update wanted to set is not among its inputs.
+            // The inputs of a rejected update do not hold its metadata.
             if scenario.name != "denied_metadata_read_only" {
                 assert_eq!(*info.metadata.entries(), custom(scenario.input), "{}", scenario.name);
             }
@@ -164,8 +165,8 @@ impl Opener {
         }
     }
 
-    /// Whether an envelope holds nothing: of uploads that are not done, and of the one object that
-    /// was made of parts and committed without metadata.
+    /// Returns whether an envelope is empty: that of a pending upload, or of the one multipart object
+    /// committed without metadata.
     fn is_bare(&mut self, envelope: &[u8]) -> bool {
         let envelope = StreamMeta::decode(envelope).expect("an envelope");
         let is_bare = envelope.encrypted_stream_info.is_empty();
@@ -173,7 +174,7 @@ impl Opener {
         is_bare
     }
 
-    /// Opens what the satellite returned of an object and compares it with what was stored.
+    /// Decrypts the metadata that the satellite returned and compares it with the stored metadata.
     fn returned(&self, bucket: &[u8], name: &[u8], sealed: &Sealed<'_>) -> &Object {
         let meta = StreamMeta::decode(sealed.envelope).expect("an envelope");
         let suite = CipherSuite::from_number(meta.encryption_type as u64);
@@ -181,12 +182,13 @@ impl Opener {
         let info = info.unwrap_or_else(|| panic!("metadata of {}", name.escape_ascii()));
         let stored = self.objects.object(bucket, name);
         assert_eq!(*info.metadata.entries(), stored.custom, "{}", name.escape_ascii());
-        let (size, segment) = (stored.data.len() as i64, info.segments_size);
-        // Parts have sizes of their own, so that objects made of them say none.
+        let size = stored.data.len() as i64;
+        let segment = info.segments_size;
+        // Multipart objects have no segment size, because each part has its own.
         if segment > 0 {
             let segments = (size + segment - 1).div_euclid(segment).max(1);
             assert_eq!((segments - 1) * segment + info.last_segment_size, size);
-            // The satellite does not count in its answer to a commit.
+            // The satellite's response to a commit has no count.
             assert!([0, segments].contains(&meta.number_of_segments));
         }
         stored
@@ -215,7 +217,7 @@ impl Opener {
     }
 }
 
-/// The keys of an object under which its metadata and its segments are encrypted.
+/// The keys that encrypt an object's metadata and segments.
 #[derive(Debug, PartialEq, Eq)]
 struct ObjectKeys {
     metadata: Option<Key>,
@@ -223,8 +225,9 @@ struct ObjectKeys {
 }
 
 #[test]
-fn copies_and_moves_keep_the_keys_and_wrap_them_anew() {
-    let (mut finished, mut segments) = (0, 0);
+fn copies_and_moves_keep_the_keys_and_rewrap_them() {
+    let mut finished = 0;
+    let mut segments = 0;
     for scenario in scenarios("plain") {
         let keys = keys("plain", &scenario);
         let mut before = None;
@@ -232,14 +235,14 @@ fn copies_and_moves_keep_the_keys_and_wrap_them_anew() {
             match (request, response) {
                 (Request::ObjectBeginCopy(_), Some(Response::ObjectBeginCopy(begun))) => {
                     before = Some(unwrap(
-                        &place_key(&keys, &scenario, "from"),
+                        &endpoint_key(&keys, &scenario, "from"),
                         (&begun.encrypted_metadata_key, &begun.encrypted_metadata_key_nonce),
                         &begun.segment_keys,
                     ));
                 }
                 (Request::ObjectBeginMove(_), Some(Response::ObjectBeginMove(begun))) => {
                     before = Some(unwrap(
-                        &place_key(&keys, &scenario, "from"),
+                        &endpoint_key(&keys, &scenario, "from"),
                         (&begun.encrypted_metadata_key, &begun.encrypted_metadata_key_nonce),
                         &begun.segment_keys,
                     ));
@@ -251,7 +254,7 @@ fn copies_and_moves_keep_the_keys_and_wrap_them_anew() {
                         new_segment_keys,
                         ..
                     } = &finish;
-                    let to = place_key(&keys, &scenario, "to");
+                    let to = endpoint_key(&keys, &scenario, "to");
                     let after = unwrap(&to, (key, nonce), new_segment_keys);
                     assert_eq!(before.as_ref(), Some(&after), "{}", scenario.name);
                     finished += 1;
@@ -264,7 +267,7 @@ fn copies_and_moves_keep_the_keys_and_wrap_them_anew() {
                         new_segment_keys,
                         ..
                     } = &finish;
-                    let to = place_key(&keys, &scenario, "to");
+                    let to = endpoint_key(&keys, &scenario, "to");
                     let after = unwrap(&to, (key, nonce), new_segment_keys);
                     assert_eq!(before.as_ref(), Some(&after), "{}", scenario.name);
                     finished += 1;
@@ -277,10 +280,11 @@ fn copies_and_moves_keep_the_keys_and_wrap_them_anew() {
     assert_eq!((finished, segments), (6, 12));
 }
 
-/// The content key of an object that a copy or move goes from or to.
-fn place_key(keys: &EncryptionStore, scenario: &Scenario<'_>, end: &str) -> Key {
-    let input =
-        |field: &str| scenario.input(&format!("{end}_{field}")).expect("a place").as_bytes();
+/// Returns the content key of the source or target of a copy or move.
+fn endpoint_key(keys: &EncryptionStore, scenario: &Scenario<'_>, end: &str) -> Key {
+    let input = |field: &str| {
+        scenario.input(&format!("{end}_{field}")).expect("a bucket and key").as_bytes()
+    };
     content_key(keys, input("bucket"), input("key")).expect("a key")
 }
 

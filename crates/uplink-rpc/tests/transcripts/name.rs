@@ -12,7 +12,7 @@ use uplink_rpc::r#gen::metainfo::{
 use super::project::keys;
 use super::recording::{SETS, Scenario, scenarios, text};
 
-/// Names that were opened.
+/// Number of decrypted names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     requested: usize,
@@ -24,19 +24,19 @@ struct Counts {
 
 struct Opener {
     keys: EncryptionStore,
-    /// Every name that a scenario of the set gave. The recording shows bytes that are no text as
-    /// replacement characters, which is why names are compared in that form.
+    /// Every name in the inputs of the set's scenarios. The recording shows invalid UTF-8 as replacement
+    /// characters, so names are compared in that form.
     names: BTreeSet<String>,
     counts: Counts,
 }
 
 #[test]
-fn every_name_opens_to_one_that_was_given() {
+fn every_name_decrypts_to_one_of_the_inputs() {
     let counts = SETS.map(|set| {
         let scenarios = scenarios(set);
         let names = scenarios.iter().flat_map(given).map(str::to_owned).collect();
         let mut opener = Opener { keys: EncryptionStore::new(), names, counts: Counts::default() };
-        // Requests made by hand hold names that are not encrypted.
+        // Handmade requests hold unencrypted names.
         for scenario in scenarios.iter().filter(|scenario| !scenario.name.starts_with("raw_")) {
             opener.keys = keys(set, scenario);
             opener.scenario(scenario);
@@ -48,7 +48,7 @@ fn every_name_opens_to_one_that_was_given() {
     assert_eq!(counts, [plain, few, few]);
 }
 
-/// The names among a scenario's inputs.
+/// Returns the names in a scenario's inputs.
 fn given<'a>(scenario: &Scenario<'a>) -> Vec<&'a str> {
     let single = ["key", "from_key", "to_key", "from", "to"];
     let mut names: Vec<_> = single.iter().filter_map(|field| scenario.input(field)).collect();
@@ -63,7 +63,7 @@ impl Opener {
         let mut listed = Vec::new();
         for (request, response) in scenario.exchanges() {
             for (bucket, key) in requested(&request) {
-                // A finished move leaves out the bucket that its beginning has named.
+                // The request that finishes a move omits the bucket of the one that began it.
                 let bucket = if bucket.is_empty() {
                     scenario.input("to_bucket").unwrap_or_default().as_bytes()
                 } else {
@@ -94,7 +94,7 @@ impl Opener {
         assert_eq!(encrypt_path(&self.keys, bucket, &name).as_deref(), Ok(key));
     }
 
-    /// Opens prefix, cursor and items of a listing, and returns the items' names in order.
+    /// Decrypts prefix, cursor and items of a listing, and returns the items' names in order.
     fn list(&mut self, request: &ListObjectsRequest, response: Option<&Response>) -> Vec<Vec<u8>> {
         let bucket = &request.bucket;
         let mut prefix =
@@ -134,7 +134,7 @@ impl Opener {
     }
 }
 
-/// Bucket and encrypted key of the objects that a request names.
+/// Returns bucket and encrypted key of the objects in a request.
 fn requested(request: &Request) -> Vec<(&[u8], &[u8])> {
     let names = match request {
         Request::ObjectBegin(it) => vec![(&it.bucket, &it.encrypted_object_key)],
@@ -161,7 +161,7 @@ fn requested(request: &Request) -> Vec<(&[u8], &[u8])> {
     names.into_iter().map(|(bucket, key)| (&bucket[..], &key[..])).collect()
 }
 
-/// Bucket and encrypted key of the objects that an answer names.
+/// Returns bucket and encrypted key of the objects in a response.
 fn returned<'a>(request: &'a Request, response: &'a Response) -> Vec<(&'a [u8], &'a [u8])> {
     let object = match response {
         Response::ObjectBegin(it) => return vec![(&it.bucket, &it.encrypted_object_key)],

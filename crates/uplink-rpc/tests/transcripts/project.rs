@@ -1,4 +1,4 @@
-//! The project of a set: its keys, and what its scenarios have stored so far.
+//! The project of a set: its keys, and the objects that its scenarios have stored.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,17 +10,16 @@ use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 
 use super::recording::{RECORDING, Scenario, text};
 
-/// The encryption keys of a scenario: those of the grant it names, or of the set's project.
+/// Returns the encryption keys of a scenario's access grant, or of the set's project.
 pub(crate) fn keys(set: &str, scenario: &Scenario<'_>) -> EncryptionStore {
     let project = text(&RECORDING[set]["project"]["access"]);
     let grant = AccessGrant::parse(scenario.input("access").unwrap_or(project)).expect("a grant");
     grant.encryption().clone()
 }
 
-/// The name of the object that a scenario writes or reads.
+/// Returns the name of the object that a scenario writes or reads.
 ///
-/// It comes from the request, if that has it: the recording's own text is not exact where a name is
-/// no text.
+/// Prefers the name in the request: the recording's own text is inexact if the name is not UTF-8.
 pub(crate) fn name(keys: &EncryptionStore, scenario: &Scenario<'_>) -> Vec<u8> {
     for (request, _) in scenario.exchanges() {
         if let Request::ObjectBegin(begin) = request {
@@ -30,14 +29,14 @@ pub(crate) fn name(keys: &EncryptionStore, scenario: &Scenario<'_>) -> Vec<u8> {
     scenario.input("key").expect("a name").as_bytes().to_vec()
 }
 
-/// Bytes that a scenario describes by length and seed.
+/// Generates the bytes that a scenario describes by length and seed.
 pub(crate) fn plaintext(data: &Value) -> Vec<u8> {
     let number = |name: &str| data[name].as_u64().expect("a number");
     let (length, seed) = (number("len"), number("seed"));
     (0..length).map(|i| (i * 131 + (i >> 8) * 17 + seed) as u8).collect()
 }
 
-/// Custom metadata as a scenario gives or shows it.
+/// Returns the custom metadata in a scenario's input or output.
 pub(crate) fn custom(value: &Value) -> BTreeMap<String, String> {
     match &value["custom"] {
         Value::Null => BTreeMap::new(),
@@ -45,7 +44,7 @@ pub(crate) fn custom(value: &Value) -> BTreeMap<String, String> {
     }
 }
 
-/// A stored object in the clear.
+/// A stored object in plaintext.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Object {
     pub(crate) custom: BTreeMap<String, String>,
@@ -60,15 +59,15 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
-    /// The object, which a scenario must have stored before.
+    /// Returns an object that an earlier scenario stored.
     pub(crate) fn object(&self, bucket: &[u8], name: &[u8]) -> &Object {
         let key = [bucket, name].map(|text| String::from_utf8_lossy(text).into_owned());
         let [bucket, name] = key;
         let object = self.by_name.get(&(bucket.clone(), name.clone()));
-        object.unwrap_or_else(|| panic!("{name} in {bucket} is stored"))
+        object.unwrap_or_else(|| panic!("{name} in {bucket} is not stored"))
     }
 
-    /// Does what a scenario has done.
+    /// Applies the effect of a scenario.
     pub(crate) fn apply(&mut self, scenario: &Scenario<'_>) {
         if !scenario.succeeded() {
             return;

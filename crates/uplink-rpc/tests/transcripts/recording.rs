@@ -1,4 +1,4 @@
-//! The file, and the messages in it in order.
+//! The recording file and its messages in order.
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,7 @@ pub(crate) enum Side {
     Server,
 }
 
-/// What was cut out of a piece message.
+/// The data removed from a piece message.
 #[derive(Debug)]
 pub(crate) struct Cut<'a> {
     pub(crate) data_length: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Cut<'a> {
     pub(crate) full_hash: &'a str,
 }
 
-/// A message as it was on the wire, but for what was cut.
+/// A message as on the wire, without the removed data.
 pub(crate) struct Message<'a> {
     pub(crate) side: Side,
     pub(crate) rpc: &'a str,
@@ -55,9 +55,10 @@ impl Call<'_> {
         self.messages.iter().map(|message| message.read().content)
     }
 
-    /// Requests with their answers: fewer answers if the satellite stopped with an error.
+    /// Returns requests with their responses. Responses are missing if the satellite failed.
     pub(crate) fn exchanges(&self) -> Vec<(Request, Option<Response>)> {
-        let (mut requests, mut responses) = (Vec::new(), Vec::new());
+        let mut requests = Vec::new();
+        let mut responses = Vec::new();
         for content in self.contents() {
             match content {
                 Content::Requests(more) => requests.extend(more),
@@ -70,7 +71,7 @@ impl Call<'_> {
     }
 }
 
-/// One thing that was done with the reference client.
+/// One operation of the reference client.
 pub(crate) struct Scenario<'a> {
     pub(crate) name: &'a str,
     pub(crate) input: &'a Value,
@@ -79,23 +80,23 @@ pub(crate) struct Scenario<'a> {
 }
 
 impl<'a> Scenario<'a> {
-    /// A text among the inputs.
+    /// Returns a text in the inputs.
     pub(crate) fn input(&self, name: &str) -> Option<&'a str> {
         self.input[name].as_str()
     }
 
-    /// All requests to the satellite with their answers.
+    /// Returns all requests to the satellite with their responses.
     pub(crate) fn exchanges(&self) -> Vec<(Request, Option<Response>)> {
         self.calls.iter().flat_map(Call::exchanges).collect()
     }
 
-    /// Whether the reference client reported success.
+    /// Returns whether the reference client reported success.
     pub(crate) fn succeeded(&self) -> bool {
         self.output["error"].is_null()
     }
 }
 
-/// The scenarios of a set in order.
+/// Returns the scenarios of a set in order.
 pub(crate) fn scenarios(set: &str) -> Vec<Scenario<'static>> {
     array(&RECORDING[set]["scenarios"]).iter().map(scenario).collect()
 }
@@ -115,7 +116,7 @@ fn call(value: &Value) -> Call<'_> {
     Call { peer: text(&value["peer"]), messages }
 }
 
-/// A message, or `None` for what is no message: errors and the ends of streams.
+/// Parses a message; `None` for other entries: errors and ends of streams.
 fn message<'a>(rpc: &'a str, entry: &'a Value) -> Option<Message<'a>> {
     let side = if entry[1] == "c" { Side::Client } else { Side::Server };
     let payload = &entry[2];

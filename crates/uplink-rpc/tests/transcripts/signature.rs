@@ -1,4 +1,4 @@
-//! Every signature in the recording.
+//! Every signature in the recording verifies.
 
 use std::collections::HashMap;
 
@@ -17,28 +17,28 @@ use uplink_rpc::raw;
 use super::message::Content;
 use super::recording::{RECORDING, SETS, array, scenarios, text};
 
-/// Signatures that verified.
+/// Number of verified signatures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
-    /// Order limits in answers of the satellite.
+    /// Order limits in the satellite's responses.
     issued: usize,
-    /// Private piece keys beside them that belong to the public ones in them.
+    /// Private piece keys in those responses that match the order limits' public keys.
     piece_keys: usize,
     /// Order limits in calls to storage nodes.
     limits: usize,
     orders: usize,
     hashes_of_client: usize,
     hashes_of_node: usize,
-    /// Certificate chains that came with them.
+    /// Certificate chains sent with them.
     chains: usize,
-    /// Hashes of nodes that the client told the satellite.
+    /// Hashes of nodes that the client sent to the satellite.
     reported: usize,
 }
 
 struct Checker {
     satellite: VerifyingKey,
     nodes: HashMap<NodeId, VerifyingKey>,
-    /// What the order limit of the current call says.
+    /// The order limit of the current call.
     transfer: Option<Transfer>,
     counts: Counts,
 }
@@ -49,7 +49,7 @@ struct Transfer {
 }
 
 #[test]
-fn every_signature_is_that_of_its_signer() {
+fn every_signature_verifies_with_its_signers_key() {
     let counts = SETS.map(|set| {
         let address = text(&RECORDING[set]["project"]["satellite_node_url"]);
         let (id, address) = address.split_once('@').expect("a node URL");
@@ -63,7 +63,7 @@ fn every_signature_is_that_of_its_signer() {
             for content in call.contents() {
                 checker.check(content);
             }
-            // Where pieces travelled over another transport, the node's address has no certificates.
+            // Nodes that used another transport for pieces have no certificates at their address.
             if let (Some(transfer), true) = (&checker.transfer, is_known(call.peer)) {
                 assert_eq!(transfer.node, peer(call.peer).node_id());
             }

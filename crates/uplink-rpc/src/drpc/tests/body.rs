@@ -1,4 +1,4 @@
-//! gRPC streams as packets and back.
+//! gRPC streams to packets and back.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,13 +11,13 @@ use http_body::Body as _;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::body::{Packer, channel};
+use super::super::body::{Packer, message_channel};
 use super::super::frame;
 use super::super::parts::Parts;
 use super::super::stream::{Call, Side};
 use super::{Kind, LIMIT, cases, read};
 
-/// A gRPC stream of messages.
+/// Encodes messages as a gRPC stream.
 fn stream(messages: &[Bytes]) -> Bytes {
     let mut stream = BytesMut::new();
     for message in messages {
@@ -29,7 +29,8 @@ fn stream(messages: &[Bytes]) -> Bytes {
 }
 
 fn pack(parts: impl IntoIterator<Item = Bytes>) -> Result<Parts, tonic::Status> {
-    let (mut call, mut packer) = (Call::new(Side::Client, 1), Packer::default());
+    let mut call = Call::new(Side::Client, 1);
+    let mut packer = Packer::default();
     let mut packed = Parts::default();
     for part in parts {
         packer.push(part, &mut call, &mut packed)?;
@@ -55,7 +56,7 @@ proptest! {
     #![proptest_config(cases(64))]
 
     #[test]
-    fn stream_cut_anywhere_becomes_its_messages(
+    fn stream_split_anywhere_becomes_its_messages(
         sizes in vec(prop_oneof![0_usize..20, 0_usize..2000, 60_000..150_000_usize], 0..6),
         cuts in vec(prop_oneof![1_usize..10, 1_usize..100_000], 1..10),
     ) {
@@ -74,13 +75,14 @@ proptest! {
 }
 
 #[test]
-fn payload_leaves_from_where_it_is() {
+fn payload_is_sent_without_a_copy() {
     let payload = Bytes::from(vec![9; 64 << 10]);
     let length = (payload.len() as u32 + 30).to_be_bytes();
     let head = [&[0][..], &length, &[1; 20]].concat();
     let tail = Bytes::from_static(&[2; 10]);
     let mut packed = pack([head.into(), payload.clone(), tail]).unwrap();
-    let (mut found, mut bytes) = (false, 0);
+    let mut found = false;
+    let mut bytes = 0;
     while let Some(part) = packed.pop() {
         found |= part.as_ptr() == payload.as_ptr() && part.len() == payload.len();
         bytes += part.len();
@@ -90,9 +92,10 @@ fn payload_leaves_from_where_it_is() {
 }
 
 #[test]
-fn frames_are_no_longer_than_agreed() {
+fn frames_are_at_most_the_frame_size() {
     let packed = pack([stream(&[vec![1; LIMIT].into()])]).unwrap().into_bytes();
-    let (mut rest, mut frames) = (&packed[..], 0);
+    let mut rest = &packed[..];
+    let mut frames = 0;
     while !rest.is_empty() {
         let (head, size) = frame::Head::read(rest).unwrap().unwrap();
         assert!(head.length as usize <= frame::SIZE);
@@ -103,7 +106,7 @@ fn frames_are_no_longer_than_agreed() {
 }
 
 #[test]
-fn messages_that_drpc_cannot_carry_are_refused() {
+fn messages_unsupported_by_drpc_are_rejected() {
     let long = [&[0][..], &(LIMIT as u32 + 1).to_be_bytes()].concat();
     for (bytes, code) in [
         (long, tonic::Code::OutOfRange),
@@ -116,8 +119,9 @@ fn messages_that_drpc_cannot_carry_are_refused() {
 }
 
 #[test]
-fn nothing_is_sent_after_the_end_of_our_side() {
-    let (mut call, mut packer) = (Call::new(Side::Server, 1), Packer::default());
+fn nothing_is_sent_after_our_side_is_closed() {
+    let mut call = Call::new(Side::Server, 1);
+    let mut packer = Packer::default();
     call.send(Kind::CLOSE).unwrap();
     let mut packed = Parts::default();
     packer.push(stream(&[Bytes::from_static(b"late")]), &mut call, &mut packed).unwrap();
@@ -125,52 +129,52 @@ fn nothing_is_sent_after_the_end_of_our_side() {
 }
 
 #[tokio::test]
-async fn received_messages_are_a_grpc_stream_with_its_trailers() {
-    let (mut feed, mut fed) = channel();
+async fn received_messages_form_a_grpc_stream_with_trailers() {
+    let (mut sender, mut body) = message_channel();
     let sent = [Bytes::from_static(b"abc"), Bytes::new(), Bytes::from(vec![4; 70_000])];
     for message in &sent {
-        assert!(poll_fn(|context| feed.poll_ready(context)).await);
-        feed.send(message.clone().into());
+        assert!(poll_fn(|context| sender.poll_ready(context)).await);
+        sender.send(message.clone().into());
     }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
-    feed.finish(Ok(Some(trailers.clone())));
+    sender.finish(Ok(Some(trailers.clone())));
     let mut received = BytesMut::new();
     let last = loop {
-        let frame = poll_fn(|context| Pin::new(&mut fed).poll_frame(context)).await.unwrap();
+        let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.unwrap();
         match frame.unwrap().into_data() {
             Ok(data) => received.extend_from_slice(&data),
             Err(frame) => break frame.into_trailers().unwrap(),
         }
     };
     assert_eq!((received.freeze(), last), (stream(&sent), trailers));
-    assert!(poll_fn(|context| Pin::new(&mut fed).poll_frame(context)).await.is_none());
+    assert!(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.is_none());
 }
 
 #[tokio::test]
-async fn reader_learns_that_a_call_was_broken_off_and_the_connection_that_nobody_reads() {
-    let (feed, mut fed) = channel();
-    drop(feed);
-    let frame = poll_fn(|context| Pin::new(&mut fed).poll_frame(context)).await;
+async fn dropped_side_of_a_message_channel_is_noticed_by_the_other() {
+    let (sender, mut body) = message_channel();
+    drop(sender);
+    let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
     let error = frame.unwrap().unwrap_err();
     let status = error.downcast_ref::<tonic::Status>().unwrap();
     assert_eq!(status.code(), tonic::Code::Cancelled);
 
-    let (mut feed, fed) = channel();
+    let (mut sender, body) = message_channel();
     let context = &mut Context::from_waker(noop_waker_ref());
-    assert_eq!(feed.poll_gone(context), Poll::Pending);
-    drop(fed);
-    assert_eq!(feed.poll_gone(context), Poll::Ready(()));
-    assert_eq!(feed.poll_ready(context), Poll::Ready(false));
+    assert_eq!(sender.poll_closed(context), Poll::Pending);
+    drop(body);
+    assert_eq!(sender.poll_closed(context), Poll::Ready(()));
+    assert_eq!(sender.poll_ready(context), Poll::Ready(false));
 }
 
 #[tokio::test]
-async fn reader_that_does_not_read_stops_the_connection() {
-    let (mut feed, _fed) = channel();
+async fn stalled_reader_exerts_backpressure() {
+    let (mut sender, _body) = message_channel();
     let context = &mut Context::from_waker(noop_waker_ref());
     let mut taken = 0;
-    while feed.poll_ready(context).is_ready() {
-        feed.send(Bytes::from_static(b"m").into());
+    while sender.poll_ready(context).is_ready() {
+        sender.send(Bytes::from_static(b"m").into());
         taken += 1;
     }
     assert!((1..10).contains(&taken), "{taken}");

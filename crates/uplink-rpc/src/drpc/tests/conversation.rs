@@ -1,4 +1,4 @@
-//! Recorded conversations of the public network's own client, played against our server.
+//! RecordedServer conversations of the public network's own client, replayed against our server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -27,12 +27,12 @@ use crate::r#gen::orders::{SettlementRequest, SettlementWithWindowResponse};
 use crate::server::Peer;
 use crate::status::{Code, Failure};
 
-/// What the recorded server does.
+/// Behaves as the recorded server.
 #[derive(Clone)]
-struct Recorded;
+struct RecordedServer;
 
 #[tonic::async_trait]
-impl Contact for Recorded {
+impl Contact for RecordedServer {
     async fn ping_node(
         &self,
         request: Request<ContactPingRequest>,
@@ -46,7 +46,7 @@ impl Contact for Recorded {
 }
 
 #[tonic::async_trait]
-impl Node for Recorded {
+impl Node for RecordedServer {
     async fn check_in(
         &self,
         request: Request<CheckInRequest>,
@@ -73,7 +73,7 @@ impl Node for Recorded {
 }
 
 #[tonic::async_trait]
-impl Orders for Recorded {
+impl Orders for RecordedServer {
     async fn settlement_with_window(
         &self,
         request: Request<Streaming<SettlementRequest>>,
@@ -89,7 +89,7 @@ impl Orders for Recorded {
     }
 }
 
-/// Knows its methods and implements none.
+/// A service that implements none of its methods.
 #[derive(Clone)]
 struct Unimplemented;
 
@@ -121,14 +121,14 @@ fn start(routes: Routes) -> (DuplexStream, JoinHandle<Result<(), ConnectionError
 }
 
 fn routes() -> Routes {
-    Routes::new(ContactServer::new(Recorded))
-        .add_service(NodeServer::new(Recorded))
-        .add_service(OrdersServer::new(Recorded))
+    Routes::new(ContactServer::new(RecordedServer))
+        .add_service(NodeServer::new(RecordedServer))
+        .add_service(OrdersServer::new(RecordedServer))
 }
 
-/// Plays the client's side and returns what the server sends. As the recorded client, it closes a
-/// call when it has the answer.
-async fn play(routes: Routes, case: &Value) -> Vec<u8> {
+/// Replays the client's side and returns the bytes that the server sends. Like the recorded client, it
+/// closes a call once it has the response.
+async fn replay(routes: Routes, case: &Value) -> Vec<u8> {
     let (mut stream, served) = start(routes);
     let mut bytes = hex(&case["client_bytes"]);
     let mut answer = Vec::new();
@@ -138,7 +138,7 @@ async fn play(routes: Routes, case: &Value) -> Vec<u8> {
             let answers = read([&answer[..]]).0.len();
             while read([&answer[..]]).0.len() == answers {
                 let read = timeout(Duration::from_secs(10), stream.read_buf(&mut answer)).await;
-                assert_ne!(read.expect("an answer").unwrap(), 0);
+                assert_ne!(read.expect("a response").unwrap(), 0);
             }
         }
         stream.write_all(&write).await.unwrap();
@@ -147,7 +147,7 @@ async fn play(routes: Routes, case: &Value) -> Vec<u8> {
     let expected = hex(&case["server_bytes"]).len();
     while answer.len() < expected {
         let read = timeout(Duration::from_secs(10), stream.read_buf(&mut answer)).await;
-        assert_ne!(read.expect("an answer").unwrap(), 0);
+        assert_ne!(read.expect("a response").unwrap(), 0);
     }
     stream.shutdown().await.unwrap();
     stream.read_to_end(&mut answer).await.unwrap();
@@ -156,8 +156,8 @@ async fn play(routes: Routes, case: &Value) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn recorded_conversations_are_answered_as_by_the_reference() {
-    let mut played = 0;
+async fn responses_to_recorded_conversations_match_the_reference() {
+    let mut replayed = 0;
     for case in vectors("conversations", 10) {
         let name = case["name"].as_str().unwrap();
         if case["client_bytes"].is_null() {
@@ -167,7 +167,7 @@ async fn recorded_conversations_are_answered_as_by_the_reference() {
             "unimplemented" => Routes::new(Unimplemented),
             _ => routes(),
         };
-        let answer = play(routes, &case).await;
+        let answer = replay(routes, &case).await;
         let mut expected = hex(&case["server_bytes"]).to_vec();
         if name == "unary" {
             // The recorded server had not yet closed the first call when the client did.
@@ -175,14 +175,14 @@ async fn recorded_conversations_are_answered_as_by_the_reference() {
             expected.splice(first..first, [0x0d, 1, 2, 0]);
         }
         assert_eq!(hex::encode(answer), hex::encode(expected), "{name}");
-        played += 1;
+        replayed += 1;
     }
-    assert_eq!(played, 8);
+    assert_eq!(replayed, 8);
 }
 
-/// The two conversations whose bytes were too many to record.
+/// Replays the two conversations that were too large to record.
 #[tokio::test]
-async fn big_message_is_answered_and_one_over_the_limit_ends_the_connection() {
+async fn message_over_the_limit_ends_the_connection() {
     for (name, length, frames) in [("big-message", 20_000, 3), ("too-big-message", 4 << 20, 529)] {
         let case = vectors("conversations", 10).into_iter().find(|case| case["name"] == name);
         let case = case.expect("the conversation");

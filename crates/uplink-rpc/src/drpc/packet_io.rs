@@ -1,4 +1,4 @@
-//! A socket that is read and written by one task.
+//! Packets over a socket that one task reads and writes.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -12,15 +12,15 @@ use super::ProtocolError;
 use super::packet::{Packet, Packets};
 use super::parts::Parts;
 
-/// Bytes that may wait for the socket before more are made.
-pub(super) const AHEAD: usize = 64 << 10;
+/// Number of unsent bytes from which no more are produced.
+pub(super) const MAX_UNSENT: usize = 64 << 10;
 
-/// Parts handed to the socket at once.
-const SLICES: usize = 16;
+/// Maximum number of parts per vectored write.
+const MAX_SLICES: usize = 16;
 
-/// One connection: received packets, and bytes to send, always whole frames.
+/// One connection: a reader of packets, and a queue of whole frames to send.
 #[derive(Debug)]
-pub(crate) struct Wire<S> {
+pub(crate) struct PacketIo<S> {
     socket: S,
     packets: Packets,
     unsent: Parts,
@@ -28,39 +28,44 @@ pub(crate) struct Wire<S> {
     ended: bool,
 }
 
-/// Why a connection cannot be used any longer.
+/// Why a connection is no longer usable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ConnectionError {
-    /// The peer closed it within a call.
-    #[error("the peer closed the connection")]
+    /// The peer closed it during a call.
+    #[error("connection closed by peer")]
     Closed,
     /// The socket failed.
-    #[error("connection: {0}")]
+    #[error("connection failed: {0}")]
     Io(io::Error),
-    /// The peer broke the protocol.
-    #[error("the peer breaks the protocol: {0}")]
+    /// The peer violated the protocol.
+    #[error("protocol violation by peer: {0}")]
     Protocol(#[from] ProtocolError),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Takes a connection on which nothing was sent or received.
+impl<S: AsyncRead + AsyncWrite + Unpin> PacketIo<S> {
+    /// Wraps a socket on which no frame was sent or received.
     pub(crate) fn new(socket: S) -> Self {
-        let (packets, unsent) = (Packets::default(), Parts::default());
-        Self { socket, packets, unsent, flushed: true, ended: false }
+        Self {
+            socket,
+            packets: Packets::default(),
+            unsent: Parts::default(),
+            flushed: true,
+            ended: false,
+        }
     }
 
-    /// Returns the bytes that wait to be sent; whole frames are added at the end.
+    /// Returns the unsent bytes, to which only whole frames may be appended.
     pub(super) fn unsent(&mut self) -> &mut Parts {
         &mut self.unsent
     }
 
-    /// Whether more should be made to be sent.
+    /// Returns whether more frames should be produced.
     pub(super) fn has_room(&self) -> bool {
-        self.unsent.len() < AHEAD
+        self.unsent.len() < MAX_UNSENT
     }
 
-    /// Receives a packet; `None` when the peer has closed the connection.
+    /// Receives a packet; `None` if the peer has closed the connection.
     pub(super) fn poll_packet(
         &mut self,
         context: &mut Context<'_>,
@@ -75,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             let read = pin!(self.socket.read_buf(self.packets.buffer())).poll(context);
             match ready!(read) {
                 Ok(0) => self.ended = true,
-                // Peers of the network close without taking leave.
+                // Peers of the network close without a TLS `close_notify`.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.ended = true,
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(ConnectionError::Io(error))),
@@ -83,14 +88,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Sends what waits; ready when the system has taken all of it.
+    /// Sends and flushes all unsent bytes.
     pub(super) fn poll_send(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), ConnectionError>> {
         while !self.unsent.is_empty() {
             self.flushed = false;
-            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let filled = self.unsent.chunks_vectored(&mut slices);
             let slices = slices.get(..filled).unwrap_or_default();
             let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
@@ -106,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes leave of the peer.
+    /// Shuts the connection down.
     pub(super) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }

@@ -1,9 +1,9 @@
-//! Messages of the piece store around a payload that is not copied.
+//! Encoding of the piece store's messages without copying their payload.
 //!
-//! A message in a gRPC stream is a flag byte, its length in four bytes, and its fields. Generated
-//! code would write all of it into one buffer; here the payload of a chunk keeps the memory it is
-//! in, and what goes before and after it is written beside it. The bytes are those of generated
-//! code, which writes fields in the order of their numbers.
+//! A message in a gRPC stream is a flag byte, a length of four bytes, and its fields. Generated code
+//! would write all of it into one buffer. Here, the payload of a chunk is a part of its own, between
+//! the fields before and after it. The bytes equal those of generated code, which writes fields in the
+//! order of their numbers.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -11,17 +11,18 @@ use prost::encoding::{WireType, encode_key, encode_varint, int32, int64, message
 
 use crate::r#gen::piecestore::{PieceDownloadResponse, PieceUploadRequest};
 
-/// Flag and length before each message.
+/// Size of the prefix of each message: flag and length.
 pub(super) const PREFIX: usize = 5;
-/// A payload up to this size costs less to copy than to send as a part of its own.
-const JOINED: usize = 1 << 10;
+/// Payloads up to this size are cheaper to copy than to send as a part of their own.
+const MAX_COPIED: usize = 1 << 10;
 
-/// A message in up to three parts; parts that are empty do not count.
-pub(super) type Parts = [Bytes; 3];
+/// A message in up to three parts. Empty parts are skipped.
+pub(super) type MessageParts = [Bytes; 3];
 
-/// Puts one message on the wire.
-pub(super) fn upload_request(request: PieceUploadRequest) -> Parts {
-    let (mut head, mut tail) = (start(), BytesMut::new());
+/// Encodes an upload request.
+pub(super) fn upload_request(request: PieceUploadRequest) -> MessageParts {
+    let mut head = start();
+    let mut tail = BytesMut::new();
     if let Some(limit) = &request.limit {
         message::encode(1, limit, &mut head);
     }
@@ -41,20 +42,20 @@ pub(super) fn upload_request(request: PieceUploadRequest) -> Parts {
     finish(head, payload, &tail)
 }
 
-/// Puts one message on the wire.
-pub(super) fn download_response(response: PieceDownloadResponse) -> Parts {
+/// Encodes a download response.
+pub(super) fn download_response(response: PieceDownloadResponse) -> MessageParts {
     let mut head = start();
     let mut payload = Bytes::new();
     let mut rest = response;
     if let Some(chunk) = rest.chunk.take() {
         payload = begin_chunk(1, chunk.offset, chunk.data, &mut head);
     }
-    // Every other field has a higher number.
+    // All other fields have higher numbers.
     finish(head, payload, &rest.encode_to_vec())
 }
 
-/// Puts a message without payload on the wire.
-pub(super) fn small(message: &impl Message) -> Parts {
+/// Encodes a message without a payload.
+pub(super) fn small(message: &impl Message) -> MessageParts {
     finish(start(), Bytes::new(), &message.encode_to_vec())
 }
 
@@ -64,7 +65,7 @@ fn start() -> BytesMut {
     head
 }
 
-/// Writes a chunk up to its data, which is what follows.
+/// Writes a chunk up to its data, and returns the data.
 fn begin_chunk(number: u32, offset: i64, data: Bytes, head: &mut BytesMut) -> Bytes {
     let mut fields = BytesMut::new();
     if offset != 0 {
@@ -80,15 +81,15 @@ fn begin_chunk(number: u32, offset: i64, data: Bytes, head: &mut BytesMut) -> By
     data
 }
 
-fn finish(mut head: BytesMut, payload: Bytes, tail: &[u8]) -> Parts {
+fn finish(mut head: BytesMut, payload: Bytes, tail: &[u8]) -> MessageParts {
     let fields = head.len().saturating_sub(PREFIX).saturating_add(tail.len());
     let length = fields.saturating_add(payload.len());
-    // Nobody has a payload that long; the receiver's limit would refuse it.
+    // A longer message is impossible in practice: the receiver's limit rejects it.
     let length = u32::try_from(length).unwrap_or(u32::MAX);
-    if let Some(place) = head.get_mut(1..PREFIX) {
-        place.copy_from_slice(&length.to_be_bytes());
+    if let Some(bytes) = head.get_mut(1..PREFIX) {
+        bytes.copy_from_slice(&length.to_be_bytes());
     }
-    if payload.len() > JOINED {
+    if payload.len() > MAX_COPIED {
         return [head.freeze(), payload, Bytes::copy_from_slice(tail)];
     }
     head.extend_from_slice(&payload);
@@ -104,7 +105,7 @@ mod tests {
     use crate::r#gen::piecestore::{piece_download_response, piece_upload_request};
     use crate::raw;
 
-    /// What generated code and tonic's codec would send.
+    /// Encodes a message with generated code, as tonic's codec does.
     fn generated(message: &impl Message) -> Vec<u8> {
         let mut bytes = vec![0];
         bytes.put_u32(u32::try_from(message.encoded_len()).unwrap());
@@ -116,68 +117,72 @@ mod tests {
         raw::Signed::from_wire((0..size).map(|i| i as u8).collect())
     }
 
-    fn choices<T>(some: Vec<T>) -> Vec<Option<T>> {
+    fn with_none<T>(some: Vec<T>) -> Vec<Option<T>> {
         std::iter::once(None).chain(some.into_iter().map(Some)).collect()
     }
 
     const OFFSETS: [i64; 5] = [0, 1, 65_280, i64::MAX, -1];
-    const SIZES: [usize; 6] = [0, 1, JOINED, JOINED + 1, 65_280, 1 << 20];
+    const SIZES: [usize; 6] = [0, 1, MAX_COPIED, MAX_COPIED + 1, 65_280, 1 << 20];
 
     fn data(size: usize) -> Bytes {
         (0..size).map(|i| (i / 3) as u8).collect()
     }
 
     #[test]
-    fn upload_requests_of_every_shape_are_the_bytes_of_generated_code() {
+    fn upload_requests_equal_generated_code_in_every_shape() {
         let chunks = OFFSETS.iter().flat_map(|offset| {
             SIZES.map(|size| piece_upload_request::Chunk { offset: *offset, data: data(size) })
         });
-        let mut seen = 0;
-        for chunk in choices(chunks.collect()) {
-            for limit in choices(vec![signed(0), signed(300)]) {
-                for order in choices(vec![signed(0), signed(100)]) {
-                    for done in choices(vec![signed(0), signed(130)]) {
+        let mut count = 0;
+        for chunk in with_none(chunks.collect()) {
+            for limit in with_none(vec![signed(0), signed(300)]) {
+                for order in with_none(vec![signed(0), signed(100)]) {
+                    for done in with_none(vec![signed(0), signed(130)]) {
                         for hash_algorithm in [0, 1, -1] {
-                            let (limit, order) = (limit.clone(), order.clone());
-                            let (chunk, done) = (chunk.clone(), done.clone());
+                            let limit = limit.clone();
+                            let order = order.clone();
+                            let chunk = chunk.clone();
+                            let done = done.clone();
                             let request =
                                 PieceUploadRequest { limit, order, chunk, done, hash_algorithm };
                             let expected = generated(&request);
                             assert!(upload_request(request).concat() == expected);
-                            seen += 1;
+                            count += 1;
                         }
                     }
                 }
             }
         }
-        assert_eq!(seen, 31 * 3 * 3 * 3 * 3);
+        assert_eq!(count, 31 * 3 * 3 * 3 * 3);
     }
 
     #[test]
-    fn download_responses_of_every_shape_are_the_bytes_of_generated_code() {
+    fn download_responses_equal_generated_code_in_every_shape() {
         let chunks = OFFSETS.iter().flat_map(|offset| {
             SIZES.map(|size| piece_download_response::Chunk { offset: *offset, data: data(size) })
         });
-        let mut seen = 0;
-        for chunk in choices(chunks.collect()) {
-            for hash in choices(vec![signed(0), signed(130)]) {
-                for limit in choices(vec![signed(0), signed(300)]) {
+        let mut count = 0;
+        for chunk in with_none(chunks.collect()) {
+            for hash in with_none(vec![signed(0), signed(130)]) {
+                for limit in with_none(vec![signed(0), signed(300)]) {
                     for restored_from_trash in [false, true] {
-                        let (chunk, hash, limit) = (chunk.clone(), hash.clone(), limit.clone());
+                        let chunk = chunk.clone();
+                        let hash = hash.clone();
+                        let limit = limit.clone();
                         let response =
                             PieceDownloadResponse { chunk, hash, limit, restored_from_trash };
                         let expected = generated(&response);
                         assert!(download_response(response).concat() == expected);
-                        seen += 1;
+                        count += 1;
                     }
                 }
             }
         }
-        assert_eq!(seen, 31 * 3 * 3 * 2);
+        assert_eq!(count, 31 * 3 * 3 * 2);
     }
 
     #[test]
-    fn large_payload_is_sent_from_where_it_is() {
+    fn large_payload_is_not_copied() {
         let data = data(65_280);
         let chunk = Some(piece_upload_request::Chunk { offset: 0, data: data.clone() });
         let request = PieceUploadRequest { chunk, ..PieceUploadRequest::default() };
