@@ -2,11 +2,11 @@ use uplink_core::base58::{Base58Error, decode, decode_check, encode, encode_chec
 
 const MAX: usize = 64 << 10;
 
-/// The bytes as a text, and as what a text encodes.
+/// Uses the input as text to decode, and as bytes to encode.
 pub fn base58(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     match decode(&text, MAX) {
-        // One text for each sequence of bytes, and one sequence for each text.
+        // The encoding is a bijection.
         Ok(bytes) => assert_eq!(encode(&bytes), text),
         Err(Base58Error::Character { position }) => assert!(position < text.len()),
         Err(error) => panic!("{error}"),
@@ -22,11 +22,11 @@ pub fn base58(data: &[u8]) {
     }
     let text = encode_check(7, data);
     assert_eq!(decode_check(&text, MAX), Ok((7, data.to_vec())));
-    assert_changes_show(text);
+    assert_change_detected(text);
 }
 
-/// A checksum finds a digit that was mistyped.
-fn assert_changes_show(mut text: String) {
+/// Asserts that the checksum detects a changed digit.
+fn assert_change_detected(mut text: String) {
     let last = text.pop();
     text.push(if last == Some('2') { '3' } else { '2' });
     assert_eq!(decode_check(&text, MAX), Err(Base58Error::Checksum));

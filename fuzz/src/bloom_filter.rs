@@ -3,7 +3,7 @@ use uplink_core::id::PieceId;
 
 use super::input::Input;
 
-/// A piece id, then bytes as a filter.
+/// Input: a piece id, then the bytes of a filter.
 pub fn bloom_filter(data: &[u8]) {
     let mut input = Input::new(data);
     let piece = PieceId::new(input.array());
@@ -13,7 +13,7 @@ pub fn bloom_filter(data: &[u8]) {
     let found = filter.contains(&piece);
     filter.add(&piece);
     assert!(filter.contains(&piece));
-    // What is found already changes nothing when it is added; everything else does.
+    // Adding an element changes the filter only if it was not found before.
     assert_eq!(found, filter.as_bytes() == bytes);
     assert_eq!(BloomFilter::parse(filter.as_bytes().to_vec()), Ok(filter));
 }

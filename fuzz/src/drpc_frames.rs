@@ -4,7 +4,8 @@ use uplink_rpc::drpc::packet::{LIMIT, Packets};
 use uplink_rpc::drpc::parts::Parts;
 use uplink_rpc::drpc::{Id, Kind, ProtocolError, metadata};
 
-/// The bytes as received from a peer, at once and in pieces; as a number, a head and metadata.
+/// Uses the input as bytes received at once and in parts, and as a varint, a frame head and
+/// metadata.
 pub fn drpc_frames(data: &[u8]) {
     let (whole, end) = read(data, data.len().max(1));
     for size in [1, 7] {
@@ -15,7 +16,7 @@ pub fn drpc_frames(data: &[u8]) {
     for (id, kind, control, data) in &whole {
         assert!(*id > last && data.len() <= LIMIT);
         last = *id;
-        // The only kind that is sent with the bit.
+        // CANCEL is the only kind that is sent with the control bit.
         if *control == (*kind == Kind::CANCEL) {
             frame::write_packet(*kind, *id, data.clone(), &mut written);
         }
@@ -23,19 +24,20 @@ pub fn drpc_frames(data: &[u8]) {
     let sent: Vec<_> =
         whole.into_iter().filter(|packet| packet.2 == (packet.1 == Kind::CANCEL)).collect();
     assert_eq!(read(&written.into_bytes(), 1000), (sent, Ok(())));
-    numbers(data);
+    assert_varint_and_head(data);
     if let Ok(pairs) = metadata::read(data) {
         let written = metadata::write(pairs.iter().copied());
         assert_eq!(metadata::read(&written), Ok(pairs));
     }
 }
 
-type Plain = (Id, Kind, bool, Bytes);
+type PlainPacket = (Id, Kind, bool, Bytes);
 
-fn read(data: &[u8], size: usize) -> (Vec<Plain>, Result<(), ProtocolError>) {
-    let (mut packets, mut read) = (Packets::default(), Vec::new());
-    for piece in data.chunks(size) {
-        packets.buffer().extend_from_slice(piece);
+fn read(data: &[u8], size: usize) -> (Vec<PlainPacket>, Result<(), ProtocolError>) {
+    let mut packets = Packets::default();
+    let mut read = Vec::new();
+    for part in data.chunks(size) {
+        packets.buffer().extend_from_slice(part);
         loop {
             match packets.take() {
                 Ok(Some(it)) => read.push((it.id, it.kind, it.control, it.data.into_bytes())),
@@ -47,7 +49,7 @@ fn read(data: &[u8], size: usize) -> (Vec<Plain>, Result<(), ProtocolError>) {
     (read, Ok(()))
 }
 
-fn numbers(data: &[u8]) {
+fn assert_varint_and_head(data: &[u8]) {
     if let Ok(Some((number, size))) = read_varint(data) {
         let mut written = Vec::new();
         write_varint(number, &mut written);

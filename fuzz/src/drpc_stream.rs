@@ -4,14 +4,16 @@ use uplink_rpc::drpc::{Kind, metadata};
 
 use super::input::Input;
 
-/// Which side, what we send after each packet received, and the bytes that the peer sends.
+/// Input: our side, the kinds that we send after each received packet, and the bytes of the peer.
 pub fn drpc_stream(data: &[u8]) {
     let mut input = Input::new(data);
     let side = if input.byte() & 1 == 0 { Side::Client } else { Side::Server };
     let mut sends = input.sized().iter().map(|kind| Kind(*kind));
     let mut packets = Packets::default();
     packets.buffer().extend_from_slice(input.rest());
-    let (mut calls, mut call, mut sent) = (Calls::default(), Call::new(Side::Client, 1), 0);
+    let mut calls = Calls::default();
+    let mut call = Call::new(Side::Client, 1);
+    let mut sent = 0;
     let mut in_call = side == Side::Client;
     while let Ok(Some(mut packet)) = packets.take() {
         if in_call {
@@ -42,7 +44,7 @@ pub fn drpc_stream(data: &[u8]) {
     }
 }
 
-/// Whether the packet begins a call, and that call.
+/// Starts a call if the packet begins one. Returns whether it does.
 fn begin(
     calls: &mut Calls,
     packet: uplink_rpc::drpc::packet::Packet,
@@ -53,6 +55,7 @@ fn begin(
     let Ok(Some(start)) = calls.receive(packet) else { return false };
     assert_eq!(start.stream, id.stream);
     assert!(metadata::read(&start.metadata).is_ok());
-    (*call, *sent) = (Call::new(Side::Server, start.stream), 0);
+    *call = Call::new(Side::Server, start.stream);
+    *sent = 0;
     true
 }

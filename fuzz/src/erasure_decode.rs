@@ -2,24 +2,25 @@ use uplink_core::erasure::{Code, Decoder, Encoder, Scheme};
 
 use super::input::Input;
 
-/// A code, piece numbers, and shares; and the same bytes as a scheme's text.
+/// Input: a code, piece numbers and shares. The whole input is also parsed as the text of a scheme.
 pub fn erasure_decode(data: &[u8]) {
     assert_scheme(&String::from_utf8_lossy(data));
     let mut input = Input::new(data);
-    let (required, more) = (u16::from(input.byte()), u16::from(input.byte()));
+    let required = u16::from(input.byte());
+    let redundant = u16::from(input.byte());
     let share_size = usize::from(input.byte());
-    let Ok(code) = Code::new(required, required + more) else {
-        assert!(required == 0 || required + more > 256);
+    let Ok(code) = Code::new(required, required + redundant) else {
+        assert!(required == 0 || required + redundant > 256);
         return;
     };
     let numbers: Vec<u16> = input.bytes(required.into()).iter().copied().map(u16::from).collect();
     let Ok(decoder) = Decoder::with_code(code, share_size.max(1), &numbers) else {
-        let fits = numbers.len() == usize::from(required);
-        let known = numbers.iter().all(|number| *number < code.total());
-        let mut once = numbers.clone();
-        once.sort_unstable();
-        once.dedup();
-        assert!(!fits || !known || once.len() < numbers.len());
+        let is_complete = numbers.len() == usize::from(required);
+        let in_range = numbers.iter().all(|number| *number < code.total());
+        let mut distinct = numbers.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert!(!is_complete || !in_range || distinct.len() < numbers.len());
         return;
     };
     let shares = input.rest();
@@ -30,12 +31,12 @@ pub fn erasure_decode(data: &[u8]) {
         assert!(shares.len() < numbers.len() || !run.is_multiple_of(share_size.max(1)));
         return;
     }
-    // Any k shares are those of some stripe: coding it again gives them back.
+    // Any k shares belong to some stripe: encoding the stripe returns the same shares.
     let encoder = Encoder::with_code(code, share_size.max(1));
     for (number, share) in numbers.iter().zip(shares) {
-        let mut again = vec![0; run];
-        encoder.encode_piece(&stripes, *number, &mut again).expect("a piece of the code");
-        assert_eq!(again, share);
+        let mut encoded = vec![0; run];
+        encoder.encode_piece(&stripes, *number, &mut encoded).expect("a piece of the code");
+        assert_eq!(encoded, share);
     }
 }
 

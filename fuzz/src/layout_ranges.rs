@@ -6,14 +6,15 @@ use uplink_core::layout::{
 
 use super::input::Input;
 
-/// Scheme, block size, segment size, object size and range.
+/// Input: scheme, share size, block size, segment size, object size and range.
 pub fn layout_ranges(data: &[u8]) {
     let mut input = Input::new(data);
     let counts: [u8; 4] = input.array();
     let [required, repair, optimal, total] = counts.map(i32::from);
-    let (share_size, block_size) = (input.number(), input.number());
-    let (share_size, block_size) = (share_size as u32, block_size as u32);
-    let (segment_size, size) = (input.number(), input.number());
+    let share_size = input.number() as u32;
+    let block_size = input.number() as u32;
+    let segment_size = input.number();
+    let size = input.number();
     let range = input.number()..input.number();
     assert_parameters(required as u8, block_size, input.number().cast_signed());
     assert_segments(size, segment_size, &range);
@@ -22,14 +23,14 @@ pub fn layout_ranges(data: &[u8]) {
     let Ok(read) = SegmentRead::new(size, block_size, &scheme, range.clone()) else {
         let outside = range.start > range.end || range.end > size;
         let encrypted = encrypted_size(size, block_size);
-        // With one required piece its padding, too, must fit into 64 bits.
+        // With one required piece, its padding must also fit into 64 bits.
         assert!(outside || encrypted.and_then(|encrypted| piece_size(encrypted, &scheme)).is_err());
         return;
     };
     assert_read(size, block_size, &scheme, &range, &read);
 }
 
-/// The stretch covers the range, and no block or stripe in it could be left out.
+/// Asserts that the read covers the range with the minimum of blocks and stripes.
 fn assert_read(
     size: u64,
     block_size: u32,
@@ -42,10 +43,12 @@ fn assert_read(
         return;
     }
     let in_block = u128::from(block_size - TAG);
-    let (block, stripe) = (u128::from(block_size), u128::from(scheme.stripe_size()));
+    let block = u128::from(block_size);
+    let stripe = u128::from(scheme.stripe_size());
     let share = u128::from(scheme.share_size());
     let wide = |range: &std::ops::Range<u64>| (u128::from(range.start), u128::from(range.end));
-    let ((start, end), (first, last)) = (wide(range), wide(&read.blocks));
+    let (start, end) = wide(range);
+    let (first, last) = wide(&read.blocks);
     assert_eq!(first * in_block + u128::from(read.skip_plain), start);
     assert!(u128::from(read.skip_plain) < in_block);
     assert!((last - 1) * in_block < end && end <= last * in_block);
@@ -56,7 +59,7 @@ fn assert_read(
     let end = u128::from(read.encrypted.end);
     assert!((last - 1) * stripe < end && end <= last * stripe);
     assert_eq!(wide(&read.shares), (first * share, last * share));
-    let encrypted = encrypted_size(size, block_size).expect("a size that was planned with");
+    let encrypted = encrypted_size(size, block_size).expect("the size of a valid read");
     assert!(read.encrypted.end <= encrypted);
     assert!(read.stripes.end <= stripes_to_fetch(encrypted, scheme));
     if let Ok(piece) = piece_size(encrypted, scheme) {
@@ -66,20 +69,20 @@ fn assert_read(
     assert!(padded - size >= 4 && u128::from(padded - size) < in_block + 4);
 }
 
-/// The parts of a range lie in it, one after the other, and leave nothing out.
+/// Asserts that the parts of a range are consecutive and cover it exactly.
 fn assert_segments(size: u64, segment_size: u64, range: &std::ops::Range<u64>) {
     let Ok(extents) = segments(size, segment_size) else {
         assert!(segment_size == 0 || size / segment_size >= u32::MAX.into());
         return;
     };
-    let few = extents.clone().take(1000).collect::<Vec<Extent>>();
-    let covered = few.last().map_or(0, |last| last.offset + last.size);
-    assert!(covered == size || few.len() == 1000);
+    let extents = extents.clone().take(1000).collect::<Vec<Extent>>();
+    let covered = extents.last().map_or(0, |last| last.offset + last.size);
+    assert!(covered == size || extents.len() == 1000);
     let mut next = range.start;
-    for (place, part) in ranges_in_segments(few.iter().copied(), range.clone()) {
-        assert!(part.start < part.end && part.end <= few[place].size);
-        assert_eq!(few[place].offset + part.start, next);
-        next = few[place].offset + part.end;
+    for (index, part) in ranges_in_segments(extents.iter().copied(), range.clone()) {
+        assert!(part.start < part.end && part.end <= extents[index].size);
+        assert_eq!(extents[index].offset + part.start, next);
+        next = extents[index].offset + part.end;
     }
     let whole = range.start..range.end.min(covered);
     assert!(next == whole.end || whole.is_empty());

@@ -1,9 +1,9 @@
-//! What is fuzzed: one function per format that foreign bytes come in.
+//! Fuzz targets: one function per format of untrusted input.
 //!
-//! Each takes any bytes and panics when a promise is broken: what parses must come out again as it
-//! went in, what does not must be an error, and nothing else may happen. The programs of
-//! `fuzz_targets/` hand them the fuzzer's inputs; `tests/fuzz_corpus.rs` of the main workspace hands
-//! them the committed ones.
+//! Each target takes arbitrary bytes and panics if an invariant is violated: valid input must round
+//! trip, and invalid input must return an error. The programs of `fuzz_targets/` run the targets
+//! with the fuzzer's inputs, and `tests/fuzz_corpus.rs` of the main workspace with the committed
+//! corpus.
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +32,7 @@ pub use self::{
     peer_identity::peer_identity, signed_message::signed_message,
 };
 
-/// What is done with the bytes of an input.
+/// A function that processes the bytes of an input.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.

@@ -4,13 +4,13 @@ use super::input::Input;
 
 const SECRET: &[u8] = b"of the satellite";
 
-/// The bytes as an API key, and as a caveat of one.
+/// Uses the input as an API key, and as a caveat.
 pub fn macaroon(data: &[u8]) {
     if let Ok(key) = ApiKey::from_bytes(data) {
         let bytes = key.to_bytes();
         assert_eq!(ApiKey::from_exact_bytes(&bytes).as_ref(), Ok(&key));
         assert_eq!(ApiKey::parse(&key.serialize()).as_ref(), Ok(&key));
-        // Without the secret there is no tail.
+        // The tail cannot be computed without the secret.
         assert!(!key.is_authentic(SECRET));
         key.caveats().iter().for_each(|caveat| assert_caveat(caveat));
     }
@@ -18,22 +18,25 @@ pub fn macaroon(data: &[u8]) {
     assert_narrower(data);
 }
 
-/// What a caveat says survives writing it, and strictness only adds refusals.
+/// Asserts that a caveat round trips, and that strict decoding only adds restrictions.
 fn assert_caveat(bytes: &[u8]) {
     let Ok(caveat) = Caveat::decode(bytes) else {
         assert!(Caveat::decode_strict(bytes).is_err());
         return;
     };
-    let written = caveat.encode();
-    let again = Caveat::decode_strict(&written).expect("a caveat that was written");
-    assert_eq!(again.encode(), written);
-    assert_eq!((again.disallowed, again.allowed_paths), (caveat.disallowed, caveat.allowed_paths));
+    let encoded = caveat.encode();
+    let decoded = Caveat::decode_strict(&encoded).expect("an encoded caveat");
+    assert_eq!(decoded.encode(), encoded);
+    assert_eq!(
+        (decoded.disallowed, decoded.allowed_paths),
+        (caveat.disallowed, caveat.allowed_paths)
+    );
     if let Ok(strict) = Caveat::decode_strict(bytes) {
         assert!(caveat.disallowed.iter().all(|operation| strict.disallowed.contains(operation)));
     }
 }
 
-/// A caveat takes away and never gives.
+/// Asserts that a caveat only removes permissions.
 fn assert_narrower(data: &[u8]) {
     let mut input = Input::new(data);
     let action = Action {

@@ -5,27 +5,29 @@ use uplink_core::encryption::{CipherSuite, Key, Nonce};
 
 use super::input::Input;
 
-/// The bytes as an envelope, as what is sealed in one, and as keys and nonces beside it.
+/// Uses the input as an envelope, as its content, and as encrypted key, nonce and stream info.
 pub fn metadata_envelope(data: &[u8]) {
     if let Ok(meta) = StreamMeta::decode(data) {
-        let written = meta.encode();
-        assert_eq!(StreamMeta::decode(&written).as_ref(), Ok(&meta));
+        let encoded = meta.encode();
+        assert_eq!(StreamMeta::decode(&encoded).as_ref(), Ok(&meta));
         let (key, nonce) = meta.metadata_key_or(&[], &[]);
-        open(&meta.encrypted_stream_info, key, nonce);
+        assert_not_opened(&meta.encrypted_stream_info, key, nonce);
     }
     if let Ok(info) = StreamInfo::decode(data) {
-        let written = info.encode();
-        assert_eq!(StreamInfo::decode(&written).as_ref(), Ok(&info));
-        assert_eq!(info.encode(), written);
+        let encoded = info.encode();
+        assert_eq!(StreamInfo::decode(&encoded).as_ref(), Ok(&info));
+        assert_eq!(info.encode(), encoded);
         assert_sealed(&info, data);
     }
     let mut input = Input::new(data);
-    let (key, nonce) = (input.sized(), input.sized());
-    open(input.rest(), key, nonce);
+    let key = input.sized();
+    let nonce = input.sized();
+    assert_not_opened(input.rest(), key, nonce);
 }
 
-/// Nobody without the key makes metadata, and nothing is opened with a key of nothing.
-fn open(info: &[u8], encrypted_key: &[u8], nonce: &[u8]) {
+/// Asserts that metadata made without the key does not open, and that empty metadata opens to
+/// `None`.
+fn assert_not_opened(info: &[u8], encrypted_key: &[u8], nonce: &[u8]) {
     let metadata = EncryptedMetadata {
         suite: CipherSuite::AesGcm,
         encrypted_stream_info: info,
@@ -33,16 +35,17 @@ fn open(info: &[u8], encrypted_key: &[u8], nonce: &[u8]) {
         metadata_key_nonce: nonce,
         encrypted_etag: &[],
     };
-    let nothing = info.is_empty() && encrypted_key.is_empty();
+    let is_empty = info.is_empty() && encrypted_key.is_empty();
     match metadata.open(&Key::new([9; 32])) {
-        Ok(opened) => assert!(nothing && opened.is_none()),
-        Err(_) => assert!(!nothing),
+        Ok(opened) => assert!(is_empty && opened.is_none()),
+        Err(_) => assert!(!is_empty),
     }
 }
 
-/// Sealing and opening gives the same, and a changed bit an error.
+/// Asserts that sealed metadata opens unchanged, and that a flipped bit is an error.
 fn assert_sealed(info: &StreamInfo, etag: &[u8]) {
-    let (content_key, metadata_key) = (Key::new([1; 32]), Key::new([2; 32]));
+    let content_key = Key::new([1; 32]);
+    let metadata_key = Key::new([2; 32]);
     let keys = MetadataKeys {
         suite: CipherSuite::ChaCha20Poly1305,
         content_key: &content_key,
@@ -61,7 +64,7 @@ fn assert_sealed(info: &StreamInfo, etag: &[u8]) {
         };
         metadata.open(&content_key)
     };
-    let opened = open(&meta).expect("what was sealed").expect("metadata");
+    let opened = open(&meta).expect("sealed metadata").expect("metadata");
     assert_eq!((opened.stream_info.as_ref(), opened.etag.as_slice()), (Some(info), etag));
     let middle = meta.encrypted_stream_info.len() / 2;
     meta.encrypted_stream_info[middle] ^= 1;

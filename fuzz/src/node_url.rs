@@ -1,16 +1,15 @@
 use uplink_core::id::NodeId;
 use uplink_core::node_url::NodeUrl;
 
-/// The bytes as a node URL and as a node id.
+/// Uses the input as a node URL and as a node id.
 pub fn node_url(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(url) = text.parse::<NodeUrl>() {
-        let written = url.to_string();
-        let again: NodeUrl = written.parse().expect("a URL that was written");
-        // Numbers below zero mean nothing and are not written.
+        let parsed: NodeUrl = url.to_string().parse().expect("a formatted URL");
+        // Negative numbers have no meaning and are not formatted.
         let debounce = url.debounce.max(0);
         let noise_protocol = url.noise_protocol.max(0);
-        assert_eq!(again, NodeUrl { debounce, noise_protocol, ..url.clone() });
+        assert_eq!(parsed, NodeUrl { debounce, noise_protocol, ..url.clone() });
         if let Some((name, port)) = url.host_port() {
             assert!(!name.is_empty() && port > 0 && url.address.contains(name));
         }

@@ -6,12 +6,12 @@ use uplink_core::encryption::{CipherSuite, EncryptionStore, Key};
 
 use super::input::Input;
 
-/// A store of one or two keys, and a name in encrypted and in plain form.
+/// Input: an encryption store of one or two keys, and a path used as encrypted and as plain.
 pub fn path_decrypt(data: &[u8]) {
     let mut input = Input::new(data);
     let cipher = CipherSuite::from_number(input.byte().into());
-    // The key of the vectors.
-    let key = Key::new(std::array::from_fn(|place| place as u8));
+    // The key of the test vectors.
+    let key = Key::new(std::array::from_fn(|index| index as u8));
     let mut store = EncryptionStore::with_default_key(key, cipher);
     let added = store.add(StoreEntry {
         bucket: b"other".to_vec(),
@@ -24,23 +24,25 @@ pub fn path_decrypt(data: &[u8]) {
     let bucket: &[u8] = if input.byte() == 0 { b"bucket" } else { b"other" };
     let name = input.rest();
 
-    // What decrypts is a name like any other. Nonces are not authenticated where nothing else is.
+    // A path that decrypts is a valid path. Nonces are authenticated only together with content.
     if let Ok(plain) = decrypt_path(&store, bucket, name) {
-        assert_there_and_back(&store, bucket, &plain);
+        assert_round_trips(&store, bucket, &plain);
     }
-    assert_there_and_back(&store, bucket, name);
+    assert_round_trips(&store, bucket, name);
     assert_relative(&store, bucket, name);
     if added.is_ok() && cipher == CipherSuite::AesGcm && !name.is_empty() {
         assert!(content_key(&store, bucket, name).is_ok());
     }
 }
 
-fn assert_there_and_back(store: &EncryptionStore, bucket: &[u8], plain: &[u8]) {
+/// Asserts that an encrypted path decrypts to the same path.
+fn assert_round_trips(store: &EncryptionStore, bucket: &[u8], plain: &[u8]) {
     let Ok(encrypted) = encrypt_path(store, bucket, plain) else { return };
-    let forth = store.lookup_unencrypted(bucket, plain).base.map(|base| base.encrypted_path);
-    let back = store.lookup_encrypted(bucket, &encrypted).base.map(|base| base.encrypted_path);
-    // An entry can claim an encrypted name that, without encryption, is somebody else's.
-    if forth == back {
+    let encrypting = store.lookup_unencrypted(bucket, plain).base.map(|base| base.encrypted_path);
+    let decrypting =
+        store.lookup_encrypted(bucket, &encrypted).base.map(|base| base.encrypted_path);
+    // Without path encryption, an entry can have the encrypted path of another entry.
+    if encrypting == decrypting {
         assert_eq!(decrypt_path(store, bucket, &encrypted).as_deref(), Ok(plain));
     }
     if let Some(parent) = plain.strip_suffix(b"/") {
@@ -50,7 +52,7 @@ fn assert_there_and_back(store: &EncryptionStore, bucket: &[u8], plain: &[u8]) {
     }
 }
 
-/// A name below its parent is the end of the whole name.
+/// Asserts that the path relative to its parent is the end of the whole path.
 fn assert_relative(store: &EncryptionStore, bucket: &[u8], name: &[u8]) {
     let info = match PrefixInfo::new(store, bucket, name) {
         Ok(info) => info,
@@ -64,7 +66,7 @@ fn assert_relative(store: &EncryptionStore, bucket: &[u8], name: &[u8]) {
         Some(slash) => &name[slash + 1..],
         None => name,
     };
-    let relative = info.encrypt_relative(last).expect("a part of a name that was encrypted");
+    let relative = info.encrypt_relative(last).expect("a component of an encrypted path");
     assert!(info.encrypted_path.ends_with(&relative));
     assert_eq!(info.decrypt_relative(&relative).as_deref(), Ok(last));
     assert!(info.encrypted_path.starts_with(&info.encrypted_parent));

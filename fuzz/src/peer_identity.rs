@@ -1,7 +1,7 @@
 use uplink_core::identity::{MAX_CERTIFICATE_SIZE, MAX_CHAIN_LENGTH, split_chain, verify_chain};
 use uplink_core::signature::VerifyingKey;
 
-/// The bytes as a chain of certificates and as a public key.
+/// Uses the input as a certificate chain and as a public key.
 pub fn peer_identity(data: &[u8]) {
     if let Ok(key) = VerifyingKey::from_spki_der(data) {
         assert!(key.verify(data, data).is_err());

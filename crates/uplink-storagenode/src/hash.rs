@@ -1,10 +1,10 @@
-//! The hash of a piece in the making.
+//! Incremental hash of a piece.
 
 use bytes::Bytes;
 use sha2::Digest;
 use uplink_core::order::PieceHashAlgorithm;
 
-/// Hashes bytes as they arrive, in the algorithm the uploader chose.
+/// Hashes bytes as they arrive, with the algorithm that the uploader chose.
 pub(crate) enum Hasher {
     Blake3(Box<blake3::Hasher>),
     Sha256(sha2::Sha256),
@@ -27,7 +27,7 @@ impl Hasher {
         }
     }
 
-    /// The hash, 32 bytes in both algorithms.
+    /// Returns the hash: 32 bytes with either algorithm.
     pub(crate) fn finish(self) -> Bytes {
         match self {
             Self::Blake3(hasher) => Bytes::copy_from_slice(hasher.finalize().as_bytes()),

@@ -1,4 +1,4 @@
-//! One running node per data directory.
+//! Lock that allows one running node per data directory.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,14 +9,14 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-/// Holds the directory until dropped; the system lets go of it when the process dies.
+/// Lock on a data directory, held until drop. The system releases it when the process exits.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
     _file: File,
 }
 
 impl DirectoryLock {
-    /// Takes the lock; `None` when another node holds it.
+    /// Acquires the lock. Returns `None` if another node holds it.
     pub(crate) fn take(data: &Path) -> io::Result<Option<Self>> {
         let mut file = OpenOptions::new()
             .read(true)

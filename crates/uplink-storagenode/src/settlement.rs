@@ -1,19 +1,20 @@
-//! The orders a node keeps: per satellite and hour one log, for settlement with the satellite.
+//! Storage of orders until they are settled with the satellite: one log per satellite and hour.
 //!
 //! ```text
-//! DATA/orders/<satellite>/<hours since 1970>.log        orders are still added
-//!                                          .closed      complete, to be handed in
-//!                                          .rejected    handed in, and the satellite pays nothing
-//! record: length of the body (4 bytes, most significant first) | body | 4 bytes of its BLAKE3 hash
+//! DATA/orders/<satellite>/<hours since 1970>.log        orders are still appended
+//!                                          .closed      complete, ready for settlement
+//!                                          .rejected    rejected by the satellite, kept as
+//! evidence record: length of the body (4 bytes, big-endian) | body | first 4 bytes of its BLAKE3
+//! hash
 //! ```
 //!
-//! The body is one settlement request of the network: field 1 the order limit, field 2 the largest
-//! order, both as received. A limit serves one request, which keeps one record of it. A file begins
-//! valid and may end in a torn record, which the next writer cuts off. Orders of the last
-//! [`FLUSH_EVERY`] may be lost in a crash; pieces never depend on them.
+//! The body is a settlement request of the network: field 1 is the order limit, field 2 the largest
+//! order, both as received. A limit is used by one request, which writes one record. The last
+//! record of a file may be torn; the next writer truncates it. A crash may lose the orders of the
+//! last [`FLUSH_INTERVAL`]. Pieces never depend on them.
 //!
-//! An hour is closed once it and the hour after it are over, for limits are accepted an hour after
-//! they were made, and no request that began with a limit of it is under way.
+//! Limits are accepted for an hour after their creation. So an hour is closed once it and the next
+//! hour are over, and no request with a limit of that hour is in flight.
 
 mod log;
 
@@ -42,24 +43,24 @@ use uplink_rpc::{
 
 use crate::clock::Clock;
 
-/// Keeps orders in memory until the next flush, and in files until they are settled.
+/// Buffers orders in memory until the next flush, and stores them in files until they are settled.
 #[derive(Debug)]
 pub(crate) struct Settlement {
     directory: PathBuf,
     clock: Clock,
-    /// No hour is closed because the clock stepped ahead.
+    /// Prevents a clock step from closing an hour early.
     guard: StepGuard,
     pending: Mutex<Pending>,
-    filling: Notify,
-    /// Also serialises flushes.
+    half_full: Notify,
+    /// Also serializes flushes.
     logs: Mutex<Logs>,
 }
 
 #[derive(Debug, Default)]
 struct Pending {
     records: Vec<Record>,
-    /// Requests under way, by the hour of their limits.
-    open: BTreeMap<i64, usize>,
+    /// Number of requests in flight, by the hour of their limits.
+    in_flight: BTreeMap<i64, usize>,
     /// Hours before this one are closed.
     closed: i64,
 }
@@ -73,9 +74,9 @@ struct Record {
 
 #[derive(Debug, Default)]
 struct Logs {
-    /// Logs whose end this process knows to be whole.
-    whole: HashSet<PathBuf>,
-    /// Hours before this one have no log any more.
+    /// Logs known to have no torn record, because this process wrote them.
+    intact: HashSet<PathBuf>,
+    /// The logs of all hours before this one have been renamed.
     closed: i64,
 }
 
@@ -86,61 +87,63 @@ impl Settlement {
             clock,
             guard: StepGuard::default(),
             pending: Mutex::default(),
-            filling: Notify::new(),
+            half_full: Notify::new(),
             logs: Mutex::default(),
         }
     }
 
-    /// Notes that a request with a limit made in second `created` has begun, which keeps its hour
-    /// open until [`end`](Self::end).
+    /// Registers a request with a limit created in second `created`. Its hour stays open until
+    /// [`end`](Self::end).
     pub(crate) fn begin(&self, created: i64) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = pending.open.entry(hour_of(created)).or_default();
-        *open = open.saturating_add(1);
+        let count = pending.in_flight.entry(hour_of(created)).or_default();
+        *count = count.saturating_add(1);
     }
 
-    /// Ends what [`begin`](Self::begin) began and keeps its limit and largest order, if there is
-    /// one. Never blocks.
+    /// Ends a request registered by [`begin`](Self::begin) and buffers its order limit and largest
+    /// order, if any. Never blocks.
     pub(crate) fn end(&self, satellite: NodeId, created: i64, pair: Option<(Bytes, Bytes)>) {
         let hour = hour_of(created);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = pending.open.get_mut(&hour) {
-            *open = open.saturating_sub(1);
-            if *open == 0 {
-                pending.open.remove(&hour);
+        if let Some(count) = pending.in_flight.get_mut(&hour) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                pending.in_flight.remove(&hour);
             }
         }
+
         let Some((limit, order)) = pair else { return };
         if hour < pending.closed {
-            tracing::warn!(%satellite, hour, "an order came after its hour was closed; it is lost");
+            tracing::warn!(%satellite, hour, "dropped an order: its hour is already closed");
         } else if pending.records.len() >= MAX_PENDING {
-            tracing::warn!("orders arrive faster than they can be written; one is lost");
+            tracing::warn!("dropped an order: orders arrive faster than they can be written");
         } else {
             pending.records.push(Record::new(satellite, hour, limit, order));
-            // Once, and not again for those that a full disk keeps here.
+            // Equality, so that records retained by a full disk do not notify again.
             if pending.records.len() == MAX_PENDING / 2 {
-                self.filling.notify_one();
+                self.half_full.notify_one();
             }
         }
     }
 
-    /// Flushes for ever.
+    /// Flushes every [`FLUSH_INTERVAL`], or earlier when the buffer is half full.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             tokio::select! {
-                () = time::sleep(FLUSH_EVERY) => {}
-                () = self.filling.notified() => {}
+                () = time::sleep(FLUSH_INTERVAL) => {}
+                () = self.half_full.notified() => {}
             }
             Arc::clone(&self).flush().await;
         }
     }
 
-    /// Writes what is pending, syncs it, and closes the hours that are over. A failure is logged;
-    /// orders that could not be written are pending again, and their hours stay open.
+    /// Writes and syncs pending orders, and closes the hours that are over.
+    ///
+    /// Failures are logged. Orders that cannot be written stay pending, and their hours stay open.
     pub(crate) async fn flush(self: Arc<Self>) {
         let written = tokio::task::spawn_blocking(move || self.write()).await;
         if let Ok(Err(error)) = written {
-            tracing::error!(%error, "orders could not be written");
+            tracing::error!(%error, "cannot write orders");
         }
     }
 
@@ -157,31 +160,28 @@ impl Settlement {
         written
     }
 
-    /// What is pending, and the hour before which nothing more will come.
+    /// Takes the pending records, and returns the hour before which no more will arrive.
     fn take(&self) -> (Vec<Record>, i64) {
         let now = self.guard.read(self.clock.now(), self.clock.steady());
         let over = hour_of(timestamp(now).seconds).saturating_sub(1);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = pending.open.keys().next().copied().unwrap_or(i64::MAX);
-        pending.closed = pending.closed.max(over.min(open));
+        let first_open = pending.in_flight.keys().next().copied().unwrap_or(i64::MAX);
+        pending.closed = pending.closed.max(over.min(first_open));
         (std::mem::take(&mut pending.records), pending.closed)
     }
 
-    /// Makes records pending again, as many as there is room for.
+    /// Returns unwritten records to the buffer, up to its capacity.
     fn put_back(&self, mut records: Vec<Record>) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_PENDING.saturating_sub(pending.records.len());
-        if let Some(lost) = records.len().checked_sub(room).filter(|lost| *lost > 0) {
-            tracing::warn!(
-                lost,
-                "orders cannot be written and are too many to keep; some are lost"
-            );
+        let available = MAX_PENDING.saturating_sub(pending.records.len());
+        if let Some(lost) = records.len().checked_sub(available).filter(|lost| *lost > 0) {
+            tracing::warn!(lost, "dropped orders: they cannot be written and the buffer is full");
         }
-        records.truncate(room);
+        records.truncate(available);
         pending.records.append(&mut records);
     }
 
-    /// The closed hours of a satellite, oldest first.
+    /// Returns the files of the closed hours of a satellite, oldest first.
     pub(crate) fn closed(&self, satellite: NodeId) -> io::Result<Vec<PathBuf>> {
         let mut closed = hours(&self.directory.join(satellite.to_string()), CLOSED)?;
         closed.sort_unstable();
@@ -200,7 +200,7 @@ impl Record {
 }
 
 impl Logs {
-    /// Writes to all logs that it can. Returns the records of those that it cannot, and the first
+    /// Writes records to their logs. Returns the records that cannot be written, and the first
     /// error.
     fn write(&mut self, directory: &Path, records: Vec<Record>) -> (Vec<Record>, io::Result<()>) {
         let mut logs: BTreeMap<PathBuf, Vec<Record>> = BTreeMap::new();
@@ -208,16 +208,18 @@ impl Logs {
             let satellite = directory.join(record.satellite.to_string());
             logs.entry(satellite.join(format!("{}.{OPEN}", record.hour))).or_default().push(record);
         }
-        let (mut unwritten, mut outcome) = (Vec::new(), Ok(()));
+
+        let mut unwritten = Vec::new();
+        let mut outcome = Ok(());
         for (path, records) in logs {
             let mut bytes = Vec::new();
             records.iter().for_each(|record| log::push(&mut bytes, &record.body));
-            match log::append(&path, &bytes, self.whole.contains(&path)) {
+            match log::append(&path, &bytes, self.intact.contains(&path)) {
                 Ok(()) => {
-                    self.whole.insert(path);
+                    self.intact.insert(path);
                 }
                 Err(error) => {
-                    self.whole.remove(&path);
+                    self.intact.remove(&path);
                     unwritten.extend(records);
                     outcome = outcome.and(Err(error));
                 }
@@ -237,10 +239,10 @@ impl Logs {
             let logs = hours(&satellite, OPEN)?;
             for (_, path) in logs.into_iter().filter(|(hour, _)| *hour < before) {
                 let closed = path.with_extension(CLOSED);
-                // After a clock went back an hour may have been closed before: that goes first.
+                // After the clock stepped back, the hour may already be closed: settle that first.
                 if !closed.exists() {
                     fs::rename(&path, closed)?;
-                    self.whole.remove(&path);
+                    self.intact.remove(&path);
                 }
             }
             File::open(&satellite)?.sync_all()?;
@@ -249,12 +251,12 @@ impl Logs {
     }
 }
 
-/// Sends the records of a file until the last one or until nobody receives any more.
+/// Sends the records of a file until the last one, or until the receiver is dropped.
 ///
 /// # Errors
 ///
-/// When the file cannot be read to its end; the channel is then handed back, because closing it
-/// would tell that all records were sent.
+/// Fails if the file cannot be read to its end. The sender is then returned, because dropping it
+/// would signal that all records were sent.
 pub(crate) fn send_records(
     path: &Path,
     to: mpsc::Sender<SettlementRequest>,
@@ -271,12 +273,12 @@ pub(crate) fn send_records(
     send().map_err(|error| (error, to))
 }
 
-/// Removes a file that was accepted, or keeps one that was rejected under another name.
+/// Removes an accepted file, or renames a rejected one.
 pub(crate) fn settled(path: &Path, accepted: bool) -> io::Result<()> {
     if accepted { fs::remove_file(path) } else { fs::rename(path, path.with_extension(REJECTED)) }
 }
 
-/// The hours for which a satellite's directory has a file with this extension.
+/// Returns the hours for which a satellite's directory has a file with this extension.
 fn hours(directory: &Path, extension: &str) -> io::Result<Vec<(i64, PathBuf)>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -301,9 +303,9 @@ const OPEN: &str = "log";
 const CLOSED: &str = "closed";
 const REJECTED: &str = "rejected";
 const SECONDS_PER_HOUR: i64 = 3600;
-/// Time between two writes to disk.
-const FLUSH_EVERY: Duration = Duration::from_secs(5);
-/// Orders waiting for a flush, about 1 KiB each.
+/// Interval between flushes to disk.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+/// Maximum orders waiting for a flush, about 1 KiB each.
 const MAX_PENDING: usize = 1 << 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The satellites a node works for, and the keys they sign order limits with.
+//! Trusted satellites and the keys with which they sign order limits.
 
 use std::{
     collections::HashMap,
@@ -12,86 +12,89 @@ use uplink_rpc::dial::{DialError, Dialer};
 
 use crate::config::Satellite;
 
-/// Trusted satellites. A key is read from the satellite's TLS identity when first needed, and kept.
+/// Trusted satellites. A key is read from the satellite's TLS identity on first use and cached.
 pub(crate) struct Trust {
     dialer: Dialer,
-    satellites: HashMap<NodeId, Trusted>,
+    satellites: HashMap<NodeId, TrustedSatellite>,
 }
 
-struct Trusted {
+struct TrustedSatellite {
     address: String,
-    /// Held while dialling, so that simultaneous requests share one dial.
-    key: Mutex<Known>,
+    /// Locked while dialing, so that concurrent requests share one dial.
+    key: Mutex<CachedKey>,
 }
 
 #[derive(Default)]
-struct Known {
+struct CachedKey {
     key: Option<(VerifyingKey, Instant)>,
-    failed: Option<(DialError, Instant)>,
+    last_failure: Option<(DialError, Instant)>,
 }
 
 impl Trust {
     pub(crate) fn new(satellites: &[Satellite], dialer: Dialer) -> Self {
         let satellites = satellites.iter().map(|satellite| {
-            let trusted = Trusted { address: satellite.address.clone(), key: Mutex::default() };
-            (satellite.id, trusted)
+            let address = satellite.address.clone();
+            (satellite.id, TrustedSatellite { address, key: Mutex::default() })
         });
         Self { dialer, satellites: satellites.collect() }
     }
 
-    /// Tells whether a satellite is trusted.
-    pub(crate) fn knows(&self, id: NodeId) -> bool {
+    /// Returns whether a satellite is trusted.
+    pub(crate) fn contains(&self, id: NodeId) -> bool {
         self.satellites.contains_key(&id)
     }
 
-    /// The key of a satellite, or `None` for one that is not trusted.
+    /// Returns the key of a satellite, or `None` if it is not trusted.
     pub(crate) async fn key(&self, id: NodeId) -> Option<Result<VerifyingKey, DialError>> {
         let trusted = self.satellites.get(&id)?;
-        let mut known = trusted.key.lock().await;
-        if let Some((key, _)) = &known.key {
+        let mut cached = trusted.key.lock().await;
+        if let Some((key, _)) = &cached.key {
             return Some(Ok(key.clone()));
         }
-        Some(self.read(id, trusted, &mut known).await)
+        Some(self.fetch(id, trusted, &mut cached).await)
     }
 
-    /// The key of a satellite if it differs from `stale`. It is read again at most once per
-    /// [`REREAD_AFTER`], however many bad signatures arrive.
+    /// Returns the key of a satellite if it differs from `stale`.
+    ///
+    /// The key is fetched at most once per [`REFETCH_INTERVAL`], however many invalid signatures
+    /// arrive.
     pub(crate) async fn newer_key(&self, id: NodeId, stale: &VerifyingKey) -> Option<VerifyingKey> {
         let trusted = self.satellites.get(&id)?;
-        let mut known = trusted.key.lock().await;
-        match &known.key {
+        let mut cached = trusted.key.lock().await;
+        match &cached.key {
             Some((key, _)) if key != stale => Some(key.clone()),
-            Some((_, read)) if read.elapsed() < REREAD_AFTER => None,
-            _ => self.read(id, trusted, &mut known).await.ok().filter(|key| key != stale),
+            Some((_, fetched)) if fetched.elapsed() < REFETCH_INTERVAL => None,
+            _ => self.fetch(id, trusted, &mut cached).await.ok().filter(|key| key != stale),
         }
     }
 
-    /// Takes the key from a connection that was made for another purpose.
+    /// Caches the key from the identity of an existing connection.
     pub(crate) async fn learn(&self, peer: &PeerIdentity) {
         if let Some(trusted) = self.satellites.get(&peer.node_id()) {
             trusted.key.lock().await.key = Some((peer.leaf_key().clone(), Instant::now()));
         }
     }
 
-    async fn read(
+    async fn fetch(
         &self,
         id: NodeId,
-        trusted: &Trusted,
-        known: &mut Known,
+        trusted: &TrustedSatellite,
+        cached: &mut CachedKey,
     ) -> Result<VerifyingKey, DialError> {
-        if let Some((error, at)) = &known.failed
-            && at.elapsed() < REDIAL_AFTER
+        if let Some((error, at)) = &cached.last_failure
+            && at.elapsed() < REDIAL_INTERVAL
         {
             return Err(error.clone());
         }
         match self.dialer.dial(Some(id), &trusted.address).await {
             Ok((_, peer)) => {
                 let key = peer.leaf_key().clone();
-                *known = Known { key: Some((key.clone(), Instant::now())), failed: None };
+                *cached =
+                    CachedKey { key: Some((key.clone(), Instant::now())), last_failure: None };
                 Ok(key)
             }
             Err(error) => {
-                known.failed = Some((error.clone(), Instant::now()));
+                cached.last_failure = Some((error.clone(), Instant::now()));
                 Err(error)
             }
         }
@@ -104,5 +107,5 @@ impl fmt::Debug for Trust {
     }
 }
 
-const REREAD_AFTER: Duration = Duration::from_secs(60);
-const REDIAL_AFTER: Duration = Duration::from_secs(1);
+const REFETCH_INTERVAL: Duration = Duration::from_secs(60);
+const REDIAL_INTERVAL: Duration = Duration::from_secs(1);

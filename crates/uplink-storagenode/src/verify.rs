@@ -1,6 +1,6 @@
-//! Which order limits and orders a node accepts.
+//! Validation of order limits and orders.
 //!
-//! Every refusal carries the code that nodes of the public network use for it.
+//! Every rejection has the status code that nodes of the public network use for it.
 
 #![cfg_attr(
     not(test),
@@ -30,13 +30,13 @@ use uplink_rpc::{
 use crate::{
     clock::Clock,
     clocks::Clocks,
-    serials::{SerialRefusal, Serials},
+    serials::{SerialError, Serials},
     settlement::Settlement,
     store::PieceName,
     trust::Trust,
 };
 
-/// Decides about order limits.
+/// Validates order limits.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     node: NodeId,
@@ -46,21 +46,21 @@ pub(crate) struct Verifier {
     clock: Clock,
 }
 
-/// An order limit that passed every check and whose serial number is spent on one request.
+/// An order limit that passed every check. Its serial number is used up by one request.
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptedLimit {
     pub name: PieceName,
     pub serial: SerialNumber,
     pub action: PieceAction,
-    /// Most bytes that orders may reach.
-    pub most: u64,
+    /// Maximum bytes that orders may grant.
+    pub max_bytes: u64,
     pub uplink_key: PiecePublicKey,
-    /// Second in which the satellite made it.
+    /// Creation time by the satellite's clock, in seconds since 1970.
     pub created: i64,
     pub wire: Bytes,
 }
 
-/// A limit whose serial number is taken in memory alone.
+/// An order limit whose serial number is claimed in memory and not persisted yet.
 #[derive(Debug)]
 pub(crate) struct ClaimedLimit {
     limit: AcceptedLimit,
@@ -68,12 +68,11 @@ pub(crate) struct ClaimedLimit {
 }
 
 impl ClaimedLimit {
-    /// Writes the serial number, so that it stays taken when the process dies; blocks.
-    pub(crate) fn remember(self) -> Result<AcceptedLimit, Failure> {
-        let written = self.serials.remember(self.limit.name.satellite, self.limit.created);
-        written.map_err(|error| {
-            tracing::error!(%error, "a used serial number cannot be written");
-            Failure::new(Code::UNAVAILABLE, "order limit: its serial number cannot be written")
+    /// Writes the serial number, so that it stays claimed if the process is killed. Blocks.
+    pub(crate) fn persist(self) -> Result<AcceptedLimit, Failure> {
+        self.serials.persist(self.limit.name.satellite, self.limit.created).map_err(|error| {
+            tracing::error!(%error, "cannot write a used serial number");
+            Failure::new(Code::UNAVAILABLE, "order limit: cannot write its serial number")
         })?;
         Ok(self.limit)
     }
@@ -90,18 +89,20 @@ impl Verifier {
         Self { node, trust, serials, clocks, clock }
     }
 
-    /// How far the node's clock is from its satellites'.
+    /// Returns the offsets between the node's clock and its satellites' clocks.
     pub(crate) fn clocks(&self) -> &Clocks {
         &self.clocks
     }
 
-    /// The satellites this node works for.
+    /// Returns the trusted satellites.
     pub(crate) fn trust(&self) -> &Trust {
         &self.trust
     }
 
-    /// Checks an order limit for one of the actions `allowed`; on success its serial number is
-    /// spent, whatever becomes of the request. [`ClaimedLimit::remember`] yields the limit.
+    /// Validates an order limit for one of the `allowed` actions.
+    ///
+    /// On success its serial number is used up, even if the request fails later.
+    /// [`ClaimedLimit::persist`] returns the limit.
     pub(crate) async fn accept(
         &self,
         raw: &raw::OrderLimit,
@@ -110,67 +111,69 @@ impl Verifier {
         let limit = raw.decode_typed().map_err(|error| invalid(format!("order limit: {error}")))?;
         let accepted = self.check(&limit, raw.wire().clone(), allowed)?;
         self.verify_signature(accepted.name.satellite, raw.wire()).await?;
-        let (satellite, serial) = (accepted.name.satellite, accepted.serial);
-        match self.serials.take(satellite, serial, accepted.created) {
+        let satellite = accepted.name.satellite;
+        match self.serials.claim(satellite, accepted.serial, accepted.created) {
             Ok(()) => Ok(ClaimedLimit { limit: accepted, serials: self.serials.clone() }),
-            Err(SerialRefusal::Lost) => Err(Failure::new(
+            Err(SerialError::Lost) => Err(Failure::new(
                 Code::UNAUTHENTICATED,
-                "order limit: made shortly before this storage node lost power, perhaps used then",
+                "order limit: created shortly before this storage node lost power, may be used",
             )),
-            Err(SerialRefusal::Used) => {
+            Err(SerialError::Used) => {
                 Err(Failure::new(Code::UNAUTHENTICATED, "order limit: serial number already used"))
             }
-            Err(SerialRefusal::TooMany) => {
+            Err(SerialError::TooMany) => {
                 Err(Failure::new(Code::UNAVAILABLE, "too many order limits in use"))
             }
         }
     }
 
-    /// Everything that the limit alone shows.
+    /// Checks everything except signature and serial number.
     fn check(
         &self,
         limit: &OrderLimit,
         wire: Bytes,
         allowed: &[PieceAction],
     ) -> Result<AcceptedLimit, Failure> {
-        let action = PieceAction::try_from(limit.action).ok().filter(|it| allowed.contains(it));
-        let action = action.ok_or_else(|| invalid("order limit: another action than asked for"))?;
-        let most = u64::try_from(limit.limit)
-            .map_err(|_| invalid("order limit: the limit is negative"))?;
+        let action = PieceAction::try_from(limit.action)
+            .ok()
+            .filter(|action| allowed.contains(action))
+            .ok_or_else(|| invalid("order limit: action does not match the request"))?;
+        let max_bytes =
+            u64::try_from(limit.limit).map_err(|_| invalid("order limit: negative limit"))?;
         if limit.storage_node_id != self.node.as_bytes() {
-            return Err(invalid("order limit: for another storage node"));
+            return Err(invalid("order limit: issued for another storage node"));
         }
         let satellite = NodeId::from_slice(&limit.satellite_id)
             .ok()
             .filter(|id| !id.is_zero())
-            .ok_or_else(|| invalid("order limit: no satellite id"))?;
+            .ok_or_else(|| invalid("order limit: missing satellite id"))?;
         self.check_times(limit, satellite)?;
         let piece = PieceId::from_slice(&limit.piece_id)
             .ok()
             .filter(|id| *id != PieceId::default())
-            .ok_or_else(|| invalid("order limit: no piece id"))?;
+            .ok_or_else(|| invalid("order limit: missing piece id"))?;
         let uplink_key = PiecePublicKey::from_bytes(&limit.uplink_public_key)
             .ok()
             .filter(|key| key.as_bytes() != &[0; 32])
-            .ok_or_else(|| invalid("order limit: no uplink public key"))?;
+            .ok_or_else(|| invalid("order limit: missing uplink public key"))?;
         if limit.satellite_signature.is_empty() {
-            return Err(invalid("order limit: no signature"));
+            return Err(invalid("order limit: missing signature"));
         }
         let serial = SerialNumber::from_slice(&limit.serial_number)
             .map_err(|error| invalid(format!("order limit: {error}")))?;
         let created = seconds(limit.order_creation.as_ref());
         let name = PieceName { satellite, piece };
-        Ok(AcceptedLimit { name, serial, action, most, uplink_key, created, wire })
+        Ok(AcceptedLimit { name, serial, action, max_bytes, uplink_key, created, wire })
     }
 
     fn check_times(&self, limit: &OrderLimit, satellite: NodeId) -> Result<(), Failure> {
         let now = self.clock.unix_seconds();
-        let long_past = now.saturating_sub(EXPIRED_SECONDS);
-        let expires = seconds(limit.piece_expiration.as_ref());
-        if expires != ZERO_SECONDS && expires < long_past {
-            return Err(invalid("order limit: the piece has expired"));
+        let min_expiration = now.saturating_sub(EXPIRATION_GRACE_SECONDS);
+        let piece_expiration = seconds(limit.piece_expiration.as_ref());
+        if piece_expiration != ZERO_SECONDS && piece_expiration < min_expiration {
+            return Err(invalid("order limit: piece expired"));
         }
-        if seconds(limit.order_expiration.as_ref()) < long_past {
+        if seconds(limit.order_expiration.as_ref()) < min_expiration {
             return Err(invalid("order limit: expired"));
         }
         let ahead = seconds(limit.order_creation.as_ref()).saturating_sub(now);
@@ -183,11 +186,11 @@ impl Verifier {
 
     async fn verify_signature(&self, satellite: NodeId, wire: &[u8]) -> Result<(), Failure> {
         let Some(key) = self.trust.key(satellite).await else {
-            let text = format!("satellite {satellite} is not trusted");
+            let text = format!("untrusted satellite {satellite}");
             return Err(Failure::new(Code::PERMISSION_DENIED, text));
         };
         let key = key.map_err(|error| {
-            let text = format!("cannot learn the key of satellite {satellite}: {error}");
+            let text = format!("cannot fetch the key of satellite {satellite}: {error}");
             Failure::new(Code::UNAVAILABLE, text)
         })?;
         let Err(error) = OrderLimit::verify(wire, &key) else { return Ok(()) };
@@ -200,8 +203,10 @@ impl Verifier {
     }
 }
 
-/// The orders of one request. Dropping it, however the request ends, keeps the largest one for
-/// settlement. Until then the hour of the limit is not settled.
+/// The orders of one request.
+///
+/// Drop records the largest order for settlement, however the request ends. Until then the hour of
+/// the limit stays open.
 #[derive(Debug)]
 pub(crate) struct Orders {
     limit: AcceptedLimit,
@@ -216,28 +221,30 @@ impl Orders {
         Self { limit, granted: 0, largest: None, settlement }
     }
 
-    /// The limit all orders belong to.
+    /// Returns the order limit of all these orders.
     pub(crate) fn limit(&self) -> &AcceptedLimit {
         &self.limit
     }
 
-    /// Bytes granted so far.
+    /// Returns the bytes granted so far.
     pub(crate) fn granted(&self) -> u64 {
         self.granted
     }
 
-    /// Takes the next order; a refused one changes nothing.
+    /// Accepts the next order. A rejected order has no effect.
     pub(crate) fn accept(&mut self, raw: &raw::Order) -> Result<(), Failure> {
         let order = raw.decode_typed().map_err(|error| invalid(format!("order: {error}")))?;
         if order.serial_number != self.limit.serial.as_bytes() {
-            return Err(invalid("order: serial number of another limit"));
+            return Err(invalid("order: serial number does not match the order limit"));
         }
-        let amount = u64::try_from(order.amount).ok().filter(|amount| *amount >= self.granted);
-        let amount = amount.ok_or_else(|| invalid("order: the amount decreases"))?;
-        if amount > self.limit.most {
+        let amount = u64::try_from(order.amount)
+            .ok()
+            .filter(|amount| *amount >= self.granted)
+            .ok_or_else(|| invalid("order: amount decreased"))?;
+        if amount > self.limit.max_bytes {
             return Err(invalid(format!(
-                "order: {amount} bytes are more than the {} of the limit",
-                self.limit.most
+                "order: {amount} bytes exceed the limit of {}",
+                self.limit.max_bytes
             )));
         }
         Order::verify(raw.wire(), &self.limit.uplink_key)
@@ -257,15 +264,15 @@ impl Drop for Orders {
     }
 }
 
-/// A refusal of what the peer sent.
+/// Returns a failure for invalid input of the peer.
 pub(crate) fn invalid(text: impl Into<String>) -> Failure {
     Failure::new(Code::INVALID_ARGUMENT, text)
 }
 
-/// An absent time is the first second of year 1.
+/// Returns the seconds of a time. A missing one is the first second of year 1.
 fn seconds(time: Option<&Timestamp>) -> i64 {
     time.map_or(ZERO_SECONDS, |time| time.seconds)
 }
 
-/// Limits and pieces may be expired for this long.
-const EXPIRED_SECONDS: i64 = 48 * 60 * 60;
+/// Grace period after the expiration of limits and pieces.
+const EXPIRATION_GRACE_SECONDS: i64 = 48 * 60 * 60;

@@ -1,11 +1,11 @@
-//! A storage node over real ports and disks.
+//! A storage node with real ports and disks.
 //!
-//! A satellite appears here only as an identity that signs order limits and a port that shows it.
-//! The tests of transfers run over DRPC, too, in `node_drpc.rs`.
+//! The satellite is only an identity that signs order limits and a port that presents it. The
+//! transfer tests also run over DRPC, in `node_drpc.rs`.
 
 use uplink_rpc::dial::Transport;
 
-/// What clients speak: gRPC, because storage nodes of ours do.
+/// Transport of the clients: negotiates gRPC, which our storage nodes support.
 const TRANSPORT: Transport = Transport::Negotiated;
 
 #[path = "node/files.rs"]

@@ -1,4 +1,4 @@
-//! The transfers of `node.rs`, over the transport of the public network.
+//! The transfer tests of `node.rs` over DRPC, the transport of the public network.
 
 use uplink_rpc::dial::Transport;
 

@@ -1,4 +1,4 @@
-//! Why a network does not start, or does not do what it is asked for.
+//! Errors of a network.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,129 +10,130 @@ use uplink_satellite::AdminError;
 
 use crate::options::MAX_NODES;
 
-/// Why a request to a network fails.
+/// Error of an operation on a network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// The satellite's database refuses.
+    /// An administrative operation of the satellite failed.
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// The satellite ran before, and its database is not there.
+    /// The satellite ran before and its database is missing.
     #[error(
-        "the satellite's database {path} is gone. Bring it back, or mount its disk; to give up what is \
-         stored and begin anew, start with --reset"
+        "satellite database {path:?} is missing: restore it or mount its disk, or start with \
+         --reset to discard all stored data"
     )]
-    DatabaseGone {
+    DatabaseMissing {
         /// The database.
         path: PathBuf,
     },
-    /// A folder or file cannot be used.
+    /// A folder or file cannot be accessed.
     #[error("{path}: {source}")]
     File {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the file system or socket.
         source: io::Error,
     },
-    /// Garbage cannot be collected.
+    /// Garbage collection failed.
     #[error(transparent)]
     Garbage(#[from] uplink_satellite::GarbageError),
-    /// A service that ran before has lost its folder.
+    /// A service ran before and its folder is missing or empty.
     #[error(
-        "{whose} is gone: {path} holds nothing of it. Bring the folder back, or mount its disk; to give \
-         up what is stored and begin anew, start with --reset"
+        "data of {service} is missing from {path:?}: restore the folder or mount its disk, or \
+         start with --reset to discard all stored data"
     )]
-    Gone {
+    FolderMissing {
         /// The service.
-        whose: String,
+        service: String,
         /// Its folder.
         path: PathBuf,
     },
-    /// An identity cannot be made or read.
-    #[error("identity of {whose}: {source}")]
+    /// An identity cannot be generated, saved or loaded.
+    #[error("identity of {service}: {source}")]
     Identity {
         /// The service it belongs to.
-        whose: String,
-        /// What is wrong with it.
+        service: String,
+        /// The identity error.
         source: IdentityError,
     },
-    /// Another process runs the network of this folder.
-    #[error("the network in {path} is running already{}", .process.map(|id| format!(" (process {id})")).unwrap_or_default())]
+    /// Another process runs the network in this folder.
+    #[error("network in {path:?} is already running{}", .process.map(|id| format!(" (process {id})")).unwrap_or_default())]
     InUse {
         /// The folder.
         path: PathBuf,
-        /// The process, if it left its number.
+        /// The process id, if the lock file contains one.
         process: Option<u32>,
     },
-    /// The network's file is damaged.
-    #[error("{path} is damaged: {reason}")]
+    /// The network file is corrupt.
+    #[error("{path} is corrupt: {reason}")]
     Malformed {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
     },
-    /// The network's file is of a newer version of this program.
-    #[error("{path} has format {found}, this program knows formats up to {known}")]
+    /// The network file was written by a newer version of this program.
+    #[error("{path} has unsupported format {found}: this version reads formats up to {max}")]
     NewerFormat {
         /// The file.
         path: PathBuf,
         /// The format of the file.
         found: i64,
-        /// The newest known format.
-        known: i64,
+        /// The newest supported format.
+        max: i64,
     },
-    /// A storage node could not hand in its orders.
+    /// A storage node could not settle its orders.
     #[error("storage node {index}: {source}")]
     Settlement {
         /// Index of the node.
         index: usize,
-        /// Why.
+        /// The settlement error.
         source: Box<uplink_storagenode::SettleError>,
     },
-    /// A storage node did not start.
+    /// A storage node cannot be started.
     #[error("storage node {index}: {source}")]
     Node {
         /// Index of the node.
         index: usize,
-        /// Why.
+        /// The start error.
         source: Box<uplink_storagenode::StartError>,
     },
-    /// There is no such node.
-    #[error("there is no storage node {index}: this network's are 0 to {}", .count.saturating_sub(1))]
+    /// The node index is out of range.
+    #[error("no storage node {index}: this network has storage nodes 0 to {}", .count.saturating_sub(1))]
     NoSuchNode {
-        /// The index asked for.
+        /// The requested index.
         index: usize,
-        /// Nodes of the network.
+        /// Number of nodes in the network.
         count: usize,
     },
-    /// There is no node of this id.
-    #[error("this network has no storage node {0}")]
+    /// No node has this id.
+    #[error("no storage node {0} in this network")]
     NoSuchNodeId(NodeId),
     /// The network would be reachable from other machines.
-    #[error("{0} is not on the loopback interface, which a network for development never leaves")]
+    #[error("invalid listen address \"{0}\": a development network listens on loopback only")]
     NotLoopback(SocketAddr),
     /// A running node did not come online in time.
     #[error("storage node {index} is not online: {reason}")]
     NotOnline {
         /// Index of the node.
         index: usize,
-        /// What the check-in said.
+        /// The reason that the check-in gave.
         reason: String,
     },
-    /// Number of nodes out of bounds.
-    #[error("a network has 1 to {MAX_NODES} storage nodes, not {0}")]
+    /// The number of nodes is out of range.
+    #[error("invalid number of storage nodes {0}: must be 1 to {MAX_NODES}")]
     NodeCount(usize),
-    /// Nodes cannot be taken away.
+    /// Nodes cannot be removed.
     #[error(
-        "the network in {path} has {found} storage nodes and cannot be started with {wanted}: pieces would be lost"
+        "network in {path:?} has {found} storage nodes and cannot be started with {wanted}: \
+         pieces would be lost"
     )]
     NodesLost {
         /// The folder.
         path: PathBuf,
-        /// Nodes of the network.
+        /// Number of existing nodes.
         found: usize,
-        /// Nodes asked for.
+        /// Requested number of nodes.
         wanted: usize,
     },
     /// A node's trash cannot be emptied.
@@ -140,50 +141,50 @@ pub enum NetworkError {
     Trash {
         /// Index of the node.
         index: usize,
-        /// Why.
+        /// The trash error.
         source: Box<uplink_storagenode::RetentionError>,
     },
     /// Another program listens on the satellite's address.
-    #[error("cannot listen on {address}, the satellite's address in {path}: {source}")]
+    #[error("cannot listen on {address}, the satellite's address in {path:?}: {source}")]
     Port {
         /// The address.
         address: SocketAddr,
-        /// The file that says so.
+        /// The file that configures it.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the file system or socket.
         source: io::Error,
     },
-    /// A folder holds another identity than the one that ran there.
-    #[error("{path} holds identity {found}, {whose} of this network is {known}")]
-    OtherIdentity {
+    /// The folder of a service holds an unexpected identity.
+    #[error("wrong identity in {path:?}: found {found}, expected {expected} for {service}")]
+    IdentityMismatch {
         /// The service.
-        whose: String,
+        service: String,
         /// Its folder.
         path: PathBuf,
         /// The identity in the folder.
         found: NodeId,
-        /// The identity that it had.
-        known: NodeId,
+        /// The expected identity.
+        expected: NodeId,
     },
-    /// The service runs already.
-    #[error("{0} is running already")]
-    Running(String),
-    /// The satellite did not start.
+    /// The service is already running.
+    #[error("{0} is already running")]
+    AlreadyRunning(String),
+    /// The satellite cannot be started.
     #[error("satellite: {0}")]
     Satellite(Box<uplink_satellite::StartError>),
-    /// The service does not run.
+    /// The service is not running.
     #[error("{0} is not running")]
-    Stopped(String),
-    /// The scheme wants more nodes than there are.
+    NotRunning(String),
+    /// The scheme requires more nodes than the network has.
     #[error(
-        "scheme {scheme} stores {optimal} pieces on as many storage nodes, the network has {nodes}"
+        "not enough storage nodes: scheme {scheme} requires {optimal}, the network has {nodes}"
     )]
     TooFewNodes {
         /// The scheme.
         scheme: uplink_core::erasure::Scheme,
-        /// Pieces that an upload stores.
+        /// Pieces stored per segment, each on its own node.
         optimal: usize,
-        /// Nodes of the network.
+        /// Number of nodes in the network.
         nodes: usize,
     },
 }

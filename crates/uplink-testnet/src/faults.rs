@@ -1,4 +1,5 @@
-//! Storage nodes that lie: only with the feature `faults`, which nothing that is shipped turns on.
+//! Storage nodes that return corrupt pieces. Requires the feature `faults`, which is for tests
+//! only.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -9,47 +10,48 @@ use crate::error::{NetworkError, Result};
 use crate::node::Node;
 
 impl Node {
-    /// Changes every byte of every piece that the node stores, from byte `from` of each piece on.
+    /// Corrupts every byte of every stored piece from byte `from` on, and returns the number of
+    /// corrupted pieces.
     ///
-    /// The node may run, and notices nothing: it returns the changed bytes as it did the right
-    /// ones before, so that it lies in good faith. Doing it again with the same `from` repairs the
-    /// pieces. Returns how many pieces were changed.
+    /// The node may be running. It does not detect the corruption and serves the corrupt bytes. A
+    /// second call with the same `from` repairs the pieces.
     ///
     /// # Errors
-    /// A file cannot be read or written; some pieces may have been changed then.
+    /// Fails if a file cannot be read or written. Some pieces may already be corrupt then.
     pub fn damage_pieces(&self, from: u64) -> Result<usize> {
         let mut damaged = 0;
         for path in pieces(&self.directory().join("data/pieces"))? {
             let seed = self.index() as u64;
-            damaged += usize::from(damage(&path, from, seed).map_err(at(&path))?);
+            damaged += usize::from(damage(&path, from, seed).map_err(file_error(&path))?);
         }
         Ok(damaged)
     }
 
-    /// Flips one bit of every piece that the node stores, in byte `position` of each piece: bit rot.
+    /// Flips one bit in byte `position` of every stored piece, like bit rot, and returns the number
+    /// of changed pieces. Shorter pieces are not changed.
     ///
-    /// The node may run, and notices nothing. Doing it again repairs the pieces. Returns how many
-    /// pieces reach so far and were changed.
+    /// The node may be running; it does not detect the corruption. A second call with the same
+    /// `position` repairs the pieces.
     ///
     /// # Errors
-    /// A file cannot be read or written; some pieces may have been changed then.
+    /// Fails if a file cannot be read or written. Some pieces may already be corrupt then.
     pub fn flip_bit(&self, position: u64) -> Result<usize> {
         let mut flipped = 0;
         for path in pieces(&self.directory().join("data/pieces"))? {
-            flipped += usize::from(flip(&path, position).map_err(at(&path))?);
+            flipped += usize::from(flip(&path, position).map_err(file_error(&path))?);
         }
         Ok(flipped)
     }
 }
 
-/// Bytes before a piece's own in its file, unless its order limit is uncommonly long.
+/// Size of the header area of a piece file, assuming an order limit of ordinary length.
 const HEADER_AREA: u64 = 512;
 
-/// All piece files below a directory.
+/// Returns all piece files below a directory.
 fn pieces(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory).map_err(at(directory))? {
-        let path = entry.map_err(at(directory))?.path();
+    for entry in fs::read_dir(directory).map_err(file_error(directory))? {
+        let path = entry.map_err(file_error(directory))?.path();
         if path.is_dir() {
             found.extend(pieces(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "sj1") {
@@ -59,10 +61,11 @@ fn pieces(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Changes a piece in place, each byte in another way; returns whether it reaches so far.
+/// Corrupts a piece in offset, each byte with a different mask. Returns whether it is long enough.
 fn damage(path: &Path, from: u64, seed: u64) -> io::Result<bool> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let (start, end) = (HEADER_AREA.saturating_add(from), file.metadata()?.len());
+    let start = HEADER_AREA.saturating_add(from);
+    let end = file.metadata()?.len();
     if start >= end {
         return Ok(false);
     }
@@ -70,27 +73,27 @@ fn damage(path: &Path, from: u64, seed: u64) -> io::Result<bool> {
     file.read_exact_at(&mut bytes, start)?;
     for (position, byte) in (start..).zip(&mut bytes) {
         let mixed = (position ^ seed << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
-        // Never zero.
+        // The mask must not be zero.
         *byte ^= mixed as u8 | 1;
     }
     file.write_all_at(&bytes, start)?;
     Ok(true)
 }
 
-/// Flips a bit of a piece in place; returns whether it reaches so far.
+/// Flips a bit of a piece in offset. Returns whether it is long enough.
 fn flip(path: &Path, position: u64) -> io::Result<bool> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let place = HEADER_AREA.saturating_add(position);
-    if place >= file.metadata()?.len() {
+    let offset = HEADER_AREA.saturating_add(position);
+    if offset >= file.metadata()?.len() {
         return Ok(false);
     }
     let mut byte = [0];
-    file.read_exact_at(&mut byte, place)?;
+    file.read_exact_at(&mut byte, offset)?;
     byte[0] ^= 1 << (position % 8);
-    file.write_all_at(&byte, place)?;
+    file.write_all_at(&byte, offset)?;
     Ok(true)
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> NetworkError {
+fn file_error(path: &Path) -> impl Fn(io::Error) -> NetworkError {
     move |source| NetworkError::File { path: path.to_owned(), source }
 }

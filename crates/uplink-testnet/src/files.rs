@@ -1,4 +1,4 @@
-//! A network's folder: what is kept in it, and who has it.
+//! A network's folder: its persistent settings and its lock.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use crate::options::MAX_NODES;
 /// Name of the file in a network's folder that holds its ports and scheme.
 pub const NETWORK_FILE: &str = "network.toml";
 
-/// The folder of a running network. No other process has it meanwhile.
+/// The folder of a running network, locked against other processes.
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
@@ -27,18 +27,18 @@ pub(crate) struct Home {
     _temporary: Option<TempDir>,
 }
 
-/// What is decided once and kept.
+/// The persistent settings of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) scheme: Scheme,
     pub(crate) satellite: SocketAddr,
     pub(crate) nodes: Vec<SocketAddr>,
-    /// Id of the satellite, and of each node; earlier versions kept none.
+    /// Ids of the satellite and of each node. Format 1 does not store them.
     pub(crate) satellite_id: Option<NodeId>,
     pub(crate) node_ids: Vec<NodeId>,
 }
 
-/// The text form of a [`Record`].
+/// The TOML form of a [`Record`].
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
@@ -52,29 +52,31 @@ struct Text {
     node_ids: Vec<String>,
 }
 
-/// Format 1 has no ids.
+/// Current format version. Format 1 has no ids.
 const FORMAT: i64 = 2;
 const HEADER: &str = "# An uplink network on this machine. Ports are chosen once: access grants hold the satellite's.\n\n";
 const SATELLITE: &str = "satellite";
 const LOCK_FILE: &str = "lock";
-/// Largest file that is read.
+/// Maximum bytes read from the network file.
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
 impl Home {
-    /// Takes a folder, or makes a temporary one that goes with the value.
+    /// Opens and locks a folder, or a temporary one that is removed on drop.
     pub(crate) fn open(directory: Option<&Path>) -> Result<Self> {
         let (path, temporary) = match directory {
             Some(path) => {
                 create_directory(path)?;
-                (fs::canonicalize(path).map_err(at(path))?, None)
+                (fs::canonicalize(path).map_err(file_error(path))?, None)
             }
             None => {
-                let made = tempfile::Builder::new().prefix("uplink-").tempdir();
-                let made = made.map_err(at(&std::env::temp_dir()))?;
-                (made.path().to_owned(), Some(made))
+                let temporary = tempfile::Builder::new()
+                    .prefix("uplink-")
+                    .tempdir()
+                    .map_err(file_error(&std::env::temp_dir()))?;
+                (temporary.path().to_owned(), Some(temporary))
             }
         };
-        let lock = take_lock(&path)?;
+        let lock = lock(&path)?;
         Ok(Self { path, _lock: lock, _temporary: temporary })
     }
 
@@ -86,47 +88,50 @@ impl Home {
         self.path.join(NETWORK_FILE)
     }
 
-    /// Deletes the network, and nothing else that may lie in its folder.
+    /// Deletes the network's files. Unrelated files in the folder are kept.
     pub(crate) fn clear(&self) -> Result<()> {
-        let entries = fs::read_dir(&self.path).map_err(at(&self.path))?;
+        let entries = fs::read_dir(&self.path).map_err(file_error(&self.path))?;
         for entry in entries {
-            let entry = entry.map_err(at(&self.path))?;
-            let (name, path) = (entry.file_name(), entry.path());
+            let entry = entry.map_err(file_error(&self.path))?;
+            let path = entry.path();
+            let name = entry.file_name();
             let name = name.to_string_lossy();
-            let node =
+            let is_node =
                 name.strip_prefix("node-").is_some_and(|number| number.parse::<u16>().is_ok());
-            if name == SATELLITE || node {
-                fs::remove_dir_all(&path).map_err(at(&path))?;
+            if name == SATELLITE || is_node {
+                fs::remove_dir_all(&path).map_err(file_error(&path))?;
             } else if name == NETWORK_FILE {
-                fs::remove_file(&path).map_err(at(&path))?;
+                fs::remove_file(&path).map_err(file_error(&path))?;
             }
         }
         Ok(())
     }
 
-    /// Where the folder of the satellite is, or would be.
+    /// Returns the path of the satellite's folder, which may not exist yet.
     pub(crate) fn satellite_path(&self) -> PathBuf {
         self.path.join(SATELLITE)
     }
 
-    /// Where the folder of a node is, or would be.
+    /// Returns the path of a node's folder, which may not exist yet.
     pub(crate) fn node_path(&self, index: usize) -> PathBuf {
         self.path.join(node_name(index))
     }
 
-    /// What was kept, if this folder held a network before.
+    /// Reads the stored record, or returns `None` for a new network.
     pub(crate) fn read(&self) -> Result<Option<Record>> {
         let path = self.network_file();
         let mut text = String::new();
         match File::open(&path) {
-            Ok(file) => file.take(MAX_FILE_SIZE).read_to_string(&mut text).map_err(at(&path))?,
+            Ok(file) => {
+                file.take(MAX_FILE_SIZE).read_to_string(&mut text).map_err(file_error(&path))?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(at(&path)(error)),
+            Err(error) => return Err(file_error(&path)(error)),
         };
         parse(&text, &path).map(Some)
     }
 
-    /// Keeps a record. The file is either the old or the new one, whatever happens.
+    /// Writes a record atomically: after a crash the file holds either the old or the new one.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
         let text = Text {
             format: FORMAT,
@@ -138,23 +143,23 @@ impl Home {
         };
         let path = self.network_file();
         let text = toml::to_string(&text).map_err(|error| malformed(&path, error.to_string()))?;
-        let fresh = self.path.join("network.toml.new");
+        let temporary = self.path.join("network.toml.new");
         let write = || {
-            let mut file = File::create(&fresh)?;
+            let mut file = File::create(&temporary)?;
             file.write_all(HEADER.as_bytes())?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&fresh, &path)?;
+            fs::rename(&temporary, &path)?;
             File::open(&self.path)?.sync_all()
         };
-        write().map_err(at(&path))
+        write().map_err(file_error(&path))
     }
 }
 
-/// Reads the identity in a folder; makes it first if the folder holds none.
-pub(crate) fn identity(folder: &Path, whose: &str) -> Result<Identity> {
+/// Loads the identity in a folder, or generates and saves one if there is none.
+pub(crate) fn identity(folder: &Path, service: &str) -> Result<Identity> {
     create_directory(folder)?;
-    let made = || {
+    let load_or_generate = || {
         if folder.join("identity.cert").exists() {
             return Identity::load(folder);
         }
@@ -162,22 +167,30 @@ pub(crate) fn identity(folder: &Path, whose: &str) -> Result<Identity> {
         identity.save(folder)?;
         Ok(identity)
     };
-    made().map_err(|source| NetworkError::Identity { whose: whose.to_owned(), source })
+    load_or_generate()
+        .map_err(|source| NetworkError::Identity { service: service.to_owned(), source })
 }
 
-/// Requires the folder of a service that ran before, with the identity that it had.
-pub(crate) fn require(folder: &Path, identity: &Path, known: NodeId, whose: &str) -> Result<()> {
-    let whose = whose.to_owned();
+/// Requires that the folder of an existing service still holds its identity.
+pub(crate) fn require(
+    folder: &Path,
+    identity: &Path,
+    expected: NodeId,
+    service: &str,
+) -> Result<()> {
+    let service = service.to_owned();
     if !identity.join("identity.cert").exists() {
-        return Err(NetworkError::Gone { whose, path: folder.to_owned() });
+        return Err(NetworkError::FolderMissing { service, path: folder.to_owned() });
     }
     match Identity::load(identity) {
-        Ok(identity) if identity.node_id() == known => Ok(()),
-        Ok(identity) => {
-            let (path, found) = (folder.to_owned(), identity.node_id());
-            Err(NetworkError::OtherIdentity { whose, path, found, known })
-        }
-        Err(source) => Err(NetworkError::Identity { whose, source }),
+        Ok(identity) if identity.node_id() == expected => Ok(()),
+        Ok(identity) => Err(NetworkError::IdentityMismatch {
+            service,
+            path: folder.to_owned(),
+            found: identity.node_id(),
+            expected,
+        }),
+        Err(source) => Err(NetworkError::Identity { service, source }),
     }
 }
 
@@ -185,39 +198,40 @@ fn node_name(index: usize) -> String {
     format!("node-{index:02}")
 }
 
-/// Makes a folder for its owner alone, and those it lies in.
+/// Creates a folder that only its owner can access, and its parents.
 pub(crate) fn create_directory(path: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file_error(path))
 }
 
 fn parse(text: &str, path: &Path) -> Result<Record> {
-    let damaged = |reason: String| malformed(path, reason);
+    let corrupt = |reason: String| malformed(path, reason);
     let table: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))?;
+        text.parse().map_err(|error: toml::de::Error| corrupt(error.to_string()))?;
     let found = table.get("format").and_then(toml::Value::as_integer);
     match found {
         Some(1 | FORMAT) => {}
         Some(found) if found > FORMAT => {
             let path = path.to_owned();
-            return Err(NetworkError::NewerFormat { path, found, known: FORMAT });
+            return Err(NetworkError::NewerFormat { path, found, max: FORMAT });
         }
-        _ => return Err(damaged("it has no valid format number".to_owned())),
+        _ => return Err(corrupt("missing or invalid format number".to_owned())),
     }
-    let text: Text = table.try_into().map_err(|error| damaged(error.to_string()))?;
+    let text: Text = table.try_into().map_err(|error| corrupt(error.to_string()))?;
     let scheme: Scheme =
-        text.scheme.parse().map_err(|error| damaged(format!("scheme: {error}")))?;
+        text.scheme.parse().map_err(|error| corrupt(format!("scheme: {error}")))?;
     if text.nodes.is_empty() || text.nodes.len() > MAX_NODES {
-        return Err(damaged(format!("it lists {} storage nodes", text.nodes.len())));
+        return Err(corrupt(format!("{} storage nodes listed", text.nodes.len())));
     }
     for address in std::iter::once(&text.satellite).chain(&text.nodes) {
         if !address.ip().is_loopback() || address.port() == 0 {
-            return Err(damaged(format!("{address} is no address with a port on this machine")));
+            return Err(corrupt(format!("\"{address}\" is not a loopback address with a port")));
         }
     }
-    let id =
-        |id: &String| id.parse::<NodeId>().map_err(|error| damaged(format!("id {id:?}: {error}")));
-    let node_ids = text.node_ids.iter().map(id).collect::<Result<Vec<_>>>()?;
-    let satellite_id = text.satellite_id.as_ref().map(id).transpose()?;
+
+    let parse_id =
+        |id: &String| id.parse::<NodeId>().map_err(|error| corrupt(format!("id {id:?}: {error}")));
+    let node_ids = text.node_ids.iter().map(parse_id).collect::<Result<Vec<_>>>()?;
+    let satellite_id = text.satellite_id.as_ref().map(parse_id).transpose()?;
     Ok(Record { scheme, satellite: text.satellite, nodes: text.nodes, satellite_id, node_ids })
 }
 
@@ -225,26 +239,27 @@ fn malformed(path: &Path, reason: String) -> NetworkError {
     NetworkError::Malformed { path: path.to_owned(), reason: reason.trim_end().to_owned() }
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> NetworkError {
+fn file_error(path: &Path) -> impl Fn(io::Error) -> NetworkError {
     |source| NetworkError::File { path: path.to_owned(), source }
 }
 
-/// Locks the folder for this process; the system lets go when the process dies.
-fn take_lock(folder: &Path) -> Result<File> {
+/// Locks the folder for this process. The system releases the lock when the process exits.
+fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK_FILE);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.open(&path).map_err(at(&path))?;
+    let mut file = options.open(&path).map_err(file_error(&path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let process = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
             return Err(NetworkError::InUse { path: folder.to_owned(), process });
         }
-        Err(error) => return Err(at(&path)(error.into())),
+        Err(error) => return Err(file_error(&path)(error.into())),
     }
-    let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    noted.map_err(at(&path))?;
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(file_error(&path))?;
     Ok(file)
 }
 
@@ -260,7 +275,7 @@ mod tests {
         )
     }
 
-    /// An id whose text can be read: the last byte is the version.
+    /// Returns an id with a valid text form: its last byte is the version.
     fn id(number: u8) -> NodeId {
         let mut bytes = [number; 32];
         bytes[31] = 0;
@@ -268,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn record_survives_writing_and_reading() {
+    fn record_round_trips_through_the_file() {
         let folder = TempDir::new().unwrap();
         let home = Home::open(Some(folder.path())).unwrap();
         assert_eq!(home.read().unwrap(), None);
@@ -284,11 +299,11 @@ mod tests {
     }
 
     #[test]
-    fn damaged_file_names_itself_and_the_fault() {
+    fn error_of_corrupt_file_names_path_and_reason() {
         let address = "127.0.0.1:7777";
         let nodes = "[\"127.0.0.1:7778\"]";
         assert!(parse(&text(1, "2/3/4/5-64", address, nodes), Path::new(PATH)).is_ok());
-        for (damaged, fault) in [
+        for (corrupt, reason) in [
             ("format = ".to_owned(), "line 1"),
             (String::new(), "format number"),
             (text(0, "2/3/4/5-64", address, nodes), "format number"),
@@ -300,43 +315,43 @@ mod tests {
             (text(1, "2/3/4/5-64", address, nodes) + "\nport = 3", "port"),
             (text(2, "2/3/4/5-64", address, nodes) + "\nnode_ids = [\"x\"]", "id \"x\""),
         ] {
-            let error = parse(&damaged, Path::new(PATH)).unwrap_err();
+            let error = parse(&corrupt, Path::new(PATH)).unwrap_err();
             assert!(matches!(error, NetworkError::Malformed { .. }), "{error}");
             let error = error.to_string();
-            assert!(error.starts_with(PATH) && error.contains(fault), "{error}");
+            assert!(error.starts_with(PATH) && error.contains(reason), "{error}");
         }
     }
 
     #[test]
-    fn newer_format_is_refused_with_both_numbers() {
+    fn newer_format_is_rejected_with_both_versions() {
         let error = parse("format = 3\nwonders = true", Path::new(PATH)).unwrap_err();
-        assert!(matches!(error, NetworkError::NewerFormat { found: 3, known: 2, .. }), "{error}");
+        assert!(matches!(error, NetworkError::NewerFormat { found: 3, max: 2, .. }), "{error}");
         assert_eq!(
             error.to_string(),
-            "network.toml has format 3, this program knows formats up to 2"
+            "network.toml has unsupported format 3: this version reads formats up to 2"
         );
     }
 
     #[test]
-    fn folder_in_use_is_refused_with_the_process() {
+    fn folder_in_use_is_rejected_with_the_process_id() {
         let folder = TempDir::new().unwrap();
         let home = Home::open(Some(folder.path())).unwrap();
-        let refused = Home::open(Some(folder.path())).unwrap_err();
+        let error = Home::open(Some(folder.path())).unwrap_err();
         let own = std::process::id();
-        assert!(matches!(refused, NetworkError::InUse { process: Some(id), .. } if id == own));
+        assert!(matches!(error, NetworkError::InUse { process: Some(id), .. } if id == own));
         drop(home);
         Home::open(Some(folder.path())).unwrap();
     }
 
     #[test]
-    fn clearing_leaves_what_is_not_the_network() {
+    fn clear_keeps_unrelated_files() {
         let folder = TempDir::new().unwrap();
         let home = Home::open(Some(folder.path())).unwrap();
         for (folder, file) in [(home.satellite_path(), "satellite.db"), (home.node_path(3), "x")] {
             create_directory(&folder).unwrap();
             fs::write(folder.join(file), "x").unwrap();
         }
-        fs::write(home.network_file(), "damaged").unwrap();
+        fs::write(home.network_file(), "corrupt").unwrap();
         for kept in ["node-x", "photo.jpg", "network.toml.mine"] {
             fs::write(folder.path().join(kept), "x").unwrap();
         }
@@ -348,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn temporary_folder_goes_with_its_owner() {
+    fn temporary_folder_is_removed_on_drop() {
         let home = Home::open(None).unwrap();
         let path = home.path().to_owned();
         assert!(path.is_dir());

@@ -2,21 +2,22 @@
 //!
 //! ```text
 //!   Network ─┬─ satellite       own identity, port, database        ┐
-//!            ├─ node 0          own identity, port, pieces          ├─ one folder, kept or temporary
-//!            ├─ node 1 …        each stopped and started on its own │
+//!            ├─ node 0          own identity, port, pieces          ├─ one folder, kept or
+//! temporary
+//!            ├─ node 1 …        each stopped and started separately │
 //!            └─ network.toml    ports, chosen once                  ┘
 //! ```
 //!
-//! Services are the real ones, with real sockets, disks and a real database; only the times they
-//! wait are those of a development network. Clients reach them with what [`Network::project`]
-//! returns, as they would reach any other network.
+//! The services are the production ones, with real sockets, disks and a real database. Only their
+//! timeouts and intervals are those of a development network. Clients connect with the
+//! [`Credentials`] that [`Network::project`] returns, as to any other network.
 
 mod error;
 #[cfg(feature = "faults")]
 mod faults;
 mod files;
 #[cfg(feature = "faults")]
-mod lying;
+mod malicious;
 mod network;
 mod node;
 mod options;
@@ -26,7 +27,7 @@ mod relay;
 pub use error::NetworkError;
 pub use files::NETWORK_FILE;
 #[cfg(feature = "faults")]
-pub use lying::{Answer, Call, LyingSatellite, Upstream, wire};
+pub use malicious::{Answer, Call, MaliciousSatellite, Upstream, wire};
 pub use network::{Credentials, Network};
 pub use node::Node;
 pub use options::{MAX_NODES, Options, Party};

@@ -21,20 +21,20 @@ use crate::port;
 
 /// A satellite and its storage nodes, running in this process.
 ///
-/// Dropping it ends all of them at once, like a power failure, and removes a temporary folder;
-/// [`stop`](Self::stop) lets transfers under way finish.
+/// Dropping it terminates all of them immediately, like a power failure, and removes a temporary
+/// folder. [`stop`](Self::stop) lets transfers in flight finish.
 #[derive(Debug)]
 pub struct Network {
     satellite: Mutex<Option<Satellite>>,
     nodes: Vec<Node>,
-    service: Service,
+    settings: SatelliteSettings,
     url: NodeUrl,
-    // Last: the folder goes after those who use it.
+    // Last field: the folder must outlive the services that use it.
     home: Home,
 }
 
-/// What the satellite is started with, again and again.
-struct Service {
+/// Settings for every start of the satellite.
+struct SatelliteSettings {
     folder: PathBuf,
     scheme: Scheme,
     address: SocketAddr,
@@ -43,24 +43,24 @@ struct Service {
     clocks: Option<Clocks>,
 }
 
-/// What opens a project: material for an access grant.
+/// Credentials of a project, from which access grants are made.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// The satellite, `id@address:port`.
+    /// Node URL of the satellite, `id@address:port`.
     pub satellite: String,
-    /// An API key that allows everything in the project.
+    /// An API key with all permissions in the project.
     pub api_key: String,
     /// The project's name.
     pub project: String,
 }
 
-/// Time that calls under way get when the satellite is stopped.
+/// Grace period for calls in flight when the satellite is stopped.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-/// Time in which all nodes come online.
-const ONLINE_DEADLINE: Duration = Duration::from_secs(30);
-/// Pause between two looks at what came online.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Timeout for all nodes to come online.
+const ONLINE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval between checks for nodes that are not online yet.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Name of a project's first API key.
 const API_KEY_NAME: &str = "first";
 
@@ -68,96 +68,99 @@ impl Network {
     /// Starts a network and returns when all its nodes are online.
     ///
     /// # Errors
-    /// The folder is in use, damaged or of a newer version; the satellite's port is taken; there
-    /// are fewer nodes than the scheme stores pieces; a service does not start.
+    /// Fails if the folder is in use, corrupt or of a newer format, the satellite's port is in use,
+    /// the network has fewer nodes than the scheme stores pieces, or a service cannot be started.
     pub async fn start(options: Options) -> Result<Self> {
-        // One process for all of them.
+        // All services share this process's file descriptors.
         uplink_rpc::descriptors::raise_limit();
         let home = Home::open(options.directory.as_deref())?;
-        let record = if options.anew { None } else { home.read()? };
+        let record = if options.reset { None } else { home.read()? };
         let (scheme, count) = plan(&options, record.as_ref(), home.path())?;
-        if options.anew {
+        if options.reset {
             home.clear()?;
         }
-        let kept = options.listen.or_else(|| record.as_ref().map(|record| record.satellite));
-        let known = record.as_ref().and_then(|record| record.satellite_id);
-        let (satellite, service) = launch_satellite(&home, scheme, kept, known, &options).await?;
+
+        let address = options.listen.or_else(|| record.as_ref().map(|record| record.satellite));
+        let known_id = record.as_ref().and_then(|record| record.satellite_id);
+        let (satellite, settings) =
+            launch_satellite(&home, scheme, address, known_id, &options).await?;
         let url = satellite.node_url();
         let nodes = launch_nodes(&home, &url, count, record.as_ref(), &options).await?;
-        let satellite_address = service.address;
-        let network = Self { satellite: Mutex::new(Some(satellite)), nodes, service, url, home };
-        let fresh = Record {
+        let satellite_address = settings.address;
+        let network = Self { satellite: Mutex::new(Some(satellite)), nodes, settings, url, home };
+
+        let updated = Record {
             scheme,
             satellite: satellite_address,
             nodes: network.nodes.iter().map(Node::address).collect(),
             satellite_id: network.url.id,
             node_ids: network.nodes.iter().map(Node::id).collect(),
         };
-        if record.as_ref() != Some(&fresh) {
-            network.home.write(&fresh)?;
+        if record.as_ref() != Some(&updated) {
+            network.home.write(&updated)?;
         }
         network.online().await?;
         Ok(network)
     }
 
-    /// The satellite's node URL, `id@address:port`: what access grants hold.
+    /// Returns the satellite's node URL, `id@address:port`, which access grants contain.
     #[must_use]
     pub fn satellite_url(&self) -> String {
         self.url.to_string()
     }
 
-    /// The satellite's identity, for a proxy that stands in its place.
+    /// Returns the satellite's identity, for a proxy that replaces it.
     #[cfg(feature = "faults")]
     pub(crate) fn satellite_identity(&self) -> Result<Identity> {
-        identity(&self.service.folder.join("identity"), SATELLITE)
+        identity(&self.settings.folder.join("identity"), SATELLITE)
     }
 
-    /// Where the satellite itself listens.
+    /// Returns the id and listen address of the satellite itself.
     #[cfg(feature = "faults")]
     pub(crate) fn satellite_node(&self) -> (NodeId, String) {
         (self.url.id.unwrap_or_default(), self.url.address.clone())
     }
 
-    /// The redundancy scheme of new segments.
+    /// Returns the redundancy scheme of new segments.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
-        self.service.scheme
+        self.settings.scheme
     }
 
-    /// The folder that holds everything of this network.
+    /// Returns the folder that holds all state of this network.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.home.path()
     }
 
-    /// All storage nodes, running or not.
+    /// Returns all storage nodes, running or not.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The storage node of an index.
+    /// Returns the storage node with an index.
     ///
     /// # Errors
-    /// There is none.
+    /// Fails if the index is out of range.
     pub fn node(&self, index: usize) -> Result<&Node> {
         let count = self.nodes.len();
         self.nodes.get(index).ok_or(NetworkError::NoSuchNode { index, count })
     }
 
-    /// The storage node of an id.
+    /// Returns the storage node with an id.
     ///
     /// # Errors
-    /// There is none.
+    /// Fails if no node has this id.
     pub fn node_by_id(&self, id: NodeId) -> Result<&Node> {
         let found = self.nodes.iter().find(|node| node.id() == id);
         found.ok_or(NetworkError::NoSuchNodeId(id))
     }
 
-    /// Makes a project with an API key.
+    /// Creates a project with an API key.
     ///
     /// # Errors
-    /// A project of that name exists, or the satellite does not run.
+    /// Fails if a project with this name exists, or the satellite is not running.
     pub async fn project(&self, name: &str) -> Result<Credentials> {
         let admin = self.admin().await?;
         let project = admin.create_project(name).await?;
@@ -169,102 +172,104 @@ impl Network {
         })
     }
 
-    /// The operator's view of the satellite.
+    /// Returns the satellite's administration interface.
     ///
     /// # Errors
-    /// The satellite does not run.
+    /// Fails if the satellite is not running.
     pub async fn admin(&self) -> Result<Admin> {
-        Ok(self.satellite.lock().await.as_ref().ok_or_else(stopped)?.admin())
+        Ok(self.satellite.lock().await.as_ref().ok_or_else(not_running)?.admin())
     }
 
-    /// The storage nodes as the satellite sees them.
+    /// Returns the satellite's records of the storage nodes.
     ///
     /// # Errors
-    /// The satellite does not run, or its database fails.
+    /// Fails if the satellite is not running, or its database fails.
     pub async fn satellite_nodes(&self) -> Result<Vec<NodeRecord>> {
         let satellite = self.satellite.lock().await;
-        Ok(satellite.as_ref().ok_or_else(stopped)?.nodes().await?)
+        Ok(satellite.as_ref().ok_or_else(not_running)?.nodes().await?)
     }
 
-    /// Lets the satellite tell all storage nodes which of their pieces are wanted, beside the regular
-    /// times. Nodes act on it after they have answered.
+    /// Runs a round of garbage collection now: the satellite sends every storage node a filter of
+    /// the pieces to keep. Nodes apply it after they have replied.
     ///
     /// # Errors
-    /// The satellite does not run, or its database fails.
+    /// Fails if the satellite is not running, or its database fails.
     pub async fn collect_garbage(&self) -> Result<GarbageReport> {
         let satellite = self.satellite.lock().await;
-        Ok(satellite.as_ref().ok_or_else(stopped)?.collect_garbage().await?)
+        Ok(satellite.as_ref().ok_or_else(not_running)?.collect_garbage().await?)
     }
 
-    /// Whether the satellite runs.
+    /// Returns whether the satellite is running.
     pub async fn satellite_is_running(&self) -> bool {
         self.satellite.lock().await.is_some()
     }
 
-    /// Stops the satellite in order: calls under way may finish within seconds.
+    /// Stops the satellite gracefully: calls in flight get a few seconds to finish.
     ///
     /// # Errors
-    /// It does not run.
+    /// Fails if the satellite is not running.
     pub async fn stop_satellite(&self) -> Result<()> {
         let mut satellite = self.satellite.lock().await;
-        satellite.take().ok_or_else(stopped)?.stop(STOP_GRACE).await;
+        satellite.take().ok_or_else(not_running)?.stop(STOP_GRACE).await;
         Ok(())
     }
 
-    /// Cuts all of the satellite's connections at once.
+    /// Stops the satellite immediately, closing all its connections.
     ///
     /// # Errors
-    /// It does not run.
+    /// Fails if the satellite is not running.
     pub async fn kill_satellite(&self) -> Result<()> {
         let mut satellite = self.satellite.lock().await;
-        satellite.take().ok_or_else(stopped)?.kill();
+        satellite.take().ok_or_else(not_running)?.kill();
         Ok(())
     }
 
-    /// Starts the satellite again with identity, address and database as before.
+    /// Restarts the satellite with the same identity, address and database.
     ///
     /// # Errors
-    /// It runs already, or something else took its port.
+    /// Fails if the satellite is already running, or its port is in use.
     pub async fn start_satellite(&self) -> Result<()> {
         let mut satellite = self.satellite.lock().await;
         if satellite.is_some() {
-            return Err(NetworkError::Running(SATELLITE.to_owned()));
+            return Err(NetworkError::AlreadyRunning(SATELLITE.to_owned()));
         }
-        let start = |address| self.service.start(address);
-        let started = port::on_same(self.service.address, port::OWN, start).await;
-        *satellite = Some(started.map_err(|error| failed(error, &self.home))?);
+
+        let start = |address| self.settings.start(address);
+        let started =
+            port::start_on_same(self.settings.address, port::RESTART_TIMEOUT, start).await;
+        *satellite = Some(started.map_err(|error| start_error(error, &self.home))?);
         Ok(())
     }
 
-    /// Lets all running nodes check in, and returns when the satellite counts them online.
+    /// Makes all running nodes check in and waits until the satellite reports them online.
     ///
     /// # Errors
-    /// The satellite does not run, or does not reach one of them.
+    /// Fails if the satellite is not running, or cannot reach a node within the timeout.
     pub async fn online(&self) -> Result<()> {
-        let deadline = Instant::now() + ONLINE_DEADLINE;
+        let deadline = Instant::now() + ONLINE_TIMEOUT;
         for node in &self.nodes {
             while let Err(error) = node.check_in().await {
                 if Instant::now() >= deadline {
                     return Err(error);
                 }
-                sleep(PAUSE).await;
+                sleep(POLL_INTERVAL).await;
             }
         }
-        while let Some(index) = self.missing().await? {
+        while let Some(index) = self.first_offline().await? {
             if Instant::now() >= deadline {
-                let reason = "the satellite does not count it".to_owned();
+                let reason = "the satellite reports it offline".to_owned();
                 return Err(NetworkError::NotOnline { index, reason });
             }
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 
-    /// A running node that the satellite does not count online.
-    async fn missing(&self) -> Result<Option<usize>> {
-        let seen = self.satellite_nodes().await?;
+    /// Returns the index of the first running node that the satellite reports offline.
+    async fn first_offline(&self) -> Result<Option<usize>> {
+        let records = self.satellite_nodes().await?;
         for node in &self.nodes {
-            let online = seen.iter().any(|record| record.id == node.id() && record.online);
+            let online = records.iter().any(|record| record.id == node.id() && record.online);
             if !online && node.is_running().await {
                 return Ok(Some(node.index()));
             }
@@ -272,18 +277,18 @@ impl Network {
         Ok(None)
     }
 
-    /// Stops nodes and satellite in order: transfers under way may finish within seconds. A
-    /// temporary folder is gone when it returns.
+    /// Stops the nodes and the satellite gracefully: transfers in flight get a few seconds to
+    /// finish. A temporary folder is removed before this returns.
     pub async fn stop(self) {
         for node in &self.nodes {
-            // One that does not run needs no stop.
+            // The only error is that the node is not running.
             let _ = node.stop().await;
         }
         let _ = self.stop_satellite().await;
     }
 }
 
-impl Service {
+impl SatelliteSettings {
     fn config(&self, address: SocketAddr) -> uplink_satellite::Config {
         let mut config = uplink_satellite::Config::dev();
         config.listen = address;
@@ -309,14 +314,16 @@ impl Service {
 
 const SATELLITE: &str = "the satellite";
 
-fn stopped() -> NetworkError {
-    NetworkError::Stopped(SATELLITE.to_owned())
+fn not_running() -> NetworkError {
+    NetworkError::NotRunning(SATELLITE.to_owned())
 }
 
-/// Scheme and number of nodes, checked against each other and what the folder holds.
+/// Returns the scheme and the number of nodes, validated against each other and the stored record.
 fn plan(options: &Options, record: Option<&Record>, path: &Path) -> Result<(Scheme, usize)> {
-    let kept = options.scheme.or_else(|| record.map(|record| record.scheme));
-    let scheme = kept.unwrap_or_else(|| uplink_satellite::Config::dev().scheme);
+    let scheme = options
+        .scheme
+        .or_else(|| record.map(|record| record.scheme))
+        .unwrap_or_else(|| uplink_satellite::Config::dev().scheme);
     let found = record.map(|record| record.nodes.len());
     let nodes = options.nodes.or(found).unwrap_or_else(|| scheme.total().into());
     if nodes == 0 || nodes > MAX_NODES {
@@ -330,6 +337,7 @@ fn plan(options: &Options, record: Option<&Record>, path: &Path) -> Result<(Sche
     if nodes < optimal {
         return Err(NetworkError::TooFewNodes { scheme, optimal, nodes });
     }
+
     match options.listen {
         Some(address) if !address.ip().is_loopback() => Err(NetworkError::NotLoopback(address)),
         _ => Ok((scheme, nodes)),
@@ -339,32 +347,39 @@ fn plan(options: &Options, record: Option<&Record>, path: &Path) -> Result<(Sche
 async fn launch_satellite(
     home: &Home,
     scheme: Scheme,
-    kept: Option<SocketAddr>,
-    known: Option<NodeId>,
+    known_address: Option<SocketAddr>,
+    known_id: Option<NodeId>,
     options: &Options,
-) -> Result<(Satellite, Service)> {
+) -> Result<(Satellite, SatelliteSettings)> {
     let folder = home.satellite_path();
-    match known {
-        Some(known) => require(&folder, &folder.join("identity"), known, SATELLITE)?,
+    match known_id {
+        Some(known_id) => require(&folder, &folder.join("identity"), known_id, SATELLITE)?,
         None => drop(identity(&folder.join("identity"), SATELLITE)?),
     }
-    let address = kept.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-    let (adjust, now) = (options.satellite.clone(), options.now.clone());
-    let clocks = options.clocks.clone();
-    let mut service = Service { folder, scheme, address, adjust, now, clocks };
-    let database = service.config(address).database_path();
-    if known.is_some() && !database.exists() {
-        return Err(NetworkError::DatabaseGone { path: database });
-    }
-    let started = match kept {
-        Some(address) if address.port() != 0 => {
-            port::on_same(address, port::FOREIGN, |address| service.start(address)).await
-        }
-        _ => port::on_free(|address| service.start(address)).await,
+
+    let mut settings = SatelliteSettings {
+        folder,
+        scheme,
+        address: known_address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+        adjust: options.satellite.clone(),
+        now: options.now.clone(),
+        clocks: options.clocks.clone(),
     };
-    let satellite = started.map_err(|error| failed(error, home))?;
-    service.address = satellite.address();
-    Ok((satellite, service))
+    let database = settings.config(settings.address).database_path();
+    if known_id.is_some() && !database.exists() {
+        return Err(NetworkError::DatabaseMissing { path: database });
+    }
+
+    let start = |address| settings.start(address);
+    let started = match known_address {
+        Some(address) if address.port() != 0 => {
+            port::start_on_same(address, port::LAUNCH_TIMEOUT, start).await
+        }
+        _ => port::start_on_free(start).await,
+    };
+    let satellite = started.map_err(|error| start_error(error, home))?;
+    settings.address = satellite.address();
+    Ok((satellite, settings))
 }
 
 async fn launch_nodes(
@@ -380,17 +395,17 @@ async fn launch_nodes(
     };
     let mut nodes = Vec::with_capacity(count);
     for index in 0..count {
-        let known = record.and_then(|record| record.node_ids.get(index)).copied();
+        let known_id = record.and_then(|record| record.node_ids.get(index)).copied();
         let folder = home.node_path(index);
-        let settings = Settings::new(index, folder, satellite.clone(), known, options);
+        let settings = Settings::new(index, folder, satellite.clone(), known_id, options);
         settings.prepare()?;
-        let kept = record.and_then(|record| record.nodes.get(index)).copied();
-        nodes.push(Node::launch(settings, kept).await?);
+        let known_address = record.and_then(|record| record.nodes.get(index)).copied();
+        nodes.push(Node::launch(settings, known_address).await?);
     }
     Ok(nodes)
 }
 
-fn failed(error: StartError, home: &Home) -> NetworkError {
+fn start_error(error: StartError, home: &Home) -> NetworkError {
     match error {
         StartError::Listen(listen) => NetworkError::Port {
             address: listen.address,
@@ -401,9 +416,9 @@ fn failed(error: StartError, home: &Home) -> NetworkError {
     }
 }
 
-impl fmt::Debug for Service {
+impl fmt::Debug for SatelliteSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service")
+        f.debug_struct("SatelliteSettings")
             .field("folder", &self.folder)
             .field("scheme", &self.scheme)
             .field("address", &self.address)

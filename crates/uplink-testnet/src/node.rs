@@ -1,4 +1,4 @@
-//! One storage node of a network.
+//! A storage node of a network.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use crate::options::{AdjustNode, Clocks, DEFAULT_CAPACITY, Now, Options, Party};
 use crate::port;
 use crate::relay::{self, Relay};
 
-/// A storage node, running or not. Its identity, address and folder stay the same.
+/// A storage node, running or not. Its identity, address and folder never change.
 ///
-/// Calls on one node wait for each other; a call dropped half way may leave it stopped.
+/// Calls on one node are serialized. A cancelled call may leave the node not_running.
 #[derive(Debug)]
 pub struct Node {
     settings: Settings,
@@ -25,7 +25,7 @@ pub struct Node {
     running: Mutex<Option<Running>>,
 }
 
-/// The node's service, and what may stand before it.
+/// A running node's service, and the relay in front of a slowed one.
 #[derive(Debug)]
 struct Running {
     service: StorageNode,
@@ -33,7 +33,7 @@ struct Running {
     delay: Duration,
 }
 
-/// What a node is started with, again and again.
+/// Settings for every start of a node.
 pub(crate) struct Settings {
     index: usize,
     folder: PathBuf,
@@ -42,147 +42,155 @@ pub(crate) struct Settings {
     adjust: Option<AdjustNode>,
     now: Option<Now>,
     clocks: Option<Clocks>,
-    /// The id it had before; its folder must still be there.
-    known: Option<NodeId>,
+    /// The node's id if it ran before. Its folder must then exist.
+    known_id: Option<NodeId>,
 }
 
-/// Time that transfers under way get when a node is stopped.
+/// Grace period for transfers in flight when a node is stopped.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-/// Time between two check-ins.
+/// Interval between check-ins.
 const CHECK_IN_INTERVAL: Duration = Duration::from_secs(10);
-/// Age of pieces that may be garbage: a little more than the satellite's segment lifetime.
+/// Minimum age of garbage: slightly above the satellite's segment lifetime.
 const CREATION_MARGIN: Duration = Duration::from_secs(10 * 60);
-/// Time that garbage is kept.
+/// Time that garbage stays in the trash.
 const TRASH_LIFETIME: Duration = Duration::from_secs(60);
 
 impl Node {
-    /// Starts a node on the address it had before, if that is free, else on another.
-    pub(crate) async fn launch(settings: Settings, kept: Option<SocketAddr>) -> Result<Self> {
-        let begins = settings.known.is_none();
-        let start = |address| settings.start(address, Duration::ZERO, begins);
-        let kept = match kept {
-            Some(address) => match port::on_same(address, port::FOREIGN, start).await {
-                Err(error) if port::StartFailure::port_taken(&error) => {
-                    tracing::warn!(node = settings.index, %error, "moving to another port");
-                    None
+    /// Starts a node on its previous address, or on a free one if that is in use.
+    pub(crate) async fn launch(
+        settings: Settings,
+        known_address: Option<SocketAddr>,
+    ) -> Result<Self> {
+        let is_new = settings.known_id.is_none();
+        let start = |address| settings.start(address, Duration::ZERO, is_new);
+        let restarted = match known_address {
+            Some(address) => {
+                match port::start_on_same(address, port::LAUNCH_TIMEOUT, start).await {
+                    Err(error) if port::StartFailure::port_taken(&error) => {
+                        tracing::warn!(node = settings.index, %error, "port in use, choosing another");
+                        None
+                    }
+                    outcome => Some(outcome),
                 }
-                outcome => Some(outcome),
-            },
+            }
             None => None,
         };
-        let started = match kept {
+        let started = match restarted {
             Some(outcome) => outcome,
-            None => port::on_free(start).await,
+            None => port::start_on_free(start).await,
         };
-        let running = started.map_err(|error| settings.failed(error))?;
-        let (id, address) = (running.service.node_id(), running.service.address());
+        let running = started.map_err(|error| settings.start_error(error))?;
+        let id = running.service.node_id();
+        let address = running.service.address();
         Ok(Self { settings, id, address, running: Mutex::new(Some(running)) })
     }
 
-    /// The node's place in the network, from 0.
+    /// Returns the node's index in the network, from 0.
     #[must_use]
     pub fn index(&self) -> usize {
         self.settings.index
     }
 
-    /// The node's id.
+    /// Returns the node's id.
     #[must_use]
     pub fn id(&self) -> NodeId {
         self.id
     }
 
-    /// Where the node listens while it runs.
+    /// Returns the address on which the node listens while it is running.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The folder with the node's identity and data.
+    /// Returns the folder with the node's identity and data.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.settings.folder
     }
 
-    /// Whether the node runs.
+    /// Returns whether the node is running.
     pub async fn is_running(&self) -> bool {
         self.running.lock().await.is_some()
     }
 
-    /// What the node stores and still takes; `None` while it does not run.
+    /// Returns the node's used and free space, or `None` while it is not running.
     pub async fn usage(&self) -> Option<Usage> {
         self.running.lock().await.as_ref().and_then(|running| running.service.usage().ok())
     }
 
-    /// How much longer than the machine's own every way to and from the node takes; `None` while it
-    /// does not run.
+    /// Returns the latency added in each direction, or `None` while the node is not running.
     pub async fn delay(&self) -> Option<Duration> {
         self.running.lock().await.as_ref().map(|running| running.delay)
     }
 
-    /// Bytes of pieces handed to downloads since the node's start; 0 while it does not run.
+    /// Returns the bytes of pieces sent to downloads since the node's start, or 0 while it is not
+    /// running.
     pub async fn served(&self) -> u64 {
         self.running.lock().await.as_ref().map_or(0, |running| running.service.served())
     }
 
-    /// Stops the node in order: transfers under way may finish within seconds.
+    /// Stops the node gracefully: transfers in flight get a few seconds to finish.
     ///
     /// # Errors
-    /// It does not run.
+    /// Fails if the node is not running.
     pub async fn stop(&self) -> Result<()> {
         let mut running = self.running.lock().await;
-        running.take().ok_or_else(|| self.stopped())?.stop().await;
+        running.take().ok_or_else(|| self.not_running())?.stop().await;
         Ok(())
     }
 
-    /// Cuts all of the node's connections at once, as a lost machine would. Pieces it acknowledged
-    /// stay on its disk.
+    /// Stops the node immediately, closing all its connections as a machine failure would.
+    /// Acknowledged pieces stay on its disk.
     ///
     /// # Errors
-    /// It does not run.
+    /// Fails if the node is not running.
     pub async fn kill(&self) -> Result<()> {
         let mut running = self.running.lock().await;
-        running.take().ok_or_else(|| self.stopped())?.service.kill();
+        running.take().ok_or_else(|| self.not_running())?.service.kill();
         Ok(())
     }
 
-    /// Starts the node again with identity, address and pieces as before.
+    /// Restarts the node with the same identity, address and pieces.
     ///
-    /// Returns once it listens. It checks in by itself at once;
+    /// Returns once the node listens. It then checks in on its own;
     /// [`Network::online`](crate::Network::online) waits for that.
     ///
     /// # Errors
-    /// It runs already, or something else took its port or folder.
+    /// Fails if the node is already running, or its port or folder is in use.
     pub async fn start(&self) -> Result<()> {
         let mut running = self.running.lock().await;
         if running.is_some() {
-            return Err(NetworkError::Running(self.name()));
+            return Err(NetworkError::AlreadyRunning(self.name()));
         }
         *running = Some(self.start_with(Duration::ZERO).await?);
         Ok(())
     }
 
-    /// Makes every way to and from the node take longer, by up to about a second; more, and the
-    /// satellite takes it for lost. Zero makes it as fast as before. The node is started anew.
+    /// Adds latency in each direction; zero removes it. The node is restarted.
+    ///
+    /// Above about one second the satellite considers the node offline.
     ///
     /// # Errors
-    /// It does not run, or something else took its port in between.
+    /// Fails if the node is not running, or another program took its port during the restart.
     pub async fn slow(&self, delay: Duration) -> Result<()> {
         let mut running = self.running.lock().await;
-        running.take().ok_or_else(|| self.stopped())?.stop().await;
+        running.take().ok_or_else(|| self.not_running())?.stop().await;
         *running = Some(self.start_with(delay).await?);
         Ok(())
     }
 
     async fn start_with(&self, delay: Duration) -> Result<Running> {
         let start = |address| self.settings.start(address, delay, false);
-        let started = port::on_same(self.address, port::OWN, start).await;
-        started.map_err(|error| self.settings.failed(error))
+        let started = port::start_on_same(self.address, port::RESTART_TIMEOUT, start).await;
+        started.map_err(|error| self.settings.start_error(error))
     }
 
-    /// Checks in with the satellite, which pings the node back. Does nothing while it is stopped.
+    /// Checks in with the satellite, which pings the node back. Does nothing while the node is not
+    /// running.
     ///
     /// # Errors
-    /// One of the two does not reach the other.
+    /// Fails if the node cannot reach the satellite, or the satellite cannot reach the node.
     pub async fn check_in(&self) -> Result<()> {
         let running = self.running.lock().await;
         let Some(running) = running.as_ref() else { return Ok(()) };
@@ -192,14 +200,13 @@ impl Node {
         })
     }
 
-    /// Deletes what has been in the node's trash for its lifetime, beside the regular times; tells how
-    /// many pieces.
+    /// Deletes pieces that have been in the trash for its lifetime now, and returns their number.
     ///
     /// # Errors
-    /// The node does not run, or its file system fails.
+    /// Fails if the node is not running, or its file system fails.
     pub async fn empty_trash(&self) -> Result<u64> {
         let running = self.running.lock().await;
-        let running = running.as_ref().ok_or_else(|| self.stopped())?;
+        let running = running.as_ref().ok_or_else(|| self.not_running())?;
         running
             .service
             .empty_trash()
@@ -207,21 +214,22 @@ impl Node {
             .map_err(|source| NetworkError::Trash { index: self.index(), source: Box::new(source) })
     }
 
-    /// Hands in the orders of all hours that are over. Does nothing while the node is stopped.
+    /// Settles the orders of all past hours with the satellite. Does nothing while the node is not
+    /// running.
     ///
     /// # Errors
-    /// The satellite does not answer, or the orders cannot be read.
+    /// Fails if the satellite does not reply, or the orders cannot be read.
     pub async fn settle(&self) -> Result<()> {
         let running = self.running.lock().await;
         let Some(running) = running.as_ref() else { return Ok(()) };
-        running.service.settle_now().await.map_err(|source| {
-            let (index, source) = (self.index(), Box::new(source));
-            NetworkError::Settlement { index, source }
+        running.service.settle_now().await.map_err(|source| NetworkError::Settlement {
+            index: self.index(),
+            source: Box::new(source),
         })
     }
 
-    fn stopped(&self) -> NetworkError {
-        NetworkError::Stopped(self.name())
+    fn not_running(&self) -> NetworkError {
+        NetworkError::NotRunning(self.name())
     }
 
     fn name(&self) -> String {
@@ -241,37 +249,43 @@ impl Settings {
         index: usize,
         folder: PathBuf,
         satellite: Satellite,
-        known: Option<NodeId>,
+        known_id: Option<NodeId>,
         options: &Options,
     ) -> Self {
-        let capacity = options.capacity.unwrap_or(DEFAULT_CAPACITY);
-        let (adjust, now) = (options.node.clone(), options.now.clone());
-        let clocks = options.clocks.clone();
-        Self { index, folder, satellite, capacity, adjust, now, clocks, known }
+        Self {
+            index,
+            folder,
+            satellite,
+            capacity: options.capacity.unwrap_or(DEFAULT_CAPACITY),
+            adjust: options.node.clone(),
+            now: options.now.clone(),
+            clocks: options.clocks.clone(),
+            known_id,
+        }
     }
 
-    /// Makes the node's folders and identity, or requires those that it had.
+    /// Creates the folders and identity of a new node, or requires those of an existing one.
     pub(crate) fn prepare(&self) -> Result<()> {
-        let whose = format!("storage node {}", self.index);
-        let Some(known) = self.known else {
+        let service = format!("storage node {}", self.index);
+        let Some(known_id) = self.known_id else {
             create_directory(&self.data())?;
-            return identity(&self.identity(), &whose).map(drop);
+            return identity(&self.identity(), &service).map(drop);
         };
-        require(&self.folder, &self.identity(), known, &whose)
+        require(&self.folder, &self.identity(), known_id, &service)
     }
 
-    /// Starts the node so that it is reached at `address`.
+    /// Starts the node, reachable at `address`.
     async fn start(
         &self,
         address: SocketAddr,
         delay: Duration,
-        begins: bool,
+        is_new: bool,
     ) -> std::result::Result<Running, StartError> {
         let identity = uplink_rpc::tls::Identity::load(&self.identity())?;
         let mut config = Config::new(self.data(), self.capacity, vec![self.satellite.clone()]);
         config.listen = address;
         config.check_in_interval = CHECK_IN_INTERVAL;
-        config.accept_empty_data = begins;
+        config.accept_empty_data = is_new;
         config.creation_margin = CREATION_MARGIN;
         config.trash_lifetime = TRASH_LIFETIME;
         if let Some(now) = self.now.clone() {
@@ -284,6 +298,7 @@ impl Settings {
         if let Some(adjust) = &self.adjust {
             adjust(self.index, &mut config);
         }
+
         if delay.is_zero() {
             let service = StorageNode::start(config, identity).await?;
             return Ok(Running { service, relay: None, delay });
@@ -296,10 +311,10 @@ impl Settings {
         Ok(Running { service, relay, delay })
     }
 
-    fn failed(&self, source: StartError) -> NetworkError {
+    fn start_error(&self, source: StartError) -> NetworkError {
         if let StartError::Data(MarkerError::Missing { data, .. }) = source {
-            return NetworkError::Gone {
-                whose: format!("storage node {}", self.index),
+            return NetworkError::FolderMissing {
+                service: format!("storage node {}", self.index),
                 path: data,
             };
         }

@@ -1,4 +1,4 @@
-//! What a network looks like.
+//! Options of a network.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,9 +8,11 @@ use std::time::SystemTime;
 
 use uplink_core::erasure::Scheme;
 
-/// How a network is started. Everything left out is as it was when the folder was last used, or a
-/// default: scheme 4/6/8/10-256, as many storage nodes as the scheme has pieces, free ports, a
-/// temporary folder.
+/// Options to start a network with.
+///
+/// An option that is not set keeps the value stored in the folder. Without a stored value it has a
+/// default: scheme 4/6/8/10-256, one storage node per piece of the scheme, free ports, a temporary
+/// folder.
 #[derive(Clone, Default)]
 #[must_use]
 pub struct Options {
@@ -19,18 +21,18 @@ pub struct Options {
     pub(crate) directory: Option<PathBuf>,
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) capacity: Option<u64>,
-    pub(crate) anew: bool,
+    pub(crate) reset: bool,
     pub(crate) satellite: Option<AdjustSatellite>,
     pub(crate) node: Option<AdjustNode>,
     pub(crate) now: Option<Now>,
     pub(crate) clocks: Option<Clocks>,
 }
 
-/// Whose clock is asked for, see [`Options::stepping_clocks`].
+/// A service whose clock is read, see [`Options::stepping_clocks`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Party {
-    /// The storage node of this index.
+    /// The storage node with this index.
     Node(usize),
     /// The satellite.
     Satellite,
@@ -41,18 +43,18 @@ pub(crate) type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub(crate) type AdjustSatellite = Arc<dyn Fn(&mut uplink_satellite::Config) + Send + Sync>;
 pub(crate) type AdjustNode = Arc<dyn Fn(usize, &mut uplink_storagenode::Config) + Send + Sync>;
 
-/// Most storage nodes of one network: each is a listening port and some tasks of this process.
+/// Maximum number of storage nodes in one network: each takes a listening port and several tasks.
 pub const MAX_NODES: usize = 256;
-/// Bytes a node takes, unless its disk is smaller.
+/// Default capacity of a node in bytes. Its disk may limit it further.
 pub(crate) const DEFAULT_CAPACITY: u64 = 1 << 40;
 
 impl Options {
-    /// A network of default size in a temporary folder.
+    /// Returns the options of a network of default size in a temporary folder.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the number of storage nodes. A folder with fewer gets new ones.
+    /// Sets the number of storage nodes. Nodes missing in an existing folder are added.
     pub fn nodes(mut self, count: usize) -> Self {
         self.nodes = Some(count);
         self
@@ -64,34 +66,33 @@ impl Options {
         self
     }
 
-    /// Keeps everything in this folder, which is made if it does not exist, and goes on with the
-    /// network that is there.
+    /// Stores the network in this folder and resumes the one it already holds. A missing folder is
+    /// created.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// Deletes the network that is in the folder, with everything stored in it, and begins a new one.
-    /// Nothing is deleted if the network cannot be as wanted, or is running.
-    pub fn anew(mut self) -> Self {
-        self.anew = true;
+    /// Deletes the network in the folder, with everything stored in it, and creates a new one.
+    /// Nothing is deleted if these options are invalid or the network is running.
+    pub fn reset(mut self) -> Self {
+        self.reset = true;
         self
     }
 
-    /// Sets the satellite's address. Access grants hold it: those made before go on naming the old
-    /// one.
+    /// Sets the satellite's address. Existing access grants still contain the previous address.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = Some(address);
         self
     }
 
-    /// Bounds the bytes that each node takes.
+    /// Sets the capacity of each node in bytes.
     pub fn node_capacity(mut self, bytes: u64) -> Self {
         self.capacity = Some(bytes);
         self
     }
 
-    /// Adjusts the satellite's configuration before each of its starts.
+    /// Sets a function that adjusts the satellite's configuration before every start.
     pub fn satellite_config(
         mut self,
         adjust: impl Fn(&mut uplink_satellite::Config) + Send + Sync + 'static,
@@ -100,15 +101,15 @@ impl Options {
         self
     }
 
-    /// Lets satellite and storage nodes take the time from `now` instead of the machine's clock. What
-    /// `now` advances counts as time that has passed; what they wait for, they wait by the machine's.
+    /// Makes the satellite and the storage nodes read the time from `now` instead of the system
+    /// clock. An advance of `now` counts as elapsed time. Timers still use the system clock.
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.now = Some(Arc::new(now));
         self
     }
 
-    /// Gives each party a clock of its own, which may step at any moment. Durations, they measure by
-    /// the machine's.
+    /// Gives each service its own clock, which may step at any time. Durations are measured with
+    /// the system clock.
     pub fn stepping_clocks(
         mut self,
         now: impl Fn(Party) -> SystemTime + Send + Sync + 'static,
@@ -117,7 +118,7 @@ impl Options {
         self
     }
 
-    /// Adjusts the configuration of a node, named by its index, before each of its starts.
+    /// Sets a function that adjusts a node's configuration, given its index, before every start.
     pub fn node_config(
         mut self,
         adjust: impl Fn(usize, &mut uplink_storagenode::Config) + Send + Sync + 'static,
@@ -135,7 +136,7 @@ impl fmt::Debug for Options {
             .field("directory", &self.directory)
             .field("listen", &self.listen)
             .field("capacity", &self.capacity)
-            .field("anew", &self.anew)
+            .field("reset", &self.reset)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Ports: free ones for new services, the old ones again for known services.
+//! Port selection: a free port for a new service, the previous port for a restarted one.
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use uplink_rpc::server::ListenError;
 
-/// Failures of a start that may be about the port.
+/// A start error that may be caused by the port.
 pub(crate) trait StartFailure {
-    /// The failure to listen, if it was that.
+    /// Returns the listen error, if that is the cause.
     fn listen(&self) -> Option<&ListenError>;
 
-    /// Whether another socket has the port.
+    /// Returns whether another socket is bound to the port.
     fn port_taken(&self) -> bool {
         self.listen().is_some_and(|error| error.source.kind() == ErrorKind::AddrInUse)
     }
@@ -37,17 +37,17 @@ impl StartFailure for uplink_storagenode::StartError {
     }
 }
 
-/// Starts a service on a port that nobody has.
+/// Starts a service on a free port.
 ///
-/// The port lies below those that the system gives to outgoing connections. A service that is
-/// stopped for a while would else find its port taken by one of them.
-pub(crate) async fn on_free<T, E, F>(start: impl Fn(SocketAddr) -> F) -> Result<T, E>
+/// The port is below the ephemeral range of outgoing connections. Otherwise an outgoing connection
+/// could take the port while the service is stopped.
+pub(crate) async fn start_on_free<T, E, F>(start: impl Fn(SocketAddr) -> F) -> Result<T, E>
 where
     E: StartFailure,
     F: Future<Output = Result<T, E>>,
 {
-    for _ in 0..TRIES {
-        match start(candidate()).await {
+    for _ in 0..MAX_ATTEMPTS {
+        match start(random_address()).await {
             Err(error) if error.port_taken() => {}
             outcome => return outcome,
         }
@@ -55,36 +55,39 @@ where
     start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
 }
 
-/// Starts a service on the port it has had, waiting while its former self lets go of it.
-pub(crate) async fn on_same<T, E, F>(
+/// Starts a service on its previous port, retrying until `timeout` while the port is in use.
+pub(crate) async fn start_on_same<T, E, F>(
     address: SocketAddr,
-    patience: Duration,
+    timeout: Duration,
     start: impl Fn(SocketAddr) -> F,
 ) -> Result<T, E>
 where
     E: StartFailure,
     F: Future<Output = Result<T, E>>,
 {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     loop {
         match start(address).await {
-            Err(error) if error.port_taken() && Instant::now() < deadline => sleep(PAUSE).await,
+            Err(error) if error.port_taken() && Instant::now() < deadline => {
+                sleep(RETRY_INTERVAL).await
+            }
             outcome => return outcome,
         }
     }
 }
 
-/// Ports tried before the system is asked for one.
-const TRIES: usize = 100;
-/// Ports to choose from: above those of well-known services, below those of outgoing connections.
+/// Random ports tried before the system chooses one.
+const MAX_ATTEMPTS: usize = 100;
+/// Candidate ports: above well-known services, below the ephemeral range of outgoing connections.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
-/// Time in which a service of this network, killed before, lets go of its port.
-pub(crate) const OWN: Duration = Duration::from_secs(5);
-/// The same at the start of a network, when the port is more likely another program's.
-pub(crate) const FOREIGN: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(10);
+/// Timeout for the port of a service of this network: a killed service releases it within this
+/// time.
+pub(crate) const RESTART_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout at the start of a network, when another program more likely holds the port.
+pub(crate) const LAUNCH_TIMEOUT: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-fn candidate() -> SocketAddr {
+fn random_address() -> SocketAddr {
     let random = getrandom::u32().unwrap_or_else(|_| std::process::id());
     let offset = u16::try_from(random % u32::from(PORTS.end - PORTS.start)).unwrap_or(0);
     SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + offset))
@@ -95,9 +98,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn candidates_are_on_the_loopback_interface_below_outgoing_ports() {
+    fn random_address_is_loopback_and_below_the_ephemeral_range() {
         for _ in 0..1000 {
-            let address = candidate();
+            let address = random_address();
             assert!(address.ip().is_loopback() && PORTS.contains(&address.port()), "{address}");
         }
     }

@@ -1,4 +1,4 @@
-//! A relay before a storage node that holds back what passes it, as a long line would.
+//! A relay in front of a storage node that delays traffic, as a high-latency link would.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,16 +11,16 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use uplink_rpc::server::ListenError;
 
-/// A running relay. Dropping it cuts all connections that pass it.
+/// A running relay. Dropping it closes all relayed connections.
 #[derive(Debug)]
 pub(crate) struct Relay {
     task: AbortHandle,
 }
 
-/// Bytes read at a time.
-const PART: usize = 64 << 10;
-/// Parts under way in one direction of a connection: what a long line holds.
-const PARTS_UNDER_WAY: usize = 64;
+/// Bytes per read.
+const READ_SIZE: usize = 64 << 10;
+/// Reads in flight in one direction of a connection: with [`READ_SIZE`], the link's capacity.
+const READS_IN_FLIGHT: usize = 64;
 
 impl Drop for Relay {
     fn drop(&mut self) {
@@ -28,19 +28,19 @@ impl Drop for Relay {
     }
 }
 
-/// Takes the address of a relay.
+/// Binds a relay's address.
 pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
 }
 
 impl Relay {
-    /// Passes every connection on to `target`. Each byte takes `delay` either way, whatever the
-    /// number of bytes.
+    /// Forwards every connection to `target`. Each byte is delayed by `delay` in each direction,
+    /// regardless of volume.
     pub(crate) fn start(listener: TcpListener, target: SocketAddr, delay: Duration) -> Self {
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
-                connections.spawn(connect(near, target, delay));
+                connections.spawn(relay(near, target, delay));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -48,38 +48,38 @@ impl Relay {
     }
 }
 
-async fn connect(near: TcpStream, target: SocketAddr, delay: Duration) -> io::Result<()> {
+async fn relay(near: TcpStream, target: SocketAddr, delay: Duration) -> io::Result<()> {
     let far = TcpStream::connect(target).await?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     let (near_in, near_out) = near.into_split();
     let (far_in, far_out) = far.into_split();
-    tokio::try_join!(pass(near_in, far_out, delay), pass(far_in, near_out, delay))?;
+    tokio::try_join!(forward(near_in, far_out, delay), forward(far_in, near_out, delay))?;
     Ok(())
 }
 
-/// Moves bytes one way until their end, and then passes the end on.
-async fn pass(
+/// Forwards bytes in one direction until end of stream, then shuts the other side down.
+async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     delay: Duration,
 ) -> io::Result<()> {
-    let (sender, mut receiver) = mpsc::channel(PARTS_UNDER_WAY);
+    let (sender, mut receiver) = mpsc::channel(READS_IN_FLIGHT);
     let read = async move {
-        let mut buffer = vec![0; PART];
+        let mut buffer = vec![0; READ_SIZE];
         loop {
             let length = from.read(&mut buffer).await?;
-            let part = buffer.get(..length).unwrap_or_default().to_vec();
-            let end = part.is_empty();
-            if sender.send((Instant::now() + delay, part)).await.is_err() || end {
+            let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+            let is_end = bytes.is_empty();
+            if sender.send((Instant::now() + delay, bytes)).await.is_err() || is_end {
                 return io::Result::Ok(());
             }
         }
     };
     let write = async move {
-        while let Some((due, part)) = receiver.recv().await {
-            sleep_until(due).await;
-            to.write_all(&part).await?;
+        while let Some((deadline, bytes)) = receiver.recv().await {
+            sleep_until(deadline).await;
+            to.write_all(&bytes).await?;
         }
         to.shutdown().await
     };
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn bytes_come_late_and_whole_and_so_does_their_end() {
+    async fn bytes_and_end_of_stream_arrive_complete_and_delayed() {
         const DELAY: Duration = Duration::from_millis(50);
         let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target_address = target.local_addr().unwrap();
@@ -107,18 +107,18 @@ mod tests {
         let _relay = Relay::start(listener, target_address, DELAY);
         let sent: Vec<u8> = (0..1_000_000_u32).map(|i| (i / 7) as u8).collect();
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let began = Instant::now();
+        let started = Instant::now();
         stream.write_all(&sent).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut received = Vec::new();
         stream.read_to_end(&mut received).await.unwrap();
         assert!(received == sent);
-        // There and back; far less than a delay for each part.
-        assert!(began.elapsed() >= 2 * DELAY, "{:?}", began.elapsed());
+        // One delay per direction, not one per read.
+        assert!(started.elapsed() >= 2 * DELAY, "{:?}", started.elapsed());
     }
 
     #[tokio::test]
-    async fn dropped_relay_cuts_its_connections() {
+    async fn dropped_relay_closes_its_connections() {
         let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();

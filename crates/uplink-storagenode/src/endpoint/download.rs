@@ -1,14 +1,14 @@
-//! One piece down.
+//! Download of a piece.
 //!
 //! ```text
 //!   client                                              storage node
-//!     limit, range, maximum message, [order] ────────►   verify, spend the serial, open the piece
-//!     ◄───────────────────── chunk, chunk, … as far as orders reach
+//!     limit, range, maximum message, [order] ────────►   verify, claim the serial, open the piece
+//!     ◄───────────────────── chunk, chunk, … up to the bytes granted by orders
 //!     order … ───────────────────────────────────────►   verify (while chunks are being sent)
 //!     end ───────────────────────────────────────────►   keep the largest order
 //! ```
 //!
-//! The file is read in windows ahead of what was granted; messages are slices of a window.
+//! The file is read in windows, one ahead of the granted bytes. Messages are slices of a window.
 
 use std::{
     pin::Pin,
@@ -36,39 +36,41 @@ use uplink_rpc::{
     status::{Code, Failure},
 };
 
-use super::{Shared, TOTAL, broken, next, refused, too_slow};
+use super::{Shared, TOTAL_TIMEOUT, aborted, join_failure, next, store_failure};
 use crate::{
     store::{IoPool, PieceReader, StoreError},
     verify::{AcceptedLimit, Orders, invalid},
 };
 
-/// Checks a request and returns the stream of its replies. Dropping the stream ends the download.
+/// Validates a request and returns the stream of its replies. Dropping the stream cancels the
+/// download.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
     mut messages: Messages<PieceDownloadRequest>,
 ) -> Result<Replies, Failure> {
     let Ok(permit) = Arc::clone(&shared.downloads).try_acquire_owned() else {
-        return Err(Failure::new(Code::UNAVAILABLE, "too many downloads at once"));
+        return Err(Failure::new(Code::UNAVAILABLE, "too many concurrent downloads"));
     };
     let first = next(&mut messages, shared.idle).await?;
-    let first = first.ok_or_else(|| invalid("the download has no order limit"))?;
-    let raw = first.limit.ok_or_else(|| invalid("the download has no order limit"))?;
-    let chunk = first.chunk.ok_or_else(|| invalid("the download has no range"))?;
+    let first = first.ok_or_else(|| invalid("download: missing order limit"))?;
+    let raw = first.limit.ok_or_else(|| invalid("download: missing order limit"))?;
+    let chunk = first.chunk.ok_or_else(|| invalid("download: missing range"))?;
     let claimed = shared.verifier.accept(&raw, &DOWNLOADS).await?;
     let store = shared.store.clone();
-    let found = shared.io.run(move || {
-        let limit = claimed.remember()?;
+    let opened = shared.io.run(move || {
+        let limit = claimed.persist()?;
         let range = range(&chunk, &limit)?;
-        let (reader, restored) = store.read_or_restore(limit.name).map_err(refused)?;
+        let (reader, restored) = store.read_or_restore(limit.name).map_err(store_failure)?;
         Ok::<_, Failure>((limit, range, reader, restored))
     });
-    let (limit, (offset, length), reader, restored) = found.await.map_err(broken)??;
+    let (limit, (offset, length), reader, restored) = opened.await.map_err(join_failure)??;
     if offset.checked_add(length).is_none_or(|end| end > reader.size()) {
         return Err(invalid(format!(
-            "{length} bytes from {offset} are asked for, the piece has {}",
+            "download: range of {length} bytes at offset {offset} exceeds the piece size {}",
             reader.size()
         )));
     }
+
     let (replies, received) = mpsc::channel(SEND_AHEAD);
     let outgoing = Outgoing {
         shared: Arc::clone(shared),
@@ -78,7 +80,7 @@ pub(super) async fn serve(
         offset,
         sent: 0,
         length,
-        most: maximum_message(first.maximum_chunk_size),
+        max_message: max_message(first.maximum_chunk_size),
         windows: Windows::new(reader, offset, length),
         restored,
         _permit: permit,
@@ -87,27 +89,28 @@ pub(super) async fn serve(
     Ok(Replies { received, task })
 }
 
-/// The range asked for: it must not exceed what the limit allows.
+/// Returns offset and length of the requested range. Its length must not exceed the order limit.
 fn range(
     chunk: &piece_download_request::Chunk,
     limit: &AcceptedLimit,
 ) -> Result<(u64, u64), Failure> {
-    let offset = u64::try_from(chunk.offset).map_err(|_| invalid("the offset is negative"))?;
-    let length = u64::try_from(chunk.chunk_size).map_err(|_| invalid("the length is negative"))?;
-    if length > limit.most {
+    let offset = u64::try_from(chunk.offset).map_err(|_| invalid("download: negative offset"))?;
+    let length =
+        u64::try_from(chunk.chunk_size).map_err(|_| invalid("download: negative length"))?;
+    if length > limit.max_bytes {
         return Err(invalid(format!(
-            "{length} bytes are asked for, the order limit allows {}",
-            limit.most
+            "download: {length} bytes exceed the order limit of {}",
+            limit.max_bytes
         )));
     }
     Ok((offset, length))
 }
 
-/// Bytes of a message that the client can take.
-fn maximum_message(asked: i32) -> usize {
-    usize::try_from(asked)
+/// Returns the maximum message size, given the one that the client requested.
+fn max_message(requested: i32) -> usize {
+    usize::try_from(requested)
         .ok()
-        .filter(|asked| (MIN_MESSAGE..MAX_MESSAGE).contains(asked))
+        .filter(|requested| (MIN_MESSAGE..MAX_MESSAGE).contains(requested))
         .unwrap_or(MAX_MESSAGE)
 }
 
@@ -115,26 +118,27 @@ fn maximum_message(asked: i32) -> usize {
 struct Outgoing {
     shared: Arc<Shared>,
     orders: Orders,
-    /// Ends when the client closes its side.
+    /// `None` after the client has closed its side.
     messages: Option<Messages<PieceDownloadRequest>>,
     replies: mpsc::Sender<Result<PieceDownloadResponse, Status>>,
     offset: u64,
     sent: u64,
     length: u64,
-    most: usize,
+    max_message: usize,
     windows: Windows,
-    /// Whether the piece was in the trash.
+    /// Whether the piece was restored from the trash.
     restored: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Outgoing {
     async fn run(mut self, first_order: Option<raw::Order>) {
-        let outcome = timeout(TOTAL, self.send_all(first_order)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(too_slow("the download took too long")));
+        let outcome = timeout(TOTAL_TIMEOUT, self.send_all(first_order))
+            .await
+            .unwrap_or_else(|_| Err(aborted("download timed out")));
         if let Err(failure) = outcome {
-            tracing::debug!(%failure, "a download failed");
-            // Whatever fails from here on is an internal error to nodes of the network.
+            tracing::debug!(%failure, "download failed");
+            // Nodes of the public network report all failures from here on as internal errors.
             let wrapped = Failure::new(Code::INTERNAL, failure.message);
             let _ = timeout(self.shared.idle, self.replies.send(Err(wrapped.into()))).await;
         }
@@ -162,22 +166,23 @@ impl Outgoing {
         if self.length == 0 {
             return Ok(());
         }
-        // A client that has everything says so; one that waits for us to end is not kept waiting.
+        // A client closes its side when it has received everything. One that waits for the end of
+        // the stream instead gets it after `CLOSE_TIMEOUT`.
         let close = async {
             while self.messages.is_some() {
                 self.receive().await?;
             }
             Ok(())
         };
-        timeout(CLOSE_WAIT, close).await.unwrap_or(Ok(()))
+        timeout(CLOSE_TIMEOUT, close).await.unwrap_or(Ok(()))
     }
 
-    /// Sends one message of at most `granted` bytes, taking orders meanwhile.
+    /// Sends one message of at most `granted` bytes, and accepts orders while waiting.
     async fn send_next(&mut self, granted: u64) -> Result<(), Failure> {
-        let most = usize::try_from(granted).unwrap_or(usize::MAX).min(self.most);
-        let data = self.windows.next(&self.shared.io, most).await?;
-        let offset = self.offset.saturating_add(self.sent);
-        let offset = i64::try_from(offset).map_err(|_| invalid("the offset is too large"))?;
+        let max = usize::try_from(granted).unwrap_or(usize::MAX).min(self.max_message);
+        let data = self.windows.next(&self.shared.io, max).await?;
+        let offset = i64::try_from(self.offset.saturating_add(self.sent))
+            .map_err(|_| invalid("download: offset overflow"))?;
         self.sent = self.sent.saturating_add(data.len() as u64);
         self.shared.served.fetch_add(data.len() as u64, Ordering::Relaxed);
         let chunk = Some(Chunk { offset, data });
@@ -186,22 +191,22 @@ impl Outgoing {
 
     async fn deliver(&mut self, reply: PieceDownloadResponse) -> Result<(), Failure> {
         let replies = self.replies.clone();
-        let place = loop {
+        let reserved = loop {
             tokio::select! {
                 biased;
-                place = timeout(self.shared.idle, replies.reserve()) => break place,
+                reserved = timeout(self.shared.idle, replies.reserve()) => break reserved,
                 received = Self::receive_from(&mut self.messages, &self.shared) => {
                     Self::accept(&mut self.orders, &mut self.messages, received?)?;
                 }
             }
         };
-        match place {
-            Ok(Ok(place)) => {
-                place.send(Ok(reply));
+        match reserved {
+            Ok(Ok(permit)) => {
+                permit.send(Ok(reply));
                 Ok(())
             }
-            Ok(Err(_)) => Err(Failure::new(Code::CANCELED, "the client has gone")),
-            Err(_) => Err(too_slow("the client is too slow")),
+            Ok(Err(_)) => Err(Failure::new(Code::CANCELED, "client disconnected")),
+            Err(_) => Err(aborted("client idle for too long")),
         }
     }
 
@@ -231,23 +236,23 @@ impl Outgoing {
             return Ok(());
         };
         if message.limit.is_some() || message.chunk.is_some() {
-            return Err(invalid("a second request on one download"));
+            return Err(invalid("download: unexpected second request"));
         }
-        let order = message.order.ok_or_else(|| invalid("a message without an order"))?;
+        let order = message.order.ok_or_else(|| invalid("download: message without an order"))?;
         Self::grant(orders, &order)
     }
 
-    /// Accepts an order. One for nothing would leave client and node waiting for each other.
+    /// Accepts an order. An order for 0 bytes is rejected, because client and node would deadlock.
     fn grant(orders: &mut Orders, order: &raw::Order) -> Result<(), Failure> {
         orders.accept(order)?;
         if orders.granted() == 0 {
-            return Err(invalid("order: 0 bytes are ordered"));
+            return Err(invalid("order: 0 bytes ordered"));
         }
         Ok(())
     }
 }
 
-/// The hash and the order limit of the upload, which repair verifies.
+/// Returns the hash and the order limit of the upload, which repair verifies.
 fn original(reader: &PieceReader, limit: &AcceptedLimit) -> PieceDownloadResponse {
     let header = reader.header();
     let hash = PieceHash {
@@ -265,14 +270,15 @@ fn original(reader: &PieceReader, limit: &AcceptedLimit) -> PieceDownloadRespons
     }
 }
 
-/// The bytes of a range, read one window ahead.
+/// Reads the bytes of a range, one window ahead.
 struct Windows {
     reader: PieceReader,
-    /// What is left of the current window.
+    /// The remaining bytes of the current window.
     current: Bytes,
     ahead: Option<JoinHandle<Result<Bytes, StoreError>>>,
-    /// Where the next read begins, and where the range ends.
+    /// Offset of the next read.
     position: u64,
+    /// End of the range.
     end: u64,
 }
 
@@ -286,31 +292,32 @@ impl Windows {
         &self.reader
     }
 
-    /// The next bytes, at most `most`; must not be called beyond the end of the range.
-    async fn next(&mut self, io: &IoPool, most: usize) -> Result<Bytes, Failure> {
+    /// Returns the next bytes, at most `max`. Must not be called at the end of the range.
+    async fn next(&mut self, io: &IoPool, max: usize) -> Result<Bytes, Failure> {
         if self.current.is_empty() {
             self.read_ahead(io).await;
             if let Some(ahead) = self.ahead.take() {
-                self.current = ahead.await.map_err(broken)?.map_err(refused)?;
+                self.current = ahead.await.map_err(join_failure)?.map_err(store_failure)?;
             }
             self.read_ahead(io).await;
         }
-        Ok(self.current.split_to(self.current.len().min(most)))
+        Ok(self.current.split_to(self.current.len().min(max)))
     }
 
     async fn read_ahead(&mut self, io: &IoPool) {
-        let left = self.end.saturating_sub(self.position);
-        if self.ahead.is_some() || left == 0 {
+        let remaining = self.end.saturating_sub(self.position);
+        if self.ahead.is_some() || remaining == 0 {
             return;
         }
-        let length = usize::try_from(left).unwrap_or(WINDOW).min(WINDOW);
-        let (reader, position) = (self.reader.clone(), self.position);
+        let length = usize::try_from(remaining).unwrap_or(WINDOW).min(WINDOW);
+        let reader = self.reader.clone();
+        let position = self.position;
         self.ahead = Some(io.start(move || reader.read(position, length)).await);
         self.position = position.saturating_add(length as u64);
     }
 }
 
-/// The replies of one download; dropping them aborts the task that makes them.
+/// The replies of one download. Dropping them aborts the task that sends them.
 pub(super) struct Replies {
     received: mpsc::Receiver<Result<PieceDownloadResponse, Status>>,
     task: JoinHandle<()>,
@@ -330,16 +337,16 @@ impl Drop for Replies {
     }
 }
 
-/// Time for a client to close its side after it was sent everything. No order can grant more, and
-/// a client that expects more than it asked for learns so from the end.
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// Timeout for a client to close its side after everything was sent. Further orders cannot grant
+/// more, and a client that expects more than it requested sees the end of the stream.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const DOWNLOADS: [PieceAction; 3] =
     [PieceAction::Get, PieceAction::GetAudit, PieceAction::GetRepair];
-/// Bytes of one read: whole messages of the size that clients ask for.
+/// Size of one read: a multiple of the message size that clients request.
 const WINDOW: usize = 4 * CHUNK_SIZE;
-/// Messages made ahead of the connection.
+/// Messages buffered ahead of the connection.
 const SEND_AHEAD: usize = 2;
-/// A client may ask for messages of at least this many bytes …
+/// Minimum message size that a client may request.
 const MIN_MESSAGE: usize = 1025;
-/// … and of fewer than this many, which is what a client that does not ask gets.
+/// Default message size. A client may request any smaller size down to [`MIN_MESSAGE`].
 const MAX_MESSAGE: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! The piece store service: one piece up, one piece down, and which pieces stay.
+//! The piece store service: upload, download and retention of pieces.
 
 mod download;
 mod retain;
@@ -42,7 +42,7 @@ use crate::{
     verify::Verifier,
 };
 
-/// What all requests of a node share.
+/// State shared by all requests of a node.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub identity: Arc<Identity>,
@@ -52,15 +52,15 @@ pub(crate) struct Shared {
     pub verifier: Verifier,
     pub settlement: Arc<Settlement>,
     pub retention: Arc<Retention>,
-    /// Held while a filter is received in parts.
+    /// Locked while a filter is received in parts.
     pub large_filters: Mutex<()>,
     pub uploads: Semaphore,
     pub downloads: Arc<Semaphore>,
-    /// Bytes of pieces taken from uploads since the start.
+    /// Bytes of pieces received from uploads since the start.
     pub received: AtomicU64,
-    /// Bytes of pieces handed to downloads since the start.
+    /// Bytes of pieces sent to downloads since the start.
     pub served: AtomicU64,
-    /// How long a client may neither send nor receive anything.
+    /// Idle timeout: maximum time without progress of a client.
     pub idle: Duration,
 }
 
@@ -73,8 +73,8 @@ impl Pieces for Endpoint {
         &self,
         requests: Messages<PieceUploadRequest>,
     ) -> Result<PieceUploadResponse, Status> {
-        let reply = timeout(TOTAL, upload::serve(&self.0, requests)).await;
-        let reply = reply.map_err(|Elapsed { .. }| too_slow("the upload took too long"))?;
+        let reply = timeout(TOTAL_TIMEOUT, upload::serve(&self.0, requests)).await;
+        let reply = reply.map_err(|Elapsed { .. }| aborted("upload timed out"))?;
         Ok(reply?)
     }
 
@@ -97,8 +97,8 @@ impl Pieces for Endpoint {
         peer: Option<Peer>,
         parts: Messages<RetainRequest>,
     ) -> Result<RetainResponse, Status> {
-        let taken = timeout(TOTAL, retain::parts(&self.0, peer.as_ref(), parts)).await;
-        taken.map_err(|Elapsed { .. }| too_slow("the filter took too long"))??;
+        let received = timeout(TOTAL_TIMEOUT, retain::parts(&self.0, peer.as_ref(), parts)).await;
+        received.map_err(|Elapsed { .. }| aborted("filter: timed out"))??;
         Ok(RetainResponse {})
     }
 
@@ -118,32 +118,33 @@ impl Contact for Endpoint {
     }
 }
 
-/// The next message of a client: `None` when it has closed its side.
+/// Receives the next message of a client, or `None` after it has closed its side.
 async fn next<T: Bounded>(
     messages: &mut Messages<T>,
     idle: Duration,
 ) -> Result<Option<T>, Failure> {
     match timeout(idle, messages.next()).await {
         Ok(Ok(message)) => Ok(message),
-        Ok(Err(status)) => Err(broken_off(&status)),
-        Err(Elapsed { .. }) => Err(too_slow("the client is too slow")),
+        Ok(Err(status)) => Err(receive_failure(&status)),
+        Err(Elapsed { .. }) => Err(aborted("client idle for too long")),
     }
 }
 
-/// Why no next message came: it could not be read, or the client is gone.
-fn broken_off(status: &Status) -> Failure {
-    let unreadable = status.source().is_none()
+/// Returns the failure of a receive: the message is malformed, or the client has disconnected.
+fn receive_failure(status: &Status) -> Failure {
+    let is_malformed = status.source().is_none()
         && matches!(status.code(), tonic::Code::Internal | tonic::Code::OutOfRange);
-    let code = if unreadable { Code::INVALID_ARGUMENT } else { Code::CANCELED };
+    let code = if is_malformed { Code::INVALID_ARGUMENT } else { Code::CANCELED };
     Failure::new(code, status.message())
 }
 
-fn too_slow(text: &str) -> Failure {
+/// Returns the failure of a timeout.
+fn aborted(text: &str) -> Failure {
     Failure::new(Code::ABORTED, text)
 }
 
-/// The code for a failure of the store; what the client need not know is logged instead.
-fn refused(error: StoreError) -> Failure {
+/// Converts an error of the store. Internal details are logged instead of sent.
+fn store_failure(error: StoreError) -> Failure {
     let code = match &error {
         StoreError::Busy(_) => Code::UNAVAILABLE,
         StoreError::Exists(_) => Code::ALREADY_EXISTS,
@@ -151,23 +152,23 @@ fn refused(error: StoreError) -> Failure {
         StoreError::Header(crate::store::HeaderError::TooLong(_)) => Code::INVALID_ARGUMENT,
         StoreError::NotFound(_) => Code::NOT_FOUND,
         StoreError::Header(_) | StoreError::Io { .. } => {
-            tracing::error!(%error, "the piece store failed");
+            tracing::error!(%error, "piece store failed");
             Code::INTERNAL
         }
         StoreError::Marker(_) => {
-            tracing::error!(%error, "the data directory is gone");
-            let text = "the disk of this storage node is not there";
-            return Failure::new(Code::UNAVAILABLE, text);
+            tracing::error!(%error, "data directory unavailable");
+            return Failure::new(Code::UNAVAILABLE, "disk of this storage node is unavailable");
         }
     };
     Failure::new(code, error.to_string())
 }
 
-/// A blocking job that ended without a result: a bug, or the runtime is shutting down.
-fn broken(error: JoinError) -> Failure {
-    tracing::error!(%error, "a disk operation did not finish");
-    Failure::new(Code::INTERNAL, "a disk operation did not finish")
+/// Converts the error of a blocking job that did not finish: it panicked, or the runtime is
+/// shutting down.
+fn join_failure(error: JoinError) -> Failure {
+    tracing::error!(%error, "disk operation did not finish");
+    Failure::new(Code::INTERNAL, "disk operation did not finish")
 }
 
-/// Longest time for one upload or download.
-const TOTAL: Duration = Duration::from_secs(30 * 60);
+/// Timeout of one upload, download or filter.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(30 * 60);

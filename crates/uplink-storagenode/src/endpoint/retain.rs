@@ -1,4 +1,4 @@
-//! Which pieces a satellite wants kept.
+//! Filters of pieces to keep, received from satellites.
 
 use prost_types::Timestamp;
 use tokio::time::timeout;
@@ -14,86 +14,89 @@ use uplink_rpc::{
     status::{Code, Failure},
 };
 
-use super::{Shared, broken, next, refused, too_slow};
+use super::{Shared, aborted, join_failure, next, store_failure};
 use crate::{hash::Hasher, retention::RetentionError, trust::Trust, verify::invalid};
 
-/// Takes a whole filter.
+/// Receives a filter in one message.
 pub(super) async fn whole(
     shared: &Shared,
     peer: Option<&Peer>,
     request: RetainRequest,
 ) -> Result<(), Failure> {
     let satellite = satellite(shared.verifier.trust(), peer)?;
-    let created = request.creation_date.ok_or_else(undated)?;
+    let created = request.creation_date.ok_or_else(missing_date)?;
     let filter = Vec::from(request.filter);
     if !request.hash.is_empty() {
         check(&filter, request.hash_algorithm, &request.hash)?;
     }
-    keep(shared, satellite, created, filter).await
+    store(shared, satellite, created, filter).await
 }
 
-/// Takes a filter in parts.
+/// Receives a filter in parts.
 pub(super) async fn parts(
     shared: &Shared,
     peer: Option<&Peer>,
     mut messages: Messages<RetainRequest>,
 ) -> Result<(), Failure> {
     let satellite = satellite(shared.verifier.trust(), peer)?;
-    // One at a time, because filters are large. Waiting for another satellite is like silence.
-    let turn = timeout(shared.idle, shared.large_filters.lock()).await;
-    let _turn = turn.map_err(|_| too_slow("another filter takes too long"))?;
-    let (mut filter, mut created) = (Vec::new(), None);
+    // One at a time, because filters are large. Waiting counts toward the idle timeout.
+    let _guard = timeout(shared.idle, shared.large_filters.lock())
+        .await
+        .map_err(|_| aborted("filter: timed out waiting for another filter"))?;
+
+    let mut filter = Vec::new();
+    let mut created = None;
     loop {
         let part = next(&mut messages, shared.idle).await?;
-        let part = part.ok_or_else(|| invalid("filter: ended before the part with the hash"))?;
-        let date = part.creation_date.ok_or_else(undated)?;
+        let part = part.ok_or_else(|| invalid("filter: stream ended before the hash"))?;
+        let date = part.creation_date.ok_or_else(missing_date)?;
         if *created.get_or_insert(date) != date {
-            return Err(invalid("filter: parts of different times"));
+            return Err(invalid("filter: creation dates of the parts differ"));
         }
         if filter.len().saturating_add(part.filter.len()) > MAX_FILTER_BYTES {
             return Err(invalid(format!("filter: more than {MAX_FILTER_BYTES} bytes")));
         }
         if part.filter.is_empty() && part.hash.is_empty() {
-            return Err(invalid("filter: a part without bytes"));
+            return Err(invalid("filter: empty part"));
         }
         filter.extend_from_slice(&part.filter);
         if !part.hash.is_empty() {
             check(&filter, part.hash_algorithm, &part.hash)?;
             if next(&mut messages, shared.idle).await?.is_some() {
-                return Err(invalid("filter: a part after the one with the hash"));
+                return Err(invalid("filter: unexpected part after the hash"));
             }
-            return keep(shared, satellite, date, filter).await;
+            return store(shared, satellite, date, filter).await;
         }
     }
 }
 
-/// Takes everything back out of the trash.
+/// Restores all pieces of the calling satellite from the trash.
 pub(super) async fn restore(shared: &Shared, peer: Option<&Peer>) -> Result<(), Failure> {
     let satellite = satellite(shared.verifier.trust(), peer)?;
-    shared.retention.restore(satellite).await.map_err(failed)
+    shared.retention.restore(satellite).await.map_err(retention_failure)
 }
 
-/// The satellite that calls, if it is one that the node works for.
+/// Returns the id of the calling satellite. Fails if it is not trusted.
 fn satellite(trust: &Trust, peer: Option<&Peer>) -> Result<NodeId, Failure> {
     let identity = peer.and_then(|peer| peer.identity.as_ref());
     let id = identity.map(|identity| identity.node_id()).ok_or_else(|| {
-        Failure::new(Code::UNAUTHENTICATED, "the connection shows no node identity")
+        Failure::new(Code::UNAUTHENTICATED, "missing node identity in the TLS connection")
     })?;
-    if !trust.knows(id) {
-        let text = format!("satellite {id} is not trusted");
+    if !trust.contains(id) {
+        let text = format!("untrusted satellite {id}");
         return Err(Failure::new(Code::PERMISSION_DENIED, text));
     }
     Ok(id)
 }
 
-async fn keep(
+async fn store(
     shared: &Shared,
     satellite: NodeId,
     created: Timestamp,
     filter: Vec<u8>,
 ) -> Result<(), Failure> {
     let filter = BloomFilter::parse(filter).map_err(|error| invalid(error.to_string()))?;
-    shared.retention.retain(satellite, created, filter).await.map_err(failed)
+    shared.retention.retain(satellite, created, filter).await.map_err(retention_failure)
 }
 
 fn check(filter: &[u8], algorithm: i32, hash: &[u8]) -> Result<(), Failure> {
@@ -101,17 +104,17 @@ fn check(filter: &[u8], algorithm: i32, hash: &[u8]) -> Result<(), Failure> {
         .map_err(|_| invalid("filter: unknown hash algorithm"))?;
     let mut hasher = Hasher::new(algorithm);
     hasher.update(filter);
-    if hasher.finish() == hash { Ok(()) } else { Err(invalid("filter: the hash differs")) }
+    if hasher.finish() == hash { Ok(()) } else { Err(invalid("filter: hash mismatch")) }
 }
 
-fn undated() -> Failure {
-    invalid("filter: no creation date")
+fn missing_date() -> Failure {
+    invalid("filter: missing creation date")
 }
 
-fn failed(error: RetentionError) -> Failure {
+fn retention_failure(error: RetentionError) -> Failure {
     match error {
-        RetentionError::Interrupted(error) => broken(error),
-        RetentionError::Store(error) => refused(error),
+        RetentionError::Interrupted(error) => join_failure(error),
+        RetentionError::Store(error) => store_failure(error),
     }
 }
 
@@ -122,12 +125,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peer_that_shows_no_identity_is_nobody() {
+    fn peer_without_identity_is_unauthenticated() {
         let trust = Trust::new(&[], Dialer::new(&Identity::generate().unwrap()).unwrap());
         let remote = ([127, 0, 0, 1], 1).into();
         for peer in [None, Some(Peer { remote, identity: None })] {
-            let refused = satellite(&trust, peer.as_ref()).unwrap_err();
-            assert_eq!(refused.code, Code::UNAUTHENTICATED, "{refused}");
+            let failure = satellite(&trust, peer.as_ref()).unwrap_err();
+            assert_eq!(failure.code, Code::UNAUTHENTICATED, "{failure}");
         }
     }
 }

@@ -1,15 +1,15 @@
-//! One piece up.
+//! Upload of a piece.
 //!
 //! ```text
 //!   client                                              storage node
-//!     limit, hash algorithm ─────────────────────────►   verify, spend the serial, reserve space
+//!     limit, hash algorithm ─────────────────────────►   verify, claim the serial, reserve space
 //!     [order,] chunk … ──────────────────────────────►   verify order; hash and write off the runtime
 //!     done: hash signed with the piece key ──────────►   compare; header, sync, rename, sync
 //!     ◄──────────────── hash signed with the leaf key, certificate chain
 //! ```
 //!
-//! Chunks are gathered into batches; while one batch is hashed and written, the next arrives.
-//! Dropping the future at any point removes the temporary file and keeps the order.
+//! Chunks are collected into batches. While one batch is hashed and written, the next is received.
+//! Dropping the future at any point removes the temporary file and keeps the largest order.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -24,35 +24,36 @@ use uplink_rpc::{
     time::{relation, seconds_ahead, system_time, timestamp},
 };
 
-use super::{Shared, broken, next, refused};
+use super::{Shared, join_failure, next, store_failure};
 use crate::{
     hash::Hasher,
     store::{IoPool, PieceHeader, PieceWriter, StoreError},
     verify::{Orders, invalid},
 };
 
-/// Receives a piece and returns the node's signed hash of it, once it is durable.
+/// Receives a piece, makes it durable and returns the node's signed hash of it.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
     mut messages: Messages<PieceUploadRequest>,
 ) -> Result<PieceUploadResponse, Failure> {
     let Ok(_permit) = shared.uploads.try_acquire() else {
-        return Err(Failure::new(Code::UNAVAILABLE, "too many uploads at once"));
+        return Err(Failure::new(Code::UNAVAILABLE, "too many concurrent uploads"));
     };
     let first = next(&mut messages, shared.idle).await?;
-    let mut message = first.ok_or_else(|| invalid("the upload has no order limit"))?;
+    let mut message = first.ok_or_else(|| invalid("upload: missing order limit"))?;
     let mut piece = Incoming::begin(shared, &mut message).await?;
     loop {
-        if let Some(done) = piece.take(message).await? {
+        if let Some(done) = piece.accept(message).await? {
             return piece.finish(&done).await;
         }
-        let following = next(&mut messages, shared.idle).await?;
-        message = following.ok_or_else(|| invalid("the upload ended without a piece hash"))?;
+        message = next(&mut messages, shared.idle)
+            .await?
+            .ok_or_else(|| invalid("upload: stream ended without a piece hash"))?;
         if message.limit.is_some() {
-            return Err(invalid("a second order limit"));
+            return Err(invalid("upload: unexpected second order limit"));
         }
         if message.order.is_none() && message.chunk.is_none() && message.done.is_none() {
-            return Err(invalid("a message without order, chunk and piece hash"));
+            return Err(invalid("upload: message without order, chunk or piece hash"));
         }
     }
 }
@@ -69,17 +70,19 @@ struct Incoming {
 
 impl Incoming {
     async fn begin(shared: &Arc<Shared>, first: &mut PieceUploadRequest) -> Result<Self, Failure> {
-        let raw = first.limit.take().ok_or_else(|| invalid("the upload has no order limit"))?;
+        let raw = first.limit.take().ok_or_else(|| invalid("upload: missing order limit"))?;
         let algorithm = PieceHashAlgorithm::try_from(first.hash_algorithm)
-            .map_err(|_| invalid("unknown hash algorithm"))?;
+            .map_err(|_| invalid("upload: unknown hash algorithm"))?;
         let claimed = shared.verifier.accept(&raw, &UPLOADS).await?;
         let store = shared.store.clone();
-        let begun = shared.io.run(move || {
-            let limit = claimed.remember()?;
-            let writer = store.begin(limit.name, limit.wire.len(), limit.most).map_err(refused)?;
+        let started = shared.io.run(move || {
+            let limit = claimed.persist()?;
+            let writer = store
+                .begin(limit.name, limit.wire.len(), limit.max_bytes)
+                .map_err(store_failure)?;
             Ok::<_, Failure>((limit, writer))
         });
-        let (limit, writer) = begun.await.map_err(broken)??;
+        let (limit, writer) = started.await.map_err(join_failure)??;
         let orders = Orders::new(limit, Arc::clone(&shared.settlement));
         let file = Writing { writer, hasher: Hasher::new(algorithm) };
         Ok(Self {
@@ -92,8 +95,8 @@ impl Incoming {
         })
     }
 
-    /// Takes order and chunk of a message; returns the piece hash if it ends the upload.
-    async fn take(
+    /// Processes order and chunk of a message. Returns the piece hash if it ends the upload.
+    async fn accept(
         &mut self,
         message: PieceUploadRequest,
     ) -> Result<Option<raw::PieceHash>, Failure> {
@@ -101,9 +104,9 @@ impl Incoming {
             self.orders.accept(order)?;
         }
         if let Some(chunk) = message.chunk {
-            // A client that sends nothing and does not end would wait for ever.
+            // A client that sends an empty chunk without its piece hash would wait indefinitely.
             if chunk.data.is_empty() && message.done.is_none() {
-                return Err(invalid("a chunk without bytes"));
+                return Err(invalid("upload: empty chunk"));
             }
             self.append(chunk).await?;
         }
@@ -113,19 +116,22 @@ impl Incoming {
     async fn append(&mut self, chunk: Chunk) -> Result<(), Failure> {
         if u64::try_from(chunk.offset) != Ok(self.received) {
             return Err(invalid(format!(
-                "chunk at offset {} after {} bytes",
+                "upload: chunk at offset {} after {} bytes",
                 chunk.offset, self.received
             )));
         }
         let end = self.received.saturating_add(chunk.data.len() as u64);
         if end > self.orders.granted() {
-            return Err(invalid(format!("{end} bytes sent, {} ordered", self.orders.granted())));
+            return Err(invalid(format!(
+                "upload: {end} bytes exceed the {} ordered",
+                self.orders.granted()
+            )));
         }
         self.received = end;
         self.shared.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
-        // A small part would keep all of the frame that it came in.
-        let small = chunk.data.len() < SMALL;
-        let data = if small { Bytes::copy_from_slice(&chunk.data) } else { chunk.data };
+        // A slice keeps its whole frame allocated, so small chunks are copied.
+        let is_small = chunk.data.len() < MIN_SLICE;
+        let data = if is_small { Bytes::copy_from_slice(&chunk.data) } else { chunk.data };
         self.batch.push(data);
         if self.batch.bytes >= BATCH_SIZE {
             let batch = std::mem::take(&mut self.batch);
@@ -134,14 +140,14 @@ impl Incoming {
         Ok(())
     }
 
-    /// Compares, makes the piece durable, signs.
+    /// Verifies the piece hash, makes the piece durable and signs the node's hash.
     async fn finish(self, done: &raw::PieceHash) -> Result<PieceUploadResponse, Failure> {
-        let theirs = self.check(done)?;
+        let uplink_hash = self.check(done)?;
         let Writing { mut writer, mut hasher } = self.sink.into_idle().await?;
         let header = PieceHeader {
-            hash: theirs.hash.clone().into(),
-            creation_time: theirs.timestamp,
-            signature: theirs.signature.clone().into(),
+            hash: uplink_hash.hash.clone().into(),
+            creation_time: uplink_hash.timestamp,
+            signature: uplink_hash.signature.clone().into(),
             order_limit: self.orders.limit().wire.clone(),
             hash_algorithm: self.algorithm.into(),
             ..PieceHeader::default()
@@ -149,55 +155,56 @@ impl Incoming {
         let batch = self.batch;
         let stored = self.shared.io.run(move || {
             batch.write(&mut writer, &mut hasher)?;
-            let hash = hasher.finish();
-            let equal = hash == header.hash;
-            if equal {
+            let is_equal = hasher.finish() == header.hash;
+            if is_equal {
                 writer.commit(header)?;
             }
-            Ok(equal)
+            Ok(is_equal)
         });
-        if !stored.await.map_err(broken)?.map_err(refused)? {
-            return Err(mismatch("hash differs from the bytes received"));
+        if !stored.await.map_err(join_failure)?.map_err(store_failure)? {
+            return Err(mismatch("does not match the received bytes"));
         }
-        let mut mine = PieceHash {
+
+        let mut node_hash = PieceHash {
             timestamp: Some(timestamp(self.shared.clock.now())),
             signature: Vec::new(),
-            ..theirs
+            ..uplink_hash
         };
         let identity = &self.shared.identity;
-        mine.sign_as_node(identity.signing_key())
+        node_hash
+            .sign_as_node(identity.signing_key())
             .map_err(|error| Failure::new(Code::INTERNAL, error.to_string()))?;
         let node_certchain = identity.chain_concatenated();
-        Ok(PieceUploadResponse { done: Some(mine.into()), node_certchain })
+        Ok(PieceUploadResponse { done: Some(node_hash.into()), node_certchain })
     }
 
-    /// Checks everything about the uploader's hash but the hash itself.
+    /// Validates the uploader's piece hash, except the hash value itself.
     fn check(&self, done: &raw::PieceHash) -> Result<PieceHash, Failure> {
         let limit = self.orders.limit();
-        let theirs = PieceHash::verify_from_uplink(done.wire(), &limit.uplink_key)
+        let uplink_hash = PieceHash::verify_from_uplink(done.wire(), &limit.uplink_key)
             .map_err(|error| mismatch(error.to_string()))?;
-        if theirs.piece_id != limit.name.piece.as_bytes() {
-            return Err(mismatch("of another piece"));
+        if uplink_hash.piece_id != limit.name.piece.as_bytes() {
+            return Err(mismatch("piece id does not match the order limit"));
         }
-        if theirs.hash_algorithm != i32::from(self.algorithm) {
-            return Err(mismatch("another algorithm than announced"));
+        if uplink_hash.hash_algorithm != i32::from(self.algorithm) {
+            return Err(mismatch("algorithm does not match the upload request"));
         }
-        if u64::try_from(theirs.piece_size) != Ok(self.received) {
+        if u64::try_from(uplink_hash.piece_size) != Ok(self.received) {
             return Err(invalid(format!(
-                "piece hash: for {} bytes, {} were received",
-                theirs.piece_size, self.received
+                "piece hash: size is {}, received {} bytes",
+                uplink_hash.piece_size, self.received
             )));
         }
-        if let Some(signed_at) = system_time(theirs.timestamp.as_ref()) {
+        if let Some(signed_at) = system_time(uplink_hash.timestamp.as_ref()) {
             let ahead = seconds_ahead(signed_at, self.shared.clock.now());
-            if ahead.unsigned_abs() > HASH_AGE_SECONDS {
+            if ahead.unsigned_abs() > MAX_HASH_SKEW_SECONDS {
                 let relation = relation(ahead);
                 return Err(mismatch(format!(
-                    "signed at a time {relation} this node's clock; the client's clock may differ"
+                    "timestamp is {relation} this node's clock; the client's clock may be wrong"
                 )));
             }
         }
-        Ok(theirs)
+        Ok(uplink_hash)
     }
 }
 
@@ -229,13 +236,13 @@ impl Batch {
     }
 }
 
-/// A file and the hash of what is in it.
+/// A file being written and the hash of its content.
 struct Writing {
     writer: PieceWriter,
     hasher: Hasher,
 }
 
-/// Writes one batch at a time off the runtime.
+/// Writes one batch at a time, outside the runtime.
 enum Sink {
     Idle(Box<Writing>),
     Busy(JoinHandle<Result<Writing, StoreError>>),
@@ -244,7 +251,7 @@ enum Sink {
 }
 
 impl Sink {
-    /// Starts writing `batch` as soon as the batch before is written.
+    /// Starts writing `batch` after the previous batch is written.
     async fn write(&mut self, io: &IoPool, batch: Batch) -> Result<(), Failure> {
         let Writing { mut writer, mut hasher } =
             std::mem::replace(self, Self::Failed).into_idle().await?;
@@ -259,16 +266,16 @@ impl Sink {
     async fn into_idle(self) -> Result<Writing, Failure> {
         match self {
             Self::Idle(writing) => Ok(*writing),
-            Self::Busy(job) => job.await.map_err(broken)?.map_err(refused),
+            Self::Busy(job) => job.await.map_err(join_failure)?.map_err(store_failure),
             Self::Failed => Err(Failure::new(Code::INTERNAL, "an earlier write failed")),
         }
     }
 }
 
 const UPLOADS: [PieceAction; 2] = [PieceAction::Put, PieceAction::PutRepair];
-/// Bytes gathered before a write: few enough to hold, enough to be worth a trip to another thread.
+/// Bytes collected before a write: limits memory, and amortizes the switch to another thread.
 const BATCH_SIZE: usize = 256 << 10;
-/// Parts below this many bytes are copied into the batch.
-const SMALL: usize = 16 << 10;
-/// A piece hash may be this far from the node's clock.
-const HASH_AGE_SECONDS: u64 = 24 * 60 * 60;
+/// Chunks below this size are copied into the batch.
+const MIN_SLICE: usize = 16 << 10;
+/// Maximum difference between the time of a piece hash and the node's clock.
+const MAX_HASH_SKEW_SECONDS: u64 = 24 * 60 * 60;

@@ -1,11 +1,12 @@
-//! The files of one satellite: records of [`RECORD`] bytes, each valid by itself.
+//! The log files of one satellite: records of [`RECORD`] bytes, each with its own checksum.
 //!
 //! ```text
-//! kind (1 byte) | 3 zero bytes | number (8 bytes) | serial number or zeros (16 bytes) | checksum (4 bytes)
+//! kind (1 byte) | 3 zero bytes | number (8 bytes) | serial number or zeros (16 bytes) | checksum
+//! (4 bytes)
 //! ```
 //!
-//! A process writes to files of its own, so that a record which a crash tore off stays last.
-//! Records whose checksum differs are passed over.
+//! Each process writes its own files, so that only the last record of a file can be torn.
+//! Records with an invalid checksum are skipped.
 
 use std::{
     collections::HashSet,
@@ -22,31 +23,31 @@ use uplink_core::id::{NodeId, SerialNumber};
 /// One entry of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    /// Limits of these times may have been used and forgotten.
-    Lost(Window),
-    /// Everything before is durable, and so is this: no limit made later was used yet.
-    Mark(i64),
-    /// The serial number of a limit made in this second was used.
+    /// Serial numbers of limits created in this range may have been used and lost.
+    Lost(TimeRange),
+    /// All earlier records are durable, and no limit created after this second was used before.
+    Watermark(i64),
+    /// The serial number of a limit created in this second was used.
     Used(SerialNumber, i64),
 }
 
-/// Seconds in which limits were made, both inclusive.
+/// Range of creation times of limits in seconds, inclusive at both ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(super) struct TimeRange {
     pub from: i64,
     pub to: i64,
 }
 
-/// What the files of a satellite hold.
+/// Contents of all files of a satellite.
 #[derive(Debug)]
 pub(super) struct Contents {
     pub used: HashSet<SerialNumber>,
-    pub lost: Vec<Window>,
-    /// Second of the newest limit.
+    pub lost: Vec<TimeRange>,
+    /// Creation time of the newest limit.
     pub newest: i64,
-    /// The last mark.
-    pub covered: Option<i64>,
-    /// Files with something in them that matters.
+    /// The last watermark.
+    pub watermark: Option<i64>,
+    /// Files with at least one record that is still needed.
     pub files: Vec<PathBuf>,
     pub next_number: u64,
 }
@@ -57,18 +58,18 @@ pub(super) struct Log {
     directory: PathBuf,
     next_number: u64,
     file: Option<(PathBuf, Arc<File>)>,
-    /// Where the next record goes: a write that failed half-way is overwritten.
+    /// Offset of the next record. A partially failed write is overwritten.
     end: u64,
     dirty: bool,
 }
 
 impl Log {
-    /// A log whose first record makes the file of this number.
+    /// Returns a log whose first record creates the file with this number.
     pub(super) fn new(directory: PathBuf, next_number: u64) -> Self {
         Self { directory, next_number, file: None, end: 0, dirty: false }
     }
 
-    /// The file that was written last.
+    /// Returns the path of the current file.
     pub(super) fn path(&self) -> Option<PathBuf> {
         self.file.as_ref().map(|(path, _)| path.clone())
     }
@@ -86,7 +87,7 @@ impl Log {
         Ok(())
     }
 
-    /// Whether something was written since the last sync.
+    /// Returns whether there are unsynced writes.
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
     }
@@ -97,24 +98,25 @@ impl Log {
         synced
     }
 
-    /// The file to sync while others write; [`sync_failed`](Self::sync_failed) when that fails.
+    /// Returns the file to sync without the lock. Call [`sync_failed`](Self::sync_failed) on
+    /// failure.
     pub(super) fn begin_sync(&mut self) -> Option<Arc<File>> {
         self.dirty = false;
         self.file.as_ref().map(|(_, file)| Arc::clone(file))
     }
 
-    /// Notes that the file is still to be synced.
+    /// Marks the file as unsynced again.
     pub(super) fn sync_failed(&mut self) {
         self.dirty = true;
     }
 
-    /// The next record makes another file.
+    /// Makes the next record start a new file.
     pub(super) fn rotate(&mut self) {
         self.file = None;
     }
 
     fn create(&mut self) -> io::Result<(PathBuf, Arc<File>)> {
-        // Not those above: the disk may have been unmounted.
+        // Not recursive: the disk may be unmounted.
         match DirBuilder::new().mode(0o700).create(&self.directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -123,8 +125,8 @@ impl Log {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         self.next_number = self.next_number.saturating_add(1);
         File::open(&self.directory)?.sync_all()?;
-        if let Some(above) = self.directory.parent() {
-            File::open(above)?.sync_all()?;
+        if let Some(parent) = self.directory.parent() {
+            File::open(parent)?.sync_all()?;
         }
         Ok((path, Arc::new(file)))
     }
@@ -133,12 +135,12 @@ impl Log {
 impl Record {
     fn encode(&self) -> [u8; RECORD] {
         let (kind, number, serial) = match self {
-            Self::Lost(window) => {
+            Self::Lost(range) => {
                 let mut from = [0; 16];
-                from[..8].copy_from_slice(&window.from.to_be_bytes());
-                (LOST, window.to, from)
+                from[..8].copy_from_slice(&range.from.to_be_bytes());
+                (LOST, range.to, from)
             }
-            Self::Mark(covered) => (MARK, *covered, [0; 16]),
+            Self::Watermark(second) => (WATERMARK, *second, [0; 16]),
             Self::Used(serial, created) => (USED, *created, *serial.as_bytes()),
         };
         let mut bytes = [0; RECORD];
@@ -154,17 +156,18 @@ impl Record {
         if bytes[28..] != checksum(&bytes[..28]) {
             return None;
         }
-        let number = |at: usize| bytes[at..at + 8].try_into().ok().map(i64::from_be_bytes);
+        let number =
+            |offset: usize| bytes[offset..offset + 8].try_into().ok().map(i64::from_be_bytes);
         match bytes[0] {
-            LOST => Some(Self::Lost(Window { from: number(12)?, to: number(4)? })),
-            MARK => Some(Self::Mark(number(4)?)),
+            LOST => Some(Self::Lost(TimeRange { from: number(12)?, to: number(4)? })),
+            WATERMARK => Some(Self::Watermark(number(4)?)),
             USED => Some(Self::Used(SerialNumber::from_slice(&bytes[12..28]).ok()?, number(4)?)),
             _ => None,
         }
     }
 }
 
-/// The satellites that have a directory, in no order.
+/// Returns the satellites that have a directory, in arbitrary order.
 pub(super) fn satellites(directory: &Path) -> io::Result<Vec<(NodeId, PathBuf)>> {
     let mut satellites = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -177,13 +180,13 @@ pub(super) fn satellites(directory: &Path) -> io::Result<Vec<(NodeId, PathBuf)>>
     Ok(satellites)
 }
 
-/// Reads all files of a satellite, and removes those that hold only limits made before `oldest`.
+/// Reads all files of a satellite. Files with only limits created before `oldest` are removed.
 pub(super) fn read(directory: &Path, oldest: i64) -> io::Result<Contents> {
     let mut contents = Contents {
         used: HashSet::new(),
         lost: Vec::new(),
         newest: i64::MIN,
-        covered: None,
+        watermark: None,
         files: Vec::new(),
         next_number: 0,
     };
@@ -199,40 +202,41 @@ pub(super) fn read(directory: &Path, oldest: i64) -> io::Result<Contents> {
 }
 
 impl Contents {
-    /// Adds the records of a file; tells whether any of them matters.
+    /// Adds the records of a file, and returns whether any of them is still needed.
     fn add(&mut self, path: &Path, oldest: i64) -> io::Result<bool> {
-        let (mut file, mut bytes) = (BufReader::new(File::open(path)?), [0; RECORD]);
-        let mut matters = false;
+        let mut file = BufReader::new(File::open(path)?);
+        let mut bytes = [0; RECORD];
+        let mut needed = false;
         loop {
             match file.read_exact(&mut bytes) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(matters),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(needed),
                 outcome => outcome?,
             }
             let newest = match Record::decode(&bytes) {
                 Some(Record::Used(_, created)) if created < oldest => continue,
-                Some(Record::Lost(window)) if window.to < oldest => continue,
+                Some(Record::Lost(range)) if range.to < oldest => continue,
                 Some(Record::Used(serial, created)) => {
                     self.used.insert(serial);
                     created
                 }
-                Some(Record::Lost(window)) => {
-                    self.lost.push(window);
-                    window.to
+                Some(Record::Lost(range)) => {
+                    self.lost.push(range);
+                    range.to
                 }
-                Some(Record::Mark(covered)) => {
-                    self.covered = Some(covered);
-                    matters |= covered >= oldest;
+                Some(Record::Watermark(second)) => {
+                    self.watermark = Some(second);
+                    needed |= second >= oldest;
                     continue;
                 }
                 None => continue,
             };
             self.newest = self.newest.max(newest);
-            matters = true;
+            needed = true;
         }
     }
 }
 
-/// Removes files; those that are gone are fine.
+/// Removes files, ignoring missing ones.
 pub(super) fn remove(files: &[PathBuf]) -> io::Result<()> {
     for file in files {
         match fs::remove_file(file) {
@@ -247,7 +251,7 @@ pub(super) fn create_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// The files of a directory by number, in ascending order.
+/// Returns the log files of a directory in ascending order of their numbers.
 fn numbered(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -270,7 +274,7 @@ fn checksum(bytes: &[u8]) -> [u8; 4] {
 const EXTENSION: &str = "log";
 const RECORD: usize = 32;
 const USED: u8 = 1;
-const MARK: u8 = 2;
+const WATERMARK: u8 = 2;
 const LOST: u8 = 3;
 
 #[cfg(test)]
@@ -278,19 +282,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_survive_a_round_trip_and_no_change() {
+    fn record_round_trips_and_detects_corruption() {
         let serial = SerialNumber::new([7; 16]);
         for record in [
             Record::Used(serial, -3),
-            Record::Mark(i64::MAX),
-            Record::Lost(Window { from: i64::MIN, to: 5 }),
+            Record::Watermark(i64::MAX),
+            Record::Lost(TimeRange { from: i64::MIN, to: 5 }),
         ] {
             let bytes = record.encode();
             assert_eq!(Record::decode(&bytes), Some(record));
-            for place in 0..RECORD {
-                let mut changed = bytes;
-                changed[place] ^= 1;
-                assert_eq!(Record::decode(&changed), None, "byte {place}");
+            for index in 0..RECORD {
+                let mut corrupt = bytes;
+                corrupt[index] ^= 1;
+                assert_eq!(Record::decode(&corrupt), None, "byte {index}");
             }
         }
     }

@@ -1,19 +1,20 @@
-//! Serial numbers of order limits that were used, so that none is used twice.
+//! Used serial numbers of order limits, so that no limit is used twice.
 //!
 //! ```text
-//! DATA/serials/state                   whether the last process stopped in order, see [`state`]
+//! DATA/serials/state                   whether the last shutdown was clean, see [`state`]
 //! DATA/serials/<satellite>/<n>.log     used serial numbers, append-only, see [`log`]
 //! ```
 //!
-//! A serial number is written before its request is served, so that a killed process forgets none.
-//! Files are synced every [`SYNC_EVERY`]; a loss of power loses at most what was used since. Each
-//! sync leaves a mark: limits made up to [`LEAD`] after the newest one seen are covered by it, and
-//! the first limit beyond waits for another sync. So after an unclean stop the last mark tells
-//! which limits may have been used and forgotten, by the satellite's clock, and they are refused.
+//! A serial number is written before its request is served, so that a killed process loses none.
+//! Files are synced every [`SYNC_INTERVAL`]; a power loss loses at most the records since then.
+//! Each sync writes a watermark [`LEAD_SECONDS`] after the newest limit seen. The first limit
+//! created after the watermark waits for another sync. So after an unclean shutdown the last
+//! watermark tells which limits may have been used and lost, by the satellite's clock. These limits
+//! are rejected.
 //!
-//! Nothing is compared with the time at which the process started. A serial number is kept for
-//! [`KEEP`] of running time after its use, and until its limit is older than that by the node's
-//! clock: a step of either clock by an hour opens no window.
+//! The start time of the process is never used. A serial number is retained for [`RETENTION`] of
+//! running time after its use, and until its limit is older than that by the node's clock. So a
+//! step of either clock by an hour does not allow a limit to be used twice.
 
 mod log;
 mod state;
@@ -30,7 +31,7 @@ use tokio::time::{Instant, sleep};
 use uplink_core::id::{NodeId, SerialNumber};
 
 use crate::clock::Clock;
-use log::{Log, Record, Window};
+use log::{Log, Record, TimeRange};
 
 /// Used serial numbers of all satellites. Clones share everything.
 #[derive(Clone, Debug)]
@@ -40,61 +41,63 @@ pub(crate) struct Serials(Arc<Inner>);
 struct Inner {
     directory: PathBuf,
     clock: Clock,
-    /// Taken after a satellite's log, never before it.
-    memory: Mutex<HashMap<NodeId, Memory>>,
+    /// Lock order: a satellite's log first, then this.
+    satellites: Mutex<HashMap<NodeId, SatelliteSerials>>,
     logs: Mutex<HashMap<NodeId, Arc<Mutex<Log>>>>,
 }
 
-/// What is known of one satellite's limits.
+/// Used serial numbers of one satellite.
 #[derive(Debug, Default)]
-struct Memory {
-    /// Oldest first; the last one grows.
+struct SatelliteSerials {
+    /// Oldest first. New serial numbers are added to the last one.
     generations: Vec<Generation>,
-    /// Records that are in no file yet.
+    /// Records not written to a file yet.
     pending: Vec<Record>,
-    /// Second of the newest limit that the last durable mark covers.
-    covered: Option<i64>,
-    /// Second in which the limit used last was made.
+    /// The last durable watermark.
+    watermark: Option<i64>,
+    /// Creation time of the last used limit.
     latest: i64,
 }
 
-/// Serial numbers that are forgotten together.
+/// Serial numbers that are evicted together.
 #[derive(Debug)]
 struct Generation {
     used: HashSet<SerialNumber>,
-    /// Limits of these times are refused: they may have been used before a loss of power.
-    lost: Vec<Window>,
+    /// Limits created in these ranges are rejected: they may have been used before a power loss.
+    lost: Vec<TimeRange>,
     files: Vec<PathBuf>,
-    /// Second in which the newest of the limits was made.
+    /// Creation time of the newest limit.
     newest: i64,
-    began: Instant,
+    started: Instant,
     last_use: Instant,
 }
 
-/// Why a serial number cannot be taken.
+/// Why a serial number cannot be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SerialRefusal {
-    /// It may have been taken shortly before a loss of power.
+pub(crate) enum SerialError {
+    /// It may have been used shortly before a power loss.
     Lost,
-    /// More are remembered than memory allows.
+    /// The number of serial numbers in memory is at its limit.
     TooMany,
-    /// It was taken before.
+    /// It was used before.
     Used,
 }
 
 impl Serials {
-    /// Reads what earlier processes remembered below `data`.
+    /// Loads the serial numbers that earlier processes wrote below `data`.
     pub(crate) fn open(data: &Path, clock: Clock) -> io::Result<Self> {
         Self::open_on(data, clock, state::boot_id().as_deref())
     }
 
-    /// As [`open`](Self::open), on the system start that `boot` names.
+    /// Like [`open`](Self::open), with the boot id `boot`.
     fn open_on(data: &Path, clock: Clock, boot: Option<&str>) -> io::Result<Self> {
         let directory = data.join("serials");
         log::create_directory(&directory)?;
-        let whole = state::is_whole(&directory, boot)?;
-        let oldest = clock.unix_seconds().saturating_sub(KEEP_ON_DISK_SECONDS);
-        let (mut memory, mut logs) = (HashMap::new(), HashMap::new());
+        let complete = state::is_complete(&directory, boot)?;
+        let oldest = clock.unix_seconds().saturating_sub(RETENTION_ON_DISK_SECONDS);
+
+        let mut satellites = HashMap::new();
+        let mut logs = HashMap::new();
         for (satellite, path) in log::satellites(&directory)? {
             let contents = log::read(&path, oldest)?;
             let mut log = Log::new(path, contents.next_number);
@@ -103,119 +106,124 @@ impl Serials {
             generation.used = contents.used;
             generation.lost = contents.lost;
             generation.files = contents.files;
-            if let Some(covered) = contents.covered.filter(|_| !whole) {
-                let window = Window { from: covered.saturating_sub(LOST_SECONDS), to: covered };
+            if let Some(watermark) = contents.watermark.filter(|_| !complete) {
+                let lost =
+                    TimeRange { from: watermark.saturating_sub(LOST_SECONDS), to: watermark };
                 tracing::warn!(
                     %satellite,
-                    "the machine stopped without warning: order limits made in the {LOST_SECONDS} s \
-                     before are refused"
+                    "unclean shutdown: rejecting order limits created in the {LOST_SECONDS} s before"
                 );
-                log.append(&[Record::Lost(window)])?;
+                log.append(&[Record::Lost(lost)])?;
                 log.sync()?;
-                generation.lost.push(window);
-                generation.newest = generation.newest.max(window.to);
+                generation.lost.push(lost);
+                generation.newest = generation.newest.max(lost.to);
                 generation.files.extend(log.path());
             }
-            memory.insert(satellite, Memory::of(generation));
+            satellites.insert(satellite, SatelliteSerials::new(generation));
             logs.insert(satellite, Arc::new(Mutex::new(log)));
         }
         state::begin(&directory, boot)?;
-        let (memory, logs) = (Mutex::new(memory), Mutex::new(logs));
-        Ok(Self(Arc::new(Inner { directory, clock, memory, logs })))
+        Ok(Self(Arc::new(Inner {
+            directory,
+            clock,
+            satellites: Mutex::new(satellites),
+            logs: Mutex::new(logs),
+        })))
     }
 
-    /// Takes the serial number of a limit that a satellite made in second `created`. Never blocks;
-    /// the request must not be served before [`remember`](Self::remember).
-    pub(crate) fn take(
+    /// Claims the serial number of a limit that a satellite created in second `created`.
+    ///
+    /// Never blocks. The request must not be served before [`persist`](Self::persist).
+    pub(crate) fn claim(
         &self,
         satellite: NodeId,
         serial: SerialNumber,
         created: i64,
-    ) -> Result<(), SerialRefusal> {
-        let mut memories = self.memory();
-        let total: usize = memories.values().map(Memory::len).sum();
-        let memory = memories.entry(satellite).or_default();
-        if memory.lost(created) {
-            return Err(SerialRefusal::Lost);
+    ) -> Result<(), SerialError> {
+        let mut satellites = self.satellites();
+        let total: usize = satellites.values().map(SatelliteSerials::len).sum();
+        let serials = satellites.entry(satellite).or_default();
+        if serials.is_lost(created) {
+            return Err(SerialError::Lost);
         }
-        if memory.generations.iter().any(|generation| generation.used.contains(&serial)) {
-            return Err(SerialRefusal::Used);
+        if serials.generations.iter().any(|generation| generation.used.contains(&serial)) {
+            return Err(SerialError::Used);
         }
         if total >= MAX_SERIALS {
-            return Err(SerialRefusal::TooMany);
+            return Err(SerialError::TooMany);
         }
-        memory.insert(serial, created, Instant::now());
+        serials.insert(serial, created, Instant::now());
         Ok(())
     }
 
-    /// Writes the serial numbers of a satellite that were taken so far; blocks. When the limit is
-    /// made later than the last mark covers, the files are synced first.
+    /// Writes all claimed serial numbers of a satellite, and syncs the file if the limit was
+    /// created after the watermark. Blocks.
     ///
-    /// A full disk does not refuse requests: what cannot be written waits in memory.
+    /// A full disk does not reject requests: records that cannot be written stay in memory.
     ///
     /// # Errors
-    /// The file system fails otherwise.
-    pub(crate) fn remember(&self, satellite: NodeId, created: i64) -> io::Result<()> {
+    /// Fails if the file system fails for another reason.
+    pub(crate) fn persist(&self, satellite: NodeId, created: i64) -> io::Result<()> {
         let log = self.log(satellite);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.write(satellite, &mut log).and_then(|()| {
-            let covered = self.memory().get(&satellite).and_then(|memory| memory.covered);
-            if covered.is_none_or(|covered| created > covered) {
-                let covered = created.saturating_add(LEAD_SECONDS);
-                log.append(&[Record::Mark(covered)])?;
+            let watermark = self.satellites().get(&satellite).and_then(|serials| serials.watermark);
+            if watermark.is_none_or(|watermark| created > watermark) {
+                let watermark = created.saturating_add(LEAD_SECONDS);
+                log.append(&[Record::Watermark(watermark)])?;
                 log.sync()?;
-                self.cover(satellite, covered, &log);
+                self.set_watermark(satellite, watermark, &log);
             }
             Ok(())
         });
         match outcome {
             Err(error) if is_full(&error) => {
-                tracing::warn!(%satellite, "the disk is full: used serial numbers wait in memory");
+                tracing::warn!(%satellite, "disk full: used serial numbers stay in memory");
                 Ok(())
             }
             outcome => outcome,
         }
     }
 
-    /// Syncs the files and forgets what is too old, for ever.
+    /// Syncs the files and evicts old serial numbers every [`SYNC_INTERVAL`].
     pub(crate) async fn run(self) {
         loop {
-            sleep(SYNC_EVERY).await;
+            sleep(SYNC_INTERVAL).await;
             let serials = self.clone();
-            let done = tokio::task::spawn_blocking(move || serials.tend(Instant::now()));
+            let done = tokio::task::spawn_blocking(move || serials.maintain(Instant::now()));
             if let Ok(Err(error)) = done.await {
-                tracing::error!(%error, "used serial numbers cannot be written");
+                tracing::error!(%error, "cannot write used serial numbers");
             }
         }
     }
 
-    /// Syncs everything and notes that nothing is missing.
+    /// Syncs all files and marks them as complete.
     pub(crate) fn close(&self) -> io::Result<()> {
-        self.tend(Instant::now())?;
+        self.maintain(Instant::now())?;
         state::end(&self.0.directory)
     }
 
-    fn tend(&self, now: Instant) -> io::Result<()> {
-        let satellites: Vec<NodeId> = self.memory().keys().copied().collect();
-        for satellite in satellites {
+    fn maintain(&self, now: Instant) -> io::Result<()> {
+        let ids: Vec<NodeId> = self.satellites().keys().copied().collect();
+        for satellite in ids {
             self.sync(satellite)?;
             let log = self.log(satellite);
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             let wall = self.0.clock.unix_seconds();
-            let mut memories = self.memory();
-            let Some(memory) = memories.get_mut(&satellite) else { continue };
-            if memory.rotate(now) {
+            let mut satellites = self.satellites();
+            let Some(serials) = satellites.get_mut(&satellite) else { continue };
+            if serials.rotate(now) {
                 log.rotate();
             }
-            let files = memory.forget(now, wall);
-            drop(memories);
+            let files = serials.evict(now, wall);
+            drop(satellites);
             log::remove(&files)?;
         }
         Ok(())
     }
 
-    /// Writes and syncs what a satellite's limits left, with a mark that covers what comes next.
-    /// Requests go on meanwhile.
+    /// Writes and syncs a satellite's records with a watermark ahead of the latest limit. The lock
+    /// is released during the sync, so that requests are not blocked.
     fn sync(&self, satellite: NodeId) -> io::Result<()> {
         let log = self.log(satellite);
         let mut locked = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,45 +231,47 @@ impl Serials {
         if !locked.is_dirty() {
             return Ok(());
         }
-        let latest = self.memory().get(&satellite).map_or(0, |memory| memory.latest);
-        let covered = latest.saturating_add(LEAD_SECONDS);
-        locked.append(&[Record::Mark(covered)])?;
+        let latest = self.satellites().get(&satellite).map_or(0, |serials| serials.latest);
+        let watermark = latest.saturating_add(LEAD_SECONDS);
+        locked.append(&[Record::Watermark(watermark)])?;
         let file = locked.begin_sync();
         drop(locked);
+
         let synced = file.map_or(Ok(()), |file| file.sync_data());
         let mut locked = log.lock().unwrap_or_else(PoisonError::into_inner);
         match &synced {
-            Ok(()) => self.cover(satellite, covered, &locked),
+            Ok(()) => self.set_watermark(satellite, watermark, &locked),
             Err(_) => locked.sync_failed(),
         }
         synced
     }
 
-    /// Moves pending records to the file. The log is locked, so that what another request took is
-    /// written when this returns.
+    /// Writes pending records to the file. Because the log is locked, serial numbers that a
+    /// concurrent request claimed are written when this returns.
     fn write(&self, satellite: NodeId, log: &mut Log) -> io::Result<()> {
-        let mut memories = self.memory();
-        let Some(memory) = memories.get_mut(&satellite) else { return Ok(()) };
-        let records = std::mem::take(&mut memory.pending);
-        drop(memories);
+        let mut satellites = self.satellites();
+        let Some(serials) = satellites.get_mut(&satellite) else { return Ok(()) };
+        let records = std::mem::take(&mut serials.pending);
+        drop(satellites);
         if records.is_empty() {
             return Ok(());
         }
+
         let outcome = log.append(&records);
-        let mut memories = self.memory();
-        let Some(memory) = memories.get_mut(&satellite) else { return outcome };
+        let mut satellites = self.satellites();
+        let Some(serials) = satellites.get_mut(&satellite) else { return outcome };
         match &outcome {
-            Ok(()) => memory.is_in(log.path()),
-            Err(_) => drop(memory.pending.splice(0..0, records)),
+            Ok(()) => serials.add_file(log.path()),
+            Err(_) => drop(serials.pending.splice(0..0, records)),
         }
         outcome
     }
 
-    /// Notes that a mark is durable.
-    fn cover(&self, satellite: NodeId, covered: i64, log: &Log) {
-        if let Some(memory) = self.memory().get_mut(&satellite) {
-            memory.is_in(log.path());
-            memory.covered = Some(covered);
+    /// Records a durable watermark.
+    fn set_watermark(&self, satellite: NodeId, watermark: i64, log: &Log) {
+        if let Some(serials) = self.satellites().get_mut(&satellite) {
+            serials.add_file(log.path());
+            serials.watermark = Some(watermark);
         }
     }
 
@@ -274,13 +284,13 @@ impl Serials {
         Arc::clone(log)
     }
 
-    fn memory(&self) -> MutexGuard<'_, HashMap<NodeId, Memory>> {
-        self.0.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn satellites(&self) -> MutexGuard<'_, HashMap<NodeId, SatelliteSerials>> {
+        self.0.satellites.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Memory {
-    fn of(generation: Generation) -> Self {
+impl SatelliteSerials {
+    fn new(generation: Generation) -> Self {
         Self { generations: vec![generation], ..Self::default() }
     }
 
@@ -288,9 +298,9 @@ impl Memory {
         self.generations.iter().map(|generation| generation.used.len()).sum()
     }
 
-    fn lost(&self, created: i64) -> bool {
-        let mut windows = self.generations.iter().flat_map(|generation| &generation.lost);
-        windows.any(|window| (window.from..=window.to).contains(&created))
+    fn is_lost(&self, created: i64) -> bool {
+        let mut ranges = self.generations.iter().flat_map(|generation| &generation.lost);
+        ranges.any(|range| (range.from..=range.to).contains(&created))
     }
 
     fn insert(&mut self, serial: SerialNumber, created: i64, now: Instant) {
@@ -306,19 +316,20 @@ impl Memory {
         self.latest = created;
     }
 
-    /// Notes that the last generation has records in a file.
-    fn is_in(&mut self, file: Option<PathBuf>) {
+    /// Adds a file that holds records of the last generation.
+    fn add_file(&mut self, file: Option<PathBuf>) {
         let Some(generation) = self.generations.last_mut() else { return };
         if let Some(file) = file.filter(|file| !generation.files.contains(file)) {
             generation.files.push(file);
         }
     }
 
-    /// Begins a generation when the last one is old enough and completely in its files.
+    /// Starts a new generation if the last one is old enough and completely written. Returns
+    /// whether it did.
     fn rotate(&mut self, now: Instant) -> bool {
         let due = self.generations.last().is_some_and(|generation| {
             !generation.files.is_empty()
-                && now.saturating_duration_since(generation.began) >= ROTATE_AFTER
+                && now.saturating_duration_since(generation.started) >= ROTATION_INTERVAL
         });
         if due && self.pending.is_empty() {
             self.generations.push(Generation::new(now));
@@ -326,13 +337,14 @@ impl Memory {
         due && self.pending.is_empty()
     }
 
-    /// Forgets what is too old, but for the last generation; returns the files it was in.
-    fn forget(&mut self, now: Instant, wall: i64) -> Vec<PathBuf> {
+    /// Evicts old generations, except the last one, and returns their files.
+    fn evict(&mut self, now: Instant, wall: i64) -> Vec<PathBuf> {
         let last = self.generations.len().saturating_sub(1);
-        let (mut files, mut index) = (Vec::new(), 0usize);
+        let mut files = Vec::new();
+        let mut index = 0usize;
         self.generations.retain_mut(|generation| {
-            let unused = now.saturating_duration_since(generation.last_use) >= KEEP;
-            let old = generation.newest.saturating_add(KEEP_SECONDS) < wall;
+            let unused = now.saturating_duration_since(generation.last_use) >= RETENTION;
+            let old = generation.newest.saturating_add(RETENTION_SECONDS) < wall;
             let keep = index == last || !(unused && old);
             index = index.saturating_add(1);
             if !keep {
@@ -351,7 +363,7 @@ impl Generation {
             lost: Vec::new(),
             files: Vec::new(),
             newest: i64::MIN,
-            began: now,
+            started: now,
             last_use: now,
         }
     }
@@ -361,21 +373,21 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Most that a loss of power loses.
-const SYNC_EVERY: Duration = Duration::from_secs(5);
-/// Seconds beyond the newest limit that a mark covers: long enough for the next regular sync to
-/// end before a busy node needs its mark.
+/// Interval between syncs: the maximum that a power loss loses.
+const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+/// Distance of a watermark from the newest limit: long enough that the next regular sync finishes
+/// before a busy node reaches it.
 const LEAD_SECONDS: i64 = 15;
-/// Limits made in these seconds up to the end of the last mark are refused after an unclean stop:
-/// the lead, the time between two syncs, and a minute between the making of a limit and its use.
+/// After an unclean shutdown, limits created in this time before the last watermark are rejected:
+/// the lead, the sync interval, and a minute between the creation of a limit and its use.
 const LOST_SECONDS: i64 = LEAD_SECONDS + 5 + 60;
-/// A limit can be used from an hour before to an hour after its making by this node's clock.
-const KEEP: Duration = Duration::from_secs(2 * 3600);
-const KEEP_SECONDS: i64 = 2 * 3600;
-/// At a start, the node's clock alone decides what is too old: two hours after a step of a day.
-const KEEP_ON_DISK_SECONDS: i64 = 26 * 3600;
-const ROTATE_AFTER: Duration = Duration::from_secs(3600);
-/// About 30 bytes each.
+/// A limit can be used from an hour before to an hour after its creation by this node's clock.
+const RETENTION: Duration = Duration::from_secs(2 * 3600);
+const RETENTION_SECONDS: i64 = 2 * 3600;
+/// At start only the node's clock is available: the retention plus a clock step of one day.
+const RETENTION_ON_DISK_SECONDS: i64 = 26 * 3600;
+const ROTATION_INTERVAL: Duration = Duration::from_secs(3600);
+/// Maximum serial numbers in memory, about 30 bytes each.
 const MAX_SERIALS: usize = 1 << 23;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Whether everything that was written is on the disk.
+//! State file that tells whether all written serial numbers reached the disk.
 //!
-//! A process that dies leaves what it wrote to the system, which syncs it later; only when the
-//! whole system stops is something lost. So the file names the system start during which it was
-//! written, or says that the node was stopped in order.
+//! The writes of a killed process survive in the page cache and are synced later. Only a crash of
+//! the whole system loses them. So the file holds the boot id under which it was written, or
+//! `closed` after a clean shutdown.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,30 +11,30 @@ use std::{
     path::Path,
 };
 
-/// Tells whether nothing can be missing from the files of `directory`.
-pub(super) fn is_whole(directory: &Path, boot: Option<&str>) -> io::Result<bool> {
+/// Returns whether the files of `directory` are complete: no written record was lost.
+pub(super) fn is_complete(directory: &Path, boot: Option<&str>) -> io::Result<bool> {
     match fs::read_to_string(directory.join(NAME)) {
         Ok(text) => {
             let written = text.trim_end();
             Ok(written == CLOSED || boot.is_some_and(|boot| written == open(boot)))
         }
-        // The first start; or the file was lost, with what is missing.
+        // The first start, or the file was lost together with the records.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Notes that a process writes.
+/// Marks the files as being written.
 pub(super) fn begin(directory: &Path, boot: Option<&str>) -> io::Result<()> {
     write(directory, &open(boot.unwrap_or("unknown")))
 }
 
-/// Notes that everything is on the disk.
+/// Marks the files as complete: everything is synced.
 pub(super) fn end(directory: &Path) -> io::Result<()> {
     write(directory, CLOSED)
 }
 
-/// The system's name of this start of it, where it has one.
+/// Returns the boot id of the running system, where available.
 pub(super) fn boot_id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let id = id.trim().to_owned();
@@ -46,15 +46,16 @@ fn open(boot: &str) -> String {
 }
 
 fn write(directory: &Path, text: &str) -> io::Result<()> {
-    let (path, fresh) = (directory.join(NAME), directory.join(FRESH));
+    let path = directory.join(NAME);
+    let temporary = directory.join(TEMPORARY_NAME);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(&fresh).and_then(|mut file| {
+    let written = options.open(&temporary).and_then(|mut file| {
         writeln!(file, "{text}")?;
         file.sync_all()
     });
     match written {
-        // A node on a full disk still serves. In place, the file needs no more space.
+        // A node with a full disk still serves. Overwriting in place needs no space.
         Err(error) if super::is_full(&error) => {
             let mut file = OpenOptions::new().write(true).open(&path)?;
             writeln!(file, "{text}")?;
@@ -63,10 +64,10 @@ fn write(directory: &Path, text: &str) -> io::Result<()> {
         }
         written => written?,
     }
-    fs::rename(&fresh, &path)?;
+    fs::rename(&temporary, &path)?;
     File::open(directory)?.sync_all()
 }
 
 const NAME: &str = "state";
-const FRESH: &str = "state.new";
+const TEMPORARY_NAME: &str = "state.new";
 const CLOSED: &str = "closed";

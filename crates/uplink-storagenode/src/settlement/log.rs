@@ -1,4 +1,4 @@
-//! The file format: records one after the other, valid from the beginning to a torn one at most.
+//! The file format: consecutive records, of which only the last may be torn.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,15 +10,16 @@ use bytes::Bytes;
 use prost::Message;
 use uplink_rpc::r#gen::orders::SettlementRequest;
 
-/// Adds encoded records to a log, which is made if it does not exist, and syncs it. Unless the log
-/// is known to be `whole`, a torn record at its end is cut off first.
-pub(super) fn append(path: &Path, records: &[u8], whole: bool) -> io::Result<()> {
-    if let Some(directory) = path.parent().filter(|_| !whole) {
+/// Appends encoded records to a log and syncs it. A missing log is created.
+///
+/// A torn record at the end is truncated first, unless the log is known to be `intact`.
+pub(super) fn append(path: &Path, records: &[u8], intact: bool) -> io::Result<()> {
+    if let Some(directory) = path.parent().filter(|_| !intact) {
         fs::create_dir_all(directory)?;
     }
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    if whole {
+    if intact {
         file.seek(io::SeekFrom::End(0))?;
     } else {
         let mut records = Records::new(&file);
@@ -31,7 +32,7 @@ pub(super) fn append(path: &Path, records: &[u8], whole: bool) -> io::Result<()>
     file.sync_all()
 }
 
-/// Encodes one record at the end of `log`.
+/// Appends one encoded record to `log`.
 pub(super) fn push(log: &mut Vec<u8>, body: &[u8]) {
     let Ok(length) = u32::try_from(body.len()) else { return };
     log.extend_from_slice(&length.to_be_bytes());
@@ -39,10 +40,10 @@ pub(super) fn push(log: &mut Vec<u8>, body: &[u8]) {
     log.extend_from_slice(&checksum(body));
 }
 
-/// The whole records at the beginning of a log, read one at a time.
+/// Reads the valid records of a log one at a time.
 pub(super) struct Records<R> {
-    from: BufReader<R>,
-    /// Where the last record that was returned ends.
+    reader: BufReader<R>,
+    /// End offset of the last record returned.
     end: u64,
 }
 
@@ -53,11 +54,11 @@ impl Records<File> {
 }
 
 impl<R: Read> Records<R> {
-    fn new(from: R) -> Self {
-        Self { from: BufReader::new(from), end: 0 }
+    fn new(reader: R) -> Self {
+        Self { reader: BufReader::new(reader), end: 0 }
     }
 
-    /// The next record; `None` at the end and at whatever is no record.
+    /// Returns the next record, or `None` at the end and at an invalid record.
     pub(super) fn next(&mut self) -> io::Result<Option<SettlementRequest>> {
         let mut length = [0; 4];
         let Some(()) = self.fill(&mut length)? else { return Ok(None) };
@@ -65,7 +66,8 @@ impl<R: Read> Records<R> {
         if length > MAX_BODY {
             return Ok(None);
         }
-        let (mut body, mut sum) = (vec![0; length as usize], [0; 4]);
+        let mut body = vec![0; length as usize];
+        let mut sum = [0; 4];
         let (Some(()), Some(())) = (self.fill(&mut body)?, self.fill(&mut sum)?) else {
             return Ok(None);
         };
@@ -77,9 +79,9 @@ impl<R: Read> Records<R> {
         Ok(Some(record))
     }
 
-    /// Reads exactly what fits; `None` when the file ends before.
+    /// Fills `bytes`, or returns `None` if the file is shorter.
     fn fill(&mut self, bytes: &mut [u8]) -> io::Result<Option<()>> {
-        match self.from.read_exact(bytes) {
+        match self.reader.read_exact(bytes) {
             Ok(()) => Ok(Some(())),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
@@ -93,5 +95,5 @@ fn checksum(body: &[u8]) -> [u8; 4] {
     sum
 }
 
-/// Longest body: far above limit and order as any satellite and client make them.
+/// Maximum length of a body, far above an order limit and order of any satellite and client.
 const MAX_BODY: u32 = 1 << 20;

@@ -1,5 +1,5 @@
-//! The file system as the store sees it: few blocking operations, so that tests can fail any of
-//! them and can lose what was never synced.
+//! File system abstraction of the store: a few blocking operations. Tests make any of them fail and
+//! lose unsynced data.
 
 use std::{
     fmt,
@@ -11,26 +11,26 @@ use std::{
 
 use uplink_rpc::descriptors::{self, KeptFile, briefly};
 
-/// A file system; every operation blocks.
+/// A file system. Every operation blocks.
 ///
-/// What was written survives a loss of power only after [`WritableFile::sync`]; that a name was
-/// added, moved or removed, only after [`sync_directory`](Self::sync_directory) of its directory.
+/// Written bytes survive a power loss only after [`WritableFile::sync`]. Added, renamed and removed
+/// names survive only after [`sync_directory`](Self::sync_directory) of their directory.
 pub trait Files: fmt::Debug + Send + Sync + 'static {
-    /// Creates a file that must not exist yet, readable by its owner alone.
+    /// Creates a file that only its owner can read. An existing file is an error.
     fn create(&self, path: &Path) -> io::Result<Box<dyn WritableFile>>;
     /// Opens a file for reading.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>>;
-    /// Moves a file in one step; a file at `to` is replaced.
+    /// Renames a file atomically, replacing any file at `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Creates a directory and those above it; one that exists is fine.
+    /// Creates a directory and its parents. An existing directory is not an error.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
-    /// Lists a directory, in no order.
+    /// Lists a directory, in arbitrary order.
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
-    /// Bytes that the file system below `path` can still take.
+    /// Returns the free bytes of the file system at `path`.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
 }
 
@@ -38,23 +38,23 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
 pub trait WritableFile: Send {
     /// Writes all of `bytes` at `offset`.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Makes what was written durable.
+    /// Makes written bytes durable.
     fn sync(&mut self) -> io::Result<()>;
 }
 
 /// A file being read.
 pub trait ReadableFile: Send + Sync {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     fn size(&self) -> io::Result<u64>;
-    /// Fills `buffer` from `offset`; a shorter file is an error.
+    /// Fills `buffer` from `offset`. A shorter file is an error.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
-/// One name in a directory.
+/// An entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs)] // made by other implementations of `Files`
 pub struct Entry {
-    /// The name without the path; names that are not UTF-8 are left out of listings.
+    /// The name without the path. Names that are not UTF-8 are omitted from listings.
     pub name: String,
     /// Whether it is a directory.
     pub directory: bool,
@@ -62,8 +62,10 @@ pub struct Entry {
     pub size: u64,
 }
 
-/// The machine's file system. Files stay open while descriptors are plentiful; otherwise they are
-/// opened for every operation, and one that was removed meanwhile fails.
+/// The machine's file system.
+///
+/// Files stay open while file descriptors are available. Otherwise each operation opens the file,
+/// and fails if the file was removed.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Disk;
@@ -72,12 +74,12 @@ impl Files for Disk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WritableFile>> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
-        let file = Sparing::open(path, &options)?;
+        let file = ReopenableFile::open(path, &options)?;
         Ok(Box::new(file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
-        Ok(Box::new(Sparing::open(path, OpenOptions::new().read(true))?))
+        Ok(Box::new(ReopenableFile::open(path, OpenOptions::new().read(true))?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -118,20 +120,20 @@ impl Files for Disk {
     }
 }
 
-/// A file that stays open if it may, and is opened for every operation if not.
+/// A file that stays open if a descriptor is available, and is otherwise opened for each operation.
 #[derive(Debug)]
-struct Sparing {
+struct ReopenableFile {
     path: PathBuf,
-    kept: Option<(File, KeptFile)>,
+    open_file: Option<(File, KeptFile)>,
 }
 
-impl Sparing {
+impl ReopenableFile {
     fn open(path: &Path, options: &OpenOptions) -> io::Result<Self> {
-        let kept = briefly(|| {
+        let open_file = briefly(|| {
             let file = options.open(path)?;
-            Ok::<_, io::Error>(descriptors::keep_file().map(|kept| (file, kept)))
+            Ok::<_, io::Error>(descriptors::keep_file().map(|permit| (file, permit)))
         })?;
-        Ok(Self { path: path.to_owned(), kept })
+        Ok(Self { path: path.to_owned(), open_file })
     }
 
     fn with<T>(
@@ -139,25 +141,25 @@ impl Sparing {
         options: &OpenOptions,
         mut operation: impl FnMut(&File) -> io::Result<T>,
     ) -> io::Result<T> {
-        match &self.kept {
+        match &self.open_file {
             Some((file, _)) => operation(file),
             None => briefly(|| operation(&options.open(&self.path)?)),
         }
     }
 }
 
-impl WritableFile for Sparing {
+impl WritableFile for ReopenableFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.with(OpenOptions::new().write(true), |file| file.write_all_at(bytes, offset))
     }
 
-    /// What other descriptors of the file wrote is synced too, and their failures are reported.
+    /// Also syncs writes through other descriptors of the file, and reports their failures.
     fn sync(&mut self) -> io::Result<()> {
         self.with(OpenOptions::new().write(true), File::sync_all)
     }
 }
 
-impl ReadableFile for Sparing {
+impl ReadableFile for ReopenableFile {
     fn size(&self) -> io::Result<u64> {
         self.with(OpenOptions::new().read(true), |file| Ok(file.metadata()?.len()))
     }
@@ -172,22 +174,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_that_may_not_stay_open_works_as_one_that_may() {
+    fn reopened_file_behaves_like_an_open_file() {
         let folder = tempfile::tempdir().unwrap();
-        for kept in [true, false] {
-            let path = folder.path().join(kept.to_string());
+        for stays_open in [true, false] {
+            let path = folder.path().join(stays_open.to_string());
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
-            let mut file = Sparing::open(&path, &options).unwrap();
-            if !kept {
-                file.kept = None;
+            let mut file = ReopenableFile::open(&path, &options).unwrap();
+            if !stays_open {
+                file.open_file = None;
             }
             file.write_at(4, b"piece").unwrap();
             file.write_at(0, b"head").unwrap();
             file.sync().unwrap();
-            let mut file = Sparing::open(&path, OpenOptions::new().read(true)).unwrap();
-            if !kept {
-                file.kept = None;
+            let mut file = ReopenableFile::open(&path, OpenOptions::new().read(true)).unwrap();
+            if !stays_open {
+                file.open_file = None;
             }
             let mut read = [0; 9];
             file.read_at(0, &mut read).unwrap();

@@ -1,4 +1,4 @@
-//! Filters that were received and not applied yet.
+//! Storage of filters that were received and not applied yet.
 //!
 //! ```text
 //! DATA/filters/<satellite>.filter      the satellite's message, with a hash of the filter
@@ -12,11 +12,11 @@ use prost_types::Timestamp;
 use uplink_core::{bloom_filter::BloomFilter, id::NodeId, order::PieceHashAlgorithm};
 use uplink_rpc::r#gen::piecestore::RetainRequest;
 
-use super::{PieceStore, StoreError, failed};
+use super::{PieceStore, StoreError, io_error};
 
 impl PieceStore {
-    /// Keeps a satellite's filter in place of any earlier one; when this returns, it survives a loss
-    /// of power.
+    /// Stores a satellite's filter, replacing any earlier one. When this returns, the filter
+    /// survives a power loss.
     pub(crate) fn keep_filter(
         &self,
         satellite: NodeId,
@@ -42,12 +42,11 @@ impl PieceStore {
         })();
         written.map_err(|error| {
             let _ = inner.files.remove(&temp);
-            failed("keep a filter")(error)
+            io_error("store a filter")(error)
         })
     }
 
-    /// The filter that a satellite sent last, unless it was applied. A damaged one is none, and is
-    /// removed.
+    /// Returns the last filter of a satellite, unless it was applied. A corrupt filter is removed.
     pub(crate) fn kept_filter(
         &self,
         satellite: NodeId,
@@ -61,21 +60,21 @@ impl PieceStore {
         };
         let bytes = match read() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(failed("read a filter"))?,
+            bytes => bytes.map_err(io_error("read a filter"))?,
         };
-        let whole = undamaged(bytes);
-        if whole.is_none() {
-            tracing::warn!(%satellite, "a kept filter is damaged; its satellite will send another");
+        let filter = decode(bytes);
+        if filter.is_none() {
+            tracing::warn!(%satellite, "discarding a corrupt filter until the satellite sends another");
             self.drop_filter(satellite)?;
         }
-        Ok(whole)
+        Ok(filter)
     }
 
-    /// Forgets a satellite's filter, if there is one.
+    /// Removes a satellite's filter, if there is one.
     pub(crate) fn drop_filter(&self, satellite: NodeId) -> Result<(), StoreError> {
         match self.inner.files.remove(&self.filter_path(satellite)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(failed("remove a filter")),
+            removed => removed.map_err(io_error("remove a filter")),
         }
     }
 
@@ -84,7 +83,7 @@ impl PieceStore {
     }
 }
 
-fn undamaged(bytes: Vec<u8>) -> Option<(Timestamp, BloomFilter)> {
+fn decode(bytes: Vec<u8>) -> Option<(Timestamp, BloomFilter)> {
     let message = RetainRequest::decode(Bytes::from(bytes)).ok()?;
     if blake3::hash(&message.filter).as_bytes()[..] != message.hash[..] {
         return None;

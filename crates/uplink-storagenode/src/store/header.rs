@@ -1,9 +1,9 @@
-//! What a piece file says about its piece.
+//! Header of a piece file.
 //!
 //! A piece file is a header area followed by the piece's bytes. The area holds the length of a
-//! protobuf message in two bytes, most significant first, that message, and zeros. It has 512 bytes
-//! as in the public network's version 1 of the format; when a very long order limit does not fit,
-//! it has the next multiple of 512 and the message says so in a field of its own (64).
+//! protobuf message (2 bytes, big-endian), the message, and zeros. It has 512 bytes, as in version
+//! 1 of the public network's format. For a very long order limit it has the next multiple of 512,
+//! which the message stores in its own field (64).
 
 #![cfg_attr(
     not(test),
@@ -29,39 +29,39 @@ pub(crate) struct PieceHeader {
     /// Hash of the piece's bytes.
     #[prost(bytes = "bytes", tag = "2")]
     pub hash: Bytes,
-    /// The time in the uploader's piece hash, part of what was signed.
+    /// The time in the uploader's piece hash, covered by the signature.
     #[prost(message, optional, tag = "3")]
     pub creation_time: Option<Timestamp>,
     /// The uploader's signature of the piece hash.
     #[prost(bytes = "bytes", tag = "4")]
     pub signature: Bytes,
-    /// The order limit of the upload as it was received.
+    /// The order limit of the upload, as received.
     #[prost(bytes = "bytes", tag = "5")]
     pub order_limit: Bytes,
-    /// Number of the hash algorithm: SHA-256 0, BLAKE3 1.
+    /// Hash algorithm: 0 is SHA-256, 1 is BLAKE3.
     #[prost(int32, tag = "6")]
     pub hash_algorithm: i32,
-    /// Bytes of the header area if it is larger than [`AREA`].
+    /// Size of the header area if larger than [`AREA`].
     #[prost(uint32, tag = "64")]
     pub area: u32,
 }
 
-/// Header area of the public format.
+/// Size of the header area in the public format.
 pub(crate) const AREA: usize = 512;
-/// Largest header area: room for the longest order limit a node accepts.
+/// Maximum size of the header area, for the longest order limit that a node accepts.
 pub(crate) const MAX_AREA: usize = 16 * AREA;
-/// Number of the format this module writes.
+/// Version of the format that this module writes.
 pub(crate) const FORMAT_VERSION: i32 = 1;
 
-/// The header area needed for a piece uploaded with an order limit of `limit_bytes` bytes.
+/// Returns the size of the header area for an order limit of `limit_bytes` bytes.
 pub(crate) fn area_for(limit_bytes: usize) -> Result<usize, HeaderError> {
-    let needed = limit_bytes.saturating_add(BESIDE_LIMIT);
+    let needed = limit_bytes.saturating_add(MAX_OVERHEAD);
     let area = needed.div_ceil(AREA).saturating_mul(AREA);
     if area > MAX_AREA { Err(HeaderError::TooLong(limit_bytes)) } else { Ok(area) }
 }
 
 impl PieceHeader {
-    /// The header area of `area` bytes.
+    /// Encodes the header into an area of `area` bytes.
     pub(crate) fn encode_area(mut self, area: usize) -> Result<Vec<u8>, HeaderError> {
         self.format_version = FORMAT_VERSION;
         self.area = if area == AREA { 0 } else { u32::try_from(area).unwrap_or(u32::MAX) };
@@ -78,8 +78,8 @@ impl PieceHeader {
         Ok(bytes)
     }
 
-    /// Reads a header from the beginning of a file, of which `start` are the first bytes (up to
-    /// [`MAX_AREA`]), and tells where the piece's bytes begin.
+    /// Decodes the header from `start`, the first bytes of a file (up to [`MAX_AREA`]). Returns the
+    /// header and the offset of the piece's bytes.
     pub(crate) fn decode_area(start: &[u8]) -> Result<(Self, usize), HeaderError> {
         let (length, rest) = start.split_first_chunk::<2>().ok_or(HeaderError::Damaged)?;
         let message = rest.get(..usize::from(u16::from_be_bytes(*length)));
@@ -96,22 +96,22 @@ impl PieceHeader {
     }
 }
 
-/// Most bytes of the area that are not the order limit: length, version, hash, time, signature,
-/// algorithm, area, and the tags of all.
-const BESIDE_LIMIT: usize = 2 + 2 + 34 + 20 + 66 + 4 + 2 + 6;
+/// Maximum bytes of the area beside the order limit: length, version, hash, time, signature,
+/// algorithm, area, and all tags.
+const MAX_OVERHEAD: usize = 2 + 2 + 34 + 20 + 66 + 4 + 2 + 6;
 
-/// Why a header cannot be written or read.
+/// Error of encoding or decoding a header.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
-    /// The bytes are no header.
-    #[error("the header of the piece is damaged")]
+    /// The header is corrupt.
+    #[error("corrupt piece header")]
     Damaged,
     /// The order limit is too long for the largest header area.
-    #[error("{0} bytes do not fit into the header of a piece")]
+    #[error("piece header too long: {0} bytes")]
     TooLong(usize),
-    /// The file was written in another format.
-    #[error("piece format {0} is not supported")]
+    /// The format version is not supported.
+    #[error("unsupported piece format {0}")]
     Version(i32),
 }
 
@@ -131,8 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn areas_grow_with_the_order_limit_and_read_back() {
-        for limit_bytes in [0, 1, 200, 376, 377, 500, 1000, 4096, MAX_AREA - BESIDE_LIMIT] {
+    fn area_grows_with_the_order_limit_and_round_trips() {
+        for limit_bytes in [0, 1, 200, 376, 377, 500, 1000, 4096, MAX_AREA - MAX_OVERHEAD] {
             let area = area_for(limit_bytes).unwrap();
             let bytes = header(limit_bytes).encode_area(area).unwrap();
             assert_eq!(bytes.len(), area);
@@ -141,13 +141,13 @@ mod tests {
             assert_eq!(read.order_limit.len(), limit_bytes);
             assert_eq!(read.signature, header(limit_bytes).signature);
         }
-        assert_eq!(area_for(512 - BESIDE_LIMIT), Ok(512));
-        assert_eq!(area_for(513 - BESIDE_LIMIT), Ok(1024));
-        assert!(area_for(MAX_AREA - BESIDE_LIMIT + 1).is_err());
+        assert_eq!(area_for(512 - MAX_OVERHEAD), Ok(512));
+        assert_eq!(area_for(513 - MAX_OVERHEAD), Ok(1024));
+        assert!(area_for(MAX_AREA - MAX_OVERHEAD + 1).is_err());
     }
 
     #[test]
-    fn an_ordinary_header_is_the_public_format() {
+    fn ordinary_header_matches_the_public_format() {
         let bytes = header(200).encode_area(AREA).unwrap();
         let length = usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
         assert_eq!(&bytes[2..4], &[0x08, 1], "format version 1");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_headers_are_refused() {
+    fn corrupt_headers_are_rejected() {
         let whole = header(200).encode_area(AREA).unwrap();
         for cut in [0, 1, 2, 100, AREA - 1] {
             assert_eq!(PieceHeader::decode_area(&whole[..cut]), Err(HeaderError::Damaged));

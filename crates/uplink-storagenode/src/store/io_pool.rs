@@ -1,4 +1,4 @@
-//! Keeps blocking file operations off the asynchronous runtime, a bounded number at a time.
+//! Runs blocking file operations outside the asynchronous runtime, with bounded concurrency.
 
 use std::sync::Arc;
 
@@ -7,20 +7,20 @@ use tokio::{
     task::{self, JoinHandle},
 };
 
-/// Runs blocking jobs. Clones share one bound.
+/// Runs blocking jobs. Clones share one limit.
 #[derive(Clone, Debug)]
 pub(crate) struct IoPool {
     permits: Arc<Semaphore>,
 }
 
 impl IoPool {
-    /// A pool of [`MAX_JOBS`] jobs at a time.
+    /// Returns a pool that runs at most [`MAX_JOBS`] jobs concurrently.
     pub(crate) fn new() -> Self {
         Self { permits: Arc::new(Semaphore::new(MAX_JOBS)) }
     }
 
-    /// Starts `job` when its turn comes. A job that has started runs to its end, whether or not
-    /// anybody still waits for it.
+    /// Starts `job` as soon as the limit allows. A started job runs to completion, even if its
+    /// handle is dropped.
     pub(crate) async fn start<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -41,5 +41,5 @@ impl IoPool {
     }
 }
 
-/// Enough to keep several disks' queues filled, few enough threads.
+/// Enough to fill the queues of several disks, with few threads.
 const MAX_JOBS: usize = 32;

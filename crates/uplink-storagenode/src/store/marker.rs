@@ -1,8 +1,8 @@
-//! Ties a data directory to its node: a file that holds the node's id.
+//! Marker file with the node's id that ties a data directory to its node.
 //!
-//! A disk that is not mounted leaves an empty directory at its place. A node that began there anew
-//! would hold none of its pieces and fill the wrong disk; the marker tells the two apart, at the
-//! start and whenever free space is claimed.
+//! An unmounted disk leaves an empty directory at its mount point. A node that started there would
+//! have none of its pieces and fill the wrong disk. The marker detects this at start and whenever
+//! free space is reserved.
 
 use std::{
     fmt,
@@ -23,23 +23,23 @@ pub(crate) struct Marker {
     node: NodeId,
 }
 
-/// Why a data directory is not that of a node.
+/// Error of a data directory that does not belong to the node.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MarkerError {
-    /// The file system failed.
+    /// The marker cannot be read or written.
     #[error("{path}: {source}")]
     Io {
         /// The marker.
         path: PathBuf,
-        /// What the file system said.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// There is no marker.
+    /// The marker is missing.
     #[error(
-        "data directory {data} holds nothing of storage node {node}: the file {MARKER} is missing. \
-         Mount the disk with the node's data. If the data is lost for good, or there never was any, \
-         start once with --accept-empty-data"
+        "data directory {data:?} has no data of storage node {node}: file {MARKER:?} is missing; mount \
+         the node's disk, or start once with --accept-empty-data if the node is new or its data is \
+         lost"
     )]
     Missing {
         /// The data directory.
@@ -47,22 +47,22 @@ pub enum MarkerError {
         /// The node.
         node: NodeId,
     },
-    /// The marker is another node's.
+    /// The marker belongs to another node.
     #[error(
-        "data directory {data} belongs to storage node {found}, not to {node}: name the directory \
-         or the identity that belongs to the other"
+        "data directory {data:?} belongs to storage node {found}, not to {node}: use the matching \
+         directory or identity"
     )]
     Other {
         /// The data directory.
         data: PathBuf,
         /// The node.
         node: NodeId,
-        /// What the marker says, shortened.
+        /// Content of the marker, truncated.
         found: Owner,
     },
 }
 
-/// What a marker says.
+/// Content of a marker: a node id, or other text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner(String);
 
@@ -80,25 +80,25 @@ impl Marker {
         Self { data: data.to_owned(), node }
     }
 
-    /// Requires the marker, or makes it where the directory is the node's beyond doubt: an earlier
-    /// version stored pieces there without a marker, or the caller knows that the node begins.
-    pub(crate) fn claim(&self, begins: bool) -> Result<(), MarkerError> {
+    /// Requires the marker, or writes it if the directory certainly belongs to the node: it has
+    /// pieces, which an earlier version stored without a marker, or `is_new` is set.
+    pub(crate) fn claim(&self, is_new: bool) -> Result<(), MarkerError> {
         match self.read() {
-            Err(MarkerError::Missing { .. }) if begins || self.has_pieces()? => self.write(),
+            Err(MarkerError::Missing { .. }) if is_new || self.has_pieces()? => self.write(),
             outcome => outcome,
         }
     }
 
-    /// Requires the marker while the node runs.
+    /// Requires the marker while the node is running.
     pub(crate) fn check(&self, files: &dyn Files) -> Result<(), MarkerError> {
         let mut text = [0; MAX_TEXT];
         let file = match files.open(&self.path()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.missing()),
-            file => file.map_err(self.failed())?,
+            file => file.map_err(self.io_error())?,
         };
-        let size = usize::try_from(file.size().map_err(self.failed())?).unwrap_or(MAX_TEXT);
+        let size = usize::try_from(file.size().map_err(self.io_error())?).unwrap_or(MAX_TEXT);
         let text = &mut text[..size.min(MAX_TEXT)];
-        file.read_at(0, text).map_err(self.failed())?;
+        file.read_at(0, text).map_err(self.io_error())?;
         self.compare(text)
     }
 
@@ -106,7 +106,7 @@ impl Marker {
         match fs::read(self.path()) {
             Ok(text) => self.compare(&text[..text.len().min(MAX_TEXT)]),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.missing()),
-            Err(error) => Err(self.failed()(error)),
+            Err(error) => Err(self.io_error()(error)),
         }
     }
 
@@ -121,30 +121,30 @@ impl Marker {
 
     fn write(&self) -> Result<(), MarkerError> {
         let write = || {
-            let fresh = self.data.join(FRESH);
+            let temporary = self.data.join(TEMPORARY);
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600);
-            let mut file = options.open(&fresh)?;
+            let mut file = options.open(&temporary)?;
             writeln!(file, "{}", self.node)?;
             file.sync_all()?;
-            fs::rename(&fresh, self.path())?;
+            fs::rename(&temporary, self.path())?;
             File::open(&self.data)?.sync_all()
         };
-        write().map_err(self.failed())
+        write().map_err(self.io_error())
     }
 
-    /// Whether a piece lies where the store keeps them, in the trash or not.
+    /// Returns whether there is any piece in the store or the trash.
     fn has_pieces(&self) -> Result<bool, MarkerError> {
-        for kept in ["pieces", "trash"] {
-            let mut directories = vec![(self.data.join(kept), 0)];
+        for root in ["pieces", "trash"] {
+            let mut directories = vec![(self.data.join(root), 0)];
             while let Some((directory, depth)) = directories.pop() {
                 let entries = match fs::read_dir(&directory) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    entries => entries.map_err(self.failed())?,
+                    entries => entries.map_err(self.io_error())?,
                 };
                 for entry in entries {
-                    let entry = entry.map_err(self.failed())?;
-                    match entry.file_type().map_err(self.failed())? {
+                    let entry = entry.map_err(self.io_error())?;
+                    match entry.file_type().map_err(self.io_error())? {
                         kind if kind.is_file() => return Ok(true),
                         kind if kind.is_dir() && depth < DEPTH => {
                             directories.push((entry.path(), depth + 1));
@@ -165,15 +165,15 @@ impl Marker {
         MarkerError::Missing { data: self.data.clone(), node: self.node }
     }
 
-    fn failed(&self) -> impl Fn(io::Error) -> MarkerError {
+    fn io_error(&self) -> impl Fn(io::Error) -> MarkerError {
         let path = self.path();
         move |source| MarkerError::Io { path: path.clone(), source }
     }
 }
 
 const MARKER: &str = "node-id";
-const FRESH: &str = "node-id.new";
-/// More than an id has.
+const TEMPORARY: &str = "node-id.new";
+/// Maximum bytes read from a marker, more than an id has.
 const MAX_TEXT: usize = 100;
-/// Directories between the root of the pieces and a piece: satellite and prefix.
+/// Directory levels between the root and a piece: satellite and prefix.
 const DEPTH: usize = 2;

@@ -3,17 +3,17 @@
 //! ```text
 //! DATA/pieces/<satellite>/<first 2 characters of the piece id>/<the others>.sj1
 //! DATA/trash/…                         pieces that may be deleted, see [`trash`]
-//! DATA/filters/…                       what satellites want kept, see [`filters`]
-//! DATA/temp/<number>.partial           uploads under way; emptied at start
-//! DATA/node-id                         whose data this is, see [`marker`]
+//! DATA/filters/…                       filters to be applied, see [`filters`]
+//! DATA/temp/<number>.partial           uploads in flight; emptied at start
+//! DATA/node-id                         id of the owning node, see [`marker`]
 //! ```
 //!
-//! The files are what the public network's storage nodes keep (see [`header`]). A piece appears
-//! under its name only when it is complete and durable: temporary file, data, header, sync of the
-//! file, rename, sync of the directory, and only then the reply. Nothing else knows which pieces
-//! there are, so there is no index that could disagree with the files.
+//! Piece files have the format of the public network's storage nodes (see [`header`]). A piece
+//! appears under its name only when it is complete and durable: temporary file, data, header, sync
+//! of the file, rename, sync of the directory, and only then the reply. The directory tree is the
+//! only index, so that no other index can disagree with the files.
 //!
-//! Everything in here blocks; the asynchronous side goes through [`IoPool`].
+//! All operations block. Asynchronous code calls them through [`IoPool`].
 
 mod files;
 mod filters;
@@ -65,21 +65,21 @@ struct Inner {
     temp: PathBuf,
     space: Arc<Space>,
     next_temp: AtomicU64,
-    /// Directories whose own name is durable.
+    /// Directories known to be durable, by their own names.
     durable: Mutex<HashSet<PathBuf>>,
-    /// Pieces being uploaded or moved, so that no two do so with one name.
+    /// Names of pieces being uploaded or moved, each claimed by one operation.
     claimed: Mutex<HashSet<PieceName>>,
-    /// Checked before free space is claimed: another disk may be there.
+    /// Checked before free space is reserved: another disk may be mounted.
     marker: OnceLock<Marker>,
 }
 
-/// The right to change what is under a piece's name, until dropped.
+/// Exclusive right to change the piece with a name, until drop.
 struct Claim {
     store: PieceStore,
     name: PieceName,
 }
 
-/// A piece is known to the node by its satellite and its id.
+/// Name of a piece on the node: its satellite and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PieceName {
     pub satellite: NodeId,
@@ -87,8 +87,8 @@ pub(crate) struct PieceName {
 }
 
 impl PieceStore {
-    /// Opens the store below `data`, removes what unfinished uploads left, and measures all
-    /// pieces.
+    /// Opens the store below `data`, removes temporary files of unfinished uploads, and measures
+    /// all pieces.
     pub(crate) fn open(
         files: Arc<dyn Files>,
         data: &Path,
@@ -98,16 +98,18 @@ impl PieceStore {
         let [pieces, trash, filters, temp] =
             ["pieces", "trash", "filters", "temp"].map(|name| data.join(name));
         for directory in [&pieces, &trash, &filters, &temp] {
-            files.create_directory(directory).map_err(failed("create a directory"))?;
+            files.create_directory(directory).map_err(io_error("create a directory"))?;
         }
-        files.sync_directory(data).map_err(failed("sync a directory"))?;
-        for entry in files.list(&temp).map_err(failed("list a directory"))? {
+        files.sync_directory(data).map_err(io_error("sync a directory"))?;
+        for entry in files.list(&temp).map_err(io_error("list a directory"))? {
             if !entry.directory {
-                files.remove(&temp.join(entry.name)).map_err(failed("remove a file"))?;
+                files.remove(&temp.join(entry.name)).map_err(io_error("remove a file"))?;
             }
         }
-        let stored = measure(&*files, &pieces).map_err(failed("measure pieces"))?;
-        let trashed = Inner::measure_trash(&*files, &trash).map_err(failed("measure the trash"))?;
+
+        let stored = measure(&*files, &pieces).map_err(io_error("measure pieces"))?;
+        let trashed =
+            Inner::measure_trash(&*files, &trash).map_err(io_error("measure the trash"))?;
         let inner = Inner {
             files,
             pieces,
@@ -123,47 +125,47 @@ impl PieceStore {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Requires the marker from now on, before free space is claimed or a piece is missed.
+    /// Requires the marker from now on when reserving free space and when a piece is not found.
     pub(crate) fn require(&self, marker: Marker) {
         let _ = self.inner.marker.set(marker);
     }
 
-    /// Starts an upload of at most `most` bytes whose header will hold an order limit of
-    /// `limit_bytes` bytes. Space for all of it is set aside until the writer is dropped.
+    /// Starts an upload of at most `max_bytes` bytes with an order limit of `limit_bytes` bytes in
+    /// its header. Space for both is reserved until the writer is dropped.
     pub(crate) fn begin(
         &self,
         name: PieceName,
         limit_bytes: usize,
-        most: u64,
+        max_bytes: u64,
     ) -> Result<PieceWriter, StoreError> {
-        PieceWriter::begin(self, name, limit_bytes, most)
+        PieceWriter::begin(self, name, limit_bytes, max_bytes)
     }
 
     /// Opens a piece for reading.
     pub(crate) fn read(&self, name: PieceName) -> Result<PieceReader, StoreError> {
-        let (directory, file) = self.inner.place(name);
+        let (directory, file) = self.inner.location(name);
         let file = match self.inner.files.open(&directory.join(file)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.inner.check_marker()?;
                 return Err(StoreError::NotFound(name.piece));
             }
-            other => other.map_err(failed("open a piece"))?,
+            other => other.map_err(io_error("open a piece"))?,
         };
         PieceReader::open(file)
     }
 
-    /// Claims a name that nobody else has claimed.
+    /// Claims a name, or returns `None` if another operation has claimed it.
     fn claim(&self, name: PieceName) -> Option<Claim> {
         let mut claimed = self.inner.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         claimed.insert(name).then(|| Claim { store: self.clone(), name })
     }
 
-    /// What is stored and what still fits.
+    /// Returns the used and free space.
     pub(crate) fn usage(&self) -> Result<Usage, StoreError> {
         Ok(self.inner.space.usage(self.inner.disk_free()?))
     }
 
-    /// The books of the store.
+    /// Returns the space accounting of the store.
     pub(crate) fn space(&self) -> &Space {
         &self.inner.space
     }
@@ -177,8 +179,8 @@ impl Drop for Claim {
 }
 
 impl Inner {
-    /// Directory and file name of a piece.
-    fn place(&self, name: PieceName) -> (PathBuf, String) {
+    /// Returns the directory and file name of a piece.
+    fn location(&self, name: PieceName) -> (PathBuf, String) {
         let piece = name.piece.to_string().to_lowercase();
         let (prefix, rest) = piece.split_at_checked(PREFIX).unwrap_or((&piece, ""));
         (self.pieces.join(name.satellite.to_string()).join(prefix), format!("{rest}.{EXTENSION}"))
@@ -190,7 +192,7 @@ impl Inner {
 
     fn disk_free(&self) -> Result<u64, StoreError> {
         self.check_marker()?;
-        self.files.free_space(&self.pieces).map_err(failed("ask for the free space"))
+        self.files.free_space(&self.pieces).map_err(io_error("read the free space"))
     }
 
     fn new_temp(&self) -> PathBuf {
@@ -198,15 +200,17 @@ impl Inner {
         self.temp.join(format!("{number}.partial"))
     }
 
-    /// Creates the directory of a piece, and makes its name and its satellite's durable, once per
-    /// process: a directory found existing may never have been synced.
-    fn make_directory(&self, directory: &Path) -> Result<(), StoreError> {
+    /// Creates the directory of a piece and syncs its two parents.
+    ///
+    /// Done once per process and directory, because an existing directory may never have been
+    /// synced.
+    fn create_directory(&self, directory: &Path) -> Result<(), StoreError> {
         if self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(directory) {
             return Ok(());
         }
-        self.files.create_directory(directory).map_err(failed("create a directory"))?;
-        for above in directory.ancestors().skip(1).take(2) {
-            self.files.sync_directory(above).map_err(failed("sync a directory"))?;
+        self.files.create_directory(directory).map_err(io_error("create a directory"))?;
+        for parent in directory.ancestors().skip(1).take(2) {
+            self.files.sync_directory(parent).map_err(io_error("sync a directory"))?;
         }
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         durable.insert(directory.to_owned());
@@ -220,9 +224,10 @@ impl fmt::Debug for PieceStore {
     }
 }
 
-/// Bytes and number of all pieces.
+/// Returns the bytes and number of all pieces.
 fn measure(files: &dyn Files, pieces: &Path) -> io::Result<(u64, u64)> {
-    let (mut bytes, mut count) = (0u64, 0u64);
+    let mut bytes = 0u64;
+    let mut count = 0u64;
     for satellite in directories(files, pieces)? {
         for prefix in directories(files, &satellite)? {
             let entries = files.list(&prefix)?;
@@ -244,54 +249,54 @@ fn directories(files: &dyn Files, path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 const EXTENSION: &str = "sj1";
-/// Characters of a piece id that name its directory: 1,024 directories per satellite.
+/// Length of the piece id prefix that names the directory: 1,024 directories per satellite.
 const PREFIX: usize = 2;
 
-/// Why the store refuses or fails.
+/// Error of the piece store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Another upload of the same piece is under way.
-    #[error("piece {0} is being uploaded already")]
+    /// Another upload of the same piece is in flight.
+    #[error("piece {0} is already being uploaded")]
     Busy(PieceId),
-    /// The piece exists with other content.
-    #[error("piece {0} exists with other content")]
+    /// The piece exists with different content.
+    #[error("piece {0} already exists with different content")]
     Exists(PieceId),
     /// The piece does not fit.
     #[error("not enough space: {needed} bytes needed, {free} free")]
     Full {
-        /// Bytes of the piece and its header.
+        /// Bytes of the piece including its header.
         needed: u64,
-        /// Bytes that still fit.
+        /// Free bytes.
         free: u64,
     },
-    /// The header is not readable, or cannot be written.
+    /// The header cannot be read or written.
     #[error(transparent)]
     Header(#[from] HeaderError),
     /// The file system failed.
     #[error("cannot {what}: {source}")]
     Io {
-        /// What was tried.
+        /// The failed operation.
         what: &'static str,
-        /// What the file system said.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// The data directory is not the node's any more.
+    /// The data directory no longer belongs to the node.
     #[error(transparent)]
     Marker(#[from] MarkerError),
-    /// The disk is full although the books said there was space.
-    #[error("not enough space: cannot {what}: the disk is full")]
+    /// The disk is full although the accounting had free space.
+    #[error("not enough space: cannot {what}: disk full")]
     NoSpace {
-        /// What was tried.
+        /// The failed operation.
         what: &'static str,
     },
-    /// There is no such piece.
-    #[error("piece {0} is not stored here")]
+    /// The piece does not exist.
+    #[error("piece {0} not found")]
     NotFound(PieceId),
 }
 
-/// Turns a failure of the file system into an error that says what was tried.
-fn failed(what: &'static str) -> impl Fn(io::Error) -> StoreError {
+/// Returns a conversion of file system errors that names the failed operation.
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> StoreError {
     move |source| match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace { what },
         _ => StoreError::Io { what, source },

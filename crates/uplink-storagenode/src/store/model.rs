@@ -1,4 +1,4 @@
-//! A file system in memory that forgets what was not synced and fails when told to.
+//! In-memory file system that injects faults and loses unsynced data on power loss.
 
 use std::{
     collections::BTreeMap,
@@ -34,16 +34,16 @@ struct State {
     files: Vec<File>,
     directories: BTreeMap<PathBuf, Directory>,
     log: Vec<(Operation, PathBuf)>,
-    /// The operation that fails, how many of its kind succeed before, and with which error.
+    /// The operation that fails, the number of its kind that succeed before, and the error number.
     fault: Option<(Operation, usize, i32)>,
-    /// Operations until everything fails: the moment the power goes.
-    power: Option<usize>,
-    /// Files moved from one directory to another, in order, and not synced.
+    /// Remaining operations until the power loss, after which all fail.
+    until_power_loss: Option<usize>,
+    /// Unsynced moves of files between directories, in order.
     moves: Vec<Move>,
 }
 
-/// A move is one step of a file system's journal: after a loss of power the file is in one of the
-/// two places.
+/// A move between directories, one transaction of the file system's journal: after a power loss the
+/// file is in one of the two directories.
 #[derive(Debug)]
 struct Move {
     number: usize,
@@ -70,31 +70,31 @@ enum Child {
 }
 
 impl Model {
-    /// Lets the operation after `successes` of its kind fail, once.
+    /// Makes the operation after `successes` of its kind fail, once.
     pub(super) fn fail(&self, operation: Operation, successes: usize, error: i32) {
         self.state().fault = Some((operation, successes, error));
     }
 
-    /// Tells whether the fault set last has happened, and takes it back otherwise.
+    /// Returns whether the last fault occurred, and clears it.
     pub(super) fn failed(&self) -> bool {
         self.state().fault.take().is_none()
     }
 
-    /// Lets every operation fail after the next `operations`.
+    /// Makes every operation fail after the next `operations`.
     pub(super) fn cut_power_after(&self, operations: usize) {
-        self.state().power = Some(operations);
+        self.state().until_power_loss = Some(operations);
     }
 
-    /// What was done since the last call.
+    /// Returns the operations since the last call.
     pub(super) fn take_log(&self) -> Vec<(Operation, PathBuf)> {
         std::mem::take(&mut self.state().log)
     }
 
-    /// The power comes back. Of everything not synced, `random` decides what survived: names one
-    /// by one, file contents block by block.
+    /// Restores the power. `random` decides which unsynced changes survive: per name, and per block
+    /// of file contents.
     pub(super) fn restore(&self, random: &mut impl FnMut(usize) -> usize) {
         let mut state = self.state();
-        state.power = None;
+        state.until_power_loss = None;
         for file in &mut state.files {
             if file.current != file.durable {
                 file.durable = torn(&file.durable, &file.current, random);
@@ -102,24 +102,25 @@ impl Model {
             }
         }
         let moves = std::mem::take(&mut state.moves);
-        // The journal keeps the order: what was moved first survives first.
+        // The journal is ordered: a prefix of the moves survives.
         for moved in &moves[..random(moves.len() + 1)] {
             state.journal(moved);
         }
         let moved = |path: &Path| moves.iter().any(|it| it.from == path || it.to == path);
-        for (place, directory) in &mut state.directories {
+        for (path, directory) in &mut state.directories {
             let mut names: Vec<_> = directory.durable.keys().cloned().collect();
             names.extend(directory.current.keys().cloned());
             for name in names {
-                if !moved(&place.join(&name)) {
-                    let (old, new) = (directory.durable.get(&name), directory.current.get(&name));
+                if !moved(&path.join(&name)) {
+                    let old = directory.durable.get(&name);
+                    let new = directory.current.get(&name);
                     let survivor = if random(2) == 0 { old } else { new };
                     match survivor.copied() {
                         Some(child) => directory.durable.insert(name.clone(), child),
                         None => directory.durable.remove(&name),
                     };
                 }
-                match survivor_of(directory, &name) {
+                match durable_child(directory, &name) {
                     Some(child) => directory.current.insert(name, child),
                     None => directory.current.remove(&name),
                 };
@@ -132,7 +133,7 @@ impl Model {
     }
 }
 
-fn survivor_of(directory: &Directory, name: &str) -> Option<Child> {
+fn durable_child(directory: &Directory, name: &str) -> Option<Child> {
     directory.durable.get(name).copied()
 }
 
@@ -151,14 +152,15 @@ fn torn(old: &[u8], new: &[u8], random: &mut impl FnMut(usize) -> usize) -> Vec<
 
 impl State {
     fn begin(&mut self, operation: Operation, path: &Path) -> io::Result<()> {
-        if let Some(left) = &mut self.power {
-            *left = left.checked_sub(1).ok_or_else(|| io::Error::from_raw_os_error(FAILED))?;
+        if let Some(remaining) = &mut self.until_power_loss {
+            *remaining =
+                remaining.checked_sub(1).ok_or_else(|| io::Error::from_raw_os_error(FAILED))?;
         }
         if let Some((kind, successes, error)) = &mut self.fault
             && *kind == operation
         {
             match successes.checked_sub(1) {
-                Some(left) => *successes = left,
+                Some(remaining) => *successes = remaining,
                 None => {
                     let error = *error;
                     self.fault = None;
@@ -170,9 +172,10 @@ impl State {
         Ok(())
     }
 
-    /// The directory that holds `path`, and the name in it.
-    fn holder(&mut self, path: &Path) -> io::Result<(&mut Directory, String)> {
-        let (parent, name) = (path.parent().unwrap(), path.file_name().unwrap());
+    /// Returns the parent directory of `path`, and the name in it.
+    fn parent(&mut self, path: &Path) -> io::Result<(&mut Directory, String)> {
+        let parent = path.parent().unwrap();
+        let name = path.file_name().unwrap();
         let name = name.to_str().unwrap().to_owned();
         Ok((self.directory(parent)?, name))
     }
@@ -187,11 +190,11 @@ impl State {
     fn reachable(&self, path: &Path) -> bool {
         let Some(parent) = path.parent() else { return true };
         let name = path.file_name().and_then(|name| name.to_str()).unwrap();
-        let held = self.directories.get(parent).and_then(|holder| holder.current.get(name));
-        held == Some(&Child::Directory) && self.reachable(parent)
+        let child = self.directories.get(parent).and_then(|parent| parent.current.get(name));
+        child == Some(&Child::Directory) && self.reachable(parent)
     }
 
-    /// Makes a move durable, in both directories at once.
+    /// Makes a move durable in both directories.
     fn journal(&mut self, moved: &Move) {
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         let from = self.directories.get_mut(moved.from.parent().unwrap()).unwrap();
@@ -203,8 +206,8 @@ impl State {
     }
 
     fn file(&mut self, path: &Path) -> io::Result<usize> {
-        let (holder, name) = self.holder(path)?;
-        match holder.current.get(&name) {
+        let (parent, name) = self.parent(path)?;
+        match parent.current.get(&name) {
             Some(Child::File(number)) => Ok(*number),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
@@ -217,8 +220,8 @@ impl Files for Model {
         state.begin(Operation::Create, path)?;
         let number = state.files.len();
         state.files.push(File::default());
-        let (holder, name) = state.holder(path)?;
-        assert_eq!(holder.current.insert(name, Child::File(number)), None, "exists already");
+        let (parent, name) = state.parent(path)?;
+        assert_eq!(parent.current.insert(name, Child::File(number)), None, "exists already");
         Ok(Box::new(Handle { model: self.clone(), number, path: path.to_owned() }))
     }
 
@@ -233,12 +236,13 @@ impl Files for Model {
         let mut state = self.state();
         state.begin(Operation::Rename, to)?;
         let number = state.file(from)?;
-        let (holder, name) = state.holder(to)?;
-        holder.current.insert(name, Child::File(number));
-        let (holder, name) = state.holder(from)?;
-        holder.current.remove(&name);
+        let (parent, name) = state.parent(to)?;
+        parent.current.insert(name, Child::File(number));
+        let (parent, name) = state.parent(from)?;
+        parent.current.remove(&name);
         if from.parent() != to.parent() {
-            let (from, to) = (from.to_owned(), to.to_owned());
+            let from = from.to_owned();
+            let to = to.to_owned();
             state.moves.push(Move { number, from, to });
         }
         Ok(())
@@ -248,20 +252,21 @@ impl Files for Model {
         let mut state = self.state();
         state.begin(Operation::Remove, path)?;
         state.file(path)?;
-        let (holder, name) = state.holder(path)?;
-        holder.current.remove(&name);
+        let (parent, name) = state.parent(path)?;
+        parent.current.remove(&name);
         Ok(())
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.begin(Operation::CreateDirectory, path)?;
-        let mut above: Vec<_> = path.ancestors().filter(|path| path.parent().is_some()).collect();
-        above.reverse();
-        for directory in above {
+        let mut ancestors: Vec<_> =
+            path.ancestors().filter(|path| path.parent().is_some()).collect();
+        ancestors.reverse();
+        for directory in ancestors {
             if !state.reachable(directory) {
-                let (holder, name) = state.holder(directory)?;
-                holder.current.insert(name, Child::Directory);
+                let (parent, name) = state.parent(directory)?;
+                parent.current.insert(name, Child::Directory);
                 state.directories.insert(directory.to_owned(), Directory::default());
             }
         }
@@ -273,8 +278,8 @@ impl Files for Model {
         state.begin(Operation::SyncDirectory, path)?;
         state.directory(path)?;
         let touches = |it: &Move| [&it.from, &it.to].iter().any(|it| it.parent() == Some(path));
-        let upto = state.moves.iter().rposition(touches).map_or(0, |last| last + 1);
-        let moves: Vec<_> = state.moves.drain(..upto).collect();
+        let end = state.moves.iter().rposition(touches).map_or(0, |last| last + 1);
+        let moves: Vec<_> = state.moves.drain(..end).collect();
         for moved in &moves {
             state.journal(moved);
         }
@@ -310,14 +315,15 @@ struct Handle {
 impl WritableFile for Handle {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.model.state();
-        let begun = state.begin(Operation::Write, &self.path);
-        // A write that fails has done half of its work.
-        let bytes = if begun.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
+        let outcome = state.begin(Operation::Write, &self.path);
+        // A failed write has written half of its bytes.
+        let bytes = if outcome.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
         let file = &mut state.files[self.number].current;
-        let (start, end) = (offset as usize, offset as usize + bytes.len());
+        let start = offset as usize;
+        let end = start + bytes.len();
         file.resize(file.len().max(end), 0);
         file[start..end].copy_from_slice(bytes);
-        begun
+        outcome
     }
 
     fn sync(&mut self) -> io::Result<()> {

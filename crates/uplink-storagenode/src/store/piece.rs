@@ -1,4 +1,4 @@
-//! One piece being written, one piece being read.
+//! Writing and reading one piece.
 
 use std::{
     fmt,
@@ -10,13 +10,13 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Claim, Inner, PieceHeader, PieceName, PieceStore, ReadableFile, StoreError, WritableFile,
-    failed,
     header::{self, MAX_AREA},
+    io_error,
     space::Reservation,
 };
 
-/// A piece on its way to disk. Dropping it removes what was written; nothing becomes visible
-/// before [`commit`](Self::commit).
+/// Writes a piece. Nothing becomes visible before [`commit`](Self::commit). Dropping it removes the
+/// temporary file.
 pub(crate) struct PieceWriter {
     store: PieceStore,
     name: PieceName,
@@ -24,7 +24,7 @@ pub(crate) struct PieceWriter {
     written: u64,
     file: Box<dyn WritableFile>,
     temp: PathBuf,
-    /// Given back, or settled by the commit.
+    /// Settled by the commit, otherwise released.
     reservation: Option<Reservation>,
     _claim: Claim,
 }
@@ -34,56 +34,66 @@ impl PieceWriter {
         store: &PieceStore,
         name: PieceName,
         limit_bytes: usize,
-        most: u64,
+        max_bytes: u64,
     ) -> Result<Self, StoreError> {
         let inner = &store.inner;
         let area = header::area_for(limit_bytes)?;
-        let needed = most.saturating_add(area as u64);
+        let needed = max_bytes.saturating_add(area as u64);
         let reservation = inner
             .space
             .reserve(needed, inner.disk_free()?)
             .map_err(|free| StoreError::Full { needed, free })?;
         let claim = store.claim(name).ok_or(StoreError::Busy(name.piece))?;
         let temp = inner.new_temp();
-        let file = inner.files.create(&temp).map_err(failed("create a temporary file"))?;
-        let (store, reservation) = (store.clone(), Some(reservation));
-        Ok(Self { store, name, area, written: 0, file, temp, reservation, _claim: claim })
+        let file = inner.files.create(&temp).map_err(io_error("create a temporary file"))?;
+        Ok(Self {
+            store: store.clone(),
+            name,
+            area,
+            written: 0,
+            file,
+            temp,
+            reservation: Some(reservation),
+            _claim: claim,
+        })
     }
 
     /// Appends bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let offset = self.written.saturating_add(self.area as u64);
-        self.file.write_at(offset, bytes).map_err(failed("write a piece"))?;
+        self.file.write_at(offset, bytes).map_err(io_error("write a piece"))?;
         self.written = self.written.saturating_add(bytes.len() as u64);
         Ok(())
     }
 
-    /// Makes the piece durable and visible; when this returns, it survives a loss of power.
+    /// Makes the piece durable and visible. When this returns, the piece survives a power loss.
     ///
-    /// A piece of that name with the same hash makes this a success that changes nothing, one with
-    /// another hash makes it [`StoreError::Exists`].
+    /// If a piece with this name and the same hash exists, this succeeds without a change. A
+    /// different hash is [`StoreError::Exists`].
     pub(crate) fn commit(mut self, header: PieceHeader) -> Result<(), StoreError> {
         let hash = header.hash.clone();
         let area = header.encode_area(self.area)?;
-        self.file.write_at(0, &area).map_err(failed("write the header of a piece"))?;
-        self.file.sync().map_err(failed("sync a piece"))?;
+        self.file.write_at(0, &area).map_err(io_error("write the header of a piece"))?;
+        self.file.sync().map_err(io_error("sync a piece"))?;
+
         let store = self.store.clone();
         match store.read(self.name) {
             Ok(stored) if stored.header().hash == hash => {
-                let (directory, _) = store.inner.place(self.name);
-                return sync(&store.inner, &directory);
+                let (directory, _) = store.inner.location(self.name);
+                return sync_directory(&store.inner, &directory);
             }
             Ok(_) => return Err(StoreError::Exists(self.name.piece)),
             Err(StoreError::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
-        let (directory, file) = store.inner.place(self.name);
-        store.inner.make_directory(&directory)?;
-        let place = directory.join(file);
-        store.inner.files.rename(&self.temp, &place).map_err(failed("rename a piece"))?;
-        let synced = sync(&store.inner, &directory);
-        let withdrawn = synced.is_err() && store.inner.files.remove(&place).is_ok();
-        if let Some(reservation) = self.reservation.take().filter(|_| !withdrawn) {
+
+        let (directory, file) = store.inner.location(self.name);
+        store.inner.create_directory(&directory)?;
+        let path = directory.join(file);
+        store.inner.files.rename(&self.temp, &path).map_err(io_error("rename a piece"))?;
+        let synced = sync_directory(&store.inner, &directory);
+        let removed = synced.is_err() && store.inner.files.remove(&path).is_ok();
+        if let Some(reservation) = self.reservation.take().filter(|_| !removed) {
             reservation.settle(self.written.saturating_add(self.area as u64));
         }
         synced
@@ -92,8 +102,8 @@ impl PieceWriter {
 
 impl Drop for PieceWriter {
     fn drop(&mut self) {
-        // Fails after a commit, which moved the file. A file left by a failing disk is removed at
-        // the next start.
+        // Fails after a commit, which renamed the file. If the disk fails, the next start removes
+        // the file.
         let _ = self.store.inner.files.remove(&self.temp);
     }
 }
@@ -104,11 +114,11 @@ impl fmt::Debug for PieceWriter {
     }
 }
 
-fn sync(inner: &Inner, directory: &Path) -> Result<(), StoreError> {
-    inner.files.sync_directory(directory).map_err(failed("sync the directory of a piece"))
+fn sync_directory(inner: &Inner, directory: &Path) -> Result<(), StoreError> {
+    inner.files.sync_directory(directory).map_err(io_error("sync the directory of a piece"))
 }
 
-/// A stored piece. Clones share the open file; a piece removed meanwhile stays readable.
+/// Reads a stored piece. Clones share the open file; a removed piece stays readable.
 #[derive(Clone)]
 pub(crate) struct PieceReader {
     file: Arc<dyn ReadableFile>,
@@ -119,35 +129,35 @@ pub(crate) struct PieceReader {
 
 impl PieceReader {
     pub(super) fn open(file: Box<dyn ReadableFile>) -> Result<Self, StoreError> {
-        let length = file.size().map_err(failed("read a piece"))?;
-        let most = usize::try_from(length).unwrap_or(MAX_AREA).min(MAX_AREA);
-        let mut start = vec![0; most];
-        file.read_at(0, &mut start).map_err(failed("read a piece"))?;
+        let length = file.size().map_err(io_error("read a piece"))?;
+        let start_length = usize::try_from(length).unwrap_or(MAX_AREA).min(MAX_AREA);
+        let mut start = vec![0; start_length];
+        file.read_at(0, &mut start).map_err(io_error("read a piece"))?;
         let (header, area) = PieceHeader::decode_area(&start)?;
         let area = area as u64;
         Ok(Self { file: file.into(), header, area, size: length.saturating_sub(area) })
     }
 
-    /// What was written beside the piece's bytes.
+    /// Returns the header of the piece.
     pub(crate) fn header(&self) -> &PieceHeader {
         &self.header
     }
 
-    /// Bytes of the file.
+    /// Returns the length of the file: header area and piece.
     pub(super) fn length(&self) -> u64 {
         self.size.saturating_add(self.area)
     }
 
-    /// Bytes of the piece.
+    /// Returns the size of the piece in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Reads `length` bytes from `offset`; a range beyond the piece is an error.
+    /// Reads `length` bytes at `offset`. A range beyond the end of the piece is an error.
     pub(crate) fn read(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {
         let mut buffer = BytesMut::zeroed(length);
         let offset = offset.saturating_add(self.area);
-        self.file.read_at(offset, &mut buffer).map_err(failed("read a piece"))?;
+        self.file.read_at(offset, &mut buffer).map_err(io_error("read a piece"))?;
         Ok(buffer.freeze())
     }
 }

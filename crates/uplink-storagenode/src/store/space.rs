@@ -1,10 +1,10 @@
-//! Capacity: what pieces take, what uploads under way may still take, what is left.
+//! Space accounting: bytes used by pieces, reserved by uploads in flight, and free.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// Keeps the books of one store.
+/// Space accounting of one store.
 #[derive(Debug)]
 pub(crate) struct Space {
     capacity: u64,
@@ -20,31 +20,31 @@ struct State {
     pieces: u64,
     trash: u64,
     trashed: u64,
-    /// The free space that satellites were told last, and what the capacity left then.
+    /// The free space last reported to satellites, and the unused capacity at that time.
     reported: Option<(u64, u64)>,
 }
 
-/// What a storage node holds and can still take.
+/// Used and free space of a storage node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Bytes of all stored pieces, their headers included.
+    /// Bytes of all stored pieces, including headers.
     pub used: u64,
-    /// Bytes set aside for uploads under way.
+    /// Bytes reserved for uploads in flight.
     pub reserved: u64,
-    /// Stored pieces.
+    /// Number of stored pieces.
     pub pieces: u64,
-    /// Bytes of pieces in the trash, their headers included; they take space until they are deleted.
+    /// Bytes of pieces in the trash, including headers. They use space until they are deleted.
     pub trash: u64,
-    /// Pieces in the trash.
+    /// Number of pieces in the trash.
     pub trashed: u64,
-    /// Bytes that can still be stored: bounded by the capacity and by the file system.
+    /// Bytes that can still be stored, limited by the capacity and the file system.
     pub free: u64,
 }
 
 impl Space {
-    /// `keep_free` bytes of the file system are never taken; `stored` and `trashed` are bytes and
-    /// number of the pieces that are there.
+    /// Returns the accounting of a store that leaves `keep_free` bytes of the file system unused.
+    /// The tuples are bytes and number of the pieces in the store and in the trash.
     pub(crate) fn new(
         capacity: u64,
         keep_free: u64,
@@ -55,7 +55,7 @@ impl Space {
         Self { capacity, keep_free, state: Mutex::new(state), moved: watch::Sender::new(()) }
     }
 
-    /// Sets `bytes` aside if they fit beside everything else; otherwise says what is free.
+    /// Reserves `bytes`, or returns the free bytes if they do not fit.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: u64, disk: u64) -> Result<Reservation, u64> {
         let mut state = self.state();
         let free = self.free(&state, disk);
@@ -66,7 +66,7 @@ impl Space {
         Ok(Reservation { space: Arc::clone(self), bytes })
     }
 
-    /// The books, given what the file system has left.
+    /// Returns the usage, given the free bytes of the file system.
     pub(crate) fn usage(&self, disk: u64) -> Usage {
         let state = self.state();
         Usage {
@@ -79,18 +79,18 @@ impl Space {
         }
     }
 
-    /// Notes what satellites were told.
+    /// Records the free space reported to satellites.
     pub(crate) fn reported(&self, free: u64) {
         let mut state = self.state();
-        state.reported = Some((free, self.by_capacity(&state)));
+        state.reported = Some((free, self.unused_capacity(&state)));
     }
 
-    /// Changes whenever free space has moved by more than a twentieth since the last report.
+    /// Returns a receiver that changes when free space moves by over 1/20 since the last report.
     pub(crate) fn moved(&self) -> watch::Receiver<()> {
         self.moved.subscribe()
     }
 
-    /// A piece of `bytes` bytes went to the trash.
+    /// Records that a piece of `bytes` bytes was moved to the trash.
     pub(crate) fn trashed(&self, bytes: u64) {
         let mut state = self.state();
         state.used = state.used.saturating_sub(bytes);
@@ -99,7 +99,7 @@ impl Space {
         state.trashed = state.trashed.saturating_add(1);
     }
 
-    /// A piece of `bytes` bytes came back from the trash.
+    /// Records that a piece of `bytes` bytes was restored from the trash.
     pub(crate) fn restored(&self, bytes: u64) {
         let mut state = self.state();
         state.used = state.used.saturating_add(bytes);
@@ -108,7 +108,7 @@ impl Space {
         state.trashed = state.trashed.saturating_sub(1);
     }
 
-    /// A piece of `bytes` bytes was deleted from the trash.
+    /// Records that a piece of `bytes` bytes was deleted from the trash.
     pub(crate) fn emptied(&self, bytes: u64) {
         let mut state = self.state();
         state.trash = state.trash.saturating_sub(bytes);
@@ -117,20 +117,19 @@ impl Space {
     }
 
     fn announce(&self, state: &State) {
-        let Some((free, left)) = state.reported else { return };
-        if left.abs_diff(self.by_capacity(state)) > free / REPORT_FRACTION {
+        let Some((free, unused)) = state.reported else { return };
+        if unused.abs_diff(self.unused_capacity(state)) > free / REPORT_FRACTION {
             self.moved.send_replace(());
         }
     }
 
-    fn by_capacity(&self, state: &State) -> u64 {
+    fn unused_capacity(&self, state: &State) -> u64 {
         self.capacity.saturating_sub(state.used).saturating_sub(state.trash)
     }
 
     fn free(&self, state: &State, disk: u64) -> u64 {
-        let by_capacity = self.by_capacity(state);
-        let by_disk = disk.saturating_sub(self.keep_free);
-        by_capacity.min(by_disk).saturating_sub(state.reserved)
+        let disk = disk.saturating_sub(self.keep_free);
+        self.unused_capacity(state).min(disk).saturating_sub(state.reserved)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,7 +137,7 @@ impl Space {
     }
 }
 
-/// Space set aside for one upload; given back on drop.
+/// Space reserved for one upload, released on drop.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     space: Arc<Space>,
@@ -146,7 +145,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// The upload became a piece of `bytes` bytes.
+    /// Converts the reservation into a stored piece of `bytes` bytes.
     pub(crate) fn settle(self, bytes: u64) {
         let mut state = self.space.state();
         state.used = state.used.saturating_add(bytes);
@@ -162,7 +161,7 @@ impl Drop for Reservation {
     }
 }
 
-/// A change of free space by more than one part of this many is worth a report.
+/// A change of free space by more than 1/20 is reported.
 const REPORT_FRACTION: u64 = 20;
 
 #[cfg(test)]
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_trash_takes_space_until_it_is_emptied() {
+    fn trash_uses_space_until_it_is_emptied() {
         let space = Arc::new(Space::new(1000, 0, (700, 3), (100, 1)));
         assert_eq!(space.usage(PLENTY).free, 200);
         space.trashed(300);
@@ -197,11 +196,11 @@ mod tests {
         space.emptied(300);
         let usage = Usage { used: 500, reserved: 0, pieces: 3, trash: 0, trashed: 0, free: 500 };
         assert_eq!(Usage { trashed: 0, ..space.usage(PLENTY) }, usage);
-        assert!(moved.has_changed().unwrap(), "satellites hear of space that is free again");
+        assert!(moved.has_changed().unwrap(), "freed space is announced to satellites");
     }
 
     #[test]
-    fn the_file_system_bounds_free_space() {
+    fn file_system_limits_free_space() {
         let space = Arc::new(Space::new(1000, 50, (0, 0), (0, 0)));
         assert_eq!(space.usage(300).free, 250);
         assert_eq!(space.usage(40).free, 0);
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_of_more_than_a_twentieth_is_announced() {
+    fn change_of_more_than_a_twentieth_is_announced() {
         let space = Arc::new(Space::new(1000, 0, (0, 0), (0, 0)));
         let moved = space.moved();
         space.reported(1000);

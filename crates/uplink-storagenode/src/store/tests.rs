@@ -1,4 +1,4 @@
-//! What the store keeps when disks fill up, fail, and lose their power.
+//! Durability of the store on full and failing disks and after power loss.
 
 use std::{path::Path, sync::Arc};
 
@@ -24,7 +24,7 @@ fn open(model: &Model) -> Result<PieceStore, StoreError> {
     PieceStore::open(Arc::new(model.clone()), Path::new("/data"), CAPACITY, 0)
 }
 
-/// A disk with an empty data directory.
+/// Returns a disk with an empty data directory.
 fn disk() -> Model {
     let model = Model::default();
     Files::create_directory(&model, Path::new("/data")).unwrap();
@@ -36,7 +36,7 @@ fn name(number: u8) -> PieceName {
     PieceName { satellite: NodeId::new([number % 2; 32]), piece: PieceId::new([number; 32]) }
 }
 
-/// The bytes of piece `number`: several blocks, not a multiple of one.
+/// Returns the bytes of piece `number`: several blocks, the last one partial.
 fn content(number: u8) -> Vec<u8> {
     (0..3000 + usize::from(number)).map(|index| number ^ (index % 251) as u8).collect()
 }
@@ -55,7 +55,7 @@ fn write(store: &PieceStore, number: u8) -> Result<(), StoreError> {
     writer.commit(header(&content))
 }
 
-/// The bytes of a piece, checked against the hash in its header.
+/// Reads a piece and verifies it against the hash in its header.
 fn read(store: &PieceStore, number: u8) -> Result<Vec<u8>, StoreError> {
     let reader = store.read(name(number))?;
     let bytes = reader.read(0, reader.size() as usize)?;
@@ -73,26 +73,28 @@ fn random(seed: u64) -> impl FnMut(usize) -> usize {
 }
 
 #[test]
-fn a_piece_is_synced_renamed_and_its_directory_synced_before_the_acknowledgement() {
+fn piece_and_directory_are_synced_before_acknowledgement() {
     let model = disk();
     let store = open(&model).unwrap();
     model.take_log();
     write(&store, 1).unwrap();
     let log = model.take_log();
-    let place = |wanted: Operation| log.iter().rposition(|(done, _)| *done == wanted).unwrap();
-    assert!(place(Operation::Write) < place(Operation::Sync));
-    assert!(place(Operation::Sync) < place(Operation::Rename));
-    assert!(place(Operation::Rename) < place(Operation::SyncDirectory));
-    let renamed_to = log[place(Operation::Rename)].1.parent();
-    assert_eq!(renamed_to, Some(log[place(Operation::SyncDirectory)].1.as_path()));
+    let index =
+        |operation: Operation| log.iter().rposition(|(logged, _)| *logged == operation).unwrap();
+    assert!(index(Operation::Write) < index(Operation::Sync));
+    assert!(index(Operation::Sync) < index(Operation::Rename));
+    assert!(index(Operation::Rename) < index(Operation::SyncDirectory));
+    let renamed_to = log[index(Operation::Rename)].1.parent();
+    assert_eq!(renamed_to, Some(log[index(Operation::SyncDirectory)].1.as_path()));
     let synced = |path: &Path| log.contains(&(Operation::SyncDirectory, path.to_owned()));
     assert!(renamed_to.unwrap().ancestors().take(3).all(synced), "new directories are durable too");
 }
 
 #[test]
-fn acknowledged_pieces_survive_a_loss_of_power_at_any_moment() {
+fn acknowledged_pieces_survive_power_loss_at_any_operation() {
     const SEEDS: u64 = 3000;
-    let (mut kept, mut cut) = (0, 0);
+    let mut acknowledged_count = 0;
+    let mut failed_count = 0;
     for seed in 0..SEEDS {
         let mut random = random(seed);
         let model = disk();
@@ -113,14 +115,18 @@ fn acknowledged_pieces_survive_a_loss_of_power_at_any_moment() {
                 Err(error) => panic!("seed {seed}: {error}"),
             }
         }
-        (kept, cut) = (kept + acknowledged.len(), cut + 6 - acknowledged.len());
+        acknowledged_count += acknowledged.len();
+        failed_count += 6 - acknowledged.len();
         write(&store, 7).unwrap();
     }
-    assert!(kept > 1000 && cut > 1000, "{kept} acknowledged, {cut} not");
+    assert!(
+        acknowledged_count > 1000 && failed_count > 1000,
+        "{acknowledged_count} acknowledged, {failed_count} failed"
+    );
 }
 
 #[test]
-fn a_disk_that_fills_up_or_fails_at_any_step_leaves_no_piece_and_recovers() {
+fn failed_upload_leaves_no_piece_and_can_be_repeated() {
     for error in [FULL, FAILED] {
         for step in STEPS {
             let faults = (0..).take_while(|&successes| fails_at(step, successes, error)).count();
@@ -129,7 +135,7 @@ fn a_disk_that_fills_up_or_fails_at_any_step_leaves_no_piece_and_recovers() {
     }
 }
 
-/// One upload with a fault; false when the upload has fewer such steps.
+/// Runs an upload with a fault. Returns false if the upload has fewer such steps.
 fn fails_at(step: Operation, successes: usize, error: i32) -> bool {
     let model = disk();
     let store = open(&model).unwrap();
@@ -157,7 +163,7 @@ fn fails_at(step: Operation, successes: usize, error: i32) -> bool {
 }
 
 #[test]
-fn a_dropped_writer_gives_everything_back() {
+fn dropped_writer_releases_space_and_removes_its_file() {
     let model = disk();
     let store = open(&model).unwrap();
     let mut writer = store.begin(name(1), 200, 5000).unwrap();
@@ -172,7 +178,7 @@ fn a_dropped_writer_gives_everything_back() {
 }
 
 #[test]
-fn one_upload_of_a_piece_at_a_time_and_never_other_content() {
+fn concurrent_upload_and_different_content_are_rejected() {
     let model = disk();
     let store = open(&model).unwrap();
     let first = store.begin(name(1), 200, 5000).unwrap();
@@ -188,7 +194,7 @@ fn one_upload_of_a_piece_at_a_time_and_never_other_content() {
 }
 
 #[test]
-fn only_what_fits_is_taken() {
+fn upload_beyond_the_capacity_is_rejected() {
     let store = open(&disk()).unwrap();
     let all = CAPACITY - 512;
     let refused = store.begin(name(1), 200, all + 1).unwrap_err();
@@ -202,11 +208,11 @@ fn only_what_fits_is_taken() {
 }
 
 #[test]
-fn damaged_pieces_are_reported_not_served() {
+fn corrupt_pieces_are_reported_not_served() {
     let model = disk();
     let store = open(&model).unwrap();
     write(&store, 1).unwrap();
-    let (directory, file) = store.inner.place(name(1));
+    let (directory, file) = store.inner.location(name(1));
     let path = directory.join(file);
     Files::remove(&model, &path).unwrap();
     for bytes in [&b""[..], &[0; 100], &[0; 600], &[0xFF; 600]] {

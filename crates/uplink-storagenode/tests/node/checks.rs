@@ -1,5 +1,5 @@
-//! Every check of a request, one row each: a valid request with one thing spoiled is refused with
-//! the code of the public network, and nothing is stored or served.
+//! Every check of a request, one row each: a valid request with one invalid value is rejected with
+//! the status code of the public network, and nothing is stored or served.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -19,12 +19,13 @@ const SIZE: usize = 1000;
 const BLAKE3: PieceHashAlgorithm = PieceHashAlgorithm::Blake3;
 const HOUR: u64 = 3600;
 
-/// What is wrong, the code it is refused with, and how it is made of a valid limit for `SIZE`.
+/// Description, expected status code, and a function that makes the invalid request from a valid
+/// limit for `SIZE` bytes.
 type Row<M> = (&'static str, Code, fn(&World, Draft) -> Vec<M>);
 
 type Make = fn(&World, Draft) -> Vec<PieceUploadRequest>;
 
-/// The upload of a limit that is changed and then signed by the satellite.
+/// Returns an upload with a limit that is changed and then signed by the satellite.
 fn resigned(
     world: &World,
     mut draft: Draft,
@@ -35,24 +36,24 @@ fn resigned(
     draft.messages(&noise(SIZE, 1), BLAKE3)
 }
 
-/// The upload of a limit whose creation is moved by some seconds.
-fn created(world: &World, mut draft: Draft, seconds: i64) -> Vec<PieceUploadRequest> {
-    let by = Duration::from_secs(seconds.unsigned_abs());
-    let time = if seconds < 0 { world.now() - by } else { world.now() + by };
+/// Returns an upload with a limit whose creation time is offset by some seconds.
+fn created_at(world: &World, mut draft: Draft, seconds: i64) -> Vec<PieceUploadRequest> {
+    let offset = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 { world.now() - offset } else { world.now() + offset };
     draft.limit.order_creation = Some(timestamp(time));
     draft.sign(&world.satellite);
     draft.messages(&noise(SIZE, 1), BLAKE3)
 }
 
-/// An upload whose first order is another than the valid one.
-fn ordered(draft: &Draft, order: impl Into<raw::Order>) -> Vec<PieceUploadRequest> {
+/// Returns an upload with `order` as its first order.
+fn with_order(draft: &Draft, order: impl Into<raw::Order>) -> Vec<PieceUploadRequest> {
     let mut messages = draft.messages(&noise(SIZE, 1), BLAKE3);
     messages[1].order = Some(order.into());
     messages
 }
 
-/// An upload whose chunks are others.
-fn chunked(draft: &Draft, chunks: &[(i64, usize)]) -> Vec<PieceUploadRequest> {
+/// Returns an upload with chunks of these offsets and lengths.
+fn with_chunks(draft: &Draft, chunks: &[(i64, usize)]) -> Vec<PieceUploadRequest> {
     let data = noise(SIZE, 1);
     let mut messages = draft.messages(&data, BLAKE3);
     let parts = chunks.iter().map(|&(offset, length)| chunk(offset, &noise(length, 1)));
@@ -60,8 +61,8 @@ fn chunked(draft: &Draft, chunks: &[(i64, usize)]) -> Vec<PieceUploadRequest> {
     messages
 }
 
-/// An upload whose hash is changed and then signed.
-fn hashed(draft: &Draft, change: impl Fn(&mut PieceHash)) -> Vec<PieceUploadRequest> {
+/// Returns an upload with a piece hash that is changed and then signed.
+fn with_hash(draft: &Draft, change: impl Fn(&mut PieceHash)) -> Vec<PieceUploadRequest> {
     let data = noise(SIZE, 1);
     let mut hash = draft.hash(&data, BLAKE3);
     change(&mut hash);
@@ -71,8 +72,8 @@ fn hashed(draft: &Draft, change: impl Fn(&mut PieceHash)) -> Vec<PieceUploadRequ
     messages
 }
 
-fn spoiled(raw: &Bytes, extra: &[u8]) -> Bytes {
-    [raw, extra].concat().into()
+fn with_suffix(raw: &Bytes, suffix: &[u8]) -> Bytes {
+    [raw, suffix].concat().into()
 }
 
 const UPLOADS: &[Row<PieceUploadRequest>] = &[
@@ -80,7 +81,7 @@ const UPLOADS: &[Row<PieceUploadRequest>] = &[
         draft.messages(&noise(SIZE, 1), BLAKE3).split_off(1)
     }),
     ("nothing at all", Code::INVALID_ARGUMENT, |_, _| Vec::new()),
-    ("limit is no message", Code::INVALID_ARGUMENT, |_, draft| {
+    ("limit is not a message", Code::INVALID_ARGUMENT, |_, draft| {
         let mut messages = draft.messages(&noise(SIZE, 1), BLAKE3);
         messages[0].limit = Some(raw::OrderLimit::from_wire(vec![0x0A, 5, 1].into()));
         messages
@@ -117,9 +118,13 @@ const UPLOADS: &[Row<PieceUploadRequest>] = &[
     ("limit with zero expiration", Code::INVALID_ARGUMENT, |world, draft| {
         resigned(world, draft, |draft| draft.limit.order_expiration = Some(zero()))
     }),
-    ("made 61 minutes ago", Code::INVALID_ARGUMENT, |world, draft| created(world, draft, -3660)),
-    ("made in 61 minutes", Code::INVALID_ARGUMENT, |world, draft| created(world, draft, 3660)),
-    ("made never", Code::INVALID_ARGUMENT, |world, draft| {
+    ("created 61 minutes ago", Code::INVALID_ARGUMENT, |world, draft| {
+        created_at(world, draft, -3660)
+    }),
+    ("created in 61 minutes", Code::INVALID_ARGUMENT, |world, draft| {
+        created_at(world, draft, 3660)
+    }),
+    ("no creation time", Code::INVALID_ARGUMENT, |world, draft| {
         resigned(world, draft, |draft| draft.limit.order_creation = None)
     }),
     ("zero satellite id", Code::INVALID_ARGUMENT, |world, draft| {
@@ -160,7 +165,7 @@ const UPLOADS: &[Row<PieceUploadRequest>] = &[
     ("unknown field added to the limit", Code::UNAUTHENTICATED, |_, draft| {
         let mut messages = draft.messages(&noise(SIZE, 1), BLAKE3);
         let limit = messages[0].limit.take().unwrap();
-        let wire = spoiled(limit.wire(), &[0xC0, 0x3E, 1]);
+        let wire = with_suffix(limit.wire(), &[0xC0, 0x3E, 1]);
         messages[0].limit = Some(raw::OrderLimit::from_wire(wire));
         messages
     }),
@@ -179,11 +184,11 @@ const UPLOADS: &[Row<PieceUploadRequest>] = &[
     }),
     ("order of another serial", Code::INVALID_ARGUMENT, |_, draft| {
         let other = Draft { serial: vec![1; 16], ..draft.clone() };
-        ordered(&draft, other.order(SIZE as i64))
+        with_order(&draft, other.order(SIZE as i64))
     }),
-    ("negative order", Code::INVALID_ARGUMENT, |_, draft| ordered(&draft, draft.order(-1))),
+    ("negative order", Code::INVALID_ARGUMENT, |_, draft| with_order(&draft, draft.order(-1))),
     ("order beyond the limit", Code::INVALID_ARGUMENT, |_, draft| {
-        ordered(&draft, draft.order(SIZE as i64 + 1))
+        with_order(&draft, draft.order(SIZE as i64 + 1))
     }),
     ("decreasing order", Code::INVALID_ARGUMENT, |_, draft| {
         let mut messages = draft.messages(&noise(SIZE, 1), BLAKE3);
@@ -193,11 +198,11 @@ const UPLOADS: &[Row<PieceUploadRequest>] = &[
     ("order with a bad signature", Code::UNAUTHENTICATED, |_, draft| {
         let mut order = draft.order(SIZE as i64);
         order.uplink_signature[5] ^= 1;
-        ordered(&draft, order)
+        with_order(&draft, order)
     }),
     ("order with an unknown field", Code::UNAUTHENTICATED, |_, draft| {
         let order = raw::Order::from(draft.order(SIZE as i64));
-        ordered(&draft, raw::Order::from_wire(spoiled(order.wire(), &[0xC0, 0x3E, 1])))
+        with_order(&draft, raw::Order::from_wire(with_suffix(order.wire(), &[0xC0, 0x3E, 1])))
     }),
     ("no order", Code::INVALID_ARGUMENT, |_, draft| {
         let mut messages = draft.messages(&noise(SIZE, 1), BLAKE3);
@@ -205,27 +210,27 @@ const UPLOADS: &[Row<PieceUploadRequest>] = &[
         messages
     }),
     ("one byte more than ordered", Code::INVALID_ARGUMENT, |_, draft| {
-        ordered(&draft, draft.order(SIZE as i64 - 1))
+        with_order(&draft, draft.order(SIZE as i64 - 1))
     }),
     ("gap between chunks", Code::INVALID_ARGUMENT, |_, draft| {
-        chunked(&draft, &[(0, 500), (501, 499)])
+        with_chunks(&draft, &[(0, 500), (501, 499)])
     }),
     ("overlapping chunks", Code::INVALID_ARGUMENT, |_, draft| {
-        chunked(&draft, &[(0, 500), (499, 501)])
+        with_chunks(&draft, &[(0, 500), (499, 501)])
     }),
-    ("negative offset", Code::INVALID_ARGUMENT, |_, draft| chunked(&draft, &[(-1, SIZE)])),
+    ("negative offset", Code::INVALID_ARGUMENT, |_, draft| with_chunks(&draft, &[(-1, SIZE)])),
     ("one byte more than hashed", Code::INVALID_ARGUMENT, |world, mut draft| {
         draft.limit.limit += 1;
         draft.sign(&world.satellite);
-        let mut messages = chunked(&draft, &[(0, SIZE + 1)]);
+        let mut messages = with_chunks(&draft, &[(0, SIZE + 1)]);
         messages[1].order = Some(draft.order(SIZE as i64 + 1).into());
         messages
     }),
     ("fewer bytes than hashed", Code::INVALID_ARGUMENT, |_, draft| {
-        chunked(&draft, &[(0, SIZE - 1)])
+        with_chunks(&draft, &[(0, SIZE - 1)])
     }),
     ("negative size in the hash", Code::INVALID_ARGUMENT, |_, draft| {
-        hashed(&draft, |hash| hash.piece_size = -1)
+        with_hash(&draft, |hash| hash.piece_size = -1)
     }),
     ("no hash", Code::INVALID_ARGUMENT, |_, draft| {
         let mut messages = draft.messages(&noise(SIZE, 1), BLAKE3);
@@ -233,18 +238,18 @@ const UPLOADS: &[Row<PieceUploadRequest>] = &[
         messages
     }),
     ("hash of other bytes", Code::INTERNAL, |_, draft| {
-        hashed(&draft, |hash| hash.hash = noise(32, 3))
+        with_hash(&draft, |hash| hash.hash = noise(32, 3))
     }),
-    ("hash cut short", Code::INTERNAL, |_, draft| hashed(&draft, |hash| hash.hash.truncate(31))),
+    ("truncated hash", Code::INTERNAL, |_, draft| with_hash(&draft, |hash| hash.hash.truncate(31))),
     ("hash in another algorithm", Code::INTERNAL, |_, draft| {
-        hashed(&draft, |hash| hash.hash_algorithm = PieceHashAlgorithm::Sha256.into())
+        with_hash(&draft, |hash| hash.hash_algorithm = PieceHashAlgorithm::Sha256.into())
     }),
     ("hash of another piece", Code::INTERNAL, |_, draft| {
-        hashed(&draft, |hash| hash.piece_id = vec![7; 32])
+        with_hash(&draft, |hash| hash.piece_id = vec![7; 32])
     }),
     ("hash signed a day too early", Code::INTERNAL, |world, draft| {
         let time = timestamp(world.now() - Duration::from_secs(25 * HOUR));
-        hashed(&draft, |hash| hash.timestamp = Some(time))
+        with_hash(&draft, |hash| hash.timestamp = Some(time))
     }),
     ("hash with a bad signature", Code::INTERNAL, |_, draft| {
         let mut hash = draft.hash(&noise(SIZE, 1), BLAKE3);
@@ -263,24 +268,24 @@ const UPLOADS: &[Row<PieceUploadRequest>] = &[
 ];
 
 #[tokio::test]
-async fn spoiled_uploads_are_refused_and_store_nothing() {
+async fn invalid_uploads_are_rejected_and_store_nothing() {
     let world = World::start().await;
-    for (what, code, spoil) in UPLOADS {
+    for (case, code, request) in UPLOADS {
         let before = world.settled().await;
         let draft = world.limit(PieceAction::Put, SIZE as i64);
-        let refused = world.send(spoil(&world, draft.clone())).await.unwrap_err();
-        assert_eq!(refused.code, *code, "{what}: {refused}");
+        let rejected = world.send(request(&world, draft.clone())).await.unwrap_err();
+        assert_eq!(rejected.code, *code, "{case}: {rejected}");
         let after = world.settled().await;
-        assert_eq!((after.used, after.pieces), (before.used, before.pieces), "{what}");
+        assert_eq!((after.used, after.pieces), (before.used, before.pieces), "{case}");
         let missing = world.download(&draft, 0, 1).await.unwrap_err();
-        assert_eq!(missing.code, Code::NOT_FOUND, "{what}: {missing}");
+        assert_eq!(missing.code, Code::NOT_FOUND, "{case}: {missing}");
     }
     let draft = world.limit(PieceAction::Put, SIZE as i64);
     world.upload(&draft, &noise(SIZE, 1)).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_is_just_within_the_rules_is_stored() {
+async fn uploads_at_the_limits_are_stored() {
     let world = World::start().await;
     let rows: [(&str, Make); 6] = [
         ("piece and limit expired 47 hours ago", |world, draft| {
@@ -293,20 +298,20 @@ async fn what_is_just_within_the_rules_is_stored() {
         ("zero piece expiration", |world, draft| {
             resigned(world, draft, |draft| draft.limit.piece_expiration = Some(zero()))
         }),
-        ("made in 59 minutes", |world, draft| created(world, draft, 59 * 60)),
-        ("made 59 minutes ago", |world, draft| created(world, draft, -59 * 60)),
+        ("created in 59 minutes", |world, draft| created_at(world, draft, 59 * 60)),
+        ("created 59 minutes ago", |world, draft| created_at(world, draft, -59 * 60)),
         ("repair upload", |world, draft| {
             resigned(world, draft, |draft| draft.limit.action = PieceAction::PutRepair.into())
         }),
-        ("long note of the satellite", |world, draft| {
+        ("long encrypted metadata", |world, draft| {
             resigned(world, draft, |draft| draft.limit.encrypted_metadata = vec![1; 7000])
         }),
     ];
-    for (what, make) in rows {
+    for (case, make) in rows {
         let draft = world.limit(PieceAction::Put, SIZE as i64);
         let reply = world.send(make(&world, draft.clone())).await;
-        assert!(reply.is_ok(), "{what}: {reply:?}");
-        assert_eq!(world.download(&draft, 0, SIZE as i64).await.unwrap(), noise(SIZE, 1), "{what}");
+        assert!(reply.is_ok(), "{case}: {reply:?}");
+        assert_eq!(world.download(&draft, 0, SIZE as i64).await.unwrap(), noise(SIZE, 1), "{case}");
     }
 }
 
@@ -336,7 +341,7 @@ const DOWNLOADS: &[Row<PieceDownloadRequest>] = &[
     ("range after the piece", Code::INVALID_ARGUMENT, |_, draft| {
         vec![draft.range(SIZE as i64, 1, Some(1))]
     }),
-    ("range at the end of all numbers", Code::INVALID_ARGUMENT, |_, draft| {
+    ("range at the largest offset", Code::INVALID_ARGUMENT, |_, draft| {
         vec![draft.range(i64::MAX, 1, Some(1))]
     }),
     ("missing piece", Code::NOT_FOUND, |world, mut draft| {
@@ -371,21 +376,21 @@ const DOWNLOADS: &[Row<PieceDownloadRequest>] = &[
 ];
 
 #[tokio::test]
-async fn spoiled_downloads_are_refused_and_serve_nothing() {
+async fn invalid_downloads_are_rejected_and_serve_nothing() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
-    for (what, code, spoil) in DOWNLOADS {
+    for (case, code, request) in DOWNLOADS {
         let draft = world.limit_for(&piece, PieceAction::Get, SIZE as i64);
-        let (served, end) = world.collect(spoil(&world, draft)).await;
-        let refused: Failure = end.unwrap_err();
-        assert_eq!(refused.code, *code, "{what}: {refused}");
-        assert!(served.is_empty(), "{what}");
+        let (served, end) = world.collect(request(&world, draft)).await;
+        let rejected: Failure = end.unwrap_err();
+        assert_eq!(rejected.code, *code, "{case}: {rejected}");
+        assert!(served.is_empty(), "{case}");
     }
     assert_eq!(world.download(&piece, 0, SIZE as i64).await.unwrap(), data);
 }
 
 #[tokio::test]
-async fn a_limit_altered_in_any_byte_is_refused() {
+async fn limit_altered_in_any_byte_is_rejected() {
     let world = World::start().await;
     let mut draft = world.limit(PieceAction::Put, SIZE as i64);
     draft.limit.piece_expiration = draft.limit.order_expiration;
@@ -399,25 +404,25 @@ async fn a_limit_altered_in_any_byte_is_refused() {
         let mut altered = wire.to_vec();
         altered[index] ^= 1 << bit;
         let altered = raw::OrderLimit::from_wire(altered.into());
-        // Surplus high bits of a number are no alteration: they are not read.
+        // Excess high bits of a varint are ignored, so the value is unchanged.
         if altered.decode_typed().is_ok_and(|limit| limit == draft.limit) {
             continue;
         }
         let mut messages = valid.clone();
         messages[0].limit = Some(altered);
         let reply = world.send(messages).await;
-        let Err(refused) = reply else {
+        let Err(rejected) = reply else {
             panic!("byte {index} bit {bit} of {}", hex::encode(&wire))
         };
         let expected = [Code::INVALID_ARGUMENT, Code::UNAUTHENTICATED, Code::PERMISSION_DENIED];
-        assert!(expected.contains(&refused.code), "byte {index} bit {bit}: {refused}");
+        assert!(expected.contains(&rejected.code), "byte {index} bit {bit}: {rejected}");
     }
     assert_eq!(world.settled().await.used, 0);
     world.send(valid).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_order_or_hash_altered_in_any_byte_is_refused() {
+async fn order_or_hash_altered_in_any_byte_is_rejected() {
     let world = World::start().await;
     let upload = |world: &World| {
         let draft = world.limit(PieceAction::Put, SIZE as i64);
@@ -442,24 +447,24 @@ async fn an_order_or_hash_altered_in_any_byte_is_refused() {
             break;
         };
         let changed = raw::PieceHash::from_wire(wire);
-        // Surplus high bits of a number are no alteration: they are not read.
+        // Excess high bits of a varint are ignored, so the value is unchanged.
         if changed.decode_typed().ok() != hash.decode_typed().ok() {
             messages[3].done = Some(changed);
             altered.push((format!("byte {index} of the hash"), messages));
         }
     }
     assert!(altered.len() > 200);
-    for (what, messages) in altered {
+    for (case, messages) in altered {
         let reply = world.send(messages).await;
-        let Err(refused) = reply else { panic!("{what} is altered") };
+        let Err(rejected) = reply else { panic!("{case} is accepted") };
         let expected = [Code::INVALID_ARGUMENT, Code::UNAUTHENTICATED, Code::INTERNAL];
-        assert!(expected.contains(&refused.code), "{what}: {refused}");
+        assert!(expected.contains(&rejected.code), "{case}: {rejected}");
     }
     assert_eq!(world.settled().await.used, 0);
 }
 
 #[tokio::test]
-async fn a_serial_number_is_used_once() {
+async fn serial_number_is_accepted_once() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
     let again = world.upload(&piece, &data).await.unwrap_err();
@@ -472,16 +477,16 @@ async fn a_serial_number_is_used_once() {
 }
 
 #[tokio::test]
-async fn a_serial_number_spent_on_a_refused_upload_stays_spent() {
+async fn serial_number_of_a_failed_upload_stays_used() {
     let world = World::start().await;
     let draft = world.limit(PieceAction::Put, SIZE as i64);
     world.send(vec![draft.opening(BLAKE3)]).await.unwrap_err();
-    let refused = world.upload(&draft, &noise(SIZE, 1)).await.unwrap_err();
-    assert_eq!(refused.code, Code::UNAUTHENTICATED);
+    let rejected = world.upload(&draft, &noise(SIZE, 1)).await.unwrap_err();
+    assert_eq!(rejected.code, Code::UNAUTHENTICATED);
 }
 
 #[tokio::test]
-async fn restart_refuses_used_limits_and_takes_unused_ones() {
+async fn restarted_node_rejects_used_limits_and_accepts_unused() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
     let unused = world.limit_for(&piece, PieceAction::Get, SIZE as i64);
@@ -494,11 +499,11 @@ async fn restart_refuses_used_limits_and_takes_unused_ones() {
 }
 
 #[tokio::test]
-async fn clock_steps_of_an_hour_under_a_node_disturb_nothing() {
+async fn clock_steps_within_an_hour_have_no_effect() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
     for step in [-1, 1, -30, 30, -3500, 3500] {
-        // The satellite's clock is right, and the node's is stepped.
+        // Only the node's clock is stepped.
         let get = world.limit_for(&piece, PieceAction::Get, SIZE as i64);
         let put = world.limit(PieceAction::Put, SIZE as i64);
         world.clock.store(step, Ordering::Relaxed);
@@ -514,26 +519,26 @@ async fn clock_steps_of_an_hour_under_a_node_disturb_nothing() {
 }
 
 #[tokio::test]
-async fn clock_set_back_a_day_works_once_both_agree() {
+async fn clock_step_of_a_day_recovers_when_clocks_agree() {
     let world = World::start_with(|_| {}).await;
     for clock in [86_400, 0, -86_400, 0] {
         let put = world.limit(PieceAction::Put, SIZE as i64);
         world.clock.store(clock, Ordering::Relaxed);
-        let refused = world.upload(&put, &noise(SIZE, 1)).await.unwrap_err();
-        assert!(refused.message.contains("clock"), "{clock} s: {refused}");
+        let rejected = world.upload(&put, &noise(SIZE, 1)).await.unwrap_err();
+        assert!(rejected.message.contains("clock"), "{clock} s: {rejected}");
         // Satellite and node agree again.
         world.stored(SIZE).await;
     }
 }
 
 #[tokio::test]
-async fn only_what_fits_is_accepted() {
-    let room = 10_000;
-    let world = World::start_with(|config| config.capacity = room + 512).await;
-    let refused = world.limit(PieceAction::Put, room as i64 + 1);
-    let error = world.upload(&refused, &noise(10, 1)).await.unwrap_err();
+async fn upload_beyond_the_capacity_is_rejected() {
+    let space = 10_000;
+    let world = World::start_with(|config| config.capacity = space + 512).await;
+    let too_large = world.limit(PieceAction::Put, space as i64 + 1);
+    let error = world.upload(&too_large, &noise(10, 1)).await.unwrap_err();
     assert_eq!(error.code, Code::ABORTED, "{error}");
-    let (_, _) = world.stored(room as usize).await;
+    world.stored(space as usize).await;
     let full = world.upload(&world.limit(PieceAction::Put, 0), &[]).await.unwrap_err();
     assert_eq!(full.code, Code::ABORTED);
     assert_eq!(world.node.usage().unwrap().free, 0);

@@ -1,4 +1,4 @@
-//! Check-in with a satellite that records what it is told and pings back.
+//! Check-in with a satellite that records requests and pings back.
 
 use std::{
     sync::{
@@ -25,15 +25,15 @@ use uplink_rpc::{
 };
 use uplink_storagenode::{CheckInError, Config, Disk, Satellite, StorageNode};
 
-use crate::world::{CAPACITY, World, moved, noise, pool, until};
+use crate::world::{CAPACITY, World, noise, offset_now, pool, until};
 
 #[derive(Clone)]
 struct Registry {
     pool: Pool,
-    seen: Arc<Mutex<Vec<(NodeId, CheckInRequest)>>>,
-    /// Check-ins that are refused before the first is accepted.
-    refusals: Arc<AtomicUsize>,
-    /// Seconds by which the satellite's clock is ahead of the machine's.
+    requests: Arc<Mutex<Vec<(NodeId, CheckInRequest)>>>,
+    /// Number of check-ins to reject before the first is accepted.
+    rejections: Arc<AtomicUsize>,
+    /// Seconds by which the satellite's clock is ahead of the system clock.
     ahead: Arc<AtomicI64>,
 }
 
@@ -43,15 +43,15 @@ impl Node for Registry {
         &self,
         request: Request<CheckInRequest>,
     ) -> Result<Response<CheckInResponse>, Status> {
-        if self.refusals.load(Ordering::Relaxed) > 0 {
-            self.refusals.fetch_sub(1, Ordering::Relaxed);
+        if self.rejections.load(Ordering::Relaxed) > 0 {
+            self.rejections.fetch_sub(1, Ordering::Relaxed);
             return Err(Status::unavailable("not now"));
         }
         let peer = request.extensions().get::<Peer>().unwrap().identity.clone().unwrap();
         let message = request.into_inner();
         let channel = self.pool.peer(peer.node_id(), &message.address).channel();
         let ping = client::contact(channel).ping_node(ContactPingRequest {}).await;
-        self.seen.lock().unwrap().push((peer.node_id(), message));
+        self.requests.lock().unwrap().push((peer.node_id(), message));
         Ok(Response::new(CheckInResponse {
             ping_node_success: ping.is_ok(),
             ping_error_message: ping.err().map(|error| error.to_string()).unwrap_or_default(),
@@ -63,40 +63,41 @@ impl Node for Registry {
         &self,
         _: Request<GetTimeRequest>,
     ) -> Result<Response<GetTimeResponse>, Status> {
-        let timestamp = Some(timestamp(moved(self.ahead.load(Ordering::Relaxed))));
+        let timestamp = Some(timestamp(offset_now(self.ahead.load(Ordering::Relaxed))));
         Ok(Response::new(GetTimeResponse { timestamp }))
     }
 }
 
 impl Registry {
-    fn new(refusals: usize) -> Self {
+    fn new(rejections: usize) -> Self {
         Self {
             pool: pool(),
-            seen: Arc::default(),
-            refusals: Arc::new(AtomicUsize::new(refusals)),
+            requests: Arc::default(),
+            rejections: Arc::new(AtomicUsize::new(rejections)),
             ahead: Arc::default(),
         }
     }
 
     async fn world(&self, change: impl Fn(&mut Config)) -> World {
-        let (satellite, node) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let satellite = Identity::generate().unwrap();
+        let node = Identity::generate().unwrap();
         let routes = Routes::new(NodeServer::new(self.clone()));
         World::start_as(satellite, routes, node, Arc::new(Disk::default()), change).await
     }
 
     fn check_ins(&self) -> usize {
-        self.seen.lock().unwrap().len()
+        self.requests.lock().unwrap().len()
     }
 }
 
 #[tokio::test]
-async fn a_node_checks_in_at_start_and_answers_the_ping() {
+async fn node_checks_in_at_start_and_answers_the_ping() {
     let registry = Registry::new(0);
     let world = registry.world(|_| {}).await;
     until("the node checked in", || registry.check_ins() > 0).await;
     world.node.check_in_now().await.unwrap();
-    let seen = registry.seen.lock().unwrap();
-    let (node, request) = seen.last().unwrap();
+    let requests = registry.requests.lock().unwrap();
+    let (node, request) = requests.last().unwrap();
     assert_eq!(*node, world.node.node_id());
     assert_eq!(request.address, world.node.address().to_string());
     let free = request.capacity.unwrap().free_disk;
@@ -105,7 +106,7 @@ async fn a_node_checks_in_at_start_and_answers_the_ping() {
 }
 
 #[tokio::test]
-async fn a_refused_check_in_is_tried_again() {
+async fn rejected_check_in_is_retried() {
     let registry = Registry::new(2);
     let world = registry.world(|_| {}).await;
     until("the node checked in", || registry.check_ins() > 0).await;
@@ -113,20 +114,20 @@ async fn a_refused_check_in_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_node_that_fills_up_says_so_before_the_interval_ends() {
+async fn shrinking_free_space_is_reported_before_the_interval() {
     let registry = Registry::new(0);
     let world = registry.world(|config| config.capacity = 1 << 20).await;
     until("the node checked in", || registry.check_ins() == 1).await;
-    // The report of the first check-in must be noted before the space moves.
+    // The first report must be recorded before free space changes.
     world.node.check_in_now().await.unwrap();
     world.stored(60_000).await;
     until("the node reported", || registry.check_ins() == 3).await;
-    let free = registry.seen.lock().unwrap()[2].1.capacity.unwrap().free_disk;
+    let free = registry.requests.lock().unwrap()[2].1.capacity.unwrap().free_disk;
     assert_eq!(free, (1 << 20) - 60_000 - 512);
 }
 
 #[tokio::test]
-async fn an_address_that_the_satellite_cannot_reach_is_named() {
+async fn unreachable_external_address_is_named_in_the_error() {
     let registry = Registry::new(0);
     let world =
         registry.world(|config| config.external_address = Some("127.0.0.1:1".to_owned())).await;
@@ -136,10 +137,10 @@ async fn an_address_that_the_satellite_cannot_reach_is_named() {
 }
 
 #[tokio::test]
-async fn a_satellite_that_is_away_or_somebody_else_is_named() {
+async fn unreachable_or_wrong_satellite_is_named_in_the_error() {
     let world = World::start().await;
-    let taken = world.satellite_port.address().to_string();
-    for (address, part) in [("127.0.0.1:1", "cannot connect"), (&taken, "not 1")] {
+    let other = world.satellite_port.address().to_string();
+    for (address, part) in [("127.0.0.1:1", "cannot connect"), (&other, "not 1")] {
         let directory = TempDir::new().unwrap();
         let satellite = Satellite { id: NodeId::new([0; 32]), address: address.to_owned() };
         let config = Config::new(directory.path(), CAPACITY, vec![satellite]);
@@ -151,7 +152,7 @@ async fn a_satellite_that_is_away_or_somebody_else_is_named() {
 }
 
 #[tokio::test]
-async fn clock_that_is_set_wrong_later_is_noticed_at_check_in() {
+async fn clock_step_is_detected_at_check_in() {
     let registry = Registry::new(0);
     let world = registry.world(|_| {}).await;
     world.node.check_in_now().await.unwrap();
@@ -161,29 +162,29 @@ async fn clock_that_is_set_wrong_later_is_noticed_at_check_in() {
         assert!(matches!(error, CheckInError::Clock { .. }), "{error}");
         let direction = if ahead < 0 { "behind" } else { "ahead of" };
         assert!(error.to_string().contains(direction), "{error}");
-        let seen = registry.seen.lock().unwrap().last().unwrap().1.node_time.unwrap();
-        let theirs = timestamp(moved(0)).seconds;
-        assert!((seen.seconds - theirs - ahead).abs() < 60, "the satellite is told the time");
+        let reported = registry.requests.lock().unwrap().last().unwrap().1.node_time.unwrap();
+        let satellite_time = timestamp(offset_now(0)).seconds;
+        assert!((reported.seconds - satellite_time - ahead).abs() < 60, "reports the node's time");
         world.clock.store(0, Ordering::Relaxed);
         world.node.check_in_now().await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn refused_limit_names_the_party_whose_clock_differs() {
+async fn rejected_limit_names_the_clock_that_differs() {
     let registry = Registry::new(0);
     let world = registry.world(|_| {}).await;
     registry.ahead.store(7200, Ordering::Relaxed);
     world.node.check_in_now().await.unwrap_err();
-    // A limit by the satellite's clock.
+    // A limit created by the satellite's clock.
     world.clock.store(7200, Ordering::Relaxed);
     let put = world.limit(PieceAction::Put, 10);
     world.clock.store(0, Ordering::Relaxed);
-    let refused = world.upload(&put, &noise(10, 1)).await.unwrap_err();
-    assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{refused}");
-    let named = "the clock of this storage node is 7200 s behind that of satellite";
-    assert!(refused.message.contains(named) || refused.message.contains("7199 s"), "{refused}");
-    // After the correction the same limit is good, without another check-in.
+    let rejected = world.upload(&put, &noise(10, 1)).await.unwrap_err();
+    assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{rejected}");
+    let reason = "the clock of this storage node is 7200 s behind that of satellite";
+    assert!(rejected.message.contains(reason) || rejected.message.contains("7199 s"), "{rejected}");
+    // After the correction the same limit is valid, without another check-in.
     world.clock.store(7200, Ordering::Relaxed);
     world.upload(&put, &noise(10, 1)).await.unwrap();
 }

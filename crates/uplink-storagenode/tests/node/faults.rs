@@ -1,4 +1,4 @@
-//! What happens when clients vanish, stall or crowd, and when the disk is full.
+//! Disconnecting, stalled and too many clients, and a full disk.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,14 +15,14 @@ use uplink_rpc::{
 };
 
 use crate::{
-    files::{Step, Watched},
+    files::{LoggedFiles, Step},
     world::{Draft, World, noise, until},
 };
 
 const SIZE: usize = 300_000;
 const BLAKE3: PieceHashAlgorithm = PieceHashAlgorithm::Blake3;
 
-/// An upload that goes on until told otherwise. Aborting the task resets the stream.
+/// An upload in flight. Aborting the task resets the stream.
 struct Upload {
     messages: mpsc::Sender<PieceUploadRequest>,
     call: JoinHandle<()>,
@@ -33,22 +33,22 @@ struct Upload {
 async fn unfinished(world: &World, draft: &Draft) -> Upload {
     let (messages, requests) = mpsc::channel(1);
     let mut client = client::piecestore(world.channel());
-    let (ended, outcome) = oneshot::channel();
+    let (sender, outcome) = oneshot::channel();
     let call = tokio::spawn(async move {
         let reply = client.upload(ReceiverStream::new(requests)).await;
-        let _ = ended.send(reply.map(|_| ()).map_err(Failure::from));
+        let _ = sender.send(reply.map(|_| ()).map_err(Failure::from));
     });
     let mut all = draft.messages(&noise(SIZE, 1), BLAKE3);
     all.pop();
     for message in all {
         messages.send(message).await.unwrap();
     }
-    until("the upload has begun", || world.node.usage().unwrap().reserved > 0).await;
+    until("the upload has started", || world.node.usage().unwrap().reserved > 0).await;
     Upload { messages, call, outcome }
 }
 
 #[tokio::test]
-async fn a_reset_upload_leaves_no_piece_but_its_order_and_its_serial() {
+async fn reset_upload_keeps_only_its_order_and_serial() {
     let world = World::start().await;
     let draft = world.limit(PieceAction::Put, SIZE as i64);
     let upload = unfinished(&world, &draft).await;
@@ -67,7 +67,7 @@ async fn a_reset_upload_leaves_no_piece_but_its_order_and_its_serial() {
 }
 
 #[tokio::test]
-async fn the_largest_order_of_every_transfer_is_kept() {
+async fn largest_order_of_every_transfer_is_stored() {
     let world = World::start().await;
     let (piece, _) = world.stored(SIZE).await;
     let get = world.limit_for(&piece, PieceAction::Get, SIZE as i64);
@@ -84,19 +84,19 @@ async fn the_largest_order_of_every_transfer_is_kept() {
 }
 
 #[tokio::test]
-async fn uploads_beyond_the_bound_are_refused_until_one_ends() {
+async fn uploads_above_the_limit_are_rejected_until_one_ends() {
     let world = World::start_with(|config| config.max_uploads = 1).await;
     let first = unfinished(&world, &world.limit(PieceAction::Put, SIZE as i64)).await;
     let second = world.limit(PieceAction::Put, SIZE as i64);
-    let refused = world.upload(&second, &noise(SIZE, 1)).await.unwrap_err();
-    assert_eq!(refused.code, Code::UNAVAILABLE, "{refused}");
+    let rejected = world.upload(&second, &noise(SIZE, 1)).await.unwrap_err();
+    assert_eq!(rejected.code, Code::UNAVAILABLE, "{rejected}");
     first.call.abort();
     world.settled().await;
     world.upload(&second, &noise(SIZE, 1)).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_silent_client_is_let_go() {
+async fn idle_client_is_aborted() {
     let world = World::start_with(|config| config.idle_limit = Duration::from_millis(100)).await;
     let upload = unfinished(&world, &world.limit(PieceAction::Put, SIZE as i64)).await;
     let failure = upload.outcome.await.unwrap().unwrap_err();
@@ -115,24 +115,25 @@ async fn a_silent_client_is_let_go() {
 }
 
 #[tokio::test]
-async fn the_reply_comes_after_sync_rename_and_directory_sync() {
-    let files = Watched::default();
+async fn reply_follows_sync_rename_and_directory_sync() {
+    let files = LoggedFiles::default();
     let world = World::start_on(Arc::new(files.clone()), |_| {}).await;
     for size in [1, SIZE] {
         files.take_log();
         world.stored(size).await;
         let log = files.take_log();
-        let last = |step: Step| log.iter().rposition(|(done, _)| *done == step).unwrap();
+        let last = |step: Step| log.iter().rposition(|(logged, _)| *logged == step).unwrap();
         let order = [Step::Write, Step::Sync, Step::Rename, Step::SyncDirectory].map(last);
         assert!(order.is_sorted(), "{log:?}");
-        let (renamed, synced) = (&log[order[2]].1, &log[order[3]].1);
+        let renamed = &log[order[2]].1;
+        let synced = &log[order[3]].1;
         assert_eq!(renamed.parent(), Some(synced.as_path()));
     }
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_the_piece_and_serves_again_when_there_is_space() {
-    let files = Watched::default();
+async fn full_disk_rejects_uploads_and_recovers() {
+    let files = LoggedFiles::default();
     let world = World::start_on(Arc::new(files.clone()), |_| {}).await;
     let (kept, data) = world.stored(SIZE).await;
     for (number, step) in [
@@ -148,13 +149,13 @@ async fn a_full_disk_refuses_the_piece_and_serves_again_when_there_is_space() {
     {
         let before = world.settled().await;
         let mut draft = world.limit(PieceAction::Put, SIZE as i64);
-        // A directory that no piece has used yet: each step occurs.
+        // A new directory for each piece, so that every step occurs.
         draft.limit.piece_id[0] = kept.limit.piece_id[0].wrapping_add(1 + number as u8);
         draft.sign(&world.satellite);
         files.fill(Some(step));
-        let refused = world.upload(&draft, &noise(SIZE, 1)).await.unwrap_err();
-        assert_eq!(refused.code, Code::ABORTED, "{step:?}: {refused}");
-        assert!(refused.message.contains("space"), "{refused}");
+        let rejected = world.upload(&draft, &noise(SIZE, 1)).await.unwrap_err();
+        assert_eq!(rejected.code, Code::ABORTED, "{step:?}: {rejected}");
+        assert!(rejected.message.contains("space"), "{rejected}");
         let missing = world.download(&draft, 0, 1).await.unwrap_err();
         assert_eq!(missing.code, Code::NOT_FOUND, "{step:?}");
         assert!(world.download(&kept, 0, SIZE as i64).await.unwrap() == data);

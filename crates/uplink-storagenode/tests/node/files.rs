@@ -1,4 +1,4 @@
-//! The machine's file system with a record of what was done, and faults on demand.
+//! The machine's file system with an operation log and injected faults.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ pub(crate) enum Step {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watched {
+pub(crate) struct LoggedFiles {
     disk: Disk,
     state: Arc<Mutex<State>>,
 }
@@ -30,13 +30,13 @@ struct State {
     fault: Option<Step>,
 }
 
-impl Watched {
-    /// What was done since the last call.
+impl LoggedFiles {
+    /// Returns the operations since the last call.
     pub(crate) fn take_log(&self) -> Vec<(Step, PathBuf)> {
         std::mem::take(&mut self.state.lock().unwrap().log)
     }
 
-    /// From now on `step` finds the disk full; `None` gives the space back.
+    /// Makes `step` fail with a full disk from now on; `None` clears the fault.
     pub(crate) fn fill(&self, step: Option<Step>) {
         self.state.lock().unwrap().fault = step;
     }
@@ -51,11 +51,11 @@ impl Watched {
     }
 }
 
-impl Files for Watched {
+impl Files for LoggedFiles {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WritableFile>> {
         self.begin(Step::Create, path)?;
         let file = self.disk.create(path)?;
-        Ok(Box::new(WatchedFile { files: self.clone(), file, path: path.to_owned() }))
+        Ok(Box::new(LoggedFile { files: self.clone(), file, path: path.to_owned() }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
@@ -90,13 +90,13 @@ impl Files for Watched {
     }
 }
 
-struct WatchedFile {
-    files: Watched,
+struct LoggedFile {
+    files: LoggedFiles,
     file: Box<dyn WritableFile>,
     path: PathBuf,
 }
 
-impl WritableFile for WatchedFile {
+impl WritableFile for LoggedFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.files.begin(Step::Write, &self.path)?;
         self.file.write_at(offset, bytes)

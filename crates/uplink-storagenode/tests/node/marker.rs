@@ -1,4 +1,4 @@
-//! A data directory that is not the node's: at the start, and while the node runs.
+//! A data directory that does not belong to the node: at start and while running.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -12,18 +12,18 @@ use crate::world::{World, noise};
 const SIZE: usize = 1000;
 const MARKER: &str = "node-id";
 
-/// A node that has run before.
-struct Known {
+/// An identity and data directory of a node that ran before.
+struct ExistingNode {
     identity: TempDir,
     data: TempDir,
 }
 
-impl Known {
+impl ExistingNode {
     async fn new() -> Self {
-        let known = Self { identity: TempDir::new().unwrap(), data: TempDir::new().unwrap() };
-        Identity::generate().unwrap().save(known.identity.path()).unwrap();
-        known.start(known.data.path(), true).await.unwrap().stop(Duration::ZERO).await;
-        known
+        let existing = Self { identity: TempDir::new().unwrap(), data: TempDir::new().unwrap() };
+        Identity::generate().unwrap().save(existing.identity.path()).unwrap();
+        existing.start(existing.data.path(), true).await.unwrap().stop(Duration::ZERO).await;
+        existing
     }
 
     async fn start(&self, data: &Path, accept_empty: bool) -> Result<StorageNode, StartError> {
@@ -34,41 +34,44 @@ impl Known {
 }
 
 #[tokio::test]
-async fn empty_directory_of_a_known_node_is_refused() {
-    let known = Known::new().await;
-    known.start(known.data.path(), false).await.unwrap().stop(Duration::ZERO).await;
+async fn empty_directory_of_an_existing_node_is_rejected() {
+    let existing = ExistingNode::new().await;
+    existing.start(existing.data.path(), false).await.unwrap().stop(Duration::ZERO).await;
     let unmounted = TempDir::new().unwrap();
-    let error = known.start(unmounted.path(), false).await.unwrap_err();
+    let error = existing.start(unmounted.path(), false).await.unwrap_err();
     assert!(matches!(error, StartError::Data(MarkerError::Missing { .. })), "{error}");
     let text = error.to_string();
-    for part in [&*unmounted.path().to_string_lossy(), "Mount the disk", "--accept-empty-data"] {
+    for part in
+        [&*unmounted.path().to_string_lossy(), "mount the node's disk", "--accept-empty-data"]
+    {
         assert!(text.contains(part), "{text}");
     }
-    assert!(!unmounted.path().join("pieces").exists(), "nothing was begun");
-    // An earlier version may have begun there once, without a piece.
+    assert!(!unmounted.path().join("pieces").exists(), "no store was created");
+    // An earlier version may have created an empty store there.
     fs::create_dir_all(unmounted.path().join("pieces")).unwrap();
     fs::create_dir_all(unmounted.path().join("trash")).unwrap();
-    known.start(unmounted.path(), false).await.unwrap_err();
-    known.start(unmounted.path(), true).await.unwrap().stop(Duration::ZERO).await;
-    known.start(unmounted.path(), false).await.unwrap().stop(Duration::ZERO).await;
+    existing.start(unmounted.path(), false).await.unwrap_err();
+    existing.start(unmounted.path(), true).await.unwrap().stop(Duration::ZERO).await;
+    existing.start(unmounted.path(), false).await.unwrap().stop(Duration::ZERO).await;
 }
 
 #[tokio::test]
-async fn directory_of_another_node_is_refused() {
-    let (known, other) = (Known::new().await, Known::new().await);
+async fn directory_of_another_node_is_rejected() {
+    let existing = ExistingNode::new().await;
+    let other = ExistingNode::new().await;
     for accept_empty in [false, true] {
-        let error = known.start(other.data.path(), accept_empty).await.unwrap_err();
+        let error = existing.start(other.data.path(), accept_empty).await.unwrap_err();
         let owner = fs::read_to_string(other.data.path().join(MARKER)).unwrap();
         assert!(matches!(error, StartError::Data(MarkerError::Other { .. })), "{error}");
         assert!(error.to_string().contains(owner.trim()), "{error}");
     }
-    fs::write(known.data.path().join(MARKER), b"\xff garbage").unwrap();
-    let error = known.start(known.data.path(), true).await.unwrap_err();
+    fs::write(existing.data.path().join(MARKER), b"\xff garbage").unwrap();
+    let error = existing.start(existing.data.path(), true).await.unwrap_err();
     assert!(error.to_string().contains("garbage"), "{error}");
 }
 
 #[tokio::test]
-async fn pieces_of_an_earlier_version_get_their_marker() {
+async fn store_of_an_earlier_version_gets_a_marker() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
     let marker = world.directory.path().join(MARKER);
@@ -79,25 +82,30 @@ async fn pieces_of_an_earlier_version_get_their_marker() {
 }
 
 #[tokio::test]
-async fn disk_that_goes_while_the_node_runs_is_not_replaced() {
+async fn disk_unmounted_while_running_is_not_replaced() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
-    let (mounted, away) = (world.directory.path(), world.directory.path().with_extension("away"));
-    fs::rename(mounted, &away).unwrap();
-    // What is below a mount point: an earlier start may have left directories.
-    for left in ["pieces", "temp", "trash"] {
-        fs::create_dir_all(mounted.join(left)).unwrap();
+    let mounted = world.directory.path();
+    let moved = mounted.with_extension("moved");
+    fs::rename(mounted, &moved).unwrap();
+    // An earlier start may have left directories below the mount point.
+    for name in ["pieces", "temp", "trash"] {
+        fs::create_dir_all(mounted.join(name)).unwrap();
     }
     let put = world.limit(PieceAction::Put, SIZE as i64);
-    let refused = world.upload(&put, &noise(SIZE, 1)).await.unwrap_err();
-    assert_eq!(refused.code, Code::UNAVAILABLE, "{refused}");
+    let rejected = world.upload(&put, &noise(SIZE, 1)).await.unwrap_err();
+    assert_eq!(rejected.code, Code::UNAVAILABLE, "{rejected}");
     let missing = world.download(&piece, 0, SIZE as i64).await.unwrap_err();
-    assert_eq!(missing.code, Code::UNAVAILABLE, "a piece out of reach is not lost: {missing}");
+    assert_eq!(
+        missing.code,
+        Code::UNAVAILABLE,
+        "an unavailable piece is not reported as missing: {missing}"
+    );
     let error = world.node.usage().unwrap_err().to_string();
-    assert!(error.contains("Mount the disk"), "{error}");
+    assert!(error.contains("mount the node's disk"), "{error}");
     assert_eq!(fs::read_dir(mounted.join("temp")).unwrap().count(), 0);
     fs::remove_dir_all(mounted).unwrap();
-    fs::rename(&away, mounted).unwrap();
+    fs::rename(&moved, mounted).unwrap();
     assert_eq!(world.download(&piece, 0, SIZE as i64).await.unwrap(), data);
     world.stored(SIZE).await;
 }

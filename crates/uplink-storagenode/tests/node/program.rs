@@ -1,4 +1,4 @@
-//! The program: `setup`, `run`, and being killed at any moment.
+//! The program: `setup`, `run`, and kills at random times.
 
 use std::{
     path::Path,
@@ -36,7 +36,7 @@ async fn output(arguments: &[&str], home: &Path) -> Output {
     program(arguments, home).output().await.unwrap()
 }
 
-/// The sentence of a failed call.
+/// Returns the error message of a failed invocation.
 async fn error(arguments: &[&str], home: &Path) -> String {
     let output = output(arguments, home).await;
     assert_eq!(output.status.code(), Some(1));
@@ -45,21 +45,21 @@ async fn error(arguments: &[&str], home: &Path) -> String {
     serde_json::from_str::<Value>(line).unwrap()["error"].as_str().unwrap().to_owned()
 }
 
-/// A satellite on a port, and a directory set up for it.
-struct Ready {
+/// A satellite on a port, and a node's directory after `setup`.
+struct Installation {
     satellite: Arc<Identity>,
     port: Running,
     home: TempDir,
 }
 
-impl Ready {
+impl Installation {
     async fn new() -> Self {
         let satellite = Arc::new(Identity::generate().unwrap());
         let port = serve(&satellite, Routes::default()).await;
-        let ready = Self { satellite, port, home: TempDir::new().unwrap() };
-        let made = output(&ready.setup_arguments(), ready.home.path()).await;
-        assert!(made.status.success(), "{made:?}");
-        ready
+        let installation = Self { satellite, port, home: TempDir::new().unwrap() };
+        let output = output(&installation.setup_arguments(), installation.home.path()).await;
+        assert!(output.status.success(), "{output:?}");
+        installation
     }
 
     fn setup_arguments(&self) -> Vec<&'static str> {
@@ -78,10 +78,10 @@ impl Ready {
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let read = lines.read_line(&mut line);
         tokio::time::timeout(Duration::from_secs(10), read).await.unwrap().unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(ready["pid"], child.id().unwrap());
-        let node = ready["node_id"].as_str().unwrap().parse().unwrap();
-        let address = ready["address"].as_str().unwrap().to_owned();
+        let announcement: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(announcement["pid"], child.id().unwrap());
+        let node = announcement["node_id"].as_str().unwrap().parse().unwrap();
+        let address = announcement["address"].as_str().unwrap().to_owned();
         Node { child, link: Link { pool: pool(), node, address } }
     }
 }
@@ -92,72 +92,73 @@ struct Node {
 }
 
 #[tokio::test]
-async fn setup_makes_what_run_needs_and_never_overwrites() {
-    let ready = Ready::new().await;
-    let home = ready.home.path();
+async fn setup_creates_what_run_needs_and_never_overwrites() {
+    let installation = Installation::new().await;
+    let home = installation.home.path();
     for file in ["config.toml", "identity/identity.key", "identity/ca.key"] {
         use std::os::unix::fs::PermissionsExt;
         let mode = home.join(file).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
-    let again = error(&ready.setup_arguments(), home).await;
+    let again = error(&installation.setup_arguments(), home).await;
     assert!(again.contains("never overwritten"), "{again}");
-    let mut node = ready.run().await;
+    let mut node = installation.run().await;
     let in_use = error(&["run"], home).await;
     assert!(in_use.contains("in use by another storage node"), "{in_use}");
     let pid = rustix::process::Pid::from_raw(node.child.id().unwrap() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let status = tokio::time::timeout(Duration::from_secs(15), node.child.wait()).await;
-    assert!(status.unwrap().unwrap().success(), "stops cleanly when told to");
+    assert!(status.unwrap().unwrap().success(), "stops cleanly on SIGTERM");
 }
 
 #[tokio::test]
-async fn run_on_an_empty_disk_is_refused_with_what_to_do() {
-    let ready = Ready::new().await;
-    let (home, data) = (ready.home.path(), ready.home.path().join("data"));
+async fn run_on_an_empty_disk_fails_with_instructions() {
+    let installation = Installation::new().await;
+    let home = installation.home.path();
+    let data = home.join("data");
     std::fs::remove_dir_all(&data).unwrap();
     std::fs::create_dir(&data).unwrap();
-    let refused = error(&["run"], home).await;
-    assert!(refused.contains("Mount the disk with the node's data"), "{refused}");
-    assert!(refused.contains("--accept-empty-data"), "{refused}");
+    let error = error(&["run"], home).await;
+    assert!(error.contains("mount the node's disk"), "{error}");
+    assert!(error.contains("--accept-empty-data"), "{error}");
 }
 
 #[tokio::test]
-async fn mistakes_of_the_operator_are_one_clear_sentence() {
-    let ready = Ready::new().await;
-    let home = ready.home.path();
+async fn operator_mistakes_are_reported_clearly() {
+    let installation = Installation::new().await;
+    let home = installation.home.path();
     let empty = TempDir::new().unwrap();
     let missing = error(&["run"], empty.path()).await;
     assert!(missing.contains("config.toml does not exist"), "{missing}");
     let incomplete = error(&["setup"], empty.path()).await;
     assert!(incomplete.contains("`capacity` is not set"), "{incomplete}");
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     let in_use = error(&["run", "--listen", &address], home).await;
     assert!(in_use.contains(&format!("cannot listen on {address}")), "{in_use}");
-    let gone = error(&["run", "--data", "elsewhere"], home).await;
-    assert!(gone.contains("elsewhere does not exist"), "{gone}");
-    let stranger = error(&["run", "--identity", "elsewhere"], home).await;
-    assert!(stranger.contains("holds no identity"), "{stranger}");
+    let no_data = error(&["run", "--data", "elsewhere"], home).await;
+    assert!(no_data.contains("elsewhere does not exist"), "{no_data}");
+    let no_identity = error(&["run", "--identity", "elsewhere"], home).await;
+    assert!(no_identity.contains("holds no identity"), "{no_identity}");
     let config = home.join("config.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("capacity =", "capcity =")).unwrap();
     let unknown = error(&["run"], home).await;
     assert!(unknown.contains("did you mean `capacity`?"), "{unknown}");
     std::fs::write(&config, "capacity = [").unwrap();
-    let damaged = error(&["run"], home).await;
-    assert!(damaged.contains("config.toml") && damaged.contains("line 1"), "{damaged}");
+    let malformed = error(&["run"], home).await;
+    assert!(malformed.contains("config.toml") && malformed.contains("line 1"), "{malformed}");
 }
 
 #[tokio::test]
-async fn flags_win_over_environment_and_environment_over_the_file() {
-    let ready = Ready::new().await;
+async fn flags_override_environment_and_environment_the_file() {
+    let installation = Installation::new().await;
     for (variable, flag, expected) in [
         (None, None, "127.0.0.1"),
         (Some("127.0.0.2:0"), None, "127.0.0.2"),
         (Some("127.0.0.2:0"), Some("127.0.0.3:0"), "127.0.0.3"),
     ] {
-        let mut command = program(&["run"], ready.home.path());
+        let mut command = program(&["run"], installation.home.path());
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         if let Some(value) = variable {
             command.env("UPLINK_NODE_LISTEN", value);
@@ -174,45 +175,45 @@ async fn flags_win_over_environment_and_environment_over_the_file() {
     }
 }
 
-/// A piece that was begun: its limit and bytes, and whether the node acknowledged it.
-struct Begun {
+/// A started upload: its limit and content, and whether the node acknowledged it.
+struct Upload {
     draft: Draft,
     size: usize,
     seed: u8,
     acknowledged: bool,
 }
 
-/// Uploads pieces of many sizes until the node is gone.
-async fn write_until_death(
+/// Uploads pieces of various sizes until the node is killed.
+async fn upload_until_killed(
     link: Link,
     satellite: Arc<Identity>,
     writer: usize,
-    begun: Arc<Mutex<Vec<Begun>>>,
+    uploads: Arc<Mutex<Vec<Upload>>>,
 ) {
     for number in 0.. {
         let size = [1, 700, 60_000, 300_000, 1_000_000][(writer + number) % 5];
-        let (now, most) = (SystemTime::now(), size as i64);
-        let draft = Draft::new(&satellite, link.node, now, PieceAction::Put, most);
+        let now = SystemTime::now();
+        let draft = Draft::new(&satellite, link.node, now, PieceAction::Put, size as i64);
         let seed = draft.limit.piece_id[0];
         let messages = draft.messages(&noise(size, seed), PieceHashAlgorithm::Blake3);
         let acknowledged = link.send(messages).await.is_ok();
-        begun.lock().unwrap().push(Begun { draft, size, seed, acknowledged });
+        uploads.lock().unwrap().push(Upload { draft, size, seed, acknowledged });
         if !acknowledged {
             return;
         }
     }
 }
 
-/// Reads every piece back: acknowledged ones must be exact, others exact or missing.
-async fn read_back(link: &Link, satellite: &Identity, begun: &[Begun]) {
-    for piece in begun {
+/// Downloads every piece. Acknowledged pieces must be exact, others exact or missing.
+async fn read_back(link: &Link, satellite: &Identity, uploads: &[Upload]) {
+    for piece in uploads {
         let size = piece.size as i64;
         let mut get = Draft::new(satellite, link.node, SystemTime::now(), PieceAction::Get, size);
         get.limit.piece_id.clone_from(&piece.draft.limit.piece_id);
         get.sign(satellite);
         let (data, end) = link.collect(vec![get.range(0, size, Some(size))]).await;
         match end {
-            Ok(()) => assert!(data == noise(piece.size, piece.seed), "a partial or damaged piece"),
+            Ok(()) => assert!(data == noise(piece.size, piece.seed), "partial or corrupt piece"),
             Err(failure) => {
                 assert!(!piece.acknowledged, "an acknowledged piece is lost: {failure}");
                 assert_eq!((failure.code, data.len()), (Code::NOT_FOUND, 0), "{failure}");
@@ -222,42 +223,44 @@ async fn read_back(link: &Link, satellite: &Identity, begun: &[Begun]) {
 }
 
 #[tokio::test]
-async fn no_acknowledged_piece_is_lost_when_the_node_is_killed_while_writing() {
+async fn acknowledged_pieces_survive_a_kill_during_uploads() {
     kill_while_writing(10).await;
 }
 
 #[tokio::test]
 #[ignore = "slow: fifty kills"]
-async fn no_acknowledged_piece_is_lost_in_fifty_kills() {
+async fn acknowledged_pieces_survive_fifty_kills() {
     kill_while_writing(50).await;
 }
 
 async fn kill_while_writing(rounds: usize) {
-    let ready = Ready::new().await;
-    let satellite = Arc::clone(&ready.satellite);
-    let (mut all, mut checked) = (Vec::new(), 0);
+    let installation = Installation::new().await;
+    let satellite = Arc::clone(&installation.satellite);
+    let mut all = Vec::new();
+    let mut checked = 0;
     let mut node: Option<NodeId> = None;
     for round in 0..rounds {
-        let mut running = ready.run().await;
+        let mut running = installation.run().await;
         assert_eq!(*node.get_or_insert(running.link.node), running.link.node);
         read_back(&running.link, &satellite, &all[checked..]).await;
         checked = all.len();
-        let begun = Arc::new(Mutex::new(Vec::new()));
+        let uploads = Arc::new(Mutex::new(Vec::new()));
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
-            let (link, satellite) = (running.link.clone(), Arc::clone(&satellite));
-            writers.spawn(write_until_death(link, satellite, writer, Arc::clone(&begun)));
+            let link = running.link.clone();
+            let satellite = Arc::clone(&satellite);
+            writers.spawn(upload_until_killed(link, satellite, writer, Arc::clone(&uploads)));
         }
-        // Each round dies at another moment of many simultaneous uploads.
+        // Each round is killed at a different time during concurrent uploads.
         tokio::time::sleep(Duration::from_millis(100 + 37 * (round % 10) as u64)).await;
         running.child.start_kill().unwrap();
         running.child.wait().await.unwrap();
         while writers.join_next().await.is_some() {}
-        all.append(&mut begun.lock().unwrap());
+        all.append(&mut uploads.lock().unwrap());
     }
-    let running = ready.run().await;
+    let running = installation.run().await;
     read_back(&running.link, &satellite, &all).await;
     let acknowledged = all.iter().filter(|piece| piece.acknowledged).count();
     assert!(acknowledged > rounds * WRITERS, "{acknowledged} of {} pieces", all.len());
-    assert!(all.len() > acknowledged, "no upload was under way when the node died");
+    assert!(all.len() > acknowledged, "no upload was in flight when the node was killed");
 }

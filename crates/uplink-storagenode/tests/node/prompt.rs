@@ -1,5 +1,5 @@
-//! Every number of a streaming message at 0, −1 and its largest: a client that keeps its side open
-//! gets an answer or a status at once.
+//! Extreme values (0, −1, minimum, maximum) in every number of a streaming message: a client that
+//! keeps its side open gets a reply or a status promptly.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::world::{Draft, World, chunk, done, noise};
 const SIZE: i64 = 1000;
 const BLAKE3: PieceHashAlgorithm = PieceHashAlgorithm::Blake3;
 const NUMBERS: [i64; 5] = [0, -1, i64::MIN, i64::MAX, i32::MAX as i64];
-/// Far below every deadline of the node.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// Far below every timeout of the node.
+const PROMPT: Duration = Duration::from_secs(5);
 
-/// Bytes of a download and how it ended, while the client's side stays open.
+/// Returns the bytes and outcome of a download while the client's side stays open.
 async fn download(
     world: &World,
     messages: Vec<PieceDownloadRequest>,
@@ -31,7 +31,7 @@ async fn download(
         sender.send(message).await.unwrap();
     }
     let mut client = client::piecestore(world.channel());
-    let ended = async {
+    let download = async {
         let mut replies = match client.download(ReceiverStream::new(requests)).await {
             Ok(replies) => replies.into_inner(),
             Err(status) => return (Vec::new(), Err(status.into())),
@@ -45,25 +45,25 @@ async fn download(
             }
         }
     };
-    let ended = timeout(AT_ONCE, ended).await.expect("the node ends the download");
+    let outcome = timeout(PROMPT, download).await.expect("the node ends the download");
     drop(sender);
-    ended
+    outcome
 }
 
-/// How an upload ended, while the client's side stays open.
+/// Returns the outcome of an upload while the client's side stays open.
 async fn upload(world: &World, messages: Vec<PieceUploadRequest>) -> Result<(), Failure> {
     let (sender, requests) = mpsc::channel(messages.len().max(1));
     for message in messages {
         sender.send(message).await.unwrap();
     }
     let mut client = client::piecestore(world.channel());
-    let reply = timeout(AT_ONCE, client.upload(ReceiverStream::new(requests))).await;
+    let reply = timeout(PROMPT, client.upload(ReceiverStream::new(requests))).await;
     drop(sender);
     reply.expect("the node answers the upload").map(drop).map_err(Failure::from)
 }
 
 #[tokio::test]
-async fn download_of_no_bytes_ends_at_once() {
+async fn empty_download_ends_promptly() {
     let world = World::start().await;
     let (piece, _) = world.stored(SIZE as usize).await;
     for (offset, order) in [(0, None), (0, Some(0)), (SIZE, None), (0, Some(SIZE))] {
@@ -77,7 +77,7 @@ async fn download_of_no_bytes_ends_at_once() {
 }
 
 #[tokio::test]
-async fn download_is_ended_without_a_word_of_the_client() {
+async fn completed_download_ends_without_a_client_close() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE as usize).await;
     let get = world.limit_for(&piece, PieceAction::Get, SIZE);
@@ -86,11 +86,11 @@ async fn download_is_ended_without_a_word_of_the_client() {
 }
 
 #[tokio::test]
-async fn extreme_number_in_a_download_is_answered_at_once() {
+async fn extreme_number_in_a_download_gets_a_prompt_reply() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE as usize).await;
-    type Spoil = fn(&mut Draft, &mut PieceDownloadRequest, i64);
-    let fields: [(&str, Spoil); 4] = [
+    type Change = fn(&mut Draft, &mut PieceDownloadRequest, i64);
+    let fields: [(&str, Change); 4] = [
         ("offset", |_, message, number| message.chunk.as_mut().unwrap().offset = number),
         ("chunk_size", |_, message, number| message.chunk.as_mut().unwrap().chunk_size = number),
         ("order", |draft, message, number| message.order = Some(draft.order(number).into())),
@@ -98,11 +98,11 @@ async fn extreme_number_in_a_download_is_answered_at_once() {
             message.maximum_chunk_size = i32::try_from(number).unwrap_or(i32::MIN);
         }),
     ];
-    for (field, spoil) in fields {
+    for (field, change) in fields {
         for number in NUMBERS {
             let mut draft = world.limit_for(&piece, PieceAction::Get, SIZE);
             let mut message = draft.range(0, SIZE, Some(SIZE));
-            spoil(&mut draft, &mut message, number);
+            change(&mut draft, &mut message, number);
             let (served, end) = download(&world, vec![message]).await;
             assert!(data.starts_with(&served), "{field} {number}");
             assert!(end.is_err() || served.len() as i64 == SIZE || number == 0, "{field} {number}");
@@ -118,7 +118,7 @@ async fn extreme_number_in_a_download_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn order_for_no_bytes_is_refused_in_a_download() {
+async fn order_for_zero_bytes_is_rejected_in_a_download() {
     let world = World::start().await;
     let (piece, _) = world.stored(SIZE as usize).await;
     for later in [false, true] {
@@ -128,28 +128,28 @@ async fn order_for_no_bytes_is_refused_in_a_download() {
             true => vec![get.range(0, SIZE, None), get.grant(0)],
         };
         let (served, end) = download(&world, messages).await;
-        let refused = end.unwrap_err();
-        assert!(served.is_empty() && refused.message.contains("0 bytes"), "{refused}");
+        let rejected = end.unwrap_err();
+        assert!(served.is_empty() && rejected.message.contains("0 bytes"), "{rejected}");
     }
 }
 
 #[tokio::test]
-async fn upload_message_without_content_is_refused() {
+async fn empty_upload_message_is_rejected() {
     let world = World::start().await;
     let empty = [chunk(0, &[]), PieceUploadRequest::default()];
     for message in empty {
         let draft = world.limit(PieceAction::Put, SIZE);
-        let refused = upload(&world, vec![draft.opening(BLAKE3), message]).await.unwrap_err();
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{refused}");
+        let rejected = upload(&world, vec![draft.opening(BLAKE3), message]).await.unwrap_err();
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{rejected}");
     }
     let draft = world.limit(PieceAction::Put, SIZE);
     let first = PieceUploadRequest { chunk: chunk(0, &[]).chunk, ..draft.opening(BLAKE3) };
-    let refused = upload(&world, vec![first]).await.unwrap_err();
-    assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{refused}");
+    let rejected = upload(&world, vec![first]).await.unwrap_err();
+    assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{rejected}");
 }
 
 #[tokio::test]
-async fn empty_chunk_beside_the_piece_hash_is_taken() {
+async fn empty_chunk_with_the_piece_hash_is_accepted() {
     let world = World::start().await;
     let draft = world.limit(PieceAction::Put, 0);
     let last = PieceUploadRequest { chunk: chunk(0, &[]).chunk, ..done(draft.hash(&[], BLAKE3)) };
@@ -157,17 +157,17 @@ async fn empty_chunk_beside_the_piece_hash_is_taken() {
 }
 
 #[tokio::test]
-async fn extreme_number_in_an_upload_is_answered_at_once() {
+async fn extreme_number_in_an_upload_gets_a_prompt_reply() {
     let world = World::start().await;
     let data = noise(SIZE as usize, 1);
-    type Spoil = fn(&World, &mut Draft, &mut Vec<PieceUploadRequest>, i64);
-    let spoil_hash = |draft: &Draft, change: &dyn Fn(&mut PieceHash)| {
+    type Change = fn(&World, &mut Draft, &mut Vec<PieceUploadRequest>, i64);
+    let changed_hash = |draft: &Draft, change: &dyn Fn(&mut PieceHash)| {
         let mut hash = draft.hash(&noise(SIZE as usize, 1), BLAKE3);
         change(&mut hash);
         hash.sign_as_uplink(&draft.key).unwrap();
         done(hash)
     };
-    let fields: [(&str, Spoil); 4] = [
+    let fields: [(&str, Change); 4] = [
         ("limit", |world, draft, messages, number| {
             draft.limit.limit = number;
             draft.sign(&world.satellite);
@@ -184,29 +184,29 @@ async fn extreme_number_in_an_upload_is_answered_at_once() {
         }),
     ];
     for number in NUMBERS {
-        for (field, spoil) in fields {
+        for (field, change) in fields {
             let mut draft = world.limit(PieceAction::Put, SIZE);
             let mut messages = draft.messages(&data, BLAKE3);
-            spoil(&world, &mut draft, &mut messages, number);
+            change(&world, &mut draft, &mut messages, number);
             let valid = field == "offset" && number == 0;
             assert_eq!(upload(&world, messages).await.is_ok(), valid, "{field} {number}");
         }
         let draft = world.limit(PieceAction::Put, SIZE);
         let mut messages = draft.messages(&data, BLAKE3);
-        messages[3] = spoil_hash(&draft, &|hash| hash.piece_size = number);
+        messages[3] = changed_hash(&draft, &|hash| hash.piece_size = number);
         assert!(upload(&world, messages).await.is_err(), "piece_size {number}");
     }
 }
 
 #[tokio::test]
-async fn filter_part_without_bytes_is_refused() {
+async fn empty_filter_part_is_rejected() {
     let world = World::start().await;
     let mut node = client::piecestore(world.peer(&world.satellite).channel());
     let (sender, parts) = mpsc::channel(1);
     let creation_date = Some(timestamp(world.now()));
     sender.send(RetainRequest { creation_date, ..RetainRequest::default() }).await.unwrap();
-    let reply = timeout(AT_ONCE, node.retain_big(ReceiverStream::new(parts))).await;
+    let reply = timeout(PROMPT, node.retain_big(ReceiverStream::new(parts))).await;
     drop(sender);
-    let refused = Failure::from(reply.expect("the node answers").unwrap_err());
-    assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{refused}");
+    let rejected = Failure::from(reply.expect("the node answers").unwrap_err());
+    assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{rejected}");
 }

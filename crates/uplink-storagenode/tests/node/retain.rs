@@ -1,4 +1,4 @@
-//! What a satellite wants kept, and what becomes of the rest.
+//! Garbage collection: filters, trash, restoration and deletion.
 
 use std::{
     path::PathBuf,
@@ -32,7 +32,7 @@ const HOUR: i64 = 3600;
 const LATER: i64 = 73 * HOUR;
 const WEEK: i64 = 7 * 24 * HOUR;
 
-/// A filter of some pieces; strangers are hardly ever found in it.
+/// Returns a filter with `pieces` and a low false positive rate.
 fn filter(pieces: &[&Draft], table_bytes: usize) -> BloomFilter {
     let mut filter = BloomFilter::new(1, 10, table_bytes);
     for piece in pieces {
@@ -42,8 +42,8 @@ fn filter(pieces: &[&Draft], table_bytes: usize) -> BloomFilter {
 }
 
 impl World {
-    /// Moves the clocks of satellite and node.
-    fn wait(&self, seconds: i64) {
+    /// Advances the clocks of satellite and node.
+    fn advance(&self, seconds: i64) {
         self.clock.fetch_add(seconds, Ordering::Relaxed);
     }
 
@@ -62,7 +62,7 @@ impl World {
         self.directory.path().join(name)
     }
 
-    /// Waits until the filter that was taken is applied.
+    /// Waits until the received filter is applied, and returns the usage.
     async fn applied(&self) -> Usage {
         until("the filter is applied", || !self.filter_file().exists()).await;
         self.node.usage().unwrap()
@@ -80,38 +80,38 @@ impl World {
 }
 
 #[tokio::test]
-async fn old_pieces_outside_the_filter_are_trash_and_a_week_later_gone() {
+async fn garbage_is_trashed_and_deleted_a_week_later() {
     let world = World::start().await;
     let (kept, kept_data) = world.stored(SIZE).await;
     let (garbage, garbage_data) = world.stored(SIZE).await;
-    world.wait(LATER);
-    let (young, young_data) = world.stored(SIZE).await;
+    world.advance(LATER);
+    let (recent, recent_data) = world.stored(SIZE).await;
     let before = world.node.usage().unwrap();
     world.retain(world.now(), filter(&[&kept], 500)).await.unwrap();
     let after = world.applied().await;
     assert_eq!((after.pieces, after.trashed), (2, 1));
     assert_eq!((after.used, after.trash), (before.used / 3 * 2, before.used / 3));
-    assert!(world.has(&kept, &kept_data).await && world.has(&young, &young_data).await);
+    assert!(world.has(&kept, &kept_data).await && world.has(&recent, &recent_data).await);
 
-    world.wait(WEEK - 1);
+    world.advance(WEEK - 1);
     assert_eq!(world.node.empty_trash().await.unwrap(), 0);
-    world.wait(2);
+    world.advance(2);
     assert_eq!(world.node.empty_trash().await.unwrap(), 1);
     let usage = world.node.usage().unwrap();
     assert_eq!((usage.pieces, usage.trashed, usage.trash), (2, 0, 0));
     assert!(!world.has(&garbage, &garbage_data).await);
     world.restore_trash(&world.satellite).await.unwrap();
-    assert!(!world.has(&garbage, &garbage_data).await, "gone for good");
+    assert!(!world.has(&garbage, &garbage_data).await, "deleted permanently");
 }
 
 #[tokio::test]
-async fn trash_comes_back_on_the_satellite_s_word() {
+async fn satellite_restores_the_trash() {
     let world = World::start().await;
     let mut pieces = Vec::new();
     for _ in 0..5 {
         pieces.push(world.stored(SIZE).await);
     }
-    world.wait(LATER);
+    world.advance(LATER);
     world.retain(world.now(), filter(&[], 500)).await.unwrap();
     assert_eq!(world.applied().await.trashed, 5);
     world.restore_trash(&world.satellite).await.unwrap();
@@ -123,10 +123,10 @@ async fn trash_comes_back_on_the_satellite_s_word() {
 }
 
 #[tokio::test]
-async fn repair_hears_that_a_piece_was_in_the_trash() {
+async fn repair_download_reports_restoration_from_trash() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
-    world.wait(LATER);
+    world.advance(LATER);
     world.retain(world.now(), filter(&[], 500)).await.unwrap();
     assert_eq!(world.applied().await.trashed, 1);
     for in_trash in [true, false] {
@@ -147,12 +147,12 @@ async fn repair_hears_that_a_piece_was_in_the_trash() {
 }
 
 #[tokio::test]
-async fn filter_larger_than_a_message_comes_in_parts() {
+async fn filter_larger_than_a_message_is_sent_in_parts() {
     let world = World::start().await;
     let (kept, kept_data) = world.stored(SIZE).await;
     let (garbage, garbage_data) = world.stored(SIZE).await;
-    world.wait(LATER);
-    // The largest in one message, then one of three parts.
+    world.advance(LATER);
+    // The largest filter in one message, then one in three parts.
     for table_bytes in [FILTER_PART - 3, 2 * FILTER_PART + 7] {
         world.retain(world.now(), filter(&[&kept], table_bytes)).await.unwrap();
         assert_eq!(world.applied().await.trashed, 1, "{table_bytes}");
@@ -162,65 +162,65 @@ async fn filter_larger_than_a_message_comes_in_parts() {
 }
 
 #[tokio::test]
-async fn only_a_trusted_satellite_decides() {
+async fn untrusted_satellite_is_denied() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
-    world.wait(LATER);
+    world.advance(LATER);
     let other = Identity::generate().unwrap();
     let untrusted = world.peer(&other);
     let created = timestamp(world.now());
     for table_bytes in [100, FILTER_PART] {
         let filter = Bytes::from(filter(&[], table_bytes).into_bytes());
-        let refused = retain(&untrusted, created, filter).await.unwrap_err();
-        assert_eq!(refused.code, Code::PERMISSION_DENIED, "{refused}");
+        let rejected = retain(&untrusted, created, filter).await.unwrap_err();
+        assert_eq!(rejected.code, Code::PERMISSION_DENIED, "{rejected}");
     }
-    let refused = world.restore_trash(&other).await.unwrap_err();
-    assert_eq!(refused.code, Code::PERMISSION_DENIED, "{refused}");
+    let rejected = world.restore_trash(&other).await.unwrap_err();
+    assert_eq!(rejected.code, Code::PERMISSION_DENIED, "{rejected}");
     assert_eq!(world.applied().await.trashed, 0);
     assert!(world.has(&piece, &data).await);
 }
 
-/// A message spoiled in one way each.
-fn spoiled(created: SystemTime) -> Vec<(&'static str, RetainRequest)> {
-    let good = || RetainRequest {
+/// Returns messages with one invalid value each.
+fn malformed(created: SystemTime) -> Vec<(&'static str, RetainRequest)> {
+    let valid = || RetainRequest {
         creation_date: Some(timestamp(created)),
         filter: filter(&[], 100).into_bytes().into(),
         ..RetainRequest::default()
     };
-    let hash = Bytes::copy_from_slice(blake3::hash(&good().filter).as_bytes());
+    let hash = Bytes::copy_from_slice(blake3::hash(&valid().filter).as_bytes());
     vec![
-        ("no date", RetainRequest { creation_date: None, ..good() }),
-        ("no filter", RetainRequest { filter: Bytes::new(), ..good() }),
-        ("version 2", RetainRequest { filter: vec![2, 0, 1, 0].into(), ..good() }),
-        ("no hashes", RetainRequest { filter: vec![1, 0, 0, 0].into(), ..good() }),
-        ("a wrong hash", RetainRequest { hash: vec![1; 32].into(), ..good() }),
-        ("another algorithm", RetainRequest { hash: hash.clone(), ..good() }),
-        ("an unknown algorithm", RetainRequest { hash, hash_algorithm: 9, ..good() }),
+        ("no date", RetainRequest { creation_date: None, ..valid() }),
+        ("no filter", RetainRequest { filter: Bytes::new(), ..valid() }),
+        ("version 2", RetainRequest { filter: vec![2, 0, 1, 0].into(), ..valid() }),
+        ("no hashes", RetainRequest { filter: vec![1, 0, 0, 0].into(), ..valid() }),
+        ("a wrong hash", RetainRequest { hash: vec![1; 32].into(), ..valid() }),
+        ("another algorithm", RetainRequest { hash: hash.clone(), ..valid() }),
+        ("an unknown algorithm", RetainRequest { hash, hash_algorithm: 9, ..valid() }),
     ]
 }
 
 #[tokio::test]
-async fn malformed_filters_are_refused_and_move_nothing() {
+async fn malformed_filters_are_rejected_without_effect() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
-    world.wait(LATER);
+    world.advance(LATER);
     let mut node = client::piecestore(world.peer(&world.satellite).channel());
-    for (what, request) in spoiled(world.now()) {
-        let refused = Failure::from(node.retain(request.clone()).await.unwrap_err());
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{what}: {refused}");
-        let alone = tokio_stream::iter([request]);
-        let refused = Failure::from(node.retain_big(alone).await.unwrap_err());
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{what}: {refused}");
+    for (case, request) in malformed(world.now()) {
+        let rejected = Failure::from(node.retain(request.clone()).await.unwrap_err());
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{case}: {rejected}");
+        let parts = tokio_stream::iter([request]);
+        let rejected = Failure::from(node.retain_big(parts).await.unwrap_err());
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{case}: {rejected}");
     }
     assert_eq!(world.applied().await.trashed, 0);
     assert!(world.has(&piece, &data).await);
 }
 
 #[tokio::test]
-async fn parts_that_do_not_fit_each_other_are_refused() {
+async fn inconsistent_filter_parts_are_rejected() {
     let world = World::start().await;
     world.stored(SIZE).await;
-    world.wait(LATER);
+    world.advance(LATER);
     let whole = Bytes::from(filter(&[], 100).into_bytes());
     let part = |range: std::ops::Range<usize>, seconds, hash: Option<&[u8]>| RetainRequest {
         creation_date: Some(timestamp(world.now() - Duration::from_secs(seconds))),
@@ -228,10 +228,10 @@ async fn parts_that_do_not_fit_each_other_are_refused() {
         hash_algorithm: hash.map_or(0, |_| PieceHashAlgorithm::Blake3.into()),
         hash: hash.map(Bytes::copy_from_slice).unwrap_or_default(),
     };
-    let hash = blake3::hash(&whole);
-    let hash = Some(&hash.as_bytes()[..]);
+    let digest = blake3::hash(&whole);
+    let hash = Some(&digest.as_bytes()[..]);
     let huge = RetainRequest { filter: vec![1; FILTER_PART].into(), ..part(0..0, 1000, None) };
-    for (what, parts) in [
+    for (case, mut parts) in [
         ("nothing", vec![]),
         ("no hash", vec![part(0..50, 1000, None), part(50..103, 1000, None)]),
         ("a part is missing", vec![part(0..50, 1000, None), part(51..103, 1000, hash)]),
@@ -239,46 +239,45 @@ async fn parts_that_do_not_fit_each_other_are_refused() {
         ("more after the hash", vec![part(0..103, 1000, hash), part(0..1, 1000, None)]),
         ("too many", vec![huge; 17]),
     ] {
-        // The clock of this world runs, so equal times must come of one reading.
+        // The clock is running, so equal times must come from one reading.
         let dates: Vec<_> = parts.iter().map(|part| part.creation_date).collect();
-        let mut parts = parts;
-        if what != "other dates" {
+        if case != "other dates" {
             parts.iter_mut().for_each(|part| part.creation_date = dates[0]);
         }
         let mut node = client::piecestore(world.peer(&world.satellite).channel());
-        let refused = node.retain_big(tokio_stream::iter(parts)).await.unwrap_err();
-        let refused = Failure::from(refused);
-        assert_eq!(refused.code, Code::INVALID_ARGUMENT, "{what}: {refused}");
+        let status = node.retain_big(tokio_stream::iter(parts)).await.unwrap_err();
+        let rejected = Failure::from(status);
+        assert_eq!(rejected.code, Code::INVALID_ARGUMENT, "{case}: {rejected}");
     }
     assert_eq!(world.applied().await.trashed, 0);
 }
 
 #[tokio::test]
-async fn history_is_unimplemented() {
+async fn obsolete_calls_are_unimplemented() {
     let world = World::start().await;
     let mut node = client::piecestore(world.peer(&world.satellite).channel());
-    for refused in [
+    for reply in [
         node.delete(PieceDeleteRequest::default()).await.map(drop),
         node.delete_pieces(DeletePiecesRequest::default()).await.map(drop),
         node.exists(ExistsRequest::default()).await.map(drop),
     ] {
-        assert_eq!(Failure::from(refused.unwrap_err()).code, Code::UNIMPLEMENTED);
+        assert_eq!(Failure::from(reply.unwrap_err()).code, Code::UNIMPLEMENTED);
     }
 }
 
 #[tokio::test]
-async fn filter_that_was_not_applied_is_applied_by_the_next_process() {
+async fn pending_filter_is_applied_after_a_restart() {
     let mut world = World::start().await;
     let (kept, data) = world.stored(SIZE).await;
     for _ in 0..5 {
         world.stored(SIZE).await;
     }
-    world.wait(LATER);
+    world.advance(LATER);
     world.retain(world.now(), filter(&[&kept], 500)).await.unwrap();
     let applied = world.applied().await;
     assert_eq!(applied.trashed, 5);
     world.restore_trash(&world.satellite).await.unwrap();
-    // What a process leaves that ends between reply and round: the file that it had answered for.
+    // The file that a process killed between reply and round leaves behind.
     let message = RetainRequest {
         creation_date: Some(timestamp(world.now())),
         filter: filter(&[&kept], 500).into_bytes().into(),
@@ -295,7 +294,7 @@ async fn filter_that_was_not_applied_is_applied_by_the_next_process() {
 }
 
 #[tokio::test]
-async fn dates_ahead_of_the_node_s_clock_take_nothing_off_the_margin() {
+async fn filter_date_in_the_future_does_not_reduce_the_margin() {
     let world = World::start().await;
     let (piece, data) = world.stored(SIZE).await;
     let future = world.now() + Duration::from_secs(400 * 24 * 3600);

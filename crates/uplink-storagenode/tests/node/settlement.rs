@@ -1,4 +1,4 @@
-//! Orders handed in to a satellite that records them and answers as it is told.
+//! Settlement with a satellite that records orders and sends scripted replies.
 
 use std::{
     collections::VecDeque,
@@ -26,54 +26,56 @@ const ACCEPTED: i32 = 0;
 const REJECTED: i32 = 1;
 const HOUR: i64 = 3600;
 
-/// Where orders are handed in.
+/// Orders service of a satellite.
 #[derive(Clone, Default)]
-struct Desk {
-    /// What is answered, accepted when there is nothing left; no status is a failure.
-    answers: Arc<Mutex<VecDeque<Option<i32>>>>,
-    /// The records of every stream that ended in order.
-    handed_in: Arc<Mutex<Vec<Vec<SettlementRequest>>>>,
+struct OrdersService {
+    /// Scripted replies, then accepted. `None` is a failure.
+    replies: Arc<Mutex<VecDeque<Option<i32>>>>,
+    /// The records of every completed stream.
+    streams: Arc<Mutex<Vec<Vec<SettlementRequest>>>>,
 }
 
 #[tonic::async_trait]
-impl Orders for Desk {
+impl Orders for OrdersService {
     async fn settlement_with_window(
         &self,
         request: Request<Streaming<SettlementRequest>>,
     ) -> Result<Response<SettlementWithWindowResponse>, Status> {
         assert!(request.extensions().get::<Peer>().unwrap().identity.is_some());
-        let (mut stream, mut records) = (request.into_inner(), Vec::new());
+        let mut stream = request.into_inner();
+        let mut records = Vec::new();
         while let Some(record) = stream.message().await? {
             records.push(record);
         }
-        // A stream that was taken back ends alike; the call is then dropped here.
+        // A cancelled stream ends the same way; the call is then dropped here.
         tokio::task::yield_now().await;
-        self.handed_in.lock().unwrap().push(records);
-        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Some(ACCEPTED));
-        let status = answer.ok_or_else(|| Status::unavailable("the answer is lost"))?;
+        self.streams.lock().unwrap().push(records);
+        let reply = self.replies.lock().unwrap().pop_front().unwrap_or(Some(ACCEPTED));
+        let status = reply.ok_or_else(|| Status::unavailable("reply lost"))?;
         Ok(Response::new(SettlementWithWindowResponse { status, ..Default::default() }))
     }
 }
 
-impl Desk {
-    fn answering(answers: impl IntoIterator<Item = Option<i32>>) -> Self {
-        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Self::default() }
+impl OrdersService {
+    fn with_replies(replies: impl IntoIterator<Item = Option<i32>>) -> Self {
+        Self { replies: Arc::new(Mutex::new(replies.into_iter().collect())), ..Self::default() }
     }
 
     fn routes(&self) -> Routes {
         Routes::new(OrdersServer::new(self.clone()))
     }
 
-    /// A node that trusts this satellite and has served an upload of 1000 and a download of 600
-    /// bytes.
+    /// Starts a node that trusts this satellite and has served an upload of 1000 bytes and a
+    /// download of 600 bytes.
     async fn world(&self) -> World {
-        let (satellite, node) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let satellite = Identity::generate().unwrap();
+        let node = Identity::generate().unwrap();
         let files = Arc::new(Disk::default());
         let world = World::start_as(satellite, self.routes(), node, files, |_| {}).await;
-        // From the middle of an hour on, so that it does not end in between.
+        // Start in the middle of an hour, so that the hour does not end during the test.
         let second = world.now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 3600;
-        let forward = (5400 - i64::try_from(second).unwrap()) % HOUR;
-        world.clock.store(forward, Ordering::Relaxed);
+        let offset = (5400 - i64::try_from(second).unwrap()) % HOUR;
+        world.clock.store(offset, Ordering::Relaxed);
         let (piece, _) = world.stored(1000).await;
         world.download(&piece, 0, 600).await.unwrap();
         while world.kept_orders().len() < 2 {
@@ -83,12 +85,12 @@ impl Desk {
         world
     }
 
-    fn handed_in(&self) -> Vec<Vec<SettlementRequest>> {
-        self.handed_in.lock().unwrap().clone()
+    fn streams(&self) -> Vec<Vec<SettlementRequest>> {
+        self.streams.lock().unwrap().clone()
     }
 }
 
-/// Actions and amounts, in order.
+/// Returns the actions and amounts of records.
 fn amounts(records: &[SettlementRequest]) -> Vec<(i32, i64)> {
     let amount = |record: &SettlementRequest| {
         let limit = record.limit.as_ref().unwrap().decode_typed().unwrap();
@@ -99,7 +101,7 @@ fn amounts(records: &[SettlementRequest]) -> Vec<(i32, i64)> {
     records.iter().map(amount).collect()
 }
 
-/// The files of the satellite's orders, by name.
+/// Returns the order files of the satellite, sorted by name.
 fn files(world: &World) -> Vec<PathBuf> {
     let satellite = world.satellite.node_id().to_string();
     let orders = fs::read_dir(world.directory.path().join("orders").join(satellite)).unwrap();
@@ -118,105 +120,106 @@ fn move_clock(world: &World, hours: i64) {
 }
 
 #[tokio::test]
-async fn an_hour_is_handed_in_once_when_it_is_over_and_gone_once_accepted() {
-    let desk = Desk::default();
-    let world = desk.world().await;
-    assert_eq!((desk.handed_in().len(), extensions(&world)), (0, vec!["log".to_owned()]));
+async fn past_hour_is_settled_once_and_removed_when_accepted() {
+    let orders = OrdersService::default();
+    let world = orders.world().await;
+    assert_eq!((orders.streams().len(), extensions(&world)), (0, vec!["log".to_owned()]));
     move_clock(&world, 2);
     for _ in 0..2 {
         world.node.settle_now().await.unwrap();
-        let handed_in = desk.handed_in();
-        assert_eq!(handed_in.len(), 1);
-        let (put, get) = (PieceAction::Put as i32, PieceAction::Get as i32);
-        assert_eq!(amounts(&handed_in[0]), [(put, 1000), (get, 600)]);
+        let streams = orders.streams();
+        assert_eq!(streams.len(), 1);
+        let put = PieceAction::Put as i32;
+        let get = PieceAction::Get as i32;
+        assert_eq!(amounts(&streams[0]), [(put, 1000), (get, 600)]);
         assert!(files(&world).is_empty());
     }
 }
 
 #[tokio::test]
-async fn a_rejected_hour_is_kept_aside_and_not_handed_in_again() {
-    let desk = Desk::answering([Some(REJECTED)]);
-    let world = desk.world().await;
+async fn rejected_hour_is_kept_and_not_settled_again() {
+    let orders = OrdersService::with_replies([Some(REJECTED)]);
+    let world = orders.world().await;
     move_clock(&world, 2);
     for _ in 0..2 {
         world.node.settle_now().await.unwrap();
-        assert_eq!((desk.handed_in().len(), extensions(&world)), (1, vec!["rejected".to_owned()]));
+        assert_eq!((orders.streams().len(), extensions(&world)), (1, vec!["rejected".to_owned()]));
         assert_eq!(world.kept_orders().len(), 2);
     }
 }
 
 #[tokio::test]
-async fn an_hour_without_a_clear_answer_is_handed_in_again_the_same() {
-    let desk = Desk::answering([None, Some(2)]);
-    let world = desk.world().await;
+async fn hour_without_a_valid_reply_is_sent_again_unchanged() {
+    let orders = OrdersService::with_replies([None, Some(2)]);
+    let world = orders.world().await;
     move_clock(&world, 2);
-    for reason in ["the answer is lost", "unknown status 2"] {
+    for reason in ["reply lost", "unknown status 2"] {
         let error = world.node.settle_now().await.unwrap_err();
         assert!(matches!(&error, SettleError::Call { reason: text, .. } if text.contains(reason)));
         assert_eq!(extensions(&world), ["closed"]);
     }
     world.node.settle_now().await.unwrap();
-    let handed_in = desk.handed_in();
-    assert_eq!(handed_in.len(), 3);
-    assert!(handed_in[0] == handed_in[1] && handed_in[0] == handed_in[2]);
+    let streams = orders.streams();
+    assert_eq!(streams.len(), 3);
+    assert!(streams[0] == streams[1] && streams[0] == streams[2]);
     assert!(files(&world).is_empty());
 }
 
 #[tokio::test]
-async fn a_satellite_that_is_away_gets_the_orders_when_it_is_back() {
-    let desk = Desk::default();
-    let mut world = desk.world().await;
+async fn unreachable_satellite_gets_the_orders_after_its_return() {
+    let orders = OrdersService::default();
+    let mut world = orders.world().await;
     let address = world.satellite_port.address();
     let elsewhere = serve(&world.satellite, Routes::default()).await;
     let port = std::mem::replace(&mut world.satellite_port, elsewhere);
     port.stop(Duration::from_secs(5)).await;
     move_clock(&world, 2);
     assert!(matches!(world.node.settle_now().await, Err(SettleError::Call { .. })));
-    assert_eq!((desk.handed_in().len(), extensions(&world)), (0, vec!["closed".to_owned()]));
+    assert_eq!((orders.streams().len(), extensions(&world)), (0, vec!["closed".to_owned()]));
     let listener = Listener::bind(address).await.unwrap();
-    world.satellite_port = listener.serve(&world.satellite, desk.routes()).unwrap();
+    world.satellite_port = listener.serve(&world.satellite, orders.routes()).unwrap();
     world.node.settle_now().await.unwrap();
-    assert_eq!((desk.handed_in().len(), files(&world).len()), (1, 0));
+    assert_eq!((orders.streams().len(), files(&world).len()), (1, 0));
 }
 
 #[tokio::test]
-async fn orders_of_an_earlier_process_are_handed_in_unasked() {
+async fn orders_of_an_earlier_process_are_settled_at_start() {
     for closed_before in [false, true] {
-        let desk = Desk::answering(closed_before.then_some(None));
-        let world = desk.world().await;
+        let orders = OrdersService::with_replies(closed_before.then_some(None));
+        let world = orders.world().await;
         move_clock(&world, 2);
         if closed_before {
             world.node.settle_now().await.unwrap_err();
             assert_eq!(extensions(&world), ["closed"]);
         }
         let world = world.restart(|_| {}).await;
-        until("the orders are handed in", || files(&world).is_empty()).await;
-        assert_eq!(amounts(desk.handed_in().last().unwrap()).len(), 2);
+        until("the orders are settled", || files(&world).is_empty()).await;
+        assert_eq!(amounts(orders.streams().last().unwrap()).len(), 2);
     }
 }
 
 #[tokio::test]
-async fn a_long_hour_arrives_whole() {
-    const TIMES: usize = 10_000;
-    let desk = Desk::default();
-    let world = desk.world().await;
+async fn hour_with_many_records_is_sent_completely() {
+    const COPIES: usize = 10_000;
+    let orders = OrdersService::default();
+    let world = orders.world().await;
     let log = files(&world).remove(0);
-    fs::write(log.with_file_name("1000.closed"), fs::read(&log).unwrap().repeat(TIMES)).unwrap();
+    fs::write(log.with_file_name("1000.closed"), fs::read(&log).unwrap().repeat(COPIES)).unwrap();
     world.node.settle_now().await.unwrap();
-    assert_eq!(desk.handed_in()[0].len(), 2 * TIMES);
+    assert_eq!(orders.streams()[0].len(), 2 * COPIES);
     assert_eq!(files(&world), [log]);
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_no_hour_and_stops_no_other() {
-    let desk = Desk::default();
-    let world = desk.world().await;
+async fn unreadable_file_does_not_block_other_hours() {
+    let orders = OrdersService::default();
+    let world = orders.world().await;
     // Opening a directory succeeds, reading it fails.
     let directory = files(&world)[0].with_file_name("1000.closed");
     fs::create_dir(&directory).unwrap();
     move_clock(&world, 2);
     let error = world.node.settle_now().await.unwrap_err();
     assert!(matches!(&error, SettleError::File { path, .. } if *path == directory), "{error}");
-    assert_eq!((desk.handed_in().len(), files(&world)), (1, vec![directory]));
-    assert_eq!(amounts(&desk.handed_in()[0]).len(), 2);
+    assert_eq!((orders.streams().len(), files(&world)), (1, vec![directory]));
+    assert_eq!(amounts(&orders.streams()[0]).len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Starting, stopping and dying.
+//! Start, stop and kill.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn start(config: Config) -> Result<StorageNode, StartError> {
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_named() {
+async fn missing_data_directory_is_named_in_the_error() {
     let directory = TempDir::new().unwrap();
     let mut config = config(&directory);
     config.data = directory.path().join("gone");
@@ -27,13 +27,14 @@ async fn a_missing_directory_is_named() {
 }
 
 #[tokio::test]
-async fn a_second_node_on_a_directory_is_refused_until_the_first_has_stopped() {
-    let (directory, identity) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+async fn second_node_on_a_directory_waits_for_the_first_to_stop() {
+    let directory = TempDir::new().unwrap();
+    let identity = TempDir::new().unwrap();
     Identity::generate().unwrap().save(identity.path()).unwrap();
     let start = || StorageNode::start(config(&directory), Identity::load(identity.path()).unwrap());
     let first = start().await.unwrap();
-    let refused = start().await.unwrap_err();
-    assert!(matches!(refused, StartError::DirectoryInUse { .. }), "{refused}");
+    let error = start().await.unwrap_err();
+    assert!(matches!(error, StartError::DirectoryInUse { .. }), "{error}");
     first.stop(Duration::ZERO).await;
     let second = start().await.unwrap();
     second.kill();
@@ -41,8 +42,9 @@ async fn a_second_node_on_a_directory_is_refused_until_the_first_has_stopped() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_named_and_free_after_a_stop() {
-    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+async fn port_in_use_is_named_and_released_by_stop() {
+    let one = TempDir::new().unwrap();
+    let two = TempDir::new().unwrap();
     let first = start(config(&one)).await.unwrap();
     let mut same_port = config(&two);
     same_port.listen = first.address();
@@ -56,7 +58,7 @@ async fn a_port_in_use_is_named_and_free_after_a_stop() {
 }
 
 #[tokio::test]
-async fn a_killed_node_drops_its_connections_at_once() {
+async fn killed_node_closes_its_connections_immediately() {
     let world = World::start().await;
     world.stored(1000).await;
     let link = world.link();
@@ -65,5 +67,5 @@ async fn a_killed_node_drops_its_connections_at_once() {
     node.kill();
     let messages = draft.messages(&noise(1000, 1), uplink_core::order::PieceHashAlgorithm::Blake3);
     let call = tokio::time::timeout(Duration::from_secs(5), link.send(messages));
-    assert!(call.await.expect("fails at once").is_err());
+    assert!(call.await.expect("fails immediately").is_err());
 }

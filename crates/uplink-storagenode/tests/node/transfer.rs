@@ -1,4 +1,4 @@
-//! Pieces up and down when nothing is wrong.
+//! Successful uploads and downloads.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::world::{World, digest, noise};
 
 const ALGORITHMS: [PieceHashAlgorithm; 2] =
     [PieceHashAlgorithm::Blake3, PieceHashAlgorithm::Sha256];
-/// Around every size that something in the node cuts at.
+/// Sizes around every boundary in the node.
 const SIZES: [usize; 12] =
     [1, 2, 511, 512, 513, 16_384, 65_536, 262_143, 262_144, 262_145, 1 << 20, 2_319_872];
 
 #[tokio::test]
-async fn pieces_of_all_sizes_come_back_equal_and_are_signed_for() {
+async fn pieces_of_all_sizes_round_trip_with_a_signed_hash() {
     let world = World::start().await;
     for algorithm in ALGORITHMS {
         for size in SIZES {
@@ -47,24 +47,25 @@ async fn pieces_of_all_sizes_come_back_equal_and_are_signed_for() {
 }
 
 #[tokio::test]
-async fn ranges_at_every_edge_come_back_equal() {
+async fn ranges_at_every_boundary_are_served_exactly() {
     let world = World::start().await;
     let size = 600_000;
     let (piece, data) = world.stored(size).await;
-    let edges = [0, 1, 16_383, 16_384, 262_143, 262_144, 262_145, size - 1, size];
-    for start in edges {
-        for end in edges {
+    let boundaries = [0, 1, 16_383, 16_384, 262_143, 262_144, 262_145, size - 1, size];
+    for start in boundaries {
+        for end in boundaries {
             if start < end {
-                let (offset, length) = (start as i64, (end - start) as i64);
-                let got = world.download(&piece, offset, length).await.unwrap();
-                assert!(got == data[start..end], "bytes {start} to {end}");
+                let offset = start as i64;
+                let length = (end - start) as i64;
+                let received = world.download(&piece, offset, length).await.unwrap();
+                assert!(received == data[start..end], "bytes {start} to {end}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn bytes_are_sent_only_as_far_as_orders_reach() {
+async fn bytes_are_sent_only_up_to_the_orders() {
     let world = World::start().await;
     let (piece, data) = world.stored(600_000).await;
     let get = world.limit_for(&piece, PieceAction::Get, 600_000);
@@ -81,7 +82,7 @@ async fn bytes_are_sent_only_as_far_as_orders_reach() {
             assert!(chunk.data.len() <= 16_384);
             received.extend_from_slice(&chunk.data);
         }
-        assert_eq!(received.len(), granted as usize, "not a byte more than granted");
+        assert_eq!(received.len(), granted as usize, "exactly the granted bytes");
         if granted < 500_000 {
             let more = timeout(Duration::from_millis(100), replies.message()).await;
             assert!(more.is_err(), "nothing is sent before the next order");
@@ -93,10 +94,10 @@ async fn bytes_are_sent_only_as_far_as_orders_reach() {
 }
 
 #[tokio::test]
-async fn messages_are_as_large_as_the_client_asks_within_the_rule() {
+async fn message_size_follows_the_request_within_limits() {
     let world = World::start().await;
     let (piece, data) = world.stored(600_000).await;
-    for (asked, most) in [
+    for (requested, expected) in [
         (0, 256 << 10),
         (-1, 256 << 10),
         (1024, 256 << 10),
@@ -108,21 +109,22 @@ async fn messages_are_as_large_as_the_client_asks_within_the_rule() {
     ] {
         let get = world.limit_for(&piece, PieceAction::Get, 600_000);
         let mut first = get.range(0, 600_000, Some(600_000));
-        first.maximum_chunk_size = asked;
+        first.maximum_chunk_size = requested;
         let mut replies = world.request(vec![first]).await.unwrap();
-        let (mut largest, mut received) = (0, Vec::new());
+        let mut largest = 0;
+        let mut received = Vec::new();
         while let Some(message) = replies.message().await.unwrap() {
             let chunk = message.chunk.unwrap();
             largest = largest.max(chunk.data.len());
             received.extend_from_slice(&chunk.data);
         }
         assert!(received == data);
-        assert_eq!(largest, most, "asked for {asked}");
+        assert_eq!(largest, expected, "requested {requested}");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_closes_early_gets_what_it_ordered() {
+async fn client_that_closes_early_gets_the_ordered_bytes() {
     let world = World::start().await;
     let (piece, data) = world.stored(100_000).await;
     let get = world.limit_for(&piece, PieceAction::Get, 100_000);

@@ -1,5 +1,5 @@
-//! Conversations recorded between the reference client and a storage node, replayed against this
-//! one under the same identities and at the same time.
+//! Replays recorded conversations between the reference client and a storage node, with the same
+//! identities and the same time.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -37,11 +37,13 @@ fn conversation<'a>(vectors: &'a Value, name: &str) -> &'a Value {
     all.iter().find(|conversation| conversation["name"] == name).unwrap()
 }
 
-/// Messages of one side. The recording is a sequence of frames: control byte (kind in bits 1 to 6,
-/// done in bit 0), stream, message and length as varints, data; kind 2 is a message.
+/// Decodes the messages of one side. The recording is a sequence of frames: control byte (kind in
+/// bits 1 to 6, done in bit 0), stream, message and length as varints, data. Kind 2 is a message.
 fn messages<M: Message + Default>(conversation: &Value, side: &str) -> Vec<M> {
     let recorded = bytes(&conversation[side]);
-    let (mut rest, mut messages, mut partial) = (recorded.as_slice(), Vec::new(), Vec::new());
+    let mut rest = recorded.as_slice();
+    let mut messages = Vec::new();
+    let mut partial = Vec::new();
     while let Some((control, after)) = rest.split_first() {
         rest = after;
         let [_stream, _message, length] = [(); 3].map(|()| decode_varint(&mut rest).unwrap());
@@ -57,7 +59,7 @@ fn messages<M: Message + Default>(conversation: &Value, side: &str) -> Vec<M> {
     messages
 }
 
-/// One of the published identities, whose private keys are known.
+/// Returns one of the published identities, whose private keys are known.
 fn identity(vectors: &Value, id: &Value) -> Identity {
     let all = vectors["identity"]["pregenerated"].as_array().unwrap();
     let it = all.iter().find(|it| it["node_id"] == *id).unwrap();
@@ -70,7 +72,7 @@ fn identity(vectors: &Value, id: &Value) -> Identity {
     Identity::load(directory.path()).unwrap()
 }
 
-/// The node of the recordings, at the time of `limit`.
+/// Starts the node of the recordings at the time of `limit`.
 async fn world(vectors: &Value, limit: &OrderLimit) -> World {
     let satellite = identity(vectors, &vectors["orders"]["satellite"]["node_id"]);
     let node = identity(vectors, &vectors["orders"]["storage_node"]["node_id"]);
@@ -87,7 +89,7 @@ fn piece_key(vectors: &Value) -> PiecePrivateKey {
 }
 
 #[tokio::test]
-async fn recorded_uploads_are_stored_and_answered_alike() {
+async fn recorded_uploads_get_the_recorded_replies() {
     let vectors = vectors();
     for name in ["upload-small-plain", "upload-small-aggregated"] {
         let conversation = conversation(&vectors, name);
@@ -108,7 +110,7 @@ async fn recorded_uploads_are_stored_and_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_recorded_download_is_served_alike() {
+async fn recorded_download_gets_the_recorded_data() {
     let vectors = vectors();
     let conversation = conversation(&vectors, "download-small");
     let sent: Vec<PieceDownloadRequest> = messages(conversation, "client_bytes");
@@ -131,7 +133,7 @@ async fn a_recorded_download_is_served_alike() {
     assert_eq!(world.collect(sent).await, (data, Ok(())));
 }
 
-/// A draft whose orders are signed with the key of the recordings.
+/// Returns a draft whose orders are signed with the key of the recordings.
 fn draft(vectors: &Value, world: &World, action: PieceAction, size: i64) -> Draft {
     let mut draft = world.limit(action, size);
     draft.key = piece_key(vectors);
@@ -141,7 +143,7 @@ fn draft(vectors: &Value, world: &World, action: PieceAction, size: i64) -> Draf
 }
 
 #[tokio::test]
-async fn the_reference_client_s_order_steps_carry_a_large_piece_up_and_down() {
+async fn large_piece_transfers_with_the_reference_order_steps() {
     let vectors = vectors();
     let world = World::start().await;
     let up = conversation(&vectors, "upload-2MiB");

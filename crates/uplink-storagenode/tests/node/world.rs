@@ -1,4 +1,4 @@
-//! A satellite's identity on a port, a storage node, and a client of it.
+//! Test fixture: a satellite's identity on a port, a storage node, and a client.
 
 use std::{
     sync::{
@@ -59,7 +59,8 @@ impl World {
     }
 
     pub(crate) async fn start_on(files: Arc<dyn Files>, change: impl Fn(&mut Config)) -> Self {
-        let (satellite, node) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let satellite = Identity::generate().unwrap();
+        let node = Identity::generate().unwrap();
         Self::start_as(satellite, Routes::default(), node, files, change).await
     }
 
@@ -71,7 +72,8 @@ impl World {
         change: impl Fn(&mut Config),
     ) -> Self {
         let satellite_port = serve(&satellite, routes).await;
-        let (directory, identity_directory) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let directory = TempDir::new().unwrap();
+        let identity_directory = TempDir::new().unwrap();
         identity.save(identity_directory.path()).unwrap();
         let clock = Arc::new(AtomicI64::new(0));
         let config = config(&directory, &satellite, &satellite_port, &clock, &change);
@@ -88,7 +90,7 @@ impl World {
         }
     }
 
-    /// The node again, after `stop` or `kill`.
+    /// Stops and restarts the node.
     pub(crate) async fn restart(self, change: impl Fn(&mut Config)) -> Self {
         self.node.stop(Duration::from_secs(5)).await;
         let config =
@@ -98,9 +100,9 @@ impl World {
         Self { node, ..self }
     }
 
-    /// Waits until nothing of an unfinished upload is left, then tells what is stored.
+    /// Waits until unfinished uploads are cleaned up, and returns the usage.
     pub(crate) async fn settled(&self) -> Usage {
-        until("unfinished uploads are gone", || {
+        until("unfinished uploads are cleaned up", || {
             let temp = std::fs::read_dir(self.directory.path().join("temp")).unwrap();
             self.node.usage().unwrap().reserved == 0 && temp.count() == 0
         })
@@ -108,7 +110,7 @@ impl World {
         self.node.usage().unwrap()
     }
 
-    /// Orders in the log of the satellite, once the node has written them.
+    /// Returns the orders that the node has written for the satellite.
     pub(crate) fn kept_orders(&self) -> Vec<(OrderLimit, Order)> {
         let satellite = self.satellite.node_id().to_string();
         let Ok(logs) = std::fs::read_dir(self.directory.path().join("orders").join(satellite))
@@ -119,7 +121,7 @@ impl World {
         logs.flat_map(|log| records(&log)).collect()
     }
 
-    /// The node as its clients see it.
+    /// Returns a client connection to the node.
     pub(crate) fn link(&self) -> Link {
         let address = self.node.address().to_string();
         Link { pool: self.pool.clone(), node: self.node.node_id(), address }
@@ -130,23 +132,23 @@ impl World {
     }
 
     pub(crate) fn now(&self) -> SystemTime {
-        moved(self.clock.load(Ordering::Relaxed))
+        offset_now(self.clock.load(Ordering::Relaxed))
     }
 
-    /// The node as the satellite, or another peer, sees it.
+    /// Returns a connection to the node with this peer identity.
     pub(crate) fn peer(&self, identity: &Identity) -> Connection {
         let dialer = Dialer::new(identity).unwrap().with_transport(crate::TRANSPORT);
         Pool::new(dialer).peer(self.node.node_id(), &self.node.address().to_string())
     }
 
-    /// A fresh limit for a fresh piece.
-    pub(crate) fn limit(&self, action: PieceAction, most: i64) -> Draft {
-        Draft::new(&self.satellite, self.node.node_id(), self.now(), action, most)
+    /// Returns a new limit for a new piece.
+    pub(crate) fn limit(&self, action: PieceAction, max_bytes: i64) -> Draft {
+        Draft::new(&self.satellite, self.node.node_id(), self.now(), action, max_bytes)
     }
 
-    /// A limit for the piece of another.
-    pub(crate) fn limit_for(&self, piece: &Draft, action: PieceAction, most: i64) -> Draft {
-        let mut draft = self.limit(action, most);
+    /// Returns a new limit for the same piece as `piece`.
+    pub(crate) fn limit_for(&self, piece: &Draft, action: PieceAction, max_bytes: i64) -> Draft {
+        let mut draft = self.limit(action, max_bytes);
         draft.limit.piece_id.clone_from(&piece.limit.piece_id);
         draft.sign(&self.satellite);
         draft
@@ -164,7 +166,7 @@ impl World {
         Ok(reply.done.unwrap().decode_typed().unwrap())
     }
 
-    /// A stored piece of `size` bytes.
+    /// Uploads a piece of `size` bytes, and returns its draft and content.
     pub(crate) async fn stored(&self, size: usize) -> (Draft, Vec<u8>) {
         let draft = self.limit(PieceAction::Put, i64::try_from(size).unwrap());
         let data = noise(size, draft.limit.piece_id[0]);
@@ -198,7 +200,7 @@ impl World {
     }
 }
 
-/// A client's way to a node.
+/// Client access to a node.
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) pool: Pool,
@@ -229,7 +231,7 @@ impl Link {
         reply.map(tonic::Response::into_inner).map_err(Failure::from)
     }
 
-    /// Bytes received before the stream ended, and how it ended.
+    /// Returns the received bytes and the outcome of a download.
     pub(crate) async fn collect(
         &self,
         messages: Vec<PieceDownloadRequest>,
@@ -249,13 +251,13 @@ impl Link {
     }
 }
 
-/// A client's pool with a throw-away identity.
+/// Returns a client pool with a new identity.
 pub(crate) fn pool() -> Pool {
     let dialer = Dialer::new(&Identity::generate().unwrap()).unwrap();
     Pool::new(dialer.with_transport(crate::TRANSPORT))
 }
 
-/// A satellite's port.
+/// Serves routes with the satellite's identity on a free port.
 pub(crate) async fn serve(satellite: &Identity, routes: Routes) -> Running {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     listener.serve(satellite, routes).unwrap()
@@ -269,17 +271,18 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool + Send + Sync
         }
     };
     let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;
-    assert!(waited.is_ok(), "waited in vain: {what}");
+    assert!(waited.is_ok(), "timed out waiting until {what}");
 }
 
-/// Records of a settlement log: length, message, four bytes of its hash.
+/// Decodes the records of a settlement log: length, message, four bytes of its hash.
 fn records(mut log: &[u8]) -> Vec<(OrderLimit, Order)> {
     let mut records = Vec::new();
     while let Some((length, rest)) = log.split_first_chunk::<4>() {
         let (body, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
         assert_eq!(rest[..4], blake3::hash(body).as_bytes()[..4]);
         let record = SettlementRequest::decode(body).unwrap();
-        let (limit, order) = (record.limit.unwrap(), record.order.unwrap());
+        let limit = record.limit.unwrap();
+        let order = record.order.unwrap();
         records.push((limit.decode_typed().unwrap(), order.decode_typed().unwrap()));
         log = &rest[4..];
     }
@@ -296,18 +299,19 @@ fn config(
     let trusted = Satellite { id: satellite.node_id(), address: port.address().to_string() };
     let mut config = Config::new(directory.path(), CAPACITY, vec![trusted]);
     let clock = Arc::clone(clock);
-    config.clock = Clock::new(move || moved(clock.load(Ordering::Relaxed)));
+    config.clock = Clock::new(move || offset_now(clock.load(Ordering::Relaxed)));
     change(&mut config);
     config
 }
 
-pub(crate) fn moved(seconds: i64) -> SystemTime {
+/// Returns the system time plus `seconds`.
+pub(crate) fn offset_now(seconds: i64) -> SystemTime {
     let now = SystemTime::now();
-    let by = Duration::from_secs(seconds.unsigned_abs());
-    if seconds < 0 { now - by } else { now + by }
+    let offset = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { now - offset } else { now + offset }
 }
 
-/// An order limit and its piece key, to be spoiled and signed again.
+/// An order limit and its piece key. Tests change the limit and sign it again.
 #[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) limit: OrderLimit,
@@ -316,13 +320,13 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// A limit with a serial number and piece id that nobody else has.
+    /// Returns a limit with a unique serial number and piece id.
     pub(crate) fn new(
         satellite: &Identity,
         node: NodeId,
         now: SystemTime,
         action: PieceAction,
-        most: i64,
+        max_bytes: i64,
     ) -> Self {
         let key = PiecePrivateKey::from_seed(&Secret::new([9; 32])).unwrap();
         let limit = OrderLimit {
@@ -330,7 +334,7 @@ impl Draft {
             satellite_id: satellite.node_id().as_bytes().to_vec(),
             storage_node_id: node.as_bytes().to_vec(),
             piece_id: unique(32),
-            limit: most,
+            limit: max_bytes,
             action: action.into(),
             order_expiration: Some(timestamp(now + Duration::from_secs(86_400))),
             order_creation: Some(timestamp(now)),
@@ -343,7 +347,7 @@ impl Draft {
     }
 
     pub(crate) fn sign(&mut self, satellite: &Identity) {
-        // A spoiled id cannot be signed; the old signature then stays, as wrong as the id.
+        // A limit with an invalid id cannot be signed and keeps its previous, invalid signature.
         let _ = self.limit.sign(satellite.signing_key());
     }
 
@@ -367,7 +371,7 @@ impl Draft {
         hash
     }
 
-    /// A whole upload: limit, chunks of at most 64 KiB with one order for all, hash.
+    /// Returns a complete upload: limit, one order, chunks of at most 64 KiB, hash.
     pub(crate) fn messages(
         &self,
         data: &[u8],
@@ -436,14 +440,14 @@ pub(crate) fn digest(data: &[u8], algorithm: PieceHashAlgorithm) -> Vec<u8> {
     }
 }
 
-/// Bytes that differ at every offset and from seed to seed.
+/// Returns pseudorandom bytes that depend on the seed.
 pub(crate) fn noise(size: usize, seed: u8) -> Vec<u8> {
     let mut data = vec![0; size];
     blake3::Hasher::new_keyed(&[seed; 32]).finalize_xof().fill(&mut data);
     data
 }
 
-/// Bytes that were never returned before.
+/// Returns unique bytes.
 fn unique(length: usize) -> Vec<u8> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);

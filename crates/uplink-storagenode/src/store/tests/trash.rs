@@ -1,4 +1,4 @@
-//! Pieces on their way to the trash, back, and away.
+//! Moving pieces to the trash, restoring and deleting them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,26 +10,26 @@ use uplink_rpc::time::timestamp;
 use super::*;
 use crate::store::Keep;
 
-/// Pieces 1 to 8 are half of one satellite and half of another.
+/// Half of the pieces 1 to 8 belong to one satellite, half to another.
 const PIECES: std::ops::RangeInclusive<u8> = 1..=8;
 const START: Duration = Duration::from_secs(1_000_000);
-/// Rounds begin later than anything else happens.
+/// Offset of the rounds, after all other times.
 const LATER: u64 = 5_000;
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + START + Duration::from_secs(seconds)
 }
 
-/// Writes a piece whose limit was made at a time.
-fn write_at(store: &PieceStore, number: u8, made: SystemTime) -> Result<(), StoreError> {
-    let limit = OrderLimit { order_creation: Some(timestamp(made)), ..OrderLimit::default() };
+/// Writes a piece whose order limit was created at a time.
+fn write_at(store: &PieceStore, number: u8, created: SystemTime) -> Result<(), StoreError> {
+    let limit = OrderLimit { order_creation: Some(timestamp(created)), ..OrderLimit::default() };
     let content = content(number);
     let mut writer = store.begin(name(number), 200, content.len() as u64)?;
     writer.write(&content)?;
     writer.commit(PieceHeader { order_limit: limit.encode_to_vec().into(), ..header(&content) })
 }
 
-/// What to keep in a round whose number is the second in which it begins.
+/// Returns what to keep in a round that begins `round` seconds after [`LATER`].
 fn keep(pieces: impl IntoIterator<Item = u8>, before: SystemTime, round: u64) -> Keep {
     let mut filter = BloomFilter::new(7, 10, 4096);
     pieces.into_iter().for_each(|number| filter.add(&name(number).piece));
@@ -57,7 +57,7 @@ fn restore(store: &PieceStore, satellite: NodeId) -> Result<u64, StoreError> {
     Ok(restored)
 }
 
-/// Deletes what earlier rounds up to that of a number brought.
+/// Deletes the pieces of all rounds up to `round`.
 fn empty(store: &PieceStore, round: u64) -> Result<u64, StoreError> {
     let mut removed = 0;
     for satellite in store.trash_satellites()? {
@@ -77,13 +77,13 @@ fn bytes_of(pieces: &[u8]) -> u64 {
 }
 
 #[test]
-fn old_pieces_of_the_satellite_that_it_does_not_retain_go_to_the_trash() {
+fn old_unretained_pieces_of_the_satellite_are_trashed() {
     let model = disk();
     let store = open(&model).unwrap();
     PIECES.for_each(|number| write_at(&store, number, at(u64::from(number))).unwrap());
     let [even, odd] = satellites();
     assert_eq!(retain(&store, odd, &keep([3], at(5), 50)).unwrap(), 1);
-    assert_eq!(stored(&store), [2, 3, 4, 5, 6, 7, 8], "5 is as old as the limit, not older");
+    assert_eq!(stored(&store), [2, 3, 4, 5, 6, 7, 8], "5 is exactly as old as the margin");
     let usage = store.usage().unwrap();
     assert_eq!((usage.pieces, usage.used), (7, bytes_of(&[2, 3, 4, 5, 6, 7, 8])));
     assert_eq!((usage.trashed, usage.trash), (1, bytes_of(&[1])));
@@ -92,9 +92,9 @@ fn old_pieces_of_the_satellite_that_it_does_not_retain_go_to_the_trash() {
     assert_eq!(stored(&store), [3, 5, 7]);
     drop(store);
     let store = open(&model).unwrap();
-    let again = store.usage().unwrap();
-    assert_eq!((again.pieces, again.used), (3, bytes_of(&[3, 5, 7])));
-    assert_eq!((again.trashed, again.trash), (5, bytes_of(&[1, 2, 4, 6, 8])));
+    let reopened = store.usage().unwrap();
+    assert_eq!((reopened.pieces, reopened.used), (3, bytes_of(&[3, 5, 7])));
+    assert_eq!((reopened.trashed, reopened.trash), (5, bytes_of(&[1, 2, 4, 6, 8])));
 
     assert_eq!(empty(&store, 49).unwrap(), 0);
     assert_eq!(empty(&store, 50).unwrap(), 1);
@@ -105,7 +105,7 @@ fn old_pieces_of_the_satellite_that_it_does_not_retain_go_to_the_trash() {
 }
 
 #[test]
-fn piece_in_the_trash_comes_back_when_it_is_asked_for() {
+fn requested_piece_is_restored_from_the_trash() {
     let store = open(&disk()).unwrap();
     write_at(&store, 1, at(0)).unwrap();
     assert!(!store.read_or_restore(name(1)).unwrap().1);
@@ -119,7 +119,7 @@ fn piece_in_the_trash_comes_back_when_it_is_asked_for() {
 }
 
 #[test]
-fn piece_that_is_stored_again_is_not_replaced_by_the_one_in_the_trash() {
+fn piece_uploaded_again_is_not_replaced_by_the_trash() {
     let store = open(&disk()).unwrap();
     let satellite = name(1).satellite;
     write_at(&store, 1, at(0)).unwrap();
@@ -134,22 +134,22 @@ fn piece_that_is_stored_again_is_not_replaced_by_the_one_in_the_trash() {
 }
 
 #[test]
-fn pieces_whose_age_is_not_known_and_pieces_being_uploaded_stay() {
+fn pieces_of_unknown_age_or_in_upload_are_kept() {
     let model = disk();
     let store = open(&model).unwrap();
     let keep = keep([], at(1000), 1);
-    // A header whose order limit is no message, one without a date, and no header.
+    // An order limit that is not a message, one without a date, and a corrupt header.
     write(&store, 1).unwrap();
     let mut writer = store.begin(name(3), 200, 10).unwrap();
     writer.write(b"undated").unwrap();
     let undated = PieceHeader { order_limit: Bytes::new(), ..header(b"undated") };
     writer.commit(undated).unwrap();
     write_at(&store, 5, at(0)).unwrap();
-    let (directory, file) = store.inner.place(name(5));
+    let (directory, file) = store.inner.location(name(5));
     let path = directory.join(file);
     Files::remove(&model, &path).unwrap();
     Files::create(&model, &path).unwrap().write_at(0, &[0xff; 600]).unwrap();
-    // Somebody else's file.
+    // An unrelated file.
     Files::create(&model, &directory.join("notes.sj1")).unwrap();
     write_at(&store, 7, at(0)).unwrap();
     let again = store.begin(name(7), 200, 10).unwrap();
@@ -159,7 +159,7 @@ fn pieces_whose_age_is_not_known_and_pieces_being_uploaded_stay() {
 }
 
 #[test]
-fn kept_filter_is_read_back_until_it_is_dropped_or_damaged() {
+fn filter_is_stored_until_dropped_or_corrupt() {
     let model = disk();
     let store = open(&model).unwrap();
     let [satellite, other] = satellites();
@@ -184,24 +184,27 @@ fn kept_filter_is_read_back_until_it_is_dropped_or_damaged() {
 }
 
 #[test]
-fn wanted_pieces_survive_a_loss_of_power_at_any_moment_and_nothing_is_deleted_early() {
+fn live_pieces_survive_power_loss_at_any_operation() {
     const SEEDS: u64 = 3000;
-    let (mut cut, mut trashed, mut restored) = (0, 0, 0);
+    let mut interrupted = 0;
+    let mut trashed = 0;
+    let mut restored = 0;
     for seed in 0..SEEDS {
         let mut random = random(seed);
         let model = disk();
         let store = open(&model).unwrap();
         PIECES.for_each(|number| write_at(&store, number, at(0)).unwrap());
-        let wanted: Vec<u8> = PIECES.filter(|_| random(2) == 0).collect();
+        let live: Vec<u8> = PIECES.filter(|_| random(2) == 0).collect();
         model.cut_power_after(random(150));
-        // Rounds, restorations and downloads in any order; the trash is not old enough to go.
+        // Rounds, restorations and downloads in random order. The trash is too recent to be
+        // deleted.
         let mut failed = false;
         for round in 1..=4 {
             let satellite = satellites()[random(2)];
             let done = match random(3) {
                 0 => restore(&store, satellite),
                 1 => store.read_or_restore(name(1 + random(8) as u8)).map(|_| 0),
-                _ => retain(&store, satellite, &keep(wanted.iter().copied(), at(1), round)),
+                _ => retain(&store, satellite, &keep(live.iter().copied(), at(1), round)),
             };
             match done {
                 Ok(_) | Err(StoreError::NotFound(_)) => {}
@@ -209,12 +212,12 @@ fn wanted_pieces_survive_a_loss_of_power_at_any_moment_and_nothing_is_deleted_ea
             }
             failed |= empty(&store, 0).is_err();
         }
-        cut += u32::from(failed);
+        interrupted += u32::from(failed);
         drop(store);
         model.restore(&mut random);
         let store = open(&model).unwrap();
         let usage = store.usage().unwrap();
-        for &number in &wanted {
+        for &number in &live {
             assert_eq!(read(&store, number).unwrap(), content(number), "seed {seed}");
         }
         trashed += usage.trashed;
@@ -226,12 +229,12 @@ fn wanted_pieces_survive_a_loss_of_power_at_any_moment_and_nothing_is_deleted_ea
         assert_eq!(after.used, bytes_of(&PIECES.collect::<Vec<_>>()), "seed {seed}");
         assert_eq!(stored(&store).len(), 8, "seed {seed}");
     }
-    println!("{cut} cut, {trashed} trashed, {restored} restored");
-    assert!(cut > 500 && trashed > 1000 && restored == trashed);
+    println!("{interrupted} interrupted, {trashed} trashed, {restored} restored");
+    assert!(interrupted > 500 && trashed > 1000 && restored == trashed);
 }
 
 #[test]
-fn failure_of_the_disk_at_any_step_leaves_every_piece_in_one_of_the_two_places() {
+fn disk_failure_at_any_step_loses_no_piece() {
     let steps = [
         Operation::List,
         Operation::Open,
@@ -242,14 +245,14 @@ fn failure_of_the_disk_at_any_step_leaves_every_piece_in_one_of_the_two_places()
     for step in steps {
         for restoring in [false, true] {
             let faults = (0..).take_while(|&successes| fails(step, successes, restoring)).count();
-            // The directory that a piece comes back to is there.
+            // The directory of a restored piece already exists.
             let never = restoring && step == Operation::CreateDirectory;
             assert!(faults > 0 || never, "{step:?} does not occur");
         }
     }
 }
 
-/// A round or a restoration with a fault; false when there are fewer such steps.
+/// Runs a round or a restoration with a fault. Returns false if there are fewer such steps.
 fn fails(step: Operation, successes: usize, restoring: bool) -> bool {
     let model = disk();
     let store = open(&model).unwrap();
@@ -276,26 +279,26 @@ fn fails(step: Operation, successes: usize, restoring: bool) -> bool {
     true
 }
 
-/// One segment's piece on a node, in seconds of the satellite's clock.
-struct Story {
+/// History of a segment's piece on a node, in seconds of the satellite's clock.
+struct History {
     piece: PieceId,
-    /// When the order limit was made.
-    made: u64,
-    /// When the segment was committed, if it was.
+    /// Creation time of the order limit.
+    created: u64,
+    /// When the segment was committed, if at all.
     committed: Option<u64>,
-    /// When it was deleted, if it was.
+    /// When the segment was deleted, if at all.
     deleted: Option<u64>,
 }
 
-impl Story {
-    /// Any time up to that of the filter and some after it.
+impl History {
+    /// Random times up to and shortly after that of the filter.
     fn random(number: usize, random: &mut impl FnMut(usize) -> usize) -> Self {
         let piece = PieceId::new(*blake3::hash(&(number as u64).to_le_bytes()).as_bytes());
-        let made = random((WALK + LIFETIME) as usize) as u64;
-        let committed = (random(4) > 0).then(|| made + random(LIFETIME as usize + 1) as u64);
+        let created = random((FILTER_START + LIFETIME) as usize) as u64;
+        let committed = (random(4) > 0).then(|| created + random(LIFETIME as usize + 1) as u64);
         let deleted = committed.filter(|_| random(2) == 0);
-        let deleted = deleted.map(|at| at + 1 + random(WALK as usize) as u64);
-        Self { piece, made, committed, deleted }
+        let deleted = deleted.map(|at| at + 1 + random(FILTER_START as usize) as u64);
+        Self { piece, created, committed, deleted }
     }
 
     fn is_live(&self, at: u64) -> bool {
@@ -304,14 +307,15 @@ impl Story {
     }
 }
 
-/// When the walk began, and the longest time between a limit and the commit of its segment.
-const WALK: u64 = 400_000;
+/// When the satellite started to build the filter.
+const FILTER_START: u64 = 400_000;
+/// Maximum time between the creation of a limit and the commit of its segment.
 const LIFETIME: u64 = 48 * 3600;
 const MARGIN: Duration = Duration::from_secs(72 * 3600);
-/// Clocks of nodes that satellites accept differ by this much.
+/// Maximum clock difference between node and satellite.
 const SKEW: usize = 3600;
 
-/// Pieces after a round of garbage collection.
+/// Number of pieces after a round of garbage collection.
 #[derive(Default)]
 struct Counts {
     live: u32,
@@ -321,49 +325,51 @@ struct Counts {
 
 const RATE: f64 = 0.1;
 
-/// One round on a node with a random history. Panics when a live piece is lost.
+/// Runs one round on a node with random histories. Panics if a live piece is lost.
 fn round(seed: u64) -> Counts {
     let mut random = random(seed);
     let store = open(&disk()).unwrap();
     let satellite = name(1).satellite;
-    let stories: Vec<_> = (0..30).map(|i| Story::random(i, &mut random)).collect();
-    // Pieces arrive while the filter is on its way, which may take days.
-    let arrives = WALK + random(LIFETIME as usize) as u64;
-    let on_node = |story: &&Story| story.made <= arrives;
-    for story in stories.iter().filter(on_node) {
-        let order_creation = Some(timestamp(at(story.made)));
+    let histories: Vec<_> = (0..30).map(|i| History::random(i, &mut random)).collect();
+    // Pieces arrive while the filter is in transit, which may take days.
+    let arrives = FILTER_START + random(LIFETIME as usize) as u64;
+    let on_node = |history: &&History| history.created <= arrives;
+    for history in histories.iter().filter(on_node) {
+        let order_creation = Some(timestamp(at(history.created)));
         let limit = OrderLimit { order_creation, ..OrderLimit::default() };
-        let name = PieceName { satellite, piece: story.piece };
+        let name = PieceName { satellite, piece: history.piece };
         let mut writer = store.begin(name, 200, 7).unwrap();
         writer.write(b"a piece").unwrap();
         let order_limit = limit.encode_to_vec().into();
         writer.commit(PieceHeader { order_limit, ..header(b"a piece") }).unwrap();
     }
-    let in_filter: Vec<_> = stories.iter().filter(|story| story.is_live(WALK)).collect();
-    let (seed, expected) = (random(256) as u8, in_filter.len() as u64);
+    let in_filter: Vec<_> =
+        histories.iter().filter(|history| history.is_live(FILTER_START)).collect();
+    let seed = random(256) as u8;
+    let expected = in_filter.len() as u64;
     let mut filter = BloomFilter::for_rate(seed, expected, RATE, 1 << 20);
-    in_filter.iter().for_each(|story| filter.add(&story.piece));
+    in_filter.iter().for_each(|history| filter.add(&history.piece));
     let clock = at(arrives + SKEW as u64) - Duration::from_secs(random(2 * SKEW) as u64);
-    let keep = Keep::new(filter, Some(at(WALK)), MARGIN, clock);
+    let keep = Keep::new(filter, Some(at(FILTER_START)), MARGIN, clock);
     retain(&store, satellite, &keep).unwrap();
     let mut counts = Counts::default();
-    for story in stories.iter().filter(on_node) {
-        let stays = store.read(PieceName { satellite, piece: story.piece }).is_ok();
-        // What is live then, and what becomes live later.
-        let wanted =
-            story.committed.is_some() && story.deleted.is_none_or(|deleted| deleted > arrives);
-        assert!(stays || !wanted, "a piece made at {} is lost", story.made);
-        counts.live += u32::from(wanted);
-        if !story.is_live(WALK) && at(story.made) < at(WALK) - MARGIN {
+    for history in histories.iter().filter(on_node) {
+        let kept = store.read(PieceName { satellite, piece: history.piece }).is_ok();
+        // Live now or later.
+        let live =
+            history.committed.is_some() && history.deleted.is_none_or(|deleted| deleted > arrives);
+        assert!(kept || !live, "a piece created at {} is lost", history.created);
+        counts.live += u32::from(live);
+        if !history.is_live(FILTER_START) && at(history.created) < at(FILTER_START) - MARGIN {
             counts.garbage += 1;
-            counts.left += u32::from(stays);
+            counts.left += u32::from(kept);
         }
     }
     counts
 }
 
 #[test]
-fn garbage_goes_but_for_the_rate_of_the_filters() {
+fn garbage_is_trashed_except_for_false_positives() {
     let mut all = Counts::default();
     for seed in 0..300 {
         let Counts { live, garbage, left } = round(seed);
@@ -381,12 +387,12 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn live_pieces_are_never_trashed_whatever_clocks_say(seed: u64) {
+    fn live_pieces_are_never_trashed_with_skewed_clocks(seed: u64) {
         round(seed);
     }
 }
 
-/// So many cases of a property, or more if `PROPTEST_CASES` asks for more.
+/// Returns a configuration of `at_least` cases, or more if `PROPTEST_CASES` is larger.
 fn cases(at_least: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = default.cases.max(at_least);

@@ -1,7 +1,8 @@
-//! Encoded messages taken apart into their fields, and put together again.
+//! Decodes messages into raw fields and encodes them again.
 //!
-//! Lies are made on the encoded form, so that what a lie does not touch keeps its bytes: signatures
-//! stay valid, unknown fields survive, and a message may be made that no encoder would write.
+//! Tests forge messages in the encoded form. Bytes that a test does not touch stay the same:
+//! signatures remain valid and unknown fields are preserved. A test can also make a message that no
+//! encoder would produce.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -11,11 +12,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub struct Field {
     /// The field's number.
     pub number: u32,
-    /// What it holds.
+    /// The field's value.
     pub value: Value,
 }
 
-/// What a field holds, by wire type.
+/// Value of a field, by wire type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)] // the wire types of the format, without groups
 pub enum Value {
@@ -30,13 +31,13 @@ pub enum Value {
 }
 
 impl Field {
-    /// Makes a field.
+    /// Returns a field.
     #[must_use]
     pub const fn new(number: u32, value: Value) -> Self {
         Self { number, value }
     }
 
-    /// Makes a field that holds bytes.
+    /// Returns a field with bytes.
     #[must_use]
     pub fn bytes(number: u32, bytes: impl Into<Bytes>) -> Self {
         Self::new(number, Value::Bytes(bytes.into()))
@@ -52,9 +53,9 @@ impl Field {
     }
 }
 
-/// Takes a message apart, its fields in the order in which they were encoded.
+/// Decodes a message into its fields, in encoded order.
 ///
-/// Returns `None` when the bytes are not a message, or hold a group, which the network never uses.
+/// Returns `None` if the bytes are not a message, or contain a group, which the network never uses.
 #[must_use]
 pub fn decode(mut message: Bytes) -> Option<Vec<Field>> {
     let mut fields = Vec::new();
@@ -75,10 +76,10 @@ pub fn decode(mut message: Bytes) -> Option<Vec<Field>> {
     Some(fields)
 }
 
-/// Whether a field at `path` passes `test`, in a message whose fields take no memory meanwhile.
-/// Fields behind bytes that are not a field are not there.
+/// Returns whether a field at `path` passes `test`, without allocating. Stops at the first bytes
+/// that are not a field.
 fn any_at(mut message: &[u8], path: &[u32], test: &dyn Fn(&[u8]) -> bool) -> bool {
-    let Some((wanted, rest)) = path.split_first() else { return test(message) };
+    let Some((expected, rest)) = path.split_first() else { return test(message) };
     while !message.is_empty() {
         let Some((number, wire_type)) = key(&mut message) else { return false };
         let length = match wire_type {
@@ -90,27 +91,27 @@ fn any_at(mut message: &[u8], path: &[u32], test: &dyn Fn(&[u8]) -> bool) -> boo
         };
         let bytes = length.and_then(|length| message.split_off(..length));
         let Some(bytes) = bytes else { return false };
-        if wire_type == 2 && number == *wanted && any_at(bytes, rest, test) {
+        if wire_type == 2 && number == *expected && any_at(bytes, rest, test) {
             return true;
         }
     }
     false
 }
 
-/// Number and wire type of the field that comes next.
+/// Reads the number and wire type of the next field.
 fn key(message: &mut impl Buf) -> Option<(u32, u64)> {
     let key = varint(message)?;
     let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0)?;
     Some((number, key & 7))
 }
 
-/// Length of the bytes that come next, all of which are there.
+/// Reads a length prefix; `None` if the message is shorter.
 fn length(message: &mut impl Buf) -> Option<usize> {
     let length = usize::try_from(varint(message)?).ok()?;
     (length <= message.remaining()).then_some(length)
 }
 
-/// Puts a message together.
+/// Encodes a message.
 #[must_use]
 pub fn encode(fields: &[Field]) -> Bytes {
     let mut message = BytesMut::new();
@@ -139,8 +140,8 @@ pub fn encode(fields: &[Field]) -> Bytes {
     message.freeze()
 }
 
-/// Replaces every field at `path`, the numbers of the fields that lead to it, for which `replace`
-/// has another value. Returns `None` when no field was replaced or the bytes are not a message.
+/// Replaces every field at `path`, a list of nested field numbers, for which `replace` returns a
+/// value. Returns `None` if no field was replaced or the bytes are not a message.
 pub(super) fn replace_at(
     message: &Bytes,
     path: &[u32],
@@ -160,14 +161,14 @@ pub(super) fn replace_at(
     Some(encode(&fields))
 }
 
-/// Most bytes of a varint.
-const VARINT_BYTES: u32 = 10;
+/// Maximum length of a varint in bytes.
+const MAX_VARINT_BYTES: u32 = 10;
 
 fn varint(from: &mut impl Buf) -> Option<u64> {
     let mut number = 0;
-    for place in 0..VARINT_BYTES {
+    for index in 0..MAX_VARINT_BYTES {
         let byte = from.try_get_u8().ok()?;
-        number |= u64::from(byte & 0x7F) << (7 * place);
+        number |= u64::from(byte & 0x7F) << (7 * index);
         if byte < 0x80 {
             return Some(number);
         }
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_survives_decoding_and_encoding() {
+    fn message_round_trips() {
         let inner = encode(&[Field::new(3, Value::Varint(u64::MAX)), Field::bytes(4, "x")]);
         let fields = vec![
             Field::new(1, Value::Varint(300)),
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn truncated_message_is_no_message() {
+    fn truncated_message_is_rejected() {
         let message = encode(&[Field::bytes(1, vec![0; 200]), Field::new(2, Value::Fixed64(1))]);
         for length in (0..message.len()).filter(|length| ![0, 203].contains(length)) {
             assert_eq!(decode(message.slice(..length)), None, "{length} bytes");
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_at_a_path_are_replaced_wherever_they_repeat() {
+    fn repeated_fields_at_a_path_are_all_replaced() {
         let item = encode(&[Field::bytes(2, "old"), Field::bytes(3, "old")]);
         let message = encode(&[Field::bytes(1, item.clone()), Field::bytes(1, item)]);
         let replaced = replace_at(&message, &[1, 2], &|bytes| {

@@ -1,4 +1,4 @@
-//! Addresses of storage nodes in a lie: none leads out of this machine.
+//! Rewrites storage node addresses in forged responses so that none leaves this machine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::wire::replace_at;
 
-/// What stands for an address of another machine: nothing listens there.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 255, 255, 254)), 1);
+/// Replacement for the address of another machine. Nothing listens there.
+const UNREACHABLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 255, 255, 254)), 1);
 
-/// Where answers hold addresses of storage nodes: the call, its number within a batch, and the
-/// numbers of the fields that lead from its answer to an address.
-const PLACES: [(&str, u32, &[u32]); 5] = [
+/// Locations of storage node addresses in responses: the method, its field number within a batch,
+/// and the path of field numbers from its response to an address.
+const ADDRESS_PATHS: [(&str, u32, &[u32]); 5] = [
     ("BeginSegment", 12, &[2, 2, 2]),
     ("BeginDeleteSegment", 15, &[2, 2, 2]),
     ("DownloadSegment", 18, &[2, 2, 2]),
@@ -19,11 +19,11 @@ const PLACES: [(&str, u32, &[u32]); 5] = [
     ("RetryBeginSegmentPieces", 40, &[2, 2, 2]),
 ];
 
-/// Replaces every address in an answer that a client could dial and that is not on the loopback
-/// interface, so that no lie of a test makes a client call another machine.
+/// Replaces every dialable address outside the loopback interface, so that no test makes a client
+/// connect to another machine.
 pub(super) fn confine(method: &str, answer: Bytes) -> Bytes {
     let mut confined = answer;
-    for (name, item, path) in PLACES {
+    for (name, item, path) in ADDRESS_PATHS {
         let path: Vec<u32> = match method {
             "Batch" => [&[1, item], path].concat(),
             other if other == name => path.to_vec(),
@@ -36,15 +36,15 @@ pub(super) fn confine(method: &str, answer: Bytes) -> Bytes {
     confined
 }
 
-/// Another address, if this one leads to another machine or asks a name server.
+/// Returns a replacement if the address leads to another machine or needs a DNS lookup.
 fn local(address: &[u8]) -> Option<Bytes> {
     let text = std::str::from_utf8(address).ok()?;
-    let stays = match text.parse::<SocketAddr>() {
+    let is_local = match text.parse::<SocketAddr>() {
         Ok(address) => matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback()),
-        // Without a port nothing looks a name up.
+        // A name without a port is never looked up.
         Err(_) => text.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()),
     };
-    (!stays).then(|| Bytes::from(NOWHERE.to_string()))
+    (!is_local).then(|| Bytes::from(UNREACHABLE.to_string()))
 }
 
 #[cfg(test)]
@@ -52,7 +52,7 @@ mod tests {
     use super::super::wire::{Field, encode};
     use super::*;
 
-    /// An answer to `DownloadObject` with one address.
+    /// Returns a response to `DownloadObject` with one address.
     fn answer(address: &str) -> Bytes {
         let address = encode(&[Field::bytes(2, address.to_owned())]);
         let limit = encode(&[Field::bytes(1, "limit"), Field::bytes(2, address)]);
@@ -61,20 +61,20 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_other_machines_are_replaced_alone_and_in_a_batch() {
+    fn foreign_addresses_are_replaced_alone_and_in_a_batch() {
         for foreign in
             ["10.0.0.1:7777", "node.example:80", "localhost:1", "[::1]:5", "0.0.0.0:9", ":80"]
         {
             let confined = confine("DownloadObject", answer(foreign));
-            assert_eq!(confined, answer(&NOWHERE.to_string()), "{foreign}");
+            assert_eq!(confined, answer(&UNREACHABLE.to_string()), "{foreign}");
             let batch = |answer| encode(&[Field::bytes(1, encode(&[Field::bytes(23, answer)]))]);
             let confined = confine("Batch", batch(answer(foreign)));
-            assert_eq!(confined, batch(answer(&NOWHERE.to_string())), "{foreign}");
+            assert_eq!(confined, batch(answer(&UNREACHABLE.to_string())), "{foreign}");
         }
     }
 
     #[test]
-    fn local_addresses_and_those_that_cannot_be_dialled_stay() {
+    fn loopback_and_undialable_addresses_are_unchanged() {
         let long = format!("127.0.0.1:{}", "9".repeat(300_000));
         for kept in ["127.0.0.1:7777", "127.9.8.7:1", "", "x", "name:port", "a:70000", &long] {
             assert_eq!(confine("DownloadObject", answer(kept)), answer(kept));

@@ -1,4 +1,4 @@
-//! The metadata service as clients see it: every method, its messages left encoded.
+//! The metadata service of the proxy: handles every method, with raw encoded messages.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -39,7 +39,7 @@ impl tower::Service<http::Request<Body>> for Service {
     }
 }
 
-/// One call.
+/// A unary call.
 struct Unary {
     shared: Arc<Shared>,
     method: String,

@@ -1,9 +1,8 @@
-//! A satellite that lies: a proxy with the satellite's own identity, which answers clients with what
-//! a test makes of the satellite's answers. Only with the feature `faults`, which nothing that is
-//! shipped turns on.
+//! A malicious satellite: a proxy with the satellite's own identity that rewrites the satellite's
+//! responses as a test demands. Requires the feature `faults`, which is for tests only.
 //!
 //! ```text
-//!   client ══ gRPC or DRPC ══► LyingSatellite ── hook ──► Upstream ══ gRPC ══► satellite
+//!   client ══ gRPC or DRPC ══► MaliciousSatellite ── hook ──► Upstream ══ gRPC ══► satellite
 //!                                   ◄── address::confine ◄── hook ◄──
 //! ```
 
@@ -34,20 +33,20 @@ use self::codec::BytesCodec;
 use crate::error::{NetworkError, Result};
 use crate::network::Network;
 
-/// A call as a client made it.
+/// A call of a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Call {
-    /// Name of the method of the metadata service, such as `Batch`.
+    /// Method name in the metadata service, such as `Batch`.
     pub method: String,
-    /// The request, encoded.
+    /// The encoded request.
     pub request: Bytes,
 }
 
-/// An encoded answer, or the failure instead of it.
+/// An encoded response, or the failure of the call.
 pub type Answer = std::result::Result<Bytes, Failure>;
 
-/// The satellite behind the proxy, which tells the truth.
+/// The unmodified satellite behind the proxy.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     pool: Pool,
@@ -55,17 +54,17 @@ pub struct Upstream {
     address: String,
 }
 
-/// Answers a call, usually with what [`Upstream::call`] makes of it.
-type Hook = Arc<dyn Fn(Call, Upstream) -> Answering + Send + Sync>;
-type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// Returns the response to a call, usually by way of [`Upstream::call`].
+type Hook = Arc<dyn Fn(Call, Upstream) -> AnswerFuture + Send + Sync>;
+type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// A proxy between clients and the satellite of a network, which rewrites answers.
+/// A proxy between clients and the satellite of a network that rewrites responses.
 ///
-/// It shows the satellite's own certificates and serves both transports on one port. Until
-/// [`lie`](Self::lie) is called it passes everything on unchanged. Storage node addresses outside
-/// 127.0.0.0/8 are replaced in every answer, whatever the hook returns, so that no client dials
+/// It presents the satellite's own certificates and serves both transports on one port. It forwards
+/// calls unchanged until [`intercept`](Self::intercept) is called. Storage node addresses outside
+/// 127.0.0.0/8 are replaced in every response, including those of a hook, so that no client dials
 /// another machine. Dropping it closes its connections.
-pub struct LyingSatellite {
+pub struct MaliciousSatellite {
     identity: Identity,
     shared: Arc<Shared>,
     running: Running,
@@ -78,24 +77,30 @@ pub(crate) struct Shared {
     calls: AtomicU64,
 }
 
-/// Largest message that the satellite may send to the proxy.
+/// Maximum size of a message from the satellite to the proxy.
 const MESSAGE_LIMIT: usize = 64 << 20;
-/// Pause between two looks at the calls in flight.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Interval between checks for calls in flight.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-impl LyingSatellite {
+impl MaliciousSatellite {
     /// Starts a proxy on a free port.
     ///
     /// # Errors
-    /// The satellite's identity cannot be read, or there is no port.
+    /// Fails if the satellite's identity cannot be loaded, or no port is available.
     pub async fn start(network: &Network) -> Result<Self> {
         let identity = network.satellite_identity()?;
-        let failed = |source| NetworkError::Identity { whose: "the proxy".to_owned(), source };
-        let own = Identity::generate().and_then(|own| Dialer::new(&own)).map_err(failed)?;
+        let identity_error =
+            |source| NetworkError::Identity { service: "the proxy".to_owned(), source };
+        let dialer =
+            Identity::generate().and_then(|own| Dialer::new(&own)).map_err(identity_error)?;
         let (node, address) = network.satellite_node();
-        let upstream = Upstream { pool: Pool::new(own), node, address };
-        let (in_flight, calls) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let shared = Arc::new(Shared { hook: RwLock::default(), upstream, in_flight, calls });
+        let shared = Arc::new(Shared {
+            hook: RwLock::default(),
+            upstream: Upstream { pool: Pool::new(dialer), node, address },
+            in_flight: AtomicUsize::new(0),
+            calls: AtomicU64::new(0),
+        });
+
         let routes = Routes::new(service::Service(Arc::clone(&shared)));
         let bound = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
         let listener = bound.map_err(|error| NetworkError::Port {
@@ -103,7 +108,7 @@ impl LyingSatellite {
             path: network.directory().to_owned(),
             source: error.source,
         })?;
-        let running = listener.serve(&identity, routes).map_err(failed)?;
+        let running = listener.serve(&identity, routes).map_err(identity_error)?;
         Ok(Self { identity, shared, running })
     }
 
@@ -125,18 +130,18 @@ impl LyingSatellite {
         self.shared.upstream.clone()
     }
 
-    /// Answers every further call with what `hook` returns; it may ask the satellite, or not.
-    pub fn lie<F>(&self, hook: impl Fn(Call, Upstream) -> F + Send + Sync + 'static)
+    /// Answers every further call with the result of `hook`, which may forward it to the satellite.
+    pub fn intercept<F>(&self, hook: impl Fn(Call, Upstream) -> F + Send + Sync + 'static)
     where
         F: Future<Output = Answer> + Send + 'static,
     {
         self.set(Some(Arc::new(move |call, upstream| Box::pin(hook(call, upstream)))));
     }
 
-    /// Passes every further call to the satellite, and what `rewrite` makes of its answer back.
+    /// Forwards every further call to the satellite and applies `rewrite` to its response.
     pub fn rewrite(&self, rewrite: impl Fn(&Call, Answer) -> Answer + Send + Sync + 'static) {
         let rewrite = Arc::new(rewrite);
-        self.lie(move |call, upstream| {
+        self.intercept(move |call, upstream| {
             let rewrite = Arc::clone(&rewrite);
             async move {
                 let answer = upstream.call(&call).await;
@@ -145,8 +150,8 @@ impl LyingSatellite {
         });
     }
 
-    /// Passes everything on unchanged from now on.
-    pub fn tell_truth(&self) {
+    /// Forwards every further call unchanged.
+    pub fn pass_through(&self) {
         self.set(None);
     }
 
@@ -159,7 +164,7 @@ impl LyingSatellite {
     /// Waits until no call is in flight.
     pub async fn idle(&self) {
         while self.shared.in_flight.load(Ordering::Acquire) > 0 {
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -168,14 +173,14 @@ impl LyingSatellite {
     }
 }
 
-impl fmt::Debug for LyingSatellite {
+impl fmt::Debug for MaliciousSatellite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LyingSatellite").field("url", &self.url()).finish_non_exhaustive()
+        f.debug_struct("MaliciousSatellite").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
 impl Call {
-    /// Makes a call.
+    /// Returns a call of `method`.
     #[must_use]
     pub fn new(method: impl Into<String>, request: impl Into<Bytes>) -> Self {
         Self { method: method.into(), request: request.into() }
@@ -183,10 +188,10 @@ impl Call {
 }
 
 impl Upstream {
-    /// Asks the satellite.
+    /// Forwards a call to the satellite.
     ///
     /// # Errors
-    /// What the satellite answers, or that it cannot be reached.
+    /// Returns the satellite's failure, or `UNAVAILABLE` if it cannot be reached.
     pub async fn call(&self, call: &Call) -> Answer {
         let path = format!("/{}/{}", service::NAME, call.method);
         let path = PathAndQuery::try_from(path)
@@ -218,7 +223,7 @@ impl Shared {
     }
 }
 
-/// A call in flight; counts until it is dropped.
+/// Guard of a call in flight: decrements the counter on drop.
 struct InFlight<'a>(&'a AtomicUsize);
 
 impl Drop for InFlight<'_> {

@@ -1,10 +1,10 @@
-//! A codec that leaves messages encoded.
+//! A codec that passes encoded messages through.
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-/// Passes encoded messages through.
+/// Encodes and decodes messages as raw bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BytesCodec;
 
