@@ -11,13 +11,14 @@ use serde_json::Value;
 mod measure;
 
 /// Who may depend on whom, apart from tests. Arrows of `docs/ARCHITECTURE.md`.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("uplink-core", &[]),
     ("uplink-rpc", &["uplink-core"]),
     ("uplink-segment", &["uplink-core", "uplink-rpc"]),
     ("uplink", &["uplink-core", "uplink-rpc", "uplink-segment"]),
-    ("uplink-satellite", &["uplink-core", "uplink-rpc"]),
-    ("uplink-storagenode", &["uplink-core", "uplink-rpc"]),
+    ("uplink-server", &["uplink-core", "uplink-rpc"]),
+    ("uplink-satellite", &["uplink-core", "uplink-rpc", "uplink-server"]),
+    ("uplink-storagenode", &["uplink-core", "uplink-rpc", "uplink-server"]),
     ("uplink-testnet", &["uplink-core", "uplink-rpc", "uplink-satellite", "uplink-storagenode"]),
     ("uplink-cli", &["uplink", "uplink-core", "uplink-testnet"]),
     ("uplink-interop", &[]),

@@ -8,18 +8,19 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::signal::unix::{SignalKind, signal};
 use uplink_core::macaroon::ApiKey;
 use uplink_core::node_url::NodeUrl;
 use uplink_rpc::tls::Identity;
 use uplink_satellite::{Admin, CONFIG_FILE, Config, NodeRecord, ProjectRecord, Satellite};
+use uplink_server::StopSignal;
+use uplink_server::config::process_environment;
 
-use crate::{ApiKeyCommand, Command, Common, FOLDER_VARIABLE, NodeCommand, ProjectCommand};
+use crate::{ApiKeyCommand, Command, Common, NodeCommand, ProjectCommand};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Time for calls in progress when the program is asked to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// Time for calls in progress after a stop signal.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn execute(common: Common, command: Command) -> Result<(), Failure> {
     match command {
@@ -38,29 +39,28 @@ fn config_file(common: &Common) -> PathBuf {
 fn load(common: &Common) -> Result<Config, Failure> {
     let file = config_file(common);
     if !file.exists() {
-        let text = format!("{} does not exist; `setup` makes it", file.display());
-        return Err(text.into());
+        return Err(format!("{} does not exist; `setup` creates it", file.display()).into());
     }
-    Ok(Config::load(&file, environment(), &common.set)?)
-}
-
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars().filter(|(name, _)| name != FOLDER_VARIABLE)
+    Ok(Config::load(&file, process_environment(), &common.set)?)
 }
 
 async fn setup(common: &Common) -> Result<(), Failure> {
     let file = config_file(common);
     if file.exists() {
-        return Err(format!("{} exists already; setup overwrites nothing", file.display()).into());
+        return Err(
+            format!("{} exists already; setup does not overwrite it", file.display()).into()
+        );
     }
     fs::create_dir_all(&common.dir)?;
-    let config = Config::default().with_overrides(&common.dir, environment(), &common.set)?;
+    let config =
+        Config::default().with_overrides(&common.dir, process_environment(), &common.set)?;
+    let contents = config.to_toml()?;
     let folder = config.identity_path();
     fs::create_dir_all(&folder)?;
     let identity = Identity::generate()?;
     identity.save(&folder)?;
     Satellite::create_database(&config, &identity).await?;
-    fs::write(&file, config.to_toml())?;
+    fs::write(&file, contents)?;
     let id = identity.node_id().to_string();
     let configuration = file.display().to_string();
     let text = format!(
@@ -78,13 +78,13 @@ async fn run(common: &Common, accept_empty_database: bool) -> Result<(), Failure
     let database = config.database_path();
     if !accept_empty_database && !database.exists() {
         let text = format!(
-            "database {} does not exist: mount its disk or restore it; with \
-             --accept-empty-database the satellite begins with an empty one and knows nothing of \
-             what was stored",
+            "database {} does not exist: mount its disk or restore it; \
+             --accept-empty-database starts with an empty one, which loses all stored objects",
             database.display()
         );
         return Err(text.into());
     }
+    let mut stop = StopSignal::listen()?;
     let satellite = Satellite::start(config, identity).await.map_err(|error| {
         let file = config_file(common);
         match error {
@@ -101,13 +101,8 @@ async fn run(common: &Common, accept_empty_database: bool) -> Result<(), Failure
         "pid": std::process::id(),
     });
     print(common, &ready, &format!("Satellite {url} is ready."))?;
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    satellite.stop(GRACE).await;
+    stop.received().await;
+    satellite.stop(STOP_GRACE).await;
     Ok(())
 }
 
@@ -190,16 +185,14 @@ async fn node(common: &Common, command: NodeCommand) -> Result<(), Failure> {
 fn load_identity(config: &Config) -> Result<Identity, Failure> {
     let folder = config.identity_path();
     Identity::load(&folder)
-        .map_err(|error| format!("{error}; an identity is made by `setup`, never by `run`").into())
+        .map_err(|error| format!("{error}; `setup` creates an identity, `run` does not").into())
 }
 
-/// How clients reach the satellite, from configuration and identity alone.
+/// Returns the URL at which clients reach the satellite, from configuration and identity alone.
 fn node_url(config: &Config) -> Result<NodeUrl, Failure> {
     let address = match config.external_address.as_str() {
         "" if config.listen.port() == 0 => {
-            return Err(
-                "the satellite's port is not fixed: set `listen` or `external_address`".into()
-            );
+            return Err("satellite has no fixed port: set `listen` or `external_address`".into());
         }
         "" => config.listen.to_string(),
         address => address.to_owned(),
@@ -213,11 +206,12 @@ fn print_key(
     project: &ProjectRecord,
     api_key: &ApiKey,
 ) -> Result<(), Failure> {
-    let (url, api_key) = (url.to_string(), api_key.serialize());
+    let url = url.to_string();
+    let api_key = api_key.serialize();
     let request = format!("uplink access request --satellite {url} --api-key {api_key}");
     let text = format!(
         "Project:   {}\nSatellite: {url}\nAPI key:   {api_key}\n\n\
-         To make an access grant of them, with a passphrase that only you know:\n\n  {request}",
+         To create an access grant with a passphrase that only you know:\n\n  {request}",
         project.name
     );
     let value = json!({
@@ -273,7 +267,7 @@ fn print(common: &Common, value: &Value, text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let written = if common.json { writeln!(out, "{value}") } else { writeln!(out, "{text}") };
     match written.and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
+        // The reader of the pipe is done.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
     }

@@ -1,16 +1,16 @@
-//! The self-hosted satellite: metadata, authority over every call, choice of storage nodes.
+//! The self-hosted satellite: metadata, authorization of every call, selection of storage nodes.
 //!
 //! ```text
-//!   client ───────────┐                                  ┌─ auth       what the API key allows
+//!   client ───────────┐                                  ┌─ auth       permissions of the API key
 //!   (metainfo calls)  ▼                                  ├─ token      stream ids, segment ids
 //!               one TCP port ── endpoint: one file per ──┼─ order      signed order limits
 //!                     ▲         group of calls           ├─ selection  which storage nodes
-//!   storage node ─────┘                                  └─ metabase   SQL: all that must last
+//!   storage node ─────┘                                  └─ metabase   SQL: all durable state
 //!   (check-in)
 //! ```
 //!
 //! [`Satellite`] runs in any tokio runtime; the program `uplink-satellite` is a thin shell around
-//! it. [`Admin`] acts on the database directly, beside a running satellite or without one.
+//! it. [`Admin`] acts on the database directly, whether or not a satellite is running.
 
 mod admin;
 mod auth;
@@ -25,16 +25,19 @@ mod rate;
 mod registry;
 mod satellite;
 mod selection;
-mod text;
 mod time;
 mod token;
 mod usage;
 
 pub use admin::{Admin, AdminError, ApiKeyRecord, NodeRecord, ProjectRecord, SettlementRecord};
-pub use config::{
-    CONFIG_FILE, Config, ConfigError, DistinctNetworks, DownloadOffer, ENVIRONMENT_PREFIX,
-};
+pub use config::{CONFIG_FILE, Config, DistinctNetworks, DownloadOffer, ENVIRONMENT_PREFIX};
 pub use garbage::{GarbageError, GarbageReport};
 pub use metabase::MetabaseError;
 pub use satellite::{Satellite, StartError};
-pub use time::Clock;
+pub use uplink_server::Clock;
+pub use uplink_server::config::ConfigError;
+
+/// Formats of the texts that clients show.
+mod text {
+    pub(crate) use uplink_server::units::readable_size;
+}

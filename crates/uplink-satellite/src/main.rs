@@ -16,13 +16,13 @@ struct Arguments {
     command: Command,
 }
 
-/// What every command takes.
+/// Options of all commands.
 #[derive(Debug, Args)]
 struct Common {
-    /// Folder with configuration, identity and database
-    #[arg(long, global = true, env = FOLDER_VARIABLE, default_value = "uplink-satellite")]
+    /// Directory of configuration, identity and database
+    #[arg(long, global = true, env = DIRECTORY_VARIABLE, default_value = "uplink-satellite")]
     dir: PathBuf,
-    /// Sets a key of the configuration for this command, as in --set listen=0.0.0.0:7777
+    /// Overrides a key of the configuration for this command, as in --set listen=0.0.0.0:7777
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
     /// Prints one line of JSON instead of text
@@ -32,11 +32,11 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Writes a configuration file, makes an identity and an empty database; never overwrites any
+    /// Creates configuration file, identity and an empty database; never overwrites them
     Setup,
     /// Serves until interrupted
     Run {
-        /// Begins with an empty database when there is none: whatever clients have stored is lost
+        /// Starts with an empty database if there is none: all stored objects are lost
         #[arg(long)]
         accept_empty_database: bool,
     },
@@ -53,18 +53,18 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ProjectCommand {
-    /// Makes a project with a first API key
+    /// Creates a project with a first API key
     Create {
         /// Name of the project
         name: String,
     },
     /// Lists all projects
     List,
-    /// Bars all API keys of a project
+    /// Disables all API keys of a project
     Disable {
         /// Name of the project
         name: String,
-        /// Lifts the bar instead
+        /// Enables them again
         #[arg(long)]
         undo: bool,
     },
@@ -72,7 +72,7 @@ enum ProjectCommand {
 
 #[derive(Debug, Subcommand)]
 enum ApiKeyCommand {
-    /// Makes an API key
+    /// Creates an API key
     Create {
         /// Name of the project
         project: String,
@@ -84,7 +84,7 @@ enum ApiKeyCommand {
         /// Name of the project
         project: String,
     },
-    /// Deletes an API key: it and every grant made from it stop working
+    /// Deletes an API key; it and all grants derived from it stop working
     Delete {
         /// Name of the project
         project: String,
@@ -97,18 +97,18 @@ enum ApiKeyCommand {
 enum NodeCommand {
     /// Lists all storage nodes that ever checked in
     List,
-    /// Excludes a storage node for good
+    /// Excludes a storage node permanently
     Disqualify {
         /// Id of the storage node
         id: uplink_core::id::NodeId,
     },
 }
 
-/// Environment variable that names the folder; the only one that is no key of the configuration.
-const FOLDER_VARIABLE: &str = "UPLINK_SATELLITE_DIR";
+/// Environment variable of the directory, the only one that is not a key of the configuration.
+const DIRECTORY_VARIABLE: &str = "UPLINK_SATELLITE_DIR";
 
 fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("not of the form KEY=VALUE")?;
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 

@@ -1,22 +1,23 @@
-//! Randomness: the operating system's, behind one function.
+//! Random bytes and numbers of the operating system's generator.
 
-/// Fills an array with random bytes.
+/// Returns an array of random bytes.
 ///
-/// The source of the operating system does not fail once a process runs; were it to, going on with
-/// predictable keys would be worse than ending.
+/// # Panics
+/// The random number generator failed, which does not happen after startup. Predictable keys would be
+/// worse than a crash.
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if let Err(error) = getrandom::fill(&mut bytes) {
-        panic!("the operating system's random source failed: {error}");
+        panic!("random number generator failed: {error}");
     }
     bytes
 }
 
-/// Numbers for choosing among nodes, drawn in blocks.
+/// Random numbers for node selection, drawn in blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     block: Vec<u64>,
-    /// In tests: a sequence that is the same each time.
+    /// In tests: state of a reproducible sequence.
     #[cfg(test)]
     seed: Option<u64>,
 }
@@ -27,8 +28,8 @@ impl Numbers {
         Self { block: Vec::new(), seed: Some(seed) }
     }
 
-    /// Mixes a counter as SplitMix64 does.
-    fn next_of_seed(&mut self) -> Option<u64> {
+    /// Advances the SplitMix64 generator.
+    fn next_seeded(&mut self) -> Option<u64> {
         let seed = self.seed.as_mut()?;
         *seed = seed.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut number = *seed;
@@ -39,13 +40,13 @@ impl Numbers {
 }
 
 impl Numbers {
-    /// A number below `bound`, each with the same probability; 0 when the bound is 0.
+    /// Returns a uniformly distributed number below `bound`, or 0 if the bound is 0.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = bound as u64;
         if bound == 0 {
             return 0;
         }
-        // Numbers in the last, incomplete run of `bound` would favour the lower results.
+        // Rejection sampling: numbers from the last, incomplete multiple would bias the result.
         let limit = u64::MAX - u64::MAX % bound;
         loop {
             let number = self.next();
@@ -57,7 +58,7 @@ impl Numbers {
 
     fn next(&mut self) -> u64 {
         #[cfg(test)]
-        if let Some(number) = self.next_of_seed() {
+        if let Some(number) = self.next_seeded() {
             return number;
         }
         if self.block.is_empty() {
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stay_below_their_bound_and_reach_all_of_it() {
+    fn numbers_cover_exactly_the_range_below_the_bound() {
         let mut numbers = Numbers::default();
         assert_eq!((numbers.below(0), numbers.below(1)), (0, 0));
         let mut seen = [false; 7];

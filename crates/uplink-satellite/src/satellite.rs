@@ -4,37 +4,37 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
 use uplink_core::node_url::NodeUrl;
 use uplink_rpc::dial::Dialer;
-use uplink_rpc::server::{ListenError, Listener, Running};
+use uplink_rpc::server::{ListenError, Listener};
 use uplink_rpc::time::MAX_SKEW;
 use uplink_rpc::tls::{Identity, IdentityError};
+use uplink_server::Service;
+use uplink_server::workers::{Schedule, Work, WorkerStates, Workers};
 
 use crate::admin::{Admin, AdminError, NodeRecord};
 use crate::config::Config;
 use crate::endpoint::{self, State};
-use crate::garbage::{self, GarbageError, GarbageReport};
+use crate::garbage::{self, GarbageError, GarbageReport, GarbageWork};
 use crate::metabase::{Metabase, MetabaseError};
 use crate::time::Clock;
 
-/// A satellite that serves its port.
+/// A running satellite.
 ///
+/// # Cancellation
 /// Dropping it closes the port and all connections at once, as [`kill`](Self::kill) does.
 #[derive(Debug)]
 pub struct Satellite {
-    running: Running,
+    service: Service,
     identity: Arc<Identity>,
     state: Arc<State>,
-    sweeper: AbortHandle,
-    collector: AbortHandle,
 }
 
-/// Why a satellite does not start.
+/// Why a satellite cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The store cannot be used.
+    /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] MetabaseError),
     /// The identity cannot be used.
@@ -45,15 +45,8 @@ pub enum StartError {
     Listen(#[from] ListenError),
 }
 
-/// How often overdue uploads and expired objects are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// Time for which overdue rows are kept: a clock that is set ahead by mistake deletes nothing.
-const SWEEP_GRACE: Duration = MAX_SKEW;
-/// Objects deleted in one transaction of a sweep.
-const SWEEP_BATCH: i64 = 100;
-
 impl Satellite {
-    /// Creates an empty database that belongs to an identity. One that exists is left as it is.
+    /// Creates an empty database that belongs to an identity. An existing one is left unchanged.
     ///
     /// # Errors
     /// The database cannot be created, has a newer schema or belongs to another identity.
@@ -74,41 +67,53 @@ impl Satellite {
         config: Config,
         identity: impl Into<Arc<Identity>>,
     ) -> Result<Self, StartError> {
-        Self::start_with_clock(config, identity, Clock::system()).await
+        Self::start_with_clock(config, identity, uplink_server::Clock::system()).await
     }
 
-    /// As [`start`](Self::start), with a clock of the caller's.
+    /// Starts as [`start`](Self::start) does, with an injected clock.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with_clock(
         config: Config,
         identity: impl Into<Arc<Identity>>,
-        clock: Clock,
+        clock: uplink_server::Clock,
     ) -> Result<Self, StartError> {
         let identity = identity.into();
+        let mut workers = Workers::new(clock.clone());
+        let clock = Clock::from(clock);
         let listener = Listener::bind(config.listen).await?;
         let metabase = Metabase::open(&config.database_path(), true, clock.now()).await?;
         metabase.claim(&identity.node_id().to_string()).await?;
         let dialer = Dialer::new(&identity)?;
         let state = Arc::new(State::new(config, clock, metabase, &identity, dialer));
         state.recall_nodes().await?;
-        let running = listener.serve(&identity, endpoint::routes(&state))?;
-        let sweeper = tokio::spawn(sweep(Arc::clone(&state))).abort_handle();
-        let collector = tokio::spawn(garbage::run(Arc::clone(&state))).abort_handle();
-        let satellite = Self { running, identity, state, sweeper, collector };
-        tracing::info!(url = %satellite.node_url(), "satellite runs");
+        let port = listener.serve(&identity, endpoint::routes(&state))?;
+        let sweep = SweepWork { state: Arc::clone(&state) };
+        workers.start("sweep", Schedule::every(SWEEP_INTERVAL).delayed(), sweep);
+        if let Some(schedule) = garbage::schedule(&state.config) {
+            workers.start("garbage", schedule, GarbageWork { state: Arc::clone(&state) });
+        }
+
+        let satellite = Self { service: Service::new(port, workers), identity, state };
+        tracing::info!(url = %satellite.node_url(), "satellite is running");
         Ok(satellite)
     }
 
-    /// The address being served.
+    /// Returns the address being served.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.running.address()
+        self.service.address()
     }
 
-    /// The satellite's identity and the address by which others reach it: what access grants hold
-    /// and storage nodes trust.
+    /// Returns a handle to the states of the background workers.
+    #[must_use]
+    pub fn workers(&self) -> WorkerStates {
+        self.service.workers()
+    }
+
+    /// Returns the satellite's identity and external address: the part of access grants that names
+    /// the satellite, and what storage nodes trust.
     #[must_use]
     pub fn node_url(&self) -> NodeUrl {
         let external = &self.state.config.external_address;
@@ -117,16 +122,16 @@ impl Satellite {
         NodeUrl { id: Some(self.identity.node_id()), address, ..NodeUrl::default() }
     }
 
-    /// The operator's view of this satellite's database.
+    /// Returns the operator's view of this satellite's database.
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin::of(self.state.metabase.clone(), self.state.clock.clone())
     }
 
-    /// The storage nodes that ever checked in, as they are now.
+    /// Returns the current state of all storage nodes that ever checked in.
     ///
     /// # Errors
-    /// The store fails.
+    /// The database fails.
     pub async fn nodes(&self) -> Result<Vec<NodeRecord>, AdminError> {
         let mut nodes = self.admin().nodes(&self.state.config).await?;
         let (rows, rules) = self.state.nodes_and_rules(self.state.clock.now()).await?;
@@ -136,50 +141,58 @@ impl Satellite {
         Ok(nodes)
     }
 
-    /// Tells all storage nodes now which of their pieces are wanted, beside the regular collections.
+    /// Sends each storage node a filter of the pieces to keep, in addition to the regular collections.
     ///
-    /// Nodes act on it after they have answered. Dropping the future leaves some of them untold.
+    /// Nodes apply the filter after they have replied. If the future is dropped, some nodes get no
+    /// filter.
     ///
     /// # Errors
-    /// The store fails. Nodes that are not reached are counted in the report.
+    /// The database fails. The report counts unreachable nodes.
     pub async fn collect_garbage(&self) -> Result<GarbageReport, GarbageError> {
         garbage::collect(&self.state).await
     }
 
-    /// Accepts nothing more, lets calls in progress finish for `grace`, closes all connections and
-    /// the database. The port is free when it returns.
+    /// Stops accepting calls, waits up to `grace` for calls and work in progress, then closes all
+    /// connections and the database. The port is free when it returns.
     pub async fn stop(self, grace: Duration) {
-        let Self { running, state, sweeper, collector, .. } = self;
-        sweeper.abort();
-        collector.abort();
-        running.stop(grace).await;
+        let Self { service, state, .. } = self;
+        service.stop(grace).await;
         state.metabase.close().await;
     }
 
     /// Closes the port and all connections at once. Calls in progress fail; what they have not
-    /// committed is not done.
+    /// committed is discarded.
     pub fn kill(&self) {
-        self.sweeper.abort();
-        self.collector.abort();
-        self.running.kill();
+        self.service.kill();
     }
 }
 
-/// Deletes uploads nobody went on with, and objects whose time is over. They are invisible already;
-/// this frees their rows.
-async fn sweep(state: Arc<State>) {
-    loop {
-        tokio::time::sleep(SWEEP_EVERY).await;
+/// Deletes the rows of stale uploads and expired objects, which are already invisible.
+#[derive(Debug)]
+struct SweepWork {
+    state: Arc<State>,
+}
+
+impl Work for SweepWork {
+    type Error = MetabaseError;
+
+    async fn run(&mut self) -> Result<(), MetabaseError> {
         loop {
-            let overdue = state.clock.now().minus(SWEEP_GRACE);
-            match state.metabase.delete_overdue(overdue, SWEEP_BATCH).await {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot delete overdue objects");
-                    break;
-                }
+            let overdue = self.state.clock.now().minus(SWEEP_GRACE);
+            if self.state.metabase.delete_overdue(overdue, SWEEP_BATCH).await? == 0 {
+                return Ok(());
             }
         }
     }
+
+    fn failed(&self, error: &MetabaseError, _: Duration) {
+        tracing::warn!(%error, "cannot delete overdue objects");
+    }
 }
+
+/// Time between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Time for which overdue rows are kept, so that a clock set ahead by mistake deletes nothing.
+const SWEEP_GRACE: Duration = MAX_SKEW;
+/// Objects deleted in one transaction of a sweep.
+const SWEEP_BATCH: i64 = 100;

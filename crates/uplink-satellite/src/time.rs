@@ -1,72 +1,41 @@
-//! Points in time as the database keeps them, and the clock they come from.
+//! Timestamps as the database stores them, and the clock that reads them.
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
 
-/// Steady time at the start of a process, so that moments before it have one too.
-const BEFORE_START: Duration = Duration::from_secs(24 * 3600);
-
-/// Tells the time. Injected, so that tests decide what "48 hours later" means.
-#[derive(Clone)]
-pub struct Clock {
-    now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
-    /// Time since some moment, for durations: never steps.
-    steady: Arc<dyn Fn() -> Duration + Send + Sync>,
-}
+/// The server's clock, read in the unit of the database.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock(uplink_server::Clock);
 
 impl Clock {
-    /// Takes the time from `source` whenever it is asked for. What `source` advances counts as time
-    /// that has passed.
-    pub fn new(source: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(source);
-        let passed = Arc::clone(&now);
-        let steady = move || passed().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { now, steady: Arc::new(steady) }
+    /// Returns the machine's clock.
+    pub(crate) fn system() -> Self {
+        Self(uplink_server::Clock::system())
     }
 
-    /// Takes the time from `source`, which may step: durations are the machine's.
-    pub fn stepping(source: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        let start = Instant::now();
-        let steady = move || BEFORE_START.saturating_add(start.elapsed());
-        Self { now: Arc::new(source), steady: Arc::new(steady) }
-    }
-
-    /// The system's clock.
-    #[must_use]
-    pub fn system() -> Self {
-        Self::stepping(SystemTime::now)
-    }
-
+    /// Returns the wall time.
     pub(crate) fn now(&self) -> Time {
-        Time::from_system((self.now)())
+        Time::from_system(self.0.now())
     }
 
-    /// Time since some moment, by a clock that never steps.
+    /// Returns the time since an arbitrary moment by a clock that never steps.
     pub(crate) fn steady(&self) -> Duration {
-        (self.steady)()
+        self.0.steady()
     }
 }
 
-impl Default for Clock {
-    fn default() -> Self {
-        Self::system()
+impl From<uplink_server::Clock> for Clock {
+    fn from(clock: uplink_server::Clock) -> Self {
+        Self(clock)
     }
 }
 
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Clock({:?})", self.now())
-    }
-}
-
-/// Microseconds since 1970 in UTC, negative before.
+/// Microseconds since 1970 in UTC; negative before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(pub(crate) i64);
 
-/// Seconds of the first instant of year 1, with which peers of the network say "not set".
+/// Seconds of the first instant of year 1, which peers send for "not set".
 const YEAR_ONE: i64 = -62_135_596_800;
 const MICROS: i64 = 1_000_000;
 
@@ -79,8 +48,8 @@ impl Time {
         }
     }
 
-    /// Reads a time of a message: `None` when it is absent or the network's "not set", and cut to
-    /// microseconds. An empty message is 1970 and set.
+    /// Converts a time of a message, cut to microseconds. Returns `None` when it is absent or "not
+    /// set". An empty message is 1970 and set.
     pub(crate) fn from_wire(time: Option<&Timestamp>) -> Option<Self> {
         let time = time.filter(|time| time.seconds != YEAR_ONE || time.nanos != 0)?;
         let micros = i64::from(time.nanos).div_euclid(1_000);
@@ -96,7 +65,7 @@ impl Time {
         self.0.div_euclid(MICROS)
     }
 
-    /// Months since year 0 began, in UTC.
+    /// Returns the number of months since the start of year 0, in UTC.
     pub(crate) fn month(self) -> i64 {
         let date = ::time::OffsetDateTime::from_unix_timestamp(self.unix_seconds());
         date.map_or(0, |date| i64::from(date.year()) * 12 + i64::from(u8::from(date.month())) - 1)
@@ -123,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wire_times_read_as_the_network_means_them() {
+    fn wire_times_convert_and_year_one_is_not_set() {
         let wire = |seconds, nanos| Time::from_wire(Some(&Timestamp { seconds, nanos }));
         assert_eq!(Time::from_wire(None), None);
         assert_eq!(wire(YEAR_ONE, 0), None);
@@ -135,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn months_begin_with_their_first_instant() {
+    fn month_starts_at_its_first_instant() {
         // 2026-02-01 and 1969-12-31.
         assert_eq!(Time(1_769_904_000 * MICROS).month(), 2026 * 12 + 1);
         assert_eq!(Time(1_769_904_000 * MICROS - 1).month(), 2026 * 12);

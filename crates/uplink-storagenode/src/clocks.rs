@@ -1,4 +1,4 @@
-//! How far this node's clock is from those of its satellites.
+//! Clock skew between this node and its satellites.
 
 use std::{
     collections::HashMap,
@@ -9,16 +9,15 @@ use std::{
 use tokio::sync::watch;
 use uplink_core::id::NodeId;
 use uplink_rpc::time::{is_skewed, relation, seconds_ahead};
+use uplink_server::Clock;
 
-use crate::clock::Clock;
-
-/// The satellites' clocks as last read. Between two readings they are taken to run on, so that a
-/// step of the node's own clock shows at once.
+/// Last readings of the satellites' clocks. They are extrapolated in steady time, so that a step of
+/// the node's own clock is detected at once.
 #[derive(Debug)]
 pub(crate) struct Clocks {
     clock: Clock,
     readings: Mutex<HashMap<NodeId, Reading>>,
-    doubted: watch::Sender<()>,
+    suspected: watch::Sender<()>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,31 +28,33 @@ struct Reading {
 
 impl Clocks {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, readings: Mutex::default(), doubted: watch::Sender::new(()) }
+        Self { clock, readings: Mutex::default(), suspected: watch::Sender::new(()) }
     }
 
-    /// Notes what a satellite's clock shows now; returns the seconds by which the node's is ahead.
-    pub(crate) fn note(&self, satellite: NodeId, theirs: SystemTime) -> i64 {
+    /// Records a satellite's clock; returns the seconds by which the node's clock is ahead.
+    pub(crate) fn record(&self, satellite: NodeId, theirs: SystemTime) -> i64 {
         let reading = Reading { theirs, steady: self.clock.steady() };
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         readings.insert(satellite, reading);
         seconds_ahead(self.clock.now(), theirs)
     }
 
-    /// Changes when a limit was refused for its time, so that clocks should be compared again.
-    pub(crate) fn doubted(&self) -> watch::Receiver<()> {
-        self.doubted.subscribe()
+    /// Returns a channel that changes when a limit was rejected for its creation time: the clocks
+    /// should be compared again.
+    pub(crate) fn suspected(&self) -> watch::Receiver<()> {
+        self.suspected.subscribe()
     }
 
-    /// Says why a satellite's order limit was not made within an hour of now, naming whose clock
-    /// differs: the satellite's if another satellite agrees with the node, else the node's.
+    /// Explains why an order limit was not created within an hour of now. Blames the satellite's clock
+    /// if another satellite agrees with the node, otherwise the node's.
     pub(crate) fn explain(&self, satellite: NodeId, created_ahead: i64) -> String {
-        self.doubted.send_replace(());
+        self.suspected.send_replace(());
         let readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, steady) = (self.clock.now(), self.clock.steady());
+        let now = self.clock.now();
+        let steady = self.clock.steady();
         let ahead = |reading: &Reading| {
-            let passed = steady.saturating_sub(reading.steady);
-            seconds_ahead(now, reading.theirs.checked_add(passed).unwrap_or(reading.theirs))
+            let elapsed = steady.saturating_sub(reading.steady);
+            seconds_ahead(now, reading.theirs.checked_add(elapsed).unwrap_or(reading.theirs))
         };
         let known = readings.get(&satellite).map(ahead);
         let others = readings.iter().filter(|(id, _)| **id != satellite);
@@ -118,10 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn node_that_differs_from_all_names_itself_after_a_step() {
+    fn node_that_differs_from_all_blames_itself_after_a_step() {
         let (clocks, now) = clocks();
-        assert_eq!(clocks.note(A, at(NOW)), 0);
-        clocks.note(B, at(NOW + 5));
+        assert_eq!(clocks.record(A, at(NOW)), 0);
+        clocks.record(B, at(NOW + 5));
         assert!(clocks.explain(A, -4000).contains("made 4000 s ago"));
         now.store(NOW + 7200, Ordering::Relaxed);
         let text = clocks.explain(A, -7200);
@@ -130,10 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn satellite_that_differs_from_all_is_named() {
+    fn satellite_that_differs_from_all_is_blamed() {
         let (clocks, _) = clocks();
-        clocks.note(A, at(NOW + 7200));
-        clocks.note(B, at(NOW));
+        clocks.record(A, at(NOW + 7200));
+        clocks.record(B, at(NOW));
         let text = clocks.explain(A, 7200);
         assert!(text.starts_with(&format!("the clock of satellite {A} is 7")), "{text}");
         let text = clocks.explain(B, 3700);

@@ -1,4 +1,4 @@
-//! What a storage node needs to know to run.
+//! Configuration of a storage node.
 
 use std::{
     fmt,
@@ -12,49 +12,48 @@ use uplink_core::{
     id::NodeId,
     node_url::{NodeUrl, NodeUrlError},
 };
+use uplink_server::Clock;
 
-use crate::clock::Clock;
-
-/// How a storage node runs; see [`Config::new`] for the defaults.
+/// Settings of a storage node. [`Config::new`] lists the defaults.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Directory of pieces and orders; it must exist and belongs to one running node alone.
+    /// Directory of pieces and orders. It must exist, and only one running node may use it.
     pub data: PathBuf,
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 selects a free one.
     pub listen: SocketAddr,
-    /// `host:port` at which satellites and clients reach the node; the address listened on if none.
+    /// `host:port` at which satellites and clients reach the node; `None` for the listening address.
     pub external_address: Option<String>,
-    /// Most bytes of piece files, each a header of 512 bytes and the piece, those in the trash
-    /// included.
+    /// Maximum bytes of piece files, including the trash. A file is a header of 512 bytes and the
+    /// piece.
     pub capacity: u64,
-    /// Bytes of the file system that are left free whatever the capacity says.
+    /// Bytes of the file system that stay free, regardless of the capacity.
     pub keep_free: u64,
     /// The satellites whose order limits are accepted and with which the node checks in.
     pub satellites: Vec<Satellite>,
     /// Time between two check-ins.
     pub check_in_interval: Duration,
-    /// Most uploads at once; further ones are refused.
+    /// Maximum number of concurrent uploads; further ones are rejected.
     pub max_uploads: usize,
-    /// How long a client may neither send nor receive anything during a transfer.
+    /// Time without any progress after which a transfer is aborted.
     pub idle_limit: Duration,
-    /// Pieces younger than this when a satellite begins to look for garbage stay, whatever it says.
-    /// Must be longer than the satellites' segment lifetime: a piece that is stored and not yet
-    /// committed is protected by this alone.
+    /// Garbage collection keeps pieces that were younger than this when it started. Must be longer
+    /// than the satellites' segment lifetime: it alone protects pieces that are stored but not yet
+    /// committed.
     pub creation_margin: Duration,
-    /// How long pieces that are not wanted any more stay in the trash.
+    /// Time after which pieces in the trash are deleted.
     pub trash_lifetime: Duration,
-    /// Whether the node may begin with an empty data directory. One that has run before must not:
+    /// Whether the node may start with an empty data directory. A node that has run before must not:
     /// its disk may not be mounted.
     pub accept_empty_data: bool,
-    /// Tells the time.
+    /// Source of the time.
     pub clock: Clock,
 }
 
 impl Config {
-    /// A node that listens on a free loopback port, keeps nothing of the file system free, checks
-    /// in every 10 minutes, may begin with an empty data directory, takes 500 uploads at once, waits 10 minutes for a silent client, leaves
-    /// pieces alone for 72 hours and keeps its trash for 7 days.
+    /// Returns a configuration with defaults: a free loopback port, no space kept free, a check-in
+    /// every 10 minutes, at most 500 uploads, an idle limit of 10 minutes, a creation margin of 72
+    /// hours, a trash lifetime of 7 days, and permission to start with an empty data directory.
     #[must_use]
     pub fn new(data: impl Into<PathBuf>, capacity: u64, satellites: Vec<Satellite>) -> Self {
         Self {
@@ -75,11 +74,11 @@ impl Config {
     }
 }
 
-/// A trusted satellite: its node id and where it answers.
+/// A trusted satellite: node id and address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs)] // the two halves of its text form
 pub struct Satellite {
-    /// Node id, checked against the certificates of every connection.
+    /// Node id, verified against the certificates of every connection.
     pub id: NodeId,
     /// `host:port`.
     pub address: String,
@@ -88,7 +87,7 @@ pub struct Satellite {
 impl FromStr for Satellite {
     type Err = SatelliteError;
 
-    /// Reads a node URL: `id@host:port`.
+    /// Parses a node URL: `id@host:port`.
     fn from_str(text: &str) -> Result<Self, SatelliteError> {
         let url: NodeUrl = text.parse()?;
         if url.host_port().is_none() {
@@ -105,17 +104,17 @@ impl fmt::Display for Satellite {
     }
 }
 
-/// Why a text names no satellite.
+/// Why a text is not a satellite.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SatelliteError {
-    /// The text is no node URL.
+    /// The text is not a node URL.
     #[error("satellite: {0}")]
     Malformed(#[from] NodeUrlError),
-    /// There is no node id.
+    /// The node id is missing.
     #[error("satellite: expected id@host:port, the id is missing")]
     NoId,
-    /// There is no port, or port 0.
+    /// The port is missing or 0.
     #[error("satellite: expected id@host:port, the port is missing")]
     NoPort,
 }

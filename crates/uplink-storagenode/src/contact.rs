@@ -1,9 +1,12 @@
-//! Check-in: the node tells each satellite where it is and what it can take, and the satellite
-//! pings it back.
+//! Check-in: the node reports address, free space and version to each satellite, which pings it
+//! back.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
 use tonic::Status;
 use uplink_rpc::{
     client,
@@ -15,10 +18,11 @@ use uplink_rpc::{
     status::Failure,
     time::{MAX_SKEW, is_skewed, relation, system_time, timestamp, zero},
 };
+use uplink_server::workers::{Schedule, Work};
 
 use crate::{config::Satellite, endpoint::Shared};
 
-/// Keeps a node known to its satellites.
+/// Checks in with satellites.
 #[derive(Debug)]
 pub(crate) struct Contact {
     pub shared: Arc<Shared>,
@@ -38,30 +42,10 @@ impl Contact {
         Ok(())
     }
 
-    /// Checks in with one satellite for ever: at once, after each interval, and soon after free
-    /// space has moved or an order limit was refused for its time; after a failure again in 1 s, 2 s, 4 s …
-    pub(crate) async fn run(self: Arc<Self>, satellite: Satellite) {
-        let mut moved = self.shared.store.space().moved();
-        let mut doubted = self.shared.verifier.clocks().doubted();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.check_in(&satellite).await {
-                Ok(()) => {
-                    pause = FIRST_PAUSE;
-                    let earliest = Instant::now() + MOVED_PAUSE;
-                    tokio::select! {
-                        () = sleep(self.interval) => {}
-                        Ok(()) = moved.changed() => sleep_until(earliest).await,
-                        Ok(()) = doubted.changed() => sleep_until(earliest).await,
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "check-in failed; next try in {} s", pause.as_secs());
-                    sleep(pause).await;
-                    pause = (pause * 2).min(self.interval.clamp(FIRST_PAUSE, LAST_PAUSE));
-                }
-            }
-        }
+    /// Returns when to check in: at once and after each interval; after a failure in 1 s, 2 s, 4 s …
+    pub(crate) fn schedule(&self) -> Schedule {
+        let max_retry = self.interval.clamp(FIRST_RETRY, MAX_RETRY);
+        Schedule::every(self.interval).retry(FIRST_RETRY, max_retry)
     }
 
     async fn check_in(&self, satellite: &Satellite) -> Result<(), CheckInError> {
@@ -72,7 +56,7 @@ impl Contact {
         let free = usage.ok().and_then(Result::ok).map_or(0, |usage| usage.free);
         let request = self.request(free);
         let call = async { client::node(connection.channel()).check_in(request).await };
-        let reply = match timeout(DEADLINE, call).await {
+        let reply = match timeout(TIMEOUT, call).await {
             Ok(Ok(reply)) => reply.into_inner(),
             Ok(Err(status)) => return Err(failed(satellite, &connection, status)),
             Err(_) => return Err(CheckInError::Deadline { satellite: satellite.clone() }),
@@ -112,18 +96,19 @@ impl Contact {
         }
     }
 
-    /// Reads the satellite's clock, and warns when ours differs notably; `None` when it does not
-    /// answer.
+    /// Reads the satellite's clock and warns if the node's differs notably. Returns the seconds by
+    /// which the node's clock is ahead; `None` if the satellite does not reply.
     async fn compare_clocks(&self, satellite: &Satellite, connection: &Connection) -> Option<i64> {
         let call = async { client::node(connection.channel()).get_time(GetTimeRequest {}).await };
-        let Ok(Ok(reply)) = timeout(DEADLINE, call).await else { return None };
+        let Ok(Ok(reply)) = timeout(TIMEOUT, call).await else { return None };
         let theirs = system_time(reply.into_inner().timestamp.as_ref())?;
-        let ahead = self.shared.verifier.clocks().note(satellite.id, theirs);
+        let ahead = self.shared.verifier.clocks().record(satellite.id, theirs);
         if ahead.unsigned_abs() > NOTABLE_SKEW.as_secs() {
-            let (relation, most) = (relation(ahead), MAX_SKEW.as_secs());
+            let relation = relation(ahead);
+            let max = MAX_SKEW.as_secs();
             tracing::warn!(
                 "the clock of this storage node is {relation} that of satellite {satellite}; \
-                 order limits are refused beyond {most} s"
+                 order limits are rejected beyond {max} s"
             );
         }
         Some(ahead)
@@ -138,14 +123,64 @@ fn failed(satellite: &Satellite, connection: &Connection, status: Status) -> Che
     }
 }
 
+/// Regular check-ins with one satellite.
+#[derive(Debug)]
+pub(crate) struct CheckInWork {
+    contact: Arc<Contact>,
+    satellite: Satellite,
+    /// Changes when free space has moved.
+    moved: watch::Receiver<()>,
+    /// Changes when an order limit was rejected for its creation time.
+    suspected: watch::Receiver<()>,
+    /// Earliest time of the next check-in ahead of schedule; `None` after a failure.
+    earliest: Option<Instant>,
+}
+
+impl CheckInWork {
+    pub(crate) fn new(contact: &Arc<Contact>, satellite: &Satellite) -> Self {
+        Self {
+            contact: Arc::clone(contact),
+            satellite: satellite.clone(),
+            moved: contact.shared.store.space().moved(),
+            suspected: contact.shared.verifier.clocks().suspected(),
+            earliest: None,
+        }
+    }
+}
+
+impl Work for CheckInWork {
+    type Error = CheckInError;
+
+    async fn run(&mut self) -> Result<(), CheckInError> {
+        self.earliest = None;
+        self.contact.check_in(&self.satellite).await?;
+        self.earliest = Some(Instant::now() + MIN_PAUSE);
+        Ok(())
+    }
+
+    async fn due(&mut self) {
+        let Some(earliest) = self.earliest else { return pending().await };
+        tokio::select! {
+            Ok(()) = self.moved.changed() => {}
+            Ok(()) = self.suspected.changed() => {}
+            else => pending().await,
+        }
+        sleep_until(earliest).await;
+    }
+
+    fn failed(&self, error: &CheckInError, retry_in: Duration) {
+        tracing::warn!(%error, "check-in failed; next try in {} s", retry_in.as_secs());
+    }
+}
+
 /// Why a satellite does not count the node as online.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckInError {
-    /// The clocks of node and satellite differ too much for order limits to be accepted.
+    /// The clocks of node and satellite differ too much: order limits are rejected.
     #[error(
         "the clock of this storage node is {} that of satellite {satellite}: order limits are \
-         refused beyond {} s",
+         rejected beyond {} s",
         relation(*.ahead), MAX_SKEW.as_secs()
     )]
     Clock {
@@ -154,16 +189,16 @@ pub enum CheckInError {
         /// Seconds by which the node's clock is ahead; negative when it is behind.
         ahead: i64,
     },
-    /// The satellite cannot be reached or refuses the node.
+    /// The satellite is unreachable or rejects the node.
     #[error("check-in with satellite {satellite}: {reason}")]
     Call {
         /// The satellite.
         satellite: Satellite,
-        /// What it or the connection said.
+        /// Error of the satellite or the connection.
         reason: String,
     },
-    /// The satellite did not answer in time.
-    #[error("check-in with satellite {satellite}: no answer within {} s", DEADLINE.as_secs())]
+    /// The satellite did not reply in time.
+    #[error("check-in with satellite {satellite}: no reply within {} s", TIMEOUT.as_secs())]
     Deadline {
         /// The satellite.
         satellite: Satellite,
@@ -173,20 +208,20 @@ pub enum CheckInError {
     NotReachable {
         /// The satellite.
         satellite: Satellite,
-        /// The address given to it.
+        /// The reported address.
         address: String,
-        /// What it said.
+        /// Error reported by the satellite.
         reason: String,
     },
 }
 
-/// Time for one call, the ping back included.
-const DEADLINE: Duration = Duration::from_secs(30);
-/// Pause after the first failure; doubles with each further one, up to the interval or the last pause.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause between tries: a satellite that was down for long knows its nodes again this soon.
-const LAST_PAUSE: Duration = Duration::from_secs(15);
-/// A check-in because free space moved comes no sooner than this after the last one.
-const MOVED_PAUSE: Duration = Duration::from_secs(1);
-/// A difference of clocks that is worth a warning.
+/// Time for one call, including the ping back.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Time until the first retry; doubles with each further failure, up to the interval or the maximum.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Maximum time until a retry: a satellite knows its nodes again this soon after an outage.
+const MAX_RETRY: Duration = Duration::from_secs(15);
+/// Minimum time between a check-in and the next one ahead of schedule.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+/// A clock skew that is worth a warning.
 const NOTABLE_SKEW: Duration = Duration::from_secs(60);

@@ -3,19 +3,17 @@
 //! ```text
 //!   client ──► endpoint ──► verify (order limit, orders) ──► trust (satellites' keys)
 //!                 │              │                              ▲
-//!                 ▼              ▼                              │ learns
+//!                 ▼              ▼                              │ updates
 //!               store        settlement                      contact ──► satellites
 //!          (pieces on disk)  (orders on disk) ─► settle ─────────────► satellites
 //!                 ▲
 //!   satellite ─ retention ──► trash
 //! ```
 //!
-//! A storage node trusts a list of satellites. It stores and serves a piece for whoever shows an
-//! order limit that one of them signed, and hands in the client's orders to the satellite as
-//! evidence, hour by hour. A piece it has acknowledged survives the death of the process and a loss
-//! of power.
+//! A storage node trusts a list of satellites. It stores and serves a piece for a client that presents
+//! an order limit signed by one of them, and settles the client's orders with the satellite, hour by
+//! hour. An acknowledged piece survives a crash of the process and a power loss.
 
-mod clock;
 mod clocks;
 mod config;
 mod contact;
@@ -41,7 +39,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use uplink_core::id::NodeId;
 use uplink_rpc::{
@@ -49,12 +47,17 @@ use uplink_rpc::{
     r#gen::contact::contact_server::ContactServer,
     piece::serve::PieceServer,
     pool::Pool,
-    server::{ListenError, Listener, Running},
+    server::{ListenError, Listener},
     tls::{Identity, IdentityError},
 };
+use uplink_server::{
+    Service,
+    workers::{WorkerStates, Workers},
+};
+
+pub use uplink_server::Clock;
 
 pub use crate::{
-    clock::Clock,
     config::{Config, Satellite, SatelliteError},
     contact::CheckInError,
     retention::RetentionError,
@@ -67,43 +70,51 @@ pub use crate::{
 
 use crate::{
     clocks::Clocks,
-    contact::Contact,
+    contact::{CheckInWork, Contact},
     endpoint::{Endpoint, Shared},
     lock::DirectoryLock,
-    retention::Retention,
+    retention::{FilterWork, Retention, TrashWork},
     serials::Serials,
-    settle::Settler,
+    settle::{SettleWork, Settler},
     settlement::Settlement,
     store::{IoPool, Marker, PieceStore},
     trust::Trust,
     verify::Verifier,
 };
 
-/// A running storage node. Dropping it stops it as [`kill`](Self::kill) does.
+/// The server's clock.
+mod clock {
+    pub(crate) use uplink_server::Clock;
+}
+
+/// A running storage node.
+///
+/// # Cancellation
+///
+/// Dropping it closes all sockets at once, as [`kill`](Self::kill) does.
 #[derive(Debug)]
 pub struct StorageNode {
     shared: Arc<Shared>,
     serials: Serials,
     contact: Arc<Contact>,
     settlers: Vec<Arc<Settler>>,
-    running: Running,
-    tasks: JoinSet<()>,
+    service: Service,
     _lock: DirectoryLock,
 }
 
 impl StorageNode {
-    /// Starts a node: takes the data directory, measures its pieces, listens, and begins to check
-    /// in. Satellites need not be reachable yet.
+    /// Starts a node: locks the data directory, measures its pieces, listens, and starts to check in.
+    /// The satellites may be unreachable.
     ///
     /// # Errors
     ///
-    /// When the data directory is missing or in use, the store cannot be opened, or the address
-    /// cannot be listened on.
+    /// The data directory is missing or in use, the store cannot be opened, or the address cannot be
+    /// listened on.
     pub async fn start(config: Config, identity: Identity) -> Result<Self, StartError> {
         Self::start_on(config, identity, Arc::new(Disk)).await
     }
 
-    /// As [`start`](Self::start), with pieces on another file system than the machine's.
+    /// Starts as [`start`](Self::start) does, with pieces on another file system than the machine's.
     ///
     /// # Errors
     ///
@@ -113,44 +124,13 @@ impl StorageNode {
         identity: Identity,
         files: Arc<dyn Files>,
     ) -> Result<Self, StartError> {
-        let lock = take_directory(&config.data)?;
-        let (data, capacity, keep_free) = (config.data.clone(), config.capacity, config.keep_free);
+        let lock = lock_directory(&config.data)?;
         let io = IoPool::new();
-        let (clock, begins) = (config.clock.clone(), config.accept_empty_data);
-        let marker = Marker::new(&data, identity.node_id());
-        let opened = io.run(move || {
-            marker.claim(begins)?;
-            let store = PieceStore::open(files, &data, capacity, keep_free)?;
-            store.require(marker);
-            let serials = Serials::open(&data, clock).map_err(in_directory(&data))?;
-            Ok::<_, StartError>((store, serials))
-        });
-        let (store, serials) = opened.await.map_err(|_| StartError::Interrupted)??;
+        let (store, serials) = open(&config, identity.node_id(), files, &io).await?;
         let listener = Listener::bind(config.listen).await?;
         let dialer = Dialer::new(&identity)?;
-        let trust = Trust::new(&config.satellites, dialer.clone());
-        let retention = Arc::new(Retention::new(store.clone(), io.clone(), &config));
-        let shared = Arc::new(Shared {
-            verifier: Verifier::new(
-                identity.node_id(),
-                trust,
-                serials.clone(),
-                Clocks::new(config.clock.clone()),
-                config.clock.clone(),
-            ),
-            identity: Arc::new(identity),
-            settlement: Arc::new(Settlement::new(&config.data, config.clock.clone())),
-            clock: config.clock,
-            io,
-            store,
-            retention,
-            large_filters: tokio::sync::Mutex::default(),
-            uploads: Semaphore::new(config.max_uploads),
-            downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
-            received: AtomicU64::new(0),
-            served: AtomicU64::new(0),
-            idle: config.idle_limit,
-        });
+        let shared = shared(&config, identity, store, &serials, io, &dialer);
+
         let pool = Pool::new(dialer);
         let settler = |satellite| Settler::new(satellite, &shared.settlement, &pool);
         let settlers: Vec<_> = config.satellites.iter().map(settler).map(Arc::new).collect();
@@ -161,72 +141,70 @@ impl StorageNode {
             satellites: config.satellites,
             interval: config.check_in_interval,
         });
-        let running = listener.serve(&shared.identity, routes(&shared))?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&shared.settlement).run());
-        tasks.spawn(serials.clone().run());
-        tasks.spawn(Arc::clone(&shared.retention).run());
-        tasks.spawn(Arc::clone(&shared.retention).run_trash());
-        for satellite in &contact.satellites {
-            tasks.spawn(Arc::clone(&contact).run(satellite.clone()));
-        }
-        for settler in &settlers {
-            tasks.spawn(Arc::clone(settler).run());
-        }
-        Ok(Self { shared, serials, contact, settlers, running, tasks, _lock: lock })
+
+        let port = listener.serve(&shared.identity, routes(&shared))?;
+        let workers = start_workers(&shared, &serials, &contact, &settlers);
+        let service = Service::new(port, workers);
+        Ok(Self { shared, serials, contact, settlers, service, _lock: lock })
     }
 
-    /// The node's id.
+    /// Returns the node's id.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         self.shared.identity.node_id()
     }
 
-    /// The address listened on, with the actual port.
+    /// Returns the listening address with the actual port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.running.address()
+        self.service.address()
     }
 
-    /// What is stored and what still fits.
+    /// Returns a handle to the states of the background workers.
+    #[must_use]
+    pub fn workers(&self) -> WorkerStates {
+        self.service.workers()
+    }
+
+    /// Returns used and free space.
     ///
     /// # Errors
     ///
-    /// When the file system does not tell its free space.
+    /// The file system does not report its free space.
     pub fn usage(&self) -> Result<Usage, StoreError> {
         self.shared.store.usage()
     }
 
-    /// Bytes of pieces taken from uploads since the start, whatever became of them.
+    /// Returns the bytes of pieces received from uploads since the start, completed or not.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.shared.received.load(Ordering::Relaxed)
     }
 
-    /// Bytes of pieces handed to downloads since the start.
+    /// Returns the bytes of pieces sent to downloads since the start.
     #[must_use]
     pub fn served(&self) -> u64 {
         self.shared.served.load(Ordering::Relaxed)
     }
 
-    /// Checks in with all satellites now, beside the regular check-ins. When it succeeds, each of
-    /// them has pinged the node back.
+    /// Checks in with all satellites now, in addition to the regular check-ins. When it succeeds, each
+    /// of them has pinged the node back.
     ///
     /// # Errors
     ///
-    /// At the first satellite that cannot be reached, or cannot reach the node.
+    /// A satellite is unreachable or cannot reach the node. The remaining ones are skipped.
     pub async fn check_in_now(&self) -> Result<(), CheckInError> {
         self.contact.check_in_with_all().await
     }
 
-    /// Hands in the orders of all hours that are over, beside the regular times: an hour is over two
-    /// hours after it began, once no transfer with a limit of it is under way. Orders are gone from
-    /// the disk once their satellite has accepted them, and kept aside when it rejects them.
+    /// Settles the orders of all hours that are over, in addition to the regular settlements. An hour
+    /// is over two hours after its start, once no transfer with one of its limits is in progress.
+    /// Orders are deleted when their satellite has accepted them, and kept aside when it rejects them.
     ///
     /// # Errors
     ///
-    /// At the first satellite that does not answer, and when a file of orders cannot be read. What
-    /// was not answered is handed in again later.
+    /// A satellite does not reply, or a file of orders cannot be read. Unsettled orders are sent again
+    /// later.
     pub async fn settle_now(&self) -> Result<(), SettleError> {
         for settler in &self.settlers {
             settler.settle().await?;
@@ -234,36 +212,114 @@ impl StorageNode {
         Ok(())
     }
 
-    /// Deletes what has been in the trash for its lifetime now, beside the regular looks; tells how
-    /// many pieces that were.
+    /// Deletes pieces that have been in the trash for its lifetime, in addition to the regular
+    /// deletions. Returns their number.
     ///
     /// # Errors
     ///
-    /// When the file system fails.
+    /// The file system fails.
     pub async fn empty_trash(&self) -> Result<u64, RetentionError> {
         self.shared.retention.empty_trash().await
     }
 
-    /// Stops: accepts nothing more, lets transfers under way finish for `grace`, writes what orders
-    /// are pending. When it returns, port and data directory are free.
-    pub async fn stop(mut self, grace: Duration) {
-        self.tasks.shutdown().await;
-        self.running.stop(grace).await;
+    /// Stops accepting transfers, waits up to `grace` for transfers and work in progress, and writes
+    /// pending orders. When it returns, port and data directory are free.
+    pub async fn stop(self, grace: Duration) {
+        self.service.stop(grace).await;
         self.shared.retention.idle().await;
         Arc::clone(&self.shared.settlement).flush().await;
         let serials = self.serials;
         let closed = tokio::task::spawn_blocking(move || serials.close()).await;
         if let Ok(Err(error)) = closed {
-            tracing::error!(%error, "used serial numbers could not be written");
+            tracing::error!(%error, "cannot write used serial numbers");
         }
     }
 
-    /// Closes all sockets at once, as the death of the process would; orders that were not written
-    /// yet are lost.
-    pub fn kill(mut self) {
-        self.running.kill();
-        self.tasks.abort_all();
+    /// Closes all sockets at once, as a crash of the process would. Unwritten orders are lost.
+    pub fn kill(self) {
+        self.service.kill();
     }
+}
+
+/// Opens the data directory.
+async fn open(
+    config: &Config,
+    node: NodeId,
+    files: Arc<dyn Files>,
+    io: &IoPool,
+) -> Result<(PieceStore, Serials), StartError> {
+    let data = config.data.clone();
+    let capacity = config.capacity;
+    let keep_free = config.keep_free;
+    let clock = config.clock.clone();
+    let accept_empty = config.accept_empty_data;
+    let marker = Marker::new(&data, node);
+    let opened = io.run(move || {
+        marker.claim(accept_empty)?;
+        let store = PieceStore::open(files, &data, capacity, keep_free)?;
+        store.require(marker);
+        let serials = Serials::open(&data, clock).map_err(in_directory(&data))?;
+        Ok::<_, StartError>((store, serials))
+    });
+    opened.await.map_err(|_| StartError::Interrupted)?
+}
+
+/// Creates what the endpoint and the workers share.
+fn shared(
+    config: &Config,
+    identity: Identity,
+    store: PieceStore,
+    serials: &Serials,
+    io: IoPool,
+    dialer: &Dialer,
+) -> Arc<Shared> {
+    let verifier = Verifier::new(
+        identity.node_id(),
+        Trust::new(&config.satellites, dialer.clone()),
+        serials.clone(),
+        Clocks::new(config.clock.clone()),
+        config.clock.clone(),
+    );
+    let retention = Arc::new(Retention::new(store.clone(), io.clone(), config));
+    Arc::new(Shared {
+        verifier,
+        identity: Arc::new(identity),
+        settlement: Arc::new(Settlement::new(&config.data, config.clock.clone())),
+        clock: config.clock.clone(),
+        io,
+        store,
+        retention,
+        large_filters: tokio::sync::Mutex::default(),
+        uploads: Semaphore::new(config.max_uploads),
+        downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+        received: AtomicU64::new(0),
+        served: AtomicU64::new(0),
+        idle: config.idle_limit,
+    })
+}
+
+fn start_workers(
+    shared: &Arc<Shared>,
+    serials: &Serials,
+    contact: &Arc<Contact>,
+    settlers: &[Arc<Settler>],
+) -> Workers {
+    let mut workers = Workers::new(shared.clock.clone());
+    workers.start_loop("orders", Arc::clone(&shared.settlement).run());
+    workers.start_loop("serials", serials.clone().run());
+    let filters = FilterWork(Arc::clone(&shared.retention));
+    workers.start("filters", FilterWork::SCHEDULE, filters);
+    let trash = TrashWork(Arc::clone(&shared.retention));
+    workers.start("trash", trash.schedule(), trash);
+    for satellite in &contact.satellites {
+        let check_in = CheckInWork::new(contact, satellite);
+        workers.start(format!("check-in {satellite}"), contact.schedule(), check_in);
+    }
+    for (satellite, settler) in contact.satellites.iter().zip(settlers) {
+        let settle = SettleWork(Arc::clone(settler));
+        workers.start(format!("settlement {satellite}"), SettleWork::SCHEDULE, settle);
+    }
+    workers
 }
 
 fn routes(shared: &Arc<Shared>) -> Routes {
@@ -271,7 +327,7 @@ fn routes(shared: &Arc<Shared>) -> Routes {
     Routes::new(PieceServer::new(endpoint.clone())).add_service(ContactServer::new(endpoint))
 }
 
-fn take_directory(data: &Path) -> Result<DirectoryLock, StartError> {
+fn lock_directory(data: &Path) -> Result<DirectoryLock, StartError> {
     if !data.is_dir() {
         return Err(StartError::DirectoryMissing { path: data.to_owned() });
     }
@@ -286,19 +342,19 @@ fn in_directory(data: &Path) -> impl Fn(io::Error) -> StartError {
     |source| StartError::Directory { path: data.to_owned(), source }
 }
 
-/// Notes in a data directory that it is a node's, before the node first runs on it.
+/// Marks a data directory as a node's, before the node first runs on it.
 ///
 /// # Errors
 ///
-/// When the directory belongs to another node, or the file system fails.
+/// The directory belongs to another node, or the file system fails.
 pub fn prepare_data(data: &Path, node: NodeId) -> Result<(), MarkerError> {
     Marker::new(data, node).claim(true)
 }
 
-/// Downloads at once; further ones are refused.
+/// Maximum number of concurrent downloads; further ones are rejected.
 const MAX_DOWNLOADS: usize = 1000;
 
-/// Why a storage node does not start.
+/// Why a storage node cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -307,13 +363,13 @@ pub enum StartError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the file system said.
+        /// Error of the file system.
         source: io::Error,
     },
-    /// The data directory holds nothing of this node.
+    /// The data directory does not belong to this node.
     #[error(transparent)]
     Data(#[from] MarkerError),
-    /// Another node runs on the data directory.
+    /// Another node uses the data directory.
     #[error("data directory {path} is in use by another storage node")]
     DirectoryInUse {
         /// The directory.
@@ -334,7 +390,7 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The pieces cannot be opened.
+    /// The piece store cannot be opened.
     #[error("piece store: {0}")]
     Store(#[from] StoreError),
 }

@@ -15,9 +15,9 @@ use std::{
 
 use clap::Parser;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use uplink_rpc::tls::Identity;
+use uplink_server::StopSignal;
 use uplink_storagenode::{StorageNode, prepare_data};
 
 use crate::settings::Settings;
@@ -32,20 +32,21 @@ struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Write a configuration and an identity; neither is ever overwritten
+    /// Create configuration and identity; neither is ever overwritten
     Setup(Options),
     /// Run the node until interrupted
     Run {
         #[command(flatten)]
         options: Options,
-        /// Begin with an empty data directory although the node has run before: its data is lost for
-        /// good
+        /// Start with an empty data directory although the node has run before: its data is
+        /// permanently lost
         #[arg(long)]
         accept_empty_data: bool,
     },
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = ENVIRONMENT_HELP)]
 struct Options {
     /// Directory of configuration, identity and data
     #[arg(long, env = "UPLINK_NODE_DIRECTORY", value_name = "DIR")]
@@ -56,6 +57,10 @@ struct Options {
     #[command(flatten)]
     settings: Settings,
 }
+
+const ENVIRONMENT_HELP: &str = "Settings are also read from config.toml and from environment variables: \
+    UPLINK_NODE_CAPACITY for --capacity and so on, UPLINK_NODE_SATELLITES for all satellites, \
+    separated by commas. Flags override variables, variables override the file.";
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("UPLINK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -82,16 +87,18 @@ fn main() -> ExitCode {
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// Prepares the directory: configuration, identity, data.
+/// Creates configuration, identity and data directory.
 fn setup(options: Options) -> Outcome {
     let Options { directory: home, json, settings } = options;
     let path = config_path(&home);
     if path.exists() {
         return Err(format!("{} exists already and is never overwritten", path.display()).into());
     }
-    let settings = complete(settings)?;
+    let settings = complete(settings.or_environment()?)?;
     settings.config(&home)?;
-    let (data, identity_directory) = (settings.data(&home), settings.identity(&home));
+    let contents = settings.to_file()?;
+    let data = settings.data(&home);
+    let identity_directory = settings.identity(&home);
     for directory in [&home, &data, &identity_directory] {
         create_directory(directory)?;
     }
@@ -103,52 +110,50 @@ fn setup(options: Options) -> Outcome {
         identity
     };
     prepare_data(&data, identity.node_id())?;
-    write_new(&path, &settings.to_file())?;
+    write_new(&path, &contents)?;
     for directory in [&home, &data] {
         fs::File::open(directory.join(".."))?.sync_all()?;
     }
     fs::File::open(&home)?.sync_all()?;
-    let (id, shown) = (identity.node_id().to_string(), path.display());
+
+    let id = identity.node_id().to_string();
     if json {
         let line = json!({ "node_id": id, "config": path, "data": data });
         println!("{line}");
     } else {
-        println!("storage node {id}\nconfiguration {shown}");
+        println!("storage node {id}\nconfiguration {}", path.display());
         println!("start it with: uplink-storagenode run --directory {}", home.display());
     }
     Ok(())
 }
 
-/// Runs the node until SIGINT or SIGTERM.
+/// Runs the node until a stop signal.
 fn run(options: Options, accept_empty_data: bool) -> Outcome {
     let Options { directory: home, json, settings } = options;
-    let settings = settings.over(Settings::read(&config_path(&home))?);
+    let settings = settings.or_file(&config_path(&home))?;
     let mut config = settings.config(&home)?;
     config.accept_empty_data = accept_empty_data;
     let identity_directory = settings.identity(&home);
     if !identity_directory.join("identity.cert").exists() {
         let shown = identity_directory.display();
-        return Err(format!("{shown} holds no identity; `setup` makes one").into());
+        return Err(format!("{shown} holds no identity; `setup` creates one").into());
     }
     let identity = Identity::load(&identity_directory)?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let data = config.data.clone();
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut stop = StopSignal::listen()?;
         let node = StorageNode::start(config, identity).await?;
         announce(&node, &data, json);
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        stop.received().await;
         node.stop(STOP_GRACE).await;
         Ok(())
     })
 }
 
 fn announce(node: &StorageNode, data: &Path, json: bool) {
-    let (id, address) = (node.node_id().to_string(), node.address().to_string());
+    let id = node.node_id().to_string();
+    let address = node.address().to_string();
     if json {
         let pid = std::process::id();
         let line = json!({ "node_id": id, "address": address, "data": data, "pid": pid });
@@ -156,7 +161,7 @@ fn announce(node: &StorageNode, data: &Path, json: bool) {
     } else {
         println!("storage node {id} listens on {address}");
     }
-    // Whoever waits for the line must see it at once, also through a pipe.
+    // A pipe is block-buffered; its reader waits for this line.
     let _ = io::stdout().flush();
 }
 
@@ -164,7 +169,7 @@ fn config_path(home: &Path) -> PathBuf {
     home.join("config.toml")
 }
 
-/// Asks a person for what must be set and is not.
+/// Prompts for required settings that are missing, if standard input is a terminal.
 fn complete(mut settings: Settings) -> Result<Settings, Box<dyn Error>> {
     if !io::stdin().is_terminal() {
         return Ok(settings);
@@ -200,8 +205,8 @@ where
 }
 
 fn create_directory(path: &Path) -> Outcome {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| format!("cannot create {}: {error}", path.display()).into())
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|error| format!("cannot create {}: {error}", path.display()).into())
 }
 
 fn write_new(path: &Path, text: &str) -> Outcome {
@@ -213,5 +218,5 @@ fn write_new(path: &Path, text: &str) -> Outcome {
     write().map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }
 
-/// Time for transfers under way when the node is told to stop.
+/// Time for transfers in progress after a stop signal.
 const STOP_GRACE: Duration = Duration::from_secs(10);

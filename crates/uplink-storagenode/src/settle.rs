@@ -1,4 +1,4 @@
-//! Handing in orders: every closed hour is streamed to its satellite until that has answered.
+//! Settlement: streams the orders of each closed hour to its satellite until it replies.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use std::{
 use tokio::{
     sync::{Mutex, mpsc},
     task::{JoinHandle, spawn_blocking},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use uplink_rpc::{
@@ -19,6 +19,7 @@ use uplink_rpc::{
     pool::{Connection, Pool},
     status::Failure,
 };
+use uplink_server::workers::{Schedule, Work};
 
 use crate::{
     config::Satellite,
@@ -31,8 +32,8 @@ pub(crate) struct Settler {
     satellite: Satellite,
     settlement: Arc<Settlement>,
     pool: Pool,
-    /// A satellite takes one hour of a node at a time.
-    alone: Mutex<()>,
+    /// A satellite accepts one hour of a node at a time.
+    settling: Mutex<()>,
 }
 
 impl Settler {
@@ -41,38 +42,18 @@ impl Settler {
             satellite: satellite.clone(),
             settlement: Arc::clone(settlement),
             pool: pool.clone(),
-            alone: Mutex::default(),
+            settling: Mutex::default(),
         }
     }
 
-    /// Settles for ever: at once, and whenever hours may have closed; after a failure again in 1 s,
-    /// 2 s, 4 s …
-    pub(crate) async fn run(self: Arc<Self>) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.settle().await {
-                Ok(()) => {
-                    pause = FIRST_PAUSE;
-                    sleep(EVERY).await;
-                }
-                Err(error) => {
-                    let seconds = pause.as_secs();
-                    tracing::warn!(%error, "settlement failed; next try in {seconds} s");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-        }
-    }
-
-    /// Closes the hours that are over and hands in all that are closed, oldest first. A file that
-    /// cannot be read stops no other one.
+    /// Closes the hours that are over and sends all closed hours, oldest first. A file that cannot be
+    /// read does not block the others.
     pub(crate) async fn settle(&self) -> Result<(), SettleError> {
-        let _alone = self.alone.lock().await;
+        let _settling = self.settling.lock().await;
         Arc::clone(&self.settlement).flush().await;
         let mut outcome = Ok(());
         for path in self.closed().await? {
-            match self.hand_in(&path).await {
+            match self.send(&path).await {
                 Ok(()) => {}
                 Err(error @ SettleError::File { .. }) => outcome = outcome.and(Err(error)),
                 Err(error) => return Err(error),
@@ -86,23 +67,23 @@ impl Settler {
         on_disk(Path::new("orders"), spawn_blocking(move || settlement.closed(satellite))).await
     }
 
-    /// Streams one file; the records in memory at once are few, however many it holds.
-    async fn hand_in(&self, path: &Path) -> Result<(), SettleError> {
-        let (to, records) = mpsc::channel(AHEAD);
+    /// Streams one file with at most [`READ_AHEAD`] records in memory.
+    async fn send(&self, path: &Path) -> Result<(), SettleError> {
+        let (sender, records) = mpsc::channel(READ_AHEAD);
         let file = path.to_owned();
-        let reading = spawn_blocking(move || settlement::send_records(&file, to));
+        let reading = spawn_blocking(move || settlement::send_records(&file, sender));
         let connection = self.pool.peer(self.satellite.id, &self.satellite.address);
         let mut orders = client::orders(connection.channel());
         let call = orders.settlement_with_window(ReceiverStream::new(records));
         let reply = tokio::select! {
-            reply = timeout(DEADLINE, call) => reply,
+            reply = timeout(TIMEOUT, call) => reply,
             source = failed(reading) => {
                 return Err(SettleError::File { path: path.to_owned(), source });
             }
         };
         let reply = match reply {
             Ok(Ok(reply)) => reply.into_inner(),
-            Ok(Err(status)) => return Err(self.refused(&connection, status)),
+            Ok(Err(status)) => return Err(self.call_error(&connection, status)),
             Err(_) => return Err(SettleError::Deadline { satellite: self.satellite.clone() }),
         };
         let satellite = &self.satellite;
@@ -110,7 +91,7 @@ impl Settler {
             Ok(Outcome::Accepted) => true,
             Ok(Outcome::Rejected) => false,
             Err(_) => {
-                let reason = format!("it answers with the unknown status {}", reply.status);
+                let reason = format!("unknown status {} in the reply", reply.status);
                 return Err(SettleError::Call { satellite: satellite.clone(), reason });
             }
         };
@@ -123,7 +104,7 @@ impl Settler {
         on_disk(path, spawn_blocking(move || settlement::settled(&file, accepted))).await
     }
 
-    fn refused(&self, connection: &Connection, status: tonic::Status) -> SettleError {
+    fn call_error(&self, connection: &Connection, status: tonic::Status) -> SettleError {
         let reason = match connection.dial_error() {
             Some(error) => error.to_string(),
             None => Failure::from(status).to_string(),
@@ -132,8 +113,8 @@ impl Settler {
     }
 }
 
-/// Waits for the failure of `reading`, for ever if it succeeds. The stream of records then stays
-/// open as long as the satellite listens: one that ended would count as the whole hour.
+/// Waits for `reading` to fail; never completes if it succeeds. On failure the stream of records
+/// stays open until the satellite drops it, because a stream that ends counts as the whole hour.
 async fn failed(
     reading: JoinHandle<Result<(), (io::Error, mpsc::Sender<SettlementRequest>)>>,
 ) -> io::Error {
@@ -152,41 +133,63 @@ async fn on_disk<T>(path: &Path, job: JoinHandle<io::Result<T>>) -> Result<T, Se
     done.map_err(|source| SettleError::File { path: path.to_owned(), source })
 }
 
-/// Why orders could not be handed in. They are handed in again later.
+/// Regular settlement with one satellite.
+#[derive(Debug)]
+pub(crate) struct SettleWork(pub(crate) Arc<Settler>);
+
+impl SettleWork {
+    /// Settles at once and at intervals, because hours may have closed; after a failure in 1 s, 2 s,
+    /// 4 s …
+    pub(crate) const SCHEDULE: Schedule = Schedule::every(INTERVAL).retry(FIRST_RETRY, MAX_RETRY);
+}
+
+impl Work for SettleWork {
+    type Error = SettleError;
+
+    async fn run(&mut self) -> Result<(), SettleError> {
+        self.0.settle().await
+    }
+
+    fn failed(&self, error: &SettleError, retry_in: Duration) {
+        tracing::warn!(%error, "settlement failed; next try in {} s", retry_in.as_secs());
+    }
+}
+
+/// Why orders could not be settled. They are sent again later.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The satellite cannot be reached or fails.
+    /// The satellite is unreachable or fails.
     #[error("settlement with satellite {satellite}: {reason}")]
     Call {
         /// The satellite.
         satellite: Satellite,
-        /// What it or the connection said.
+        /// Error of the satellite or the connection.
         reason: String,
     },
-    /// The satellite did not answer in time.
-    #[error("settlement with satellite {satellite}: no answer within {} s", DEADLINE.as_secs())]
+    /// The satellite did not reply in time.
+    #[error("settlement with satellite {satellite}: no reply within {} s", TIMEOUT.as_secs())]
     Deadline {
         /// The satellite.
         satellite: Satellite,
     },
-    /// A file of orders cannot be read, or not be put away.
+    /// A file of orders cannot be read or moved.
     #[error("settlement: {path}: {source}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What the file system said.
+        /// Error of the file system.
         source: io::Error,
     },
 }
 
-/// Time between two looks for closed hours.
-const EVERY: Duration = Duration::from_secs(60);
-/// Pause after the first failure; doubles with each further one …
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// … up to this one: satellites take orders for a day after they were made.
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// Time for handing in one hour.
-const DEADLINE: Duration = Duration::from_secs(30 * 60);
+/// Time between two checks for closed hours.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Time until the first retry; doubles with each further failure …
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// … up to this maximum: satellites accept orders for a day after their creation.
+const MAX_RETRY: Duration = Duration::from_secs(600);
+/// Time for sending one hour.
+const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// Records read ahead of the connection.
-const AHEAD: usize = 64;
+const READ_AHEAD: usize = 64;

@@ -24,7 +24,7 @@ fn bytes(group: &[NodeRow], counts: &HashMap<NodeId, u64>) -> usize {
 }
 
 #[test]
-fn filters_of_a_group_fit_in_memory_and_no_node_is_left_out() {
+fn group_filters_fit_in_memory_and_include_every_node() {
     let nodes: Vec<_> = (0..200).map(node).collect();
     let count = |node: &NodeRow| (node.id, u64::from(node.id.as_bytes()[0]) * 500);
     let counts: HashMap<_, _> = nodes.iter().map(count).collect();
@@ -37,14 +37,14 @@ fn filters_of_a_group_fit_in_memory_and_no_node_is_left_out() {
         }
         for pair in groups.windows(2) {
             let more: Vec<_> = pair[0].iter().chain(&pair[1][..1]).cloned().collect();
-            assert!(bytes(&more, &counts) > memory, "one more would have fitted");
+            assert!(bytes(&more, &counts) > memory, "another node would have fit");
         }
     }
     assert!(groups(Vec::new(), &counts, 1_000).is_empty());
 }
 
 #[test]
-fn filter_holds_the_ids_under_which_its_node_knows_its_pieces() {
+fn filter_contains_the_piece_ids_derived_for_its_node() {
     let nodes = [node(1), node(2), node(3)];
     let mut filters = empty_filters(&nodes, &HashMap::new());
     let root_piece_id = PieceId::new([9; 32]);
@@ -58,5 +58,5 @@ fn filter_holds_the_ids_under_which_its_node_knows_its_pieces() {
         assert_eq!(filters[&node].contains(&piece), held, "{number}");
     }
     let empty = &filters[&nodes[2].id];
-    assert!(empty.as_bytes()[3..].iter().all(|byte| *byte == 0), "no piece, no bit");
+    assert!(empty.as_bytes()[3..].iter().all(|byte| *byte == 0), "no bits without pieces");
 }
