@@ -1,7 +1,7 @@
 //! Content encryption, hashing and keys: `cargo xtask bench encryption`.
 //!
-//! One block of 7,408 plain bytes is sealed and opened by every suite, and by the RustCrypto crate
-//! of the default suite, whose output is compared. Hashes and keys are what a transfer needs beside.
+//! Every suite seals and opens one block of 7,408 plain bytes; so does the RustCrypto crate for the
+//! default suite, and the outputs are compared. Hashes and keys are the other costs of a transfer.
 
 use aes_gcm::aead::{AeadInOut, KeyInit, Nonce as AeadNonce};
 use aes_gcm::{Aes256Gcm, Key as AesKey};
@@ -44,7 +44,7 @@ fn suites() -> Vec<(String, ContentCipher)> {
 }
 
 fn crypto_crate() -> (Aes256Gcm, AeadNonce<Aes256Gcm>) {
-    // The nonce of block 1 of a segment whose nonces begin at zero.
+    // The nonce of block 1 of a segment whose nonces start at zero.
     let mut nonce = [0; 12];
     nonce[0] = 1;
     (Aes256Gcm::new(&AesKey::<Aes256Gcm>::from(KEY)), nonce.into())
@@ -62,7 +62,8 @@ fn seal() -> Vec<Figure> {
             cipher.seal_block(&Nonce::ZERO, 1, plain, out).expect("sealed");
         }));
     }
-    let (plain, by_crate_out) = (&plain, &mut by_crate);
+    let plain = &plain;
+    let by_crate_out = &mut by_crate;
     candidates.push(Candidate::new("AES-256-GCM, RustCrypto", || {
         by_crate_out.copy_from_slice(plain);
         let mut buffer = by_crate_out.as_mut_slice();
@@ -100,7 +101,7 @@ fn open() -> Vec<Figure> {
         cipher.decrypt_inout_detached(&nonce, b"", out.as_mut_slice().into(), tag).expect("opened");
     }));
     let figures = measure(candidates);
-    assert!(opened.iter().chain([&by_crate]).all(|opened| *opened == plain), "not what was sealed");
+    assert!(opened.iter().chain([&by_crate]).all(|opened| *opened == plain), "opened bytes differ");
     figures
 }
 

@@ -1,11 +1,12 @@
-//! The erasure code beside other implementations: `cargo xtask bench erasure [-- CASE …]`.
+//! The erasure code and other implementations: `cargo xtask bench erasure [-- CASE …]`.
 //!
-//! Encoding makes the parity of a window of 64 stripes with shares of 256 bytes; decoding makes
-//! stripes of the windows of k pieces, some of them parity. All candidates read and write the same
-//! bytes and are compared with each other outside the measured time. Rates are of data bytes.
+//! Encoding computes the parity of a window of 64 stripes with shares of 256 bytes; decoding
+//! restores the stripes from the windows of k pieces, some of them parity. All candidates process
+//! the same bytes and their results are compared outside the measured time. Rates are of data
+//! bytes.
 //!
-//! Intel ISA-L is loaded if there is one (`benches/isa_l/mod.rs`). `reed-solomon-erasure` works with
-//! other evaluation points, so only its speed compares.
+//! Intel ISA-L is loaded if available (`benches/isa_l/mod.rs`). `reed-solomon-erasure` uses other
+//! evaluation points, so only its speed is comparable.
 
 use reed_solomon_erasure::galois_8::ReedSolomon;
 use reed_solomon_erasure_accel::galois_8::ReedSolomon as ReedSolomonAccel;
@@ -53,7 +54,8 @@ fn main() {
     table.print();
 }
 
-/// Windows of pieces, not a power of two apart, or all would share a few cache lines.
+/// Allocates windows of pieces, not a power of two apart: otherwise all would share a few cache
+/// lines.
 fn empty(pieces: usize) -> Vec<Vec<u8>> {
     let mut windows: Vec<Vec<u8>> = (0..pieces).map(|_| Vec::with_capacity(RUN + 64)).collect();
     windows.iter_mut().for_each(|window| window.resize(RUN, 0));
@@ -86,15 +88,18 @@ impl Bench {
         usize::from(self.code.total()) - self.required()
     }
 
-    /// None, one, as many as random pieces miss, all.
+    /// Returns the numbers of missing data pieces: none, one, as many as random pieces miss, all.
     fn losses(&self) -> Vec<(&'static str, usize)> {
-        let (k, parity, n) = (self.required(), self.parity(), self.required() + self.parity());
+        let k = self.required();
+        let parity = self.parity();
+        let n = self.required() + self.parity();
         let expected = (k * parity + n / 2) / n;
         vec![("0", 0), ("1", 1), ("expected", expected), ("all", k.min(parity))]
     }
 
     fn encode(&self, isa_l: Option<&IsaL>) -> Vec<Figure> {
-        let (k, parity) = (self.required(), self.parity());
+        let k = self.required();
+        let parity = self.parity();
         let wanted: Vec<u16> = (self.code.required()..self.code.total()).collect();
         let expected = &self.pieces[k..];
         let candidates = Kernel::available().len() + 3;
@@ -103,14 +108,16 @@ impl Bench {
         let mut buffer = || buffers_left.next().expect("a buffer for each candidate");
         let mut candidates = Vec::new();
         for kernel in Kernel::available() {
-            let (encoder, out) = (Encoder::with_kernel(self.code, SHARE, kernel), buffer());
+            let encoder = Encoder::with_kernel(self.code, SHARE, kernel);
+            let out = buffer();
             let wanted = &wanted;
             candidates.push(Candidate::new(kernel.to_string(), move || {
                 encoder.encode(&self.stripes, wanted, out).expect("encoded");
             }));
         }
         if let Some(isa_l) = isa_l {
-            let (mut tables, out) = (self.parity_tables(isa_l), buffer());
+            let mut tables = self.parity_tables(isa_l);
+            let out = buffer();
             candidates.push(Candidate::new("ISA-L", move || {
                 for (at, stripe) in self.stripes.chunks_exact(k * SHARE).enumerate() {
                     let shares = out.iter_mut().map(|piece| &mut piece[at * SHARE..][..SHARE]);
@@ -118,13 +125,15 @@ impl Bench {
                 }
             }));
         }
-        let (crate_default, out) = (ReedSolomon::new(k, parity).expect("a code"), buffer());
+        let crate_default = ReedSolomon::new(k, parity).expect("a code");
+        let out = buffer();
         candidates.push(Candidate::new("crate", move || {
             self.each_stripe(out, |data, parity| {
                 crate_default.encode_sep(data, parity).expect("encoded")
             });
         }));
-        let (accelerated, out) = (ReedSolomonAccel::new(k, parity).expect("a code"), buffer());
+        let accelerated = ReedSolomonAccel::new(k, parity).expect("a code");
+        let out = buffer();
         candidates.push(Candidate::new("simd-accel", move || {
             self.each_stripe(out, |data, parity| {
                 accelerated.encode_sep(data, parity).expect("encoded")
@@ -145,7 +154,7 @@ impl Bench {
         }
     }
 
-    /// The k pieces of which the first data shares are missing.
+    /// Returns k pieces, without the first `missing` data pieces.
     fn held(&self, missing: usize) -> Vec<u16> {
         (missing as u16..missing as u16 + self.code.required()).collect()
     }
@@ -160,14 +169,16 @@ impl Bench {
         let mut candidates = Vec::new();
         for kernel in Kernel::available() {
             let decoder = Decoder::with_kernel(self.code, SHARE, &held, kernel).expect("a decoder");
-            let (shares, out) = (&shares, buffers_left.next().expect("a buffer"));
+            let shares = &shares;
+            let out = buffers_left.next().expect("a buffer");
             candidates.push(Candidate::new(kernel.to_string(), move || {
                 decoder.decode(shares, out).expect("decoded");
             }));
         }
         if let Some(isa_l) = isa_l {
             let mut tables = (missing > 0).then(|| self.missing_tables(isa_l, missing));
-            let (shares, out) = (&shares, buffers_left.next().expect("a buffer"));
+            let shares = &shares;
+            let out = buffers_left.next().expect("a buffer");
             candidates.push(Candidate::new("ISA-L", move || {
                 for (at, stripe) in out.chunks_exact_mut(self.required() * SHARE).enumerate() {
                     let (lost, present) = stripe.split_at_mut(missing * SHARE);
@@ -194,13 +205,13 @@ impl Bench {
         isa_l.tables(self.required(), &factors.collect::<Vec<u8>>())
     }
 
-    /// Decoding unit shares gives the columns of the matrix.
+    /// Decodes unit shares, which gives the columns of the matrix.
     fn missing_tables(&self, isa_l: &IsaL, missing: usize) -> Tables {
         let k = self.required();
         let decoder = Decoder::with_code(self.code, 1, &self.held(missing)).expect("a decoder");
         let mut factors = vec![0; missing * k];
         for column in 0..k {
-            let units: Vec<[u8; 1]> = (0..k).map(|place| [u8::from(place == column)]).collect();
+            let units: Vec<[u8; 1]> = (0..k).map(|row| [u8::from(row == column)]).collect();
             let mut data = vec![0; k];
             decoder.decode(&units, &mut data).expect("decoded");
             for row in 0..missing {

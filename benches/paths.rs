@@ -1,7 +1,7 @@
 //! Object keys and access grants: `cargo xtask bench paths`.
 //!
-//! What a listing pays for each item (a component decrypted below a prefix whose key is known), what
-//! other calls pay for a whole key, and what opening a grant costs.
+//! Costs per item of a listing (a component decrypted below a prefix with known key), per whole key
+//! in other calls, and of parsing a grant.
 
 use uplink_core::access_grant::AccessGrant;
 use uplink_core::encryption::path::{PrefixInfo, decrypt_path, encrypt_path};
@@ -52,7 +52,7 @@ fn main() {
     table.print();
 }
 
-/// A grant of the reference library, from the vectors.
+/// Measures with a grant of the reference library, from the vectors.
 fn grants() -> Vec<measure::Figure> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/access.json");
     let text = std::fs::read_to_string(path).expect("the vectors");

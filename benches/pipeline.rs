@@ -1,10 +1,10 @@
 //! A segment without a network: `cargo xtask bench pipeline [-- CASE …]`.
 //!
-//! Upload: plain bytes in memory → seal → code window by window → hash every piece → nothing.
-//! Download: k pieces in memory, as many of them parity as random pieces are → decode → open →
-//! nothing. Beside it every stage alone, and `ceiling = 1 / Σ 1 / stage`: what the line would reach
-//! if passing bytes from stage to stage cost nothing. Rates are of plain bytes on one core; `2
-//! threads` is the rate of two lines at once over twice that of one.
+//! Upload: plain bytes in memory → seal → encode window by window → hash every piece → discard.
+//! Download: k pieces in memory, with the expected share of parity → decode → open → discard. Each
+//! stage is also measured alone, and `ceiling = 1 / Σ 1 / stage` is the rate of a pipeline without
+//! overhead between stages. Rates are of plain bytes on one core; `2 threads` is the rate of two
+//! concurrent pipelines over twice that of one.
 
 use uplink_core::encryption::content::ContentCipher;
 use uplink_core::encryption::{CipherSuite, Key, Nonce};
@@ -19,7 +19,7 @@ const SCHEMES: [&str; 6] =
 /// Plain bytes, about one segment.
 const PLAIN: usize = 64 << 20;
 const BLOCK: usize = 7424;
-/// Most bytes of stripes and of one piece in a window, as the client cuts them.
+/// Maximum bytes of stripes and of one piece in a window, as in the client.
 const STRIPES_WINDOW: usize = 512 << 10;
 const PIECE_WINDOW: usize = 64 << 10;
 
@@ -28,7 +28,8 @@ fn main() {
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     println!("kernel of this processor: {}", Kernel::fastest());
     let mut table = Table::new(&["case", "GB/s", "ceiling", "of ceiling", "2 threads"]);
-    let (aes, chacha) = (CipherSuite::AesGcm, CipherSuite::ChaCha20Poly1305);
+    let aes = CipherSuite::AesGcm;
+    let chacha = CipherSuite::ChaCha20Poly1305;
     let mut cases: Vec<_> = SCHEMES.iter().map(|scheme| (*scheme, aes, Hash::Blake3)).collect();
     cases.extend([(SCHEMES[0], chacha, Hash::Blake3), (SCHEMES[0], aes, Hash::Sha256)]);
     for (scheme, suite, hash) in cases {
@@ -48,7 +49,7 @@ enum Hash {
     Sha256,
 }
 
-/// One scheme, suite and hash.
+/// A pipeline of one scheme, suite and hash.
 struct Line {
     scheme: Scheme,
     cipher: ContentCipher,
@@ -86,7 +87,7 @@ impl Line {
         vec![vec![0; self.piece_window()]; self.wanted.len()]
     }
 
-    /// Seals everything; `take` gets the sealed bytes in windows, the last one shorter.
+    /// Seals the content; `take` receives the sealed bytes in windows, the last one shorter.
     fn seal(&self, window: &mut Vec<u8>, mut take: impl FnMut(&[u8])) {
         window.clear();
         for (index, block) in (0..).zip(self.plain.chunks_exact(BLOCK - 16)) {
@@ -115,7 +116,7 @@ impl Line {
         self.wanted.iter().map(|_| Hasher::new(self.hash)).collect()
     }
 
-    /// The whole line. Returns the hashes of all pieces.
+    /// Runs the whole pipeline. Returns the hashes of all pieces.
     fn run_upload(&self, window: &mut Vec<u8>, pieces: &mut [Vec<u8>]) -> Vec<Vec<u8>> {
         let mut hashers = self.hashers();
         self.seal(window, |stripes| {
@@ -139,8 +140,12 @@ impl Line {
             })
             .collect();
         let windows = self.plain.len() / (BLOCK - 16) * BLOCK / self.window;
-        let (mut window, mut pieces, mut hashes) = (Vec::new(), self.buffers(), Vec::new());
-        let (mut sealed, stripes, mut coded) = (Vec::new(), bytes(self.window), self.buffers());
+        let mut window = Vec::new();
+        let mut pieces = self.buffers();
+        let mut hashes = Vec::new();
+        let mut sealed = Vec::new();
+        let stripes = bytes(self.window);
+        let mut coded = self.buffers();
         let hashed = self.buffers();
         let figures = measure(vec![
             Candidate::new("line", || hashes = self.run_upload(&mut window, &mut pieces)),
@@ -165,13 +170,14 @@ impl Line {
         ]);
         assert_eq!(hashes, expected, "hashes of the line");
         let line = || {
-            let (mut window, mut pieces) = (Vec::new(), self.buffers());
+            let mut window = Vec::new();
+            let mut pieces = self.buffers();
             move || drop(std::hint::black_box(self.run_upload(&mut window, &mut pieces)))
         };
         self.row(case, &figures, two_threads(&figures[0], line), table);
     }
 
-    /// All pieces, each made in one pass.
+    /// Returns all pieces, encoded in one pass.
     fn pieces(&self) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         self.seal(&mut Vec::new(), |window| all.extend_from_slice(window));
@@ -181,7 +187,7 @@ impl Line {
         pieces
     }
 
-    /// Decodes window by window; `take` gets the stripes.
+    /// Decodes window by window; `take` receives the stripes.
     fn decode(
         &self,
         decoder: &Decoder,
@@ -199,41 +205,44 @@ impl Line {
         }
     }
 
-    /// Opens blocks as their bytes come: `begun` keeps the block that a window ends in.
-    fn open(&self, mut sealed: &[u8], begun: &mut Vec<u8>, index: &mut u64, plain: &mut [u8]) {
+    /// Opens blocks as their bytes arrive; `partial` buffers the block that a window ends in.
+    fn open(&self, mut sealed: &[u8], partial: &mut Vec<u8>, index: &mut u64, plain: &mut [u8]) {
         let mut open = |block: &[u8]| {
             let out = &mut plain[..BLOCK - 16];
             self.cipher.open_block(&Nonce::ZERO, *index, block, out).expect("opened");
             std::hint::black_box(out);
             *index += 1;
         };
-        if !begun.is_empty() {
-            let (head, rest) = sealed.split_at((BLOCK - begun.len()).min(sealed.len()));
-            begun.extend_from_slice(head);
+        if !partial.is_empty() {
+            let (head, rest) = sealed.split_at((BLOCK - partial.len()).min(sealed.len()));
+            partial.extend_from_slice(head);
             sealed = rest;
-            if begun.len() == BLOCK {
-                open(begun);
-                begun.clear();
+            if partial.len() == BLOCK {
+                open(partial);
+                partial.clear();
             }
         }
         let blocks = sealed.chunks_exact(BLOCK);
-        begun.extend_from_slice(blocks.remainder());
+        partial.extend_from_slice(blocks.remainder());
         blocks.for_each(open);
     }
 
     fn run_download(&self, decoder: &Decoder, shares: &[&[u8]], stripes: &mut [u8]) -> u64 {
-        let (mut begun, mut index, mut plain) = (Vec::new(), 0, vec![0; BLOCK]);
+        let mut partial = Vec::new();
+        let mut index = 0;
+        let mut plain = vec![0; BLOCK];
         let mut left = self.plain.len() / (BLOCK - 16) * BLOCK;
         self.decode(decoder, shares, stripes, |stripes| {
             let sealed = &stripes[..left.min(stripes.len())];
             left -= sealed.len();
-            self.open(sealed, &mut begun, &mut index, &mut plain);
+            self.open(sealed, &mut partial, &mut index, &mut plain);
         });
         index
     }
 
     fn download(&self, case: &str, table: &mut Table) {
-        let (k, n) = (self.scheme.required(), self.scheme.total());
+        let k = self.scheme.required();
+        let n = self.scheme.total();
         let missing = (k * (n - k) + n / 2) / n;
         let held: Vec<u16> = (missing..missing + k).collect();
         let pieces = self.pieces();
@@ -242,12 +251,13 @@ impl Line {
         let decoder = Decoder::new(&self.scheme, &held).expect("a decoder");
         let mut stripes = [(); 2].map(|()| vec![0; self.window]);
         let [in_line, alone] = &mut stripes;
-        let (mut opened, sealed) = (0, {
+        let mut opened = 0;
+        let sealed = {
             let mut sealed = Vec::new();
             self.seal(&mut Vec::new(), |window| sealed.extend_from_slice(window));
             sealed.truncate(self.plain.len() / (BLOCK - 16) * BLOCK);
             sealed
-        });
+        };
         let figures = measure(vec![
             Candidate::new("line", || opened = self.run_download(&decoder, &shares, in_line)),
             Candidate::new("decode", || {
@@ -261,7 +271,9 @@ impl Line {
         ]);
         assert_eq!(opened as usize, self.plain.len() / (BLOCK - 16), "all blocks opened");
         let line = || {
-            let (mut stripes, decoder, shares) = (vec![0; self.window], &decoder, &shares);
+            let mut stripes = vec![0; self.window];
+            let decoder = &decoder;
+            let shares = &shares;
             move || {
                 std::hint::black_box(self.run_download(decoder, shares, &mut stripes));
             }
@@ -283,8 +295,8 @@ impl Line {
     }
 }
 
-/// The rate of two threads over twice that of one; the best of a few tries. `line` prepares a line
-/// of its own for each thread.
+/// Returns the rate of two threads over twice that of one, best of several tries. `line` prepares a
+/// pipeline for each thread.
 fn two_threads<F: FnMut()>(one: &Figure, line: impl Fn() -> F + Sync) -> f64 {
     const TRIES: usize = 9;
     let barrier = std::sync::Barrier::new(2);
@@ -294,10 +306,10 @@ fn two_threads<F: FnMut()>(one: &Figure, line: impl Fn() -> F + Sync) -> f64 {
         let mut best = f64::INFINITY;
         for _ in 0..TRIES {
             barrier.wait();
-            let begun = std::time::Instant::now();
+            let started = std::time::Instant::now();
             line();
             barrier.wait();
-            best = best.min(begun.elapsed().as_secs_f64());
+            best = best.min(started.elapsed().as_secs_f64());
         }
         best
     };

@@ -1,11 +1,11 @@
-//! Upload and download over a whole network on loopback, beside the ceiling that the client's own
-//! stages set, with peak memory: `cargo xtask bench transfer [-- MIB … SCHEME …]`.
+//! Upload and download over a complete network on loopback, compared with the ceiling of the
+//! client's own stages, with peak memory: `cargo xtask bench transfer [-- MIB … SCHEME …]`.
 //!
-//! Satellite and nodes run in child processes, so that CPU time and memory of each are its own. The
-//! ceiling is what one core could do if nothing but the unavoidable stages cost anything: sealing,
-//! coding, hashing the bytes of every piece that was sent and sending them through TLS; receiving,
-//! decoding and opening. Every stage is measured in the same run. One JSON line a case goes to
-//! standard output; the hashes of what went up and what came down are compared in every case.
+//! Satellite and nodes run in child processes, so that CPU time and memory are measured separately.
+//! The ceiling is the rate of one core if only the necessary stages had a cost: sealing, encoding,
+//! hashing the bytes of every piece that was sent and sending them through TLS; receiving, decoding
+//! and opening. Every stage is measured in the same run. Each case is one JSON line on standard
+//! output; the hashes of the uploaded and downloaded content are compared in every case.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,11 @@ use uplink_core::erasure::Scheme;
 mod network;
 mod stages;
 
-/// Object sizes in MiB unless others are given.
+/// Default object sizes in MiB.
 const SIZES: [u64; 3] = [64, 256, 1024];
-/// Objects of one size are moved one after the other until this much is: a program that moves small
-/// ones moves many.
+/// Amount to transfer per size: small objects are transferred in greater number.
 const MOVED_MIB: u64 = 1024;
-/// Scheme unless others are given.
+/// Default scheme.
 const SCHEME: &str = "4/6/8/10-256";
 const MIB: u64 = 1 << 20;
 
@@ -52,12 +51,12 @@ fn main() {
     }
 }
 
-/// Objects up and down over a network of their own.
+/// Uploads and downloads of objects over a separate network.
 struct Bench {
     network: Network,
     scheme: Scheme,
     mib: u64,
-    /// Resident memory of the idle process, in KiB.
+    /// Resident memory of the idle process in KiB.
     idle: u64,
 }
 
@@ -99,7 +98,7 @@ impl Bench {
             hash_down.update(bytes);
         })
         .await;
-        assert_eq!(hash_up.finalize(), hash_down.finalize(), "the object came back changed");
+        assert_eq!(hash_up.finalize(), hash_down.finalize(), "the downloaded object differs");
     }
 
     fn objects(&self) -> u64 {
@@ -111,15 +110,17 @@ impl Bench {
     }
 
     fn meter(&mut self) -> Meter {
-        // Resets the peak; where the kernel does not allow it the figure is an upper bound.
+        // Resets the peak; if the kernel does not allow it, the figure is an upper bound.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         Meter { wall: Instant::now(), cpu: self.cpu(), moved: self.network.moved() }
     }
 
     fn measured(&mut self, since: &Meter) -> Measured {
-        let (wall, cpu, moved) = (since.wall.elapsed(), self.cpu(), self.network.moved());
+        let wall = since.wall.elapsed();
+        let cpu = self.cpu();
+        let moved = self.network.moved();
         let gb = self.bytes() as f64 / 1e9;
-        let spent = |place: usize| (cpu[place].saturating_sub(since.cpu[place])).as_secs_f64();
+        let spent = |index: usize| (cpu[index].saturating_sub(since.cpu[index])).as_secs_f64();
         Measured {
             wall: wall.as_secs_f64(),
             cpu_per_gb: [spent(0) / gb, spent(1) / gb, spent(2) / gb],
@@ -131,15 +132,18 @@ impl Bench {
         }
     }
 
-    /// CPU time of client, nodes and satellite.
+    /// Returns the CPU time of client, nodes and satellite.
     fn cpu(&self) -> [Duration; 3] {
         let [nodes, satellite] = [self.network.nodes.id(), self.network.satellite.id()];
         [cpu_time("self"), cpu_time(&nodes.to_string()), cpu_time(&satellite.to_string())]
     }
 
     fn report(&self, name: &str, measured: &Measured, moved: f64, ceiling: f64) {
-        let (bytes, scheme, wall) = (self.bytes(), self.scheme, measured.wall);
-        let (objects, mib) = (self.objects(), self.mib);
+        let bytes = self.bytes();
+        let scheme = self.scheme;
+        let wall = measured.wall;
+        let objects = self.objects();
+        let mib = self.mib;
         let [client, nodes, satellite] = measured.cpu_per_gb;
         println!(
             "{{\"name\":\"transfer\",\"case\":\"{name} {scheme}, {objects} × {mib} MiB\",\"bytes\":{bytes},\
@@ -170,7 +174,7 @@ async fn read(project: &Project, number: u64, mut take: impl FnMut(&[u8])) -> u6
     received
 }
 
-/// One MiB without structure.
+/// Returns one MiB without structure.
 fn pattern() -> Vec<u8> {
     let mut bytes = vec![0; MIB as usize];
     blake3::Hasher::new().update(b"transfer").finalize_xof().fill(&mut bytes);
@@ -188,22 +192,22 @@ struct Measured {
     /// Of client, nodes and satellite.
     cpu_per_gb: [f64; 3],
     moved: Moved,
-    /// Above the idle process.
+    /// Above the memory of the idle process.
     peak_mib: f64,
 }
 
-/// A figure of this process's status, in KiB.
+/// Returns a figure of this process's status in KiB.
 fn status(name: &str) -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-/// User and system time of a process, in the kernel's ticks of 10 ms.
+/// Returns user and system time of a process, in the kernel's ticks of 10 ms.
 fn cpu_time(process: &str) -> Duration {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = text.rsplit(") ").next().unwrap_or_default();
-    // The first field here is the state; user and system time are the 12th and 13th.
+    // The first field is the state; user and system time are the 12th and 13th.
     let times = after_name.split(' ').skip(11).take(2);
     let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)

@@ -1,19 +1,19 @@
-//! The client against a whole network in this process: satellite, storage nodes, sockets and disks.
-//! The same tests run over DRPC in `api_drpc.rs`.
+//! The client against a complete network in this process: satellite, storage nodes, sockets and
+//! disks. The same tests run over DRPC in `api_drpc.rs`.
 
 use uplink::Transport;
 
-/// What our peers speak: gRPC, because they are ours.
+/// gRPC, negotiated between our own peers.
 const TRANSPORT: Transport = Transport::Negotiated;
 
 mod api {
     mod buckets;
     mod clocks;
+    mod corrupt_nodes;
     mod examples;
     mod faults;
     mod garbage;
     mod handles;
-    mod liars;
     mod listing;
     mod outcomes;
     mod overwrite;

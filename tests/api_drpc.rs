@@ -6,10 +6,10 @@ const TRANSPORT: Transport = Transport::Drpc;
 
 mod api {
     mod buckets;
+    mod corrupt_nodes;
     mod faults;
     mod garbage;
     mod handles;
-    mod liars;
     mod listing;
     mod outcomes;
     mod overwrite;

@@ -1,9 +1,9 @@
 //! `kill -9` of satellite and storage nodes at random moments, while clients write, overwrite and
-//! delete: nothing that was acknowledged may be lost.
+//! delete: no acknowledged write may be lost.
 //!
-//! Satellite and nodes are processes of their own: copies of this test program that run the test
-//! [`service`] with a role. Every writer keeps a journal that is synced to disk after each
-//! acknowledgement, and a fresh client compares the network with the journals after each round.
+//! Satellite and nodes are separate processes: copies of this test program that run the test
+//! [`service`] with a role. Every writer keeps a journal, synced to disk after each
+//! acknowledgement. After each round a new client compares the network with the journals.
 
 mod crash {
     pub(crate) mod journal;
@@ -18,21 +18,21 @@ use crash::processes::Processes;
 use crash::writer;
 use uplink::Transport;
 
-/// Clients that write at the same time, each to its own keys.
+/// Number of concurrent clients, each with its own keys.
 const WRITERS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_in_ten_kills() {
+async fn ten_kills_lose_no_acknowledged_write() {
     kill_under_load(10, 0x5eed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: fifty kills"]
-async fn nothing_acknowledged_is_lost_in_fifty_kills() {
+async fn fifty_kills_lose_no_acknowledged_write() {
     kill_under_load(50, 0xcafe).await;
 }
 
-/// The body of a child process; does nothing in the test program itself.
+/// The entry point of a child process; does nothing in the test program itself.
 #[test]
 fn service() {
     crash::processes::serve_if_asked();
@@ -47,7 +47,8 @@ async fn kill_under_load(rounds: u64, seed: u64) {
         .await
         .expect("a bucket");
     let paths: Vec<_> = (0..WRITERS).map(|i| folder.path().join(format!("journal-{i}"))).collect();
-    let (mut random, mut acknowledged) = (Random(seed), 0);
+    let mut random = Random(seed);
+    let mut acknowledged = 0;
     for round in 0..rounds {
         let (stop, stopping) = tokio::sync::watch::channel(false);
         let writers: Vec<_> = paths
@@ -60,7 +61,7 @@ async fn kill_under_load(rounds: u64, seed: u64) {
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(100 + random.below(900))).await;
-        // The satellite in every second round, one or two nodes in the others.
+        // Kills the satellite in every second round, one or two nodes in the others.
         match round % 2 {
             0 => processes.kill_satellite(),
             _ => (0..1 + random.below(2)).for_each(|_| {
@@ -74,19 +75,19 @@ async fn kill_under_load(rounds: u64, seed: u64) {
             acknowledged += writer.await.expect("a writer does not panic");
         }
         processes.restart_dead().await;
-        let begun = Instant::now();
+        let started = Instant::now();
         for path in &paths {
             writer::check(&access, &Journal::read(path)).await;
         }
         println!(
             "round {round}: {acknowledged} operations acknowledged so far, checked in {:.1} s",
-            begun.elapsed().as_secs_f64()
+            started.elapsed().as_secs_f64()
         );
     }
-    assert!(acknowledged > rounds * 4, "the load was no load: {acknowledged} operations");
+    assert!(acknowledged > rounds * 4, "too little load: {acknowledged} operations");
 }
 
-/// A small generator of moments and sizes; the seed in a failure repeats them.
+/// A small generator of delays and sizes; the seed reproduces them.
 struct Random(u64);
 
 impl Random {

@@ -1,10 +1,10 @@
-//! A network that is broken in every way that ends, and healed, again and again, while clients read,
-//! write and delete: no byte is wrong, nothing acknowledged is lost, and within 30 s after each
-//! healing everything works without a restart.
+//! A network under repeated transient faults of every kind, while clients read, write and delete:
+//! no byte is wrong, no acknowledged write is lost, and within 30 s after each fault everything
+//! works without a restart.
 //!
-//! `UPLINK_HEAL_SECONDS` sets how long, `UPLINK_HEAL_SEED` repeats a run's faults, and
-//! `UPLINK_HEAL_VERBOSE` prints each failure that a client saw. `cargo xtask soak --heal` runs it for
-//! an hour.
+//! `UPLINK_HEAL_SECONDS` sets the duration, `UPLINK_HEAL_SEED` reproduces the faults of a run, and
+//! `UPLINK_HEAL_VERBOSE` prints each failure that a client saw. `cargo xtask soak --heal` runs it
+//! for an hour.
 
 mod heal {
     #[path = "../shared/clocks.rs"]
@@ -25,43 +25,45 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heal::faults::Deck;
 use heal::load::Load;
-use heal::network::Broken;
+use heal::network::FaultyNetwork;
 use heal::random::Random;
 use heal::report::Report;
 use tokio::time::{Instant, sleep};
 
-/// A run of the slow tests.
+/// Default duration.
 const SECONDS: u64 = 90;
-/// Time that the load goes on after each healing, without any failure.
+/// Time under load after each recovery, in which no operation may fail.
 const CALM: Duration = Duration::from_millis(1500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: a minute and a half of faults"]
-async fn network_works_within_30_s_after_each_fault_has_ended() {
+async fn network_recovers_within_30_s_after_each_fault() {
     heal::descriptors::limit();
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let length = Duration::from_secs(number("UPLINK_HEAL_SECONDS").unwrap_or(SECONDS));
     let seed = number("UPLINK_HEAL_SEED").unwrap_or_else(now);
     println!("UPLINK_HEAL_SEED={seed}");
-    let begun = Instant::now();
-    let network = Broken::start(length).await;
+    let started = Instant::now();
+    let network = FaultyNetwork::start(length).await;
     let load = Load::start(&network, seed).await;
-    let (mut random, mut deck, mut report) = (Random(seed), Deck::new(), Report::begin());
-    network.works().await;
+    let mut random = Random(seed);
+    let mut deck = Deck::new();
+    let mut report = Report::begin();
+    network.wait_until_works().await;
     load.calm();
-    while begun.elapsed() < length {
+    while started.elapsed() < length {
         sleep(CALM).await;
         load.verify(&network).await;
         network.collect_garbage().await;
         let mut fault = deck.draw(&network, &mut random);
         load.disturb(&fault);
-        fault.strike(&network).await;
+        fault.inject(&network).await;
         sleep(Duration::from_millis(300 + random.below(2700))).await;
         let name = fault.name();
-        fault.end(&network).await;
-        let healing = Instant::now();
-        network.works().await;
-        report.round(name, healing.elapsed(), network.disk.used(), load.take_tally());
+        fault.repair(&network).await;
+        let repaired = Instant::now();
+        network.wait_until_works().await;
+        report.round(name, repaired.elapsed(), network.disk.used(), load.take_tally());
         load.calm();
     }
     sleep(CALM).await;

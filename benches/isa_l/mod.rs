@@ -1,7 +1,7 @@
-//! Intel ISA-L, loaded at run time: the yardstick of `benches/erasure.rs`.
+//! Intel ISA-L, loaded at run time, the reference of `benches/erasure.rs`.
 //!
-//! `UPLINK_ISA_L` gives the path of its shared library; without it the system's is taken. Versions
-//! before 2.31 have no GFNI instructions and are several times slower on processors that do.
+//! `UPLINK_ISA_L` sets the path of the shared library; the default is the system's. Versions before
+//! 2.31 do not use GFNI instructions and are several times slower on processors that have them.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use libloading::Library;
 
-/// Most rows and columns of a code over bytes.
-const MOST: usize = 256;
+/// Maximum rows and columns of a code over bytes.
+const MAX_DIMENSION: usize = 256;
 /// Bytes of a factor in the library's tables.
-const TABLE: usize = 32;
+const TABLE_BYTES: usize = 32;
 
 type InitTables = unsafe extern "C" fn(c_int, c_int, *const u8, *mut u8);
 type EncodeData =
@@ -27,18 +27,18 @@ pub(crate) struct IsaL {
     _library: Library,
 }
 
-/// Factors in the library's form.
+/// Factors in the library's format.
 pub(crate) struct Tables {
     rows: usize,
     columns: usize,
     bytes: Vec<u8>,
-    /// Where inputs and outputs of a call are; kept, because a call is short.
+    /// Pointers to inputs and outputs of a call; reused, because a call is short.
     from: Vec<*const u8>,
     to: Vec<*mut u8>,
 }
 
 impl IsaL {
-    /// Loads the library, or says why there is none.
+    /// Loads the library, or returns why it is not available.
     pub(crate) fn load() -> Result<Self, String> {
         let given = std::env::var_os("UPLINK_ISA_L").map(PathBuf::from);
         let path = given.unwrap_or_else(|| PathBuf::from("libisal.so.2"));
@@ -54,7 +54,7 @@ impl IsaL {
         }
     }
 
-    /// The file the library was loaded from, whose name carries its version.
+    /// Returns the name of the library's file, which contains its version.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -62,8 +62,13 @@ impl IsaL {
     /// Prepares factors, row by row.
     pub(crate) fn tables(&self, columns: usize, factors: &[u8]) -> Tables {
         let rows = factors.len() / columns;
-        assert!(rows > 0 && rows <= MOST && columns <= MOST && factors.len() == rows * columns);
-        let mut bytes = vec![0; rows * columns * TABLE];
+        assert!(
+            rows > 0
+                && rows <= MAX_DIMENSION
+                && columns <= MAX_DIMENSION
+                && factors.len() == rows * columns
+        );
+        let mut bytes = vec![0; rows * columns * TABLE_BYTES];
         // SAFETY: the library reads rows · columns bytes and writes 32 for each, or 8.
         unsafe {
             (self.init_tables)(
@@ -111,7 +116,7 @@ impl IsaL {
     }
 }
 
-/// Looks up which file the loader mapped; names like `libisal.so.2.0.32` carry the version.
+/// Looks up the mapped file; names like `libisal.so.2.0.32` contain the version.
 fn name(path: &Path) -> String {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let mapped = maps.lines().filter_map(|line| line.split_whitespace().nth(5));

@@ -1,20 +1,20 @@
-//! Single-thread work measured fairly: candidates take turns, and the fastest call of a turn counts.
+//! Single-threaded measurements: candidates take turns, and the fastest call of a turn counts.
 //!
-//! A turn lasts 20 ms at least. Other programs on the machine slow down some calls of a turn, hardly
-//! ever all of them, so its fastest call is what the code costs; `best` is the fastest turn, `median`
-//! the middle one. A figure whose best and median differ by 15 % or more is marked as noisy.
+//! A turn lasts at least 20 ms. Other programs slow down some calls of a turn but hardly ever all
+//! of them, so the fastest call is the cost of the code. `best` is the fastest turn, `median` the
+//! middle one. A figure whose best and median differ by 15 % or more is marked as noisy.
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
 use std::time::{Duration, Instant};
 
 /// Turns of each candidate.
 const TURNS: usize = 9;
-/// Time of a turn, at least.
+/// Minimum time of a turn.
 const TURN: Duration = Duration::from_millis(20);
-/// Best and median further apart make a figure noisy.
+/// Minimum ratio of median to best in a noisy figure.
 const NOISE: f64 = 1.15;
 
-/// One way to do the work of a case.
+/// One implementation in a case.
 pub(crate) struct Candidate<'a> {
     name: String,
     call: Box<dyn FnMut() + 'a>,
@@ -27,8 +27,9 @@ impl<'a> Candidate<'a> {
     }
 
     fn turn(&mut self) {
-        let (begun, mut fastest) = (Instant::now(), f64::INFINITY);
-        while begun.elapsed() < TURN {
+        let started = Instant::now();
+        let mut fastest = f64::INFINITY;
+        while started.elapsed() < TURN {
             let call = Instant::now();
             (self.call)();
             fastest = fastest.min(call.elapsed().as_secs_f64());
@@ -46,7 +47,7 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// Rate in 10⁹ bytes a second.
+    /// Returns the rate in 10⁹ bytes per second.
     pub(crate) fn rate(&self, bytes: usize) -> f64 {
         bytes as f64 / 1e9 / self.best
     }
@@ -56,20 +57,21 @@ impl Figure {
     }
 }
 
-/// Lets the candidates take turns.
+/// Measures the candidates in turns.
 pub(crate) fn measure(mut candidates: Vec<Candidate<'_>>) -> Vec<Figure> {
     for _ in 0..TURNS {
         candidates.iter_mut().for_each(Candidate::turn);
     }
     let figure = |mut candidate: Candidate<'_>| {
         candidate.turns.sort_by(f64::total_cmp);
-        let (best, median) = (candidate.turns[0], candidate.turns[TURNS / 2]);
+        let best = candidate.turns[0];
+        let median = candidate.turns[TURNS / 2];
         Figure { name: candidate.name, best, median }
     };
     candidates.into_iter().map(figure).collect()
 }
 
-/// Prints one JSON line for each figure. `bytes` is what one call works on, 0 where no rate is meant.
+/// Prints one JSON line per figure. `bytes` is the size of a call's input, 0 for no rate.
 pub(crate) fn report(name: &str, case: &str, bytes: usize, figures: &[Figure]) {
     for figure in figures {
         println!(
@@ -84,14 +86,14 @@ pub(crate) fn report(name: &str, case: &str, bytes: usize, figures: &[Figure]) {
     }
 }
 
-/// Bytes without structure, the same in every run.
+/// Returns bytes without structure, equal in every run.
 pub(crate) fn bytes(count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     blake3::Hasher::new().update(b"bench").finalize_xof().fill(&mut bytes);
     bytes
 }
 
-/// A table of text for people, after the JSON lines.
+/// A text table, printed after the JSON lines.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }

@@ -1,8 +1,8 @@
-//! A satellite and its storage nodes, each kind in a process of its own, so that the CPU time of
-//! client, satellite and nodes can be told apart.
+//! A satellite and its storage nodes in two separate processes, so that the CPU time of client,
+//! satellite and nodes is measured separately.
 //!
-//! The nodes keep their pieces in memory where the system has a file system there: what is measured
-//! is the way of the bytes, not a disk.
+//! The nodes keep their pieces in memory if the system has a file system there: the benchmark
+//! measures the data path, not a disk.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -16,18 +16,18 @@ use uplink_rpc::tls::Identity;
 use uplink_satellite::Satellite;
 use uplink_storagenode::StorageNode;
 
-/// Tells a copy of this program what to be.
+/// Set in a child process to its role.
 const ROLE: &str = "UPLINK_BENCH_ROLE";
 const SCHEME: &str = "UPLINK_BENCH_SCHEME";
 const SATELLITE: &str = "UPLINK_BENCH_SATELLITE";
 const MEMORY: &str = "/dev/shm";
 const CAPACITY: u64 = 1 << 40;
-/// Less than the satellite of a development network waits before a node counts as offline.
+/// Shorter than the time after which a development satellite counts a node as offline.
 const CHECK_IN_INTERVAL: Duration = Duration::from_secs(10);
 const ONLINE_DEADLINE: Duration = Duration::from_secs(30);
 const READY: &str = "ready";
 
-/// A running network; its processes end with it.
+/// A running network; its processes stop when it is dropped.
 pub(crate) struct Network {
     pub(crate) satellite: Service,
     pub(crate) nodes: Service,
@@ -35,7 +35,7 @@ pub(crate) struct Network {
     api_key: String,
 }
 
-/// Bytes of pieces that all nodes together have taken and given, wasted ones included.
+/// Bytes of pieces that all nodes received and served, discarded ones included.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Moved {
     pub(crate) received: u64,
@@ -48,14 +48,16 @@ impl Network {
         let mut satellite = Service::start("satellite", scheme, "");
         let line = satellite.line();
         let (url, api_key) = line.split_once(' ').expect("address and key");
-        let (url, api_key) = (url.to_owned(), api_key.to_owned());
+        let url = url.to_owned();
+        let api_key = api_key.to_owned();
         let mut nodes = Service::start("nodes", scheme, &url);
         assert_eq!(nodes.line(), READY);
         Self { satellite, nodes, url, api_key }
     }
 
     pub(crate) async fn access(&self) -> Access {
-        let (satellite, key) = (&self.url, &self.api_key);
+        let satellite = &self.url;
+        let key = &self.api_key;
         let config = Config::new();
         let access = Access::request_with_passphrase(satellite, key, "bench", &config).await;
         access.expect("an access grant")
@@ -70,7 +72,7 @@ impl Network {
     }
 }
 
-/// A child process that answers each line with a line, until its input ends.
+/// A child process that answers each line with a line until its input ends.
 pub(crate) struct Service {
     child: Child,
     input: Option<ChildStdin>,
@@ -97,7 +99,7 @@ impl Service {
 
     fn ask(&mut self) {
         let input = self.input.as_mut().expect("its input");
-        input.write_all(b"\n").expect("asked");
+        input.write_all(b"\n").expect("written");
     }
 
     fn line(&mut self) -> String {
@@ -114,7 +116,7 @@ impl Drop for Service {
     }
 }
 
-/// Serves if this process was started to; tells whether it was.
+/// Runs a service if this process was started as one, and returns whether it was.
 pub(crate) fn serve_if_asked(runtime: &tokio::runtime::Runtime) -> bool {
     let Ok(role) = std::env::var(ROLE) else { return false };
     let variable = |name| std::env::var(name).expect("given by the parent");
@@ -160,7 +162,7 @@ async fn nodes(scheme: Scheme, folder: &Path, satellite: &str) {
     let deadline = Instant::now() + ONLINE_DEADLINE;
     for node in &nodes {
         while let Err(error) = node.check_in_now().await {
-            assert!(Instant::now() < deadline, "a node does not come online: {error}");
+            assert!(Instant::now() < deadline, "node failed to come online: {error}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -175,13 +177,13 @@ async fn nodes(scheme: Scheme, folder: &Path, satellite: &str) {
     .await;
 }
 
-/// Prints a line at once and one for each line that comes in.
+/// Prints one line at once and one for each line of input.
 async fn answer(mut line: impl FnMut() -> String) {
     loop {
         println!("{}", line());
         std::io::stdout().flush().expect("flushed");
-        let asked = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
-        if asked.await.expect("waited").expect("read") == 0 {
+        let read = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+        if read.await.expect("joined").expect("read") == 0 {
             return;
         }
     }

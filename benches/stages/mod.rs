@@ -1,4 +1,4 @@
-//! What the unavoidable stages of a transfer cost on one core, in seconds per GB of plain bytes.
+//! Costs of the necessary stages of a transfer on one core, in seconds per GB of plain bytes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use uplink_core::erasure::{Decoder, Encoder, Scheme};
 
 /// Rounds of each measurement; the fastest counts.
 const ROUNDS: usize = 9;
-/// Time of a round, at least.
+/// Minimum time of a round.
 const ROUND: Duration = Duration::from_millis(20);
-/// Stripes coded at once.
+/// Stripes per encoding call.
 const WINDOW: usize = 256;
 
 /// Seconds per GB.
@@ -28,12 +28,14 @@ pub(crate) struct Costs {
 }
 
 impl Costs {
-    /// GB per second and core of the client, uploading `sent` bytes of pieces for a plain byte.
+    /// Returns the client's GB per second and core, uploading `sent` bytes of pieces per plain
+    /// byte.
     pub(crate) fn upload(&self, sent: f64) -> f64 {
         1.0 / (self.seal + self.encode + sent * (self.hash + self.send))
     }
 
-    /// GB per second and core of the client, downloading with the expected share of data pieces.
+    /// Returns the client's GB per second and core, downloading with the expected share of data
+    /// pieces.
     pub(crate) fn download(&self) -> f64 {
         1.0 / (self.receive + self.decode + self.open)
     }
@@ -67,11 +69,13 @@ pub(crate) async fn measure(scheme: &Scheme) -> Costs {
     Costs { seal, open, encode, decode, hash, send, receive }
 }
 
-/// Seconds of CPU time per GB in the fastest round.
+/// Returns the CPU seconds per GB of the fastest round.
 fn fastest(bytes: usize, mut work: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {
-        let (start, cpu, mut times) = (Instant::now(), thread_time(), 0_u32);
+        let start = Instant::now();
+        let cpu = thread_time();
+        let mut times = 0_u32;
         while start.elapsed() < ROUND {
             work();
             times += 1;
@@ -100,20 +104,21 @@ fn cipher() -> (f64, f64) {
 }
 
 fn code(scheme: &Scheme) -> (f64, f64) {
-    let (required, total) = (scheme.required(), scheme.total());
+    let required = scheme.required();
+    let total = scheme.total();
     let stripes: Vec<u8> = (0..WINDOW * scheme.stripe_size() as usize).map(|i| i as u8).collect();
     let pieces: Vec<u16> = (0..total).collect();
     let mut shares = vec![vec![0; stripes.len() / usize::from(required)]; pieces.len()];
     let encoder = Encoder::new(scheme);
     encoder.encode(&stripes, &pieces, &mut shares).expect("encoded");
-    // As many pieces as an upload without trouble sends.
+    // As many pieces as an undisturbed upload sends.
     let sent = usize::from(scheme.optimal());
     let mut made = vec![vec![0; stripes.len() / usize::from(required)]; sent];
     let encode = fastest(stripes.len(), || {
         encoder.encode(&stripes, &pieces[..sent], &mut made).expect("encoded");
     });
     assert_eq!(made, shares[..sent]);
-    // As many data shares missing as k random pieces of n miss.
+    // As many data shares missing as in k random pieces of n.
     let missing = (required * (total - required) + total / 2) / total;
     let held: Vec<u16> = (missing..missing + required).collect();
     let decoder = Decoder::new(scheme, &held).expect("a decoder");
@@ -128,7 +133,7 @@ fn code(scheme: &Scheme) -> (f64, f64) {
     (encode, decode)
 }
 
-/// Sends and receives through TLS on loopback, each end on a thread of its own; their CPU time
+/// Sends and receives through TLS on loopback, each end on a separate thread. Only their CPU time
 /// counts, not the time they wait for each other.
 async fn tls() -> (f64, f64) {
     const BYTES: usize = 512 << 20;
@@ -150,7 +155,8 @@ async fn tls() -> (f64, f64) {
         let (socket, _) = listener.accept().await.expect("accepted");
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
         let mut stream = acceptor.accept(socket).await.expect("a handshake");
-        let (mut buffer, mut received) = (vec![0; WRITE], 0);
+        let mut buffer = vec![0; WRITE];
+        let mut received = 0;
         while received < BYTES {
             received += stream.read(&mut buffer).await.expect("read");
         }
@@ -165,7 +171,7 @@ async fn tls() -> (f64, f64) {
         for _ in 0..BYTES / WRITE {
             stream.write_all(&buffer).await.expect("written");
         }
-        // The receiver closes when it has everything; closing first could cut it off.
+        // The receiver closes after the last byte; closing first could truncate the stream.
         stream.flush().await.expect("flushed");
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
@@ -173,7 +179,7 @@ async fn tls() -> (f64, f64) {
     (per_gb(sending.join().expect("sent")), per_gb(receiving.join().expect("received")))
 }
 
-/// Runs a future on a thread of its own and returns the CPU time of that thread.
+/// Runs a future on a separate thread and returns the thread's CPU time.
 fn on_thread(work: impl Future<Output = ()> + Send + 'static) -> std::thread::JoinHandle<Duration> {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -182,7 +188,7 @@ fn on_thread(work: impl Future<Output = ()> + Send + 'static) -> std::thread::Jo
     })
 }
 
-/// CPU time of this thread, which other programs on the machine do not lengthen.
+/// Returns the CPU time of this thread, which is independent of other programs.
 fn thread_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Buckets, and what goes wrong with names, keys and grants.
+//! Buckets, and errors of names, keys and grants.
 
 use uplink::{Access, DownloadOptions, ErrorKind, ListItem, ListOptions, Project};
 
@@ -11,8 +11,8 @@ async fn buckets_are_created_listed_in_order_and_deleted_when_empty() {
     for name in ["zebra", "alpha", "mid.dle"] {
         let created = project.create_bucket(name).await.expect("created");
         assert!(created.created.is_some());
-        assert_eq!(project.stat_bucket(name).await.expect("there"), created);
-        assert_eq!(project.ensure_bucket(name).await.expect("there"), created);
+        assert_eq!(project.stat_bucket(name).await.expect("exists"), created);
+        assert_eq!(project.ensure_bucket(name).await.expect("exists"), created);
     }
     assert_eq!(names(project, "").await, ["alpha", BUCKET, "mid.dle", "zebra"]);
     assert_eq!(names(project, "bucket").await, ["mid.dle", "zebra"]);
@@ -29,7 +29,8 @@ async fn buckets_are_created_listed_in_order_and_deleted_when_empty() {
 }
 
 async fn names(project: &Project, cursor: &str) -> Vec<String> {
-    let (mut list, mut names) = (project.list_buckets(cursor), Vec::new());
+    let mut list = project.list_buckets(cursor);
+    let mut names = Vec::new();
     while let Some(bucket) = list.next().await.expect("listed") {
         names.push(bucket.name);
     }
@@ -37,7 +38,7 @@ async fn names(project: &Project, cursor: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_names_are_refused_with_their_kind() {
+async fn invalid_names_are_refused_with_their_kind() {
     let world = World::start().await;
     for name in ["", "ab", "Upper", "under_score", "-dash", "192.168.1.1", &"x".repeat(64)] {
         let error = world.project.create_bucket(name).await.unwrap_err();
@@ -61,7 +62,7 @@ async fn bad_names_are_refused_with_their_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_passphrase_is_recognised_and_never_looks_like_an_empty_bucket() {
+async fn wrong_passphrase_is_an_error_not_an_empty_bucket() {
     let world = World::start().await;
     world.put("secret/name", &bytes(1, 5000)).await;
     let wrong = access(&world.network, &world.api_key, "another").await;
@@ -78,7 +79,7 @@ async fn wrong_passphrase_is_recognised_and_never_looks_like_an_empty_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unreachable_and_wrong_satellites_are_told_apart() {
+async fn unreachable_and_wrong_satellites_give_distinct_errors() {
     let world = World::start().await;
     let url = world.network.satellite_url();
     let (_, address) = url.split_once('@').expect("id and address");
@@ -98,7 +99,7 @@ async fn unreachable_and_wrong_satellites_are_told_apart() {
     assert!(error.to_string().contains(address), "{error}");
 
     world.network.start_satellite().await.expect("started");
-    project.stat_bucket(BUCKET).await.expect("the same project goes on");
+    project.stat_bucket(BUCKET).await.expect("the same project still works");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

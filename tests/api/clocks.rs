@@ -1,4 +1,4 @@
-//! Clocks that step under the satellite, its storage nodes or all of them.
+//! Clock steps of the satellite, its storage nodes or all of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
 const SIZE: u64 = 100_000;
 const DAY: i64 = 86_400;
-/// Time in which everything works again after a correction: more than one regular check-in.
+/// Time limit of recovery after a correction: more than one check-in interval.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 async fn world() -> (World, Arc<Clocks>) {
     let clocks = Arc::new(Clocks::default());
-    let told = Arc::clone(&clocks);
-    let options = Options::new().nodes(NODES).stepping_clocks(move |party| told.now(party));
+    let test_clocks = Arc::clone(&clocks);
+    let options = Options::new().nodes(NODES).stepping_clocks(move |party| test_clocks.now(party));
     let world = World::start_with(options, &config().segment_size(SMALL_SEGMENT)).await;
     (world, clocks)
 }
 
-async fn moves(world: &World, seed: u8) -> Result<(), Error> {
+async fn transfers(world: &World, seed: u8) -> Result<(), Error> {
     let data = bytes(seed, SIZE);
     let key = format!("object {seed}");
     world.try_put(&key, &data).await?;
@@ -31,17 +31,20 @@ async fn moves(world: &World, seed: u8) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until transfers work, as after one check-in of every node.
-async fn recovers(world: &World, what: &str) {
+/// Waits until transfers work, at the latest after one check-in of every node.
+async fn wait_until_recovered(world: &World, what: &str) {
     let start = Instant::now();
-    while let Err(error) = moves(world, 0).await {
+    while let Err(error) = transfers(world, 0).await {
         assert!(start.elapsed() < RECOVERY, "{what}: {error}");
         sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// Waits until the satellite names itself; no transfer works before.
-async fn refused_by_the_satellite(transfer: impl AsyncFn() -> Result<(), Error>, step: i64) {
+/// Waits until the satellite reports its own clock; asserts that no transfer succeeds before.
+async fn wait_until_satellite_reports_clock(
+    transfer: impl AsyncFn() -> Result<(), Error>,
+    step: i64,
+) {
     let start = Instant::now();
     loop {
         let error = transfer().await.expect_err("refused").to_string();
@@ -54,7 +57,7 @@ async fn refused_by_the_satellite(transfer: impl AsyncFn() -> Result<(), Error>,
 }
 
 #[tokio::test]
-async fn clock_steps_of_up_to_an_hour_disturb_no_transfer() {
+async fn clock_steps_of_up_to_an_hour_fail_no_transfer() {
     let (world, clocks) = world().await;
     world.put("before", &bytes(1, SIZE)).await;
     for step in [1, -1, 30, -30, 3500, -3500] {
@@ -62,28 +65,28 @@ async fn clock_steps_of_up_to_an_hour_disturb_no_transfer() {
             [("satellite", step, 0), ("nodes", 0, step), ("all", step, step)];
         for (who, satellite, nodes) in rows {
             clocks.set(satellite, |_| nodes);
-            let moved = moves(&world, 2).await;
+            let moved = transfers(&world, 2).await;
             assert!(moved.is_ok(), "{step} s under {who}: {moved:?}");
             assert!(world.get("before").await.is_ok(), "{step} s under {who}");
         }
         clocks.set(0, |index| if index % 2 == 0 { step / 2 } else { -step / 2 });
-        let moved = moves(&world, 3).await;
+        let moved = transfers(&world, 3).await;
         assert!(moved.is_ok(), "{step} s between nodes: {moved:?}");
         clocks.set(0, |_| 0);
-        let moved = moves(&world, 4).await;
+        let moved = transfers(&world, 4).await;
         assert!(moved.is_ok(), "after {step} s: {moved:?}");
     }
     world.network.stop().await;
 }
 
 #[tokio::test]
-async fn clock_steps_right_after_a_restart_of_the_satellite_disturb_no_transfer() {
+async fn clock_steps_after_satellite_restart_fail_no_transfer() {
     let (world, clocks) = world().await;
     for step in [3500, -3500] {
         world.network.kill_satellite().await.expect("killed");
         world.network.start_satellite().await.expect("started");
         clocks.set(step, |_| step);
-        let moved = moves(&world, 1).await;
+        let moved = transfers(&world, 1).await;
         assert!(moved.is_ok(), "{step} s: {moved:?}");
         clocks.set(0, |_| 0);
         world.network.online().await.expect("online");
@@ -97,7 +100,7 @@ async fn clock_steps_during_an_upload_do_not_fail_it() {
     for (seed, step) in [(1, 3500), (2, -3500)] {
         let data = bytes(seed, 3 * SMALL_SEGMENT);
         let mut upload =
-            world.project.upload_object(BUCKET, "key", UploadOptions::new()).expect("begun");
+            world.project.upload_object(BUCKET, "key", UploadOptions::new()).expect("started");
         let (first, rest) = data.split_at(data.len() / 2);
         upload.write(first).await.expect("written");
         clocks.set(step, |_| 0);
@@ -110,43 +113,43 @@ async fn clock_steps_during_an_upload_do_not_fail_it() {
 }
 
 #[tokio::test]
-async fn day_long_steps_of_all_clocks_together_disturb_nothing() {
+async fn day_long_steps_of_all_clocks_fail_no_transfer() {
     let (world, clocks) = world().await;
     for step in [DAY, 0, -DAY, 0] {
         clocks.set(step, |_| step);
-        let moved = moves(&world, 1).await;
+        let moved = transfers(&world, 1).await;
         assert!(moved.is_ok(), "{step} s: {moved:?}");
     }
     world.network.stop().await;
 }
 
 #[tokio::test]
-async fn satellite_with_a_wrong_clock_names_itself_and_recovers() {
+async fn wrong_satellite_clock_is_reported_until_corrected() {
     let (world, clocks) = world().await;
     world.put("kept", &bytes(1, SIZE)).await;
     for step in [7200, -7200, DAY, -DAY] {
         clocks.set(step, |_| 0);
-        // The first refusals make the nodes check in, and the satellite learns of the difference.
+        // The first refusals trigger check-ins, from which the satellite learns the difference.
         let put = async || world.try_put("new", &bytes(2, SIZE)).await.map(drop);
         let get = async || world.get("kept").await.map(drop);
-        refused_by_the_satellite(put, step).await;
-        refused_by_the_satellite(get, step).await;
+        wait_until_satellite_reports_clock(put, step).await;
+        wait_until_satellite_reports_clock(get, step).await;
         clocks.set(0, |_| 0);
-        recovers(&world, "satellite").await;
+        wait_until_recovered(&world, "satellite").await;
         assert!(world.get("kept").await.expect("read") == bytes(1, SIZE));
     }
     world.network.stop().await;
 }
 
 #[tokio::test]
-async fn nodes_with_a_wrong_clock_are_left_out_until_it_is_right() {
+async fn nodes_with_a_wrong_clock_are_excluded_until_corrected() {
     let (world, clocks) = world().await;
     for step in [7200, -7200, DAY, -DAY] {
-        // Two of ten: eight are enough.
+        // Eight of ten nodes are enough.
         let wrong = |index: usize| index < 2;
         clocks.set(0, |index| if wrong(index) { step } else { 0 });
         for node in world.network.nodes().iter().filter(|node| wrong(node.index())) {
-            let error = node.check_in().await.expect_err("told so").to_string();
+            let error = node.check_in().await.expect_err("reported").to_string();
             assert!(error.contains("the clock of this storage node is"), "{error}");
         }
         for seed in 0..3 {
@@ -156,14 +159,14 @@ async fn nodes_with_a_wrong_clock_are_left_out_until_it_is_right() {
                 assert!(!wrong(holder.expect("a node").index()), "{step} s");
             }
         }
-        // Three of ten: too few are left.
+        // Seven of ten nodes are too few.
         clocks.set(0, |index| if index < 3 { step } else { 0 });
-        world.network.node(2).expect("a node").check_in().await.expect_err("told so");
+        world.network.node(2).expect("a node").check_in().await.expect_err("reported");
         let refused = world.try_put("new", &bytes(9, SIZE)).await.expect_err("refused").to_string();
         assert!(refused.contains("3 left out because of their clocks"), "{step} s: {refused}");
         clocks.set(0, |_| 0);
         world.network.online().await.expect("all are online after one check-in");
-        moves(&world, 8).await.expect("works");
+        transfers(&world, 8).await.expect("works");
     }
     world.network.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The programs under `examples/` run as they stand.
+//! The programs in `examples/` run unmodified.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use super::world::World;
 async fn quickstart_uploads_and_reads_back() {
     let world = World::start().await;
     let access = world.access.serialize().expect("a grant");
-    // Cargo builds the examples before it runs the tests, beside this program's folder.
+    // Cargo builds the examples before the tests, next to this program's folder.
     let folder = std::env::current_exe().expect("this program");
     let folder = folder.ancestors().nth(2).expect("the build folder").join("examples");
     let run = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! Nodes and satellite that fail while objects are written and read.
+//! Nodes and satellite that fail during uploads and downloads.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use uplink_testnet::Options;
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upload_succeeds_while_as_many_nodes_die_as_the_scheme_can_spare() {
+async fn upload_succeeds_while_two_of_ten_nodes_fail() {
     let world = World::start().await;
     let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
     upload.write(&bytes(1, SMALL_SEGMENT / 2)).await.expect("written");
@@ -23,8 +23,8 @@ async fn upload_succeeds_while_as_many_nodes_die_as_the_scheme_can_spare() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pieces_of_dead_nodes_go_to_others_that_are_online() {
-    // Fourteen nodes are online and ten are offered: four replacements exist.
+async fn pieces_of_failed_nodes_go_to_replacement_nodes() {
+    // Fourteen nodes are online and ten are selected: four replacements exist.
     let config = config().segment_size(SMALL_SEGMENT);
     let world = World::start_with(Options::new().nodes(14), &config).await;
     for node in [0, 3, 5, 9] {
@@ -39,7 +39,7 @@ async fn pieces_of_dead_nodes_go_to_others_that_are_online() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn too_few_nodes_for_an_upload_name_have_and_need() {
+async fn too_few_nodes_error_names_available_and_required() {
     let world = World::start().await;
     for node in [0, 1, 2] {
         world.network.nodes()[node].kill().await.expect("killed");
@@ -51,7 +51,7 @@ async fn too_few_nodes_for_an_upload_name_have_and_need() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn download_goes_on_when_holders_die_in_the_middle() {
+async fn download_continues_when_holders_fail() {
     let config = config();
     let world = World::start_with(Options::new(), &config).await;
     let plain = bytes(1, 24 << 20);
@@ -68,12 +68,12 @@ async fn download_goes_on_when_holders_die_in_the_middle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn satellite_that_dies_during_an_upload_ends_it_and_nothing_is_visible() {
+async fn satellite_killed_during_upload_leaves_no_object() {
     let world = World::start().await;
     let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
     upload.write(&bytes(1, SMALL_SEGMENT / 2)).await.expect("written");
     world.network.kill_satellite().await.expect("killed");
-    let error = upload.commit().await.expect_err("nobody commits it");
+    let error = upload.commit().await.expect_err("the satellite is down");
     assert!(
         matches!(error.kind(), ErrorKind::Network | ErrorKind::CommitUnknown),
         "{:?} {error}",
@@ -84,12 +84,12 @@ async fn satellite_that_dies_during_an_upload_ends_it_and_nothing_is_visible() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_node_is_given_up_after_the_progress_deadline() {
+async fn silent_node_times_out_after_the_progress_deadline() {
     let config = config().progress_deadline(Duration::from_secs(2));
     let world = World::start_with(Options::new(), &config).await;
     let plain = bytes(1, 400_000);
     world.put("key", &plain).await;
-    // A port that accepts and never answers stands where a node was.
+    // A port that accepts and never responds takes the place of a node.
     let node = &world.network.nodes()[4];
     let address = node.address();
     node.stop().await.expect("stopped");

@@ -1,5 +1,4 @@
-//! What becomes of the pieces of objects that are deleted, copied, uploaded, while garbage is
-//! collected.
+//! Pieces of objects that are deleted, copied and uploaded during garbage collection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,13 +22,13 @@ use uplink_testnet::{Network, Options};
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
-/// A network whose time the test decides.
+/// A network with a test clock.
 struct Timed {
     world: World,
     minutes: Arc<AtomicU64>,
 }
 
-/// After this many minutes a piece is old enough to be garbage, whatever a commit takes.
+/// Minutes after which an unreferenced piece counts as garbage, beyond the margin for commits.
 const OLD: u64 = 16;
 
 impl Timed {
@@ -40,7 +39,7 @@ impl Timed {
             .clock(move || {
                 SystemTime::now() + Duration::from_secs(60 * clock.load(Ordering::Relaxed))
             })
-            // Only when a test says so.
+            // Garbage is collected only on request.
             .satellite_config(|config| config.garbage_interval = Duration::ZERO);
         let world = World::start_with(options, &config().segment_size(SMALL_SEGMENT)).await;
         Self { world, minutes }
@@ -50,13 +49,13 @@ impl Timed {
         &self.world.network
     }
 
-    /// Lets time pass, after which nodes must show themselves again.
+    /// Advances the clock and waits until all nodes have checked in.
     async fn wait(&self, minutes: u64) {
         self.minutes.fetch_add(minutes, Ordering::Relaxed);
         self.network().online().await.expect("online");
     }
 
-    /// Collects garbage and returns when all nodes have acted on it.
+    /// Collects garbage and waits until all nodes have processed their filters.
     async fn collect(&self) {
         let report = self.network().collect_garbage().await.expect("collected");
         assert_eq!((report.told, report.failed), (10, 0));
@@ -68,16 +67,17 @@ impl Timed {
         }
     }
 
-    /// Deletes what has been in the trash long enough.
+    /// Deletes expired pieces from the trash.
     async fn empty_trash(&self) {
         for node in self.network().nodes() {
             node.empty_trash().await.expect("emptied");
         }
     }
 
-    /// Pieces of each node, and those in its trash.
+    /// Returns the number of pieces of each node, and the total in the trash.
     async fn pieces(&self) -> (Vec<u64>, u64) {
-        let (mut pieces, mut trashed) = (Vec::new(), 0);
+        let mut pieces = Vec::new();
+        let mut trashed = 0;
         for node in self.network().nodes() {
             let mut usage = node.usage().await.expect("running");
             while usage.reserved > 0 {
@@ -90,7 +90,7 @@ impl Timed {
         (pieces, trashed)
     }
 
-    /// Pieces that the objects have on each node.
+    /// Returns the number of pieces of the objects on each node.
     fn placed<'a>(&self, objects: impl IntoIterator<Item = &'a Uploaded>) -> Vec<u64> {
         let mut counts = HashMap::<String, u64>::new();
         let segments = objects.into_iter().flat_map(|object| &object.placement);
@@ -101,18 +101,19 @@ impl Timed {
         self.network().nodes().iter().map(|node| count(node.id().to_string())).collect()
     }
 
-    /// The satellite, for calls that the client does not make yet.
+    /// Returns the satellite, for calls that the client does not make yet.
     fn satellite(&self) -> (MetainfoClient<Channel>, Option<RequestHeader>) {
         let url = self.network().satellite_url();
         let (id, address) = url.split_once('@').expect("a node URL");
-        let pool = Pool::new(Dialer::new(&Identity::generate().expect("made")).expect("made"));
+        let pool =
+            Pool::new(Dialer::new(&Identity::generate().expect("created")).expect("created"));
         let channel = pool.peer(id.parse().expect("an id"), address).channel();
         let api_key = ApiKey::parse(&self.world.api_key).expect("a key").to_bytes().into();
         let header = Some(RequestHeader { api_key, ..RequestHeader::default() });
         (client::metainfo(channel), header)
     }
 
-    /// The encrypted key of the only object of a bucket.
+    /// Returns the encrypted key of the only object of a bucket.
     async fn encrypted_key(&self, bucket: &str) -> Bytes {
         let (mut satellite, header) = self.satellite();
         let bucket = bucket.to_owned().into();
@@ -123,7 +124,7 @@ impl Timed {
         items[0].encrypted_object_key.clone()
     }
 
-    /// Copies an object to another key as it is: only at its own key do its keys fit.
+    /// Copies an object without rewrapping its keys, which fit only its original key.
     async fn copy(&self, bucket: &str, key: &Bytes, to: &Bytes) {
         let (mut satellite, header) = self.satellite();
         let begin = BeginCopyObjectRequest {
@@ -134,7 +135,7 @@ impl Timed {
             new_encrypted_object_key: to.clone(),
             ..BeginCopyObjectRequest::default()
         };
-        let begun = satellite.begin_copy_object(begin).await.expect("begun").into_inner();
+        let begun = satellite.begin_copy_object(begin).await.expect("started").into_inner();
         let finish = FinishCopyObjectRequest {
             header,
             stream_id: begun.stream_id,
@@ -150,27 +151,29 @@ impl Timed {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deleted_pieces_go_to_the_trash_and_away_and_all_others_stay() {
+async fn deleted_pieces_are_trashed_and_removed_others_stay() {
     const COPIES: &str = "copies";
     let timed = Timed::start().await;
     let world = &timed.world;
     let size = 2 * SMALL_SEGMENT + 100_000;
-    let (kept, copied) = (bytes(1, size), bytes(2, size));
+    let kept = bytes(1, size);
+    let copied = bytes(2, size);
     let kept_at = world.put("kept", &kept).await;
     world.put("deleted", &bytes(3, size)).await;
     world.project.create_bucket(COPIES).await.expect("a bucket");
     let mut upload =
-        world.project.upload_object(COPIES, "copied", UploadOptions::new()).expect("begun");
+        world.project.upload_object(COPIES, "copied", UploadOptions::new()).expect("started");
     upload.write(&copied).await.expect("written");
     let copied_at = upload.commit().await.expect("committed");
-    let (source, copy) = (timed.encrypted_key(COPIES).await, Bytes::from_static(b"\x01copy"));
+    let source = timed.encrypted_key(COPIES).await;
+    let copy = Bytes::from_static(b"\x01copy");
     timed.copy(COPIES, &source, &copy).await;
     world.project.delete_object(COPIES, "copied").await.expect("deleted");
     world.project.delete_object(BUCKET, "deleted").await.expect("deleted");
 
     let before = timed.pieces().await.0;
     timed.collect().await;
-    assert_eq!(timed.pieces().await, (before.clone(), 0), "nothing is old yet");
+    assert_eq!(timed.pieces().await, (before.clone(), 0), "all pieces are young");
     timed.wait(OLD).await;
     let young = bytes(4, size);
     world.put("young", &young).await;
@@ -179,7 +182,7 @@ async fn deleted_pieces_go_to_the_trash_and_away_and_all_others_stay() {
     let (after, trashed) = timed.pieces().await;
     let live = timed.placed([&kept_at, &copied_at]);
     for node in 0..10 {
-        // Young pieces stay, those of the young object and others.
+        // Young pieces stay, of the young object and of others.
         let arrived = with_young[node] - before[node];
         assert_eq!(after[node], live[node] + arrived, "node {node}");
     }
@@ -192,7 +195,7 @@ async fn deleted_pieces_go_to_the_trash_and_away_and_all_others_stay() {
     let download = world.project.download_object(COPIES, "copied", Default::default()).await;
     assert!(download.expect("opened").read_to_vec().await.expect("read") == copied);
     assert_eq!(world.get("deleted").await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
-    assert_eq!(timed.pieces().await.1, trashed, "nothing that was read was in the trash");
+    assert_eq!(timed.pieces().await.1, trashed, "no piece was read from the trash");
 
     timed.wait(2).await;
     timed.empty_trash().await;
@@ -200,23 +203,26 @@ async fn deleted_pieces_go_to_the_trash_and_away_and_all_others_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uploads_under_way_while_garbage_is_collected_lose_nothing() {
+async fn garbage_collection_keeps_pieces_of_running_uploads() {
     let timed = Timed::start().await;
     let world = &timed.world;
     let long = bytes(1, 7 * SMALL_SEGMENT + 5_000);
     let mut upload =
-        world.project.upload_object(BUCKET, "long", UploadOptions::new()).expect("begun");
+        world.project.upload_object(BUCKET, "long", UploadOptions::new()).expect("started");
     let mut rest = &long[..];
-    let (mut objects, mut deleted) = (Vec::new(), 0);
+    let mut objects = Vec::new();
+    let mut deleted = 0;
     for round in 0..4u8 {
-        // Its first segments are older than any margin at the end, and pending all the time.
+        // At the end its first segments are older than any margin, and have been pending all the
+        // time.
         let (now, later) = rest.split_at(rest.len().min(2 * SMALL_SEGMENT as usize));
         rest = later;
         upload.write(now).await.expect("written");
         let uploads = async {
             let mut put = Vec::new();
             for number in 0..4 {
-                let (key, plain) = (format!("{round}/{number}"), bytes(number, 50_000));
+                let key = format!("{round}/{number}");
+                let plain = bytes(number, 50_000);
                 put.push((key.clone(), plain.clone(), world.put(&key, &plain).await));
             }
             put
@@ -236,13 +242,13 @@ async fn uploads_under_way_while_garbage_is_collected_lose_nothing() {
     timed.collect().await;
     let long_at = upload.commit().await.expect("committed");
     timed.wait(OLD).await;
-    // What one filter keeps by chance, the next one does not.
+    // A false positive of one filter is not one of the next.
     for _ in 0..2 {
         timed.collect().await;
     }
     timed.empty_trash().await;
     let (pieces, trashed) = timed.pieces().await;
-    // Exactly the pieces of the objects are left: not one too few, and none too many.
+    // Exactly the pieces of the objects are left.
     let live = objects.iter().map(|(.., object)| object).chain([&long_at]);
     assert_eq!(pieces, timed.placed(live), "{trashed} in the trash");
     assert!(trashed >= 8, "the objects deleted last");
@@ -250,11 +256,11 @@ async fn uploads_under_way_while_garbage_is_collected_lose_nothing() {
     for (key, plain, _) in &objects {
         assert!(world.get(key).await.expect("read") == *plain, "{key}");
     }
-    assert_eq!(timed.pieces().await, (pieces, trashed), "nothing that was read was in the trash");
+    assert_eq!(timed.pieces().await, (pieces, trashed), "no piece was read from the trash");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node_that_misses_a_filter_is_told_by_the_next_one() {
+async fn node_that_misses_a_filter_processes_the_next_one() {
     let timed = Timed::start().await;
     let world = &timed.world;
     let kept = bytes(1, 100_000);

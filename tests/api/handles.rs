@@ -1,4 +1,4 @@
-//! The handles as Rust programs use them: traits, drop, streaming.
+//! The public handles: traits, drop, streaming.
 
 use std::time::Duration;
 
@@ -38,12 +38,15 @@ async fn objects_are_written_and_read_through_the_traits_of_tokio() {
     let mut read = Vec::new();
     download.read_to_end(&mut read).await.expect("read");
     assert!(read == plain);
-    for place in [0, 1, SMALL_SEGMENT - 1, SMALL_SEGMENT + 1, 5000] {
-        let at = download.seek(std::io::SeekFrom::Start(place)).await.expect("sought");
-        assert_eq!(at, place);
+    for offset in [0, 1, SMALL_SEGMENT - 1, SMALL_SEGMENT + 1, 5000] {
+        let at = download.seek(std::io::SeekFrom::Start(offset)).await.expect("sought");
+        assert_eq!(at, offset);
         let mut part = vec![0; 9000];
         download.read_exact(&mut part).await.expect("read");
-        assert!(part == plain[place as usize..place as usize + 9000], "after seeking to {place}");
+        assert!(
+            part == plain[offset as usize..offset as usize + 9000],
+            "after seeking to {offset}"
+        );
     }
 
     let download = world.project.download_object(BUCKET, "key", DownloadOptions::new().last(10));
@@ -53,13 +56,13 @@ async fn objects_are_written_and_read_through_the_traits_of_tokio() {
     let error = world.get_with("key", DownloadOptions::new().from(u64::MAX / 4)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RangeInvalid, "{error}");
     let end = DownloadOptions::new().from(plain.len() as u64);
-    assert!(world.get_with("key", end).await.expect("the end is no error").is_empty());
+    assert!(world.get_with("key", end).await.expect("the end is a valid offset").is_empty());
     let all = DownloadOptions::new().last(u64::from(u32::MAX));
     assert!(world.get_with("key", all).await.expect("a long suffix is the object") == plain);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upload_that_is_dropped_or_aborted_leaves_nothing_visible() {
+async fn dropped_or_aborted_upload_leaves_no_object() {
     let world = World::start().await;
     for (key, write) in [("inline", 100), ("remote", 300_000), ("segments", 2_500_000)] {
         let mut upload = world.project.upload_object(BUCKET, key, UploadOptions::new()).unwrap();
@@ -76,12 +79,12 @@ async fn upload_that_is_dropped_or_aborted_leaves_nothing_visible() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upload_whose_write_was_dropped_half_way_is_over_and_leaves_nothing_visible() {
+async fn cancelled_write_ends_the_upload_without_an_object() {
     let world = World::start().await;
     let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
     let plain = bytes(1, SMALL_SEGMENT);
     let mut write = Box::pin(upload.write(&plain));
-    assert!(futures_util::poll!(&mut write).is_pending(), "a segment is being begun");
+    assert!(futures_util::poll!(&mut write).is_pending(), "a segment is being started");
     drop(write);
     assert_eq!(upload.write(b"more").await.unwrap_err().kind(), ErrorKind::UploadDone);
     assert_eq!(upload.commit().await.unwrap_err().kind(), ErrorKind::UploadDone);
@@ -89,7 +92,7 @@ async fn upload_whose_write_was_dropped_half_way_is_over_and_leaves_nothing_visi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_ways_of_writing_go_together_in_the_order_of_the_calls() {
+async fn write_methods_can_be_mixed_in_call_order() {
     let world = World::start().await;
     let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
     let plain = bytes(3, SMALL_SEGMENT + 700_000);
@@ -125,7 +128,7 @@ async fn pieces_of_the_first_segment_are_stored_before_the_input_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn first_bytes_of_a_full_segment_come_before_a_tenth_of_it_was_read() {
+async fn first_bytes_arrive_before_a_tenth_of_the_segment_is_read() {
     const SIZE: u64 = 64 << 20;
     let world = World::start_with(Options::new(), &config()).await;
     world.put("key", &bytes(1, SIZE)).await;
@@ -142,7 +145,7 @@ async fn first_bytes_of_a_full_segment_come_before_a_tenth_of_it_was_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn overwriting_replaces_the_whole_object_and_deleting_removes_it() {
+async fn overwrite_replaces_and_delete_removes_the_object() {
     let world = World::start().await;
     world.put("key", &bytes(1, 400_000)).await;
     world.put("key", &bytes(2, 10)).await;
@@ -155,21 +158,22 @@ async fn overwriting_replaces_the_whole_object_and_deleting_removes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sealed_objects_are_readable_where_a_seal_is_required() {
+async fn sealed_objects_are_readable_if_a_seal_is_required() {
     let config = config().segment_size(SMALL_SEGMENT).require_seal(true);
     let world = World::start_with(Options::new(), &config).await;
     let plain = bytes(4, 3 * SMALL_SEGMENT + 10);
     world.put("key", &plain).await;
     assert!(world.get("key").await.expect("whole") == plain);
     let part = world.get_range("key", SMALL_SEGMENT - 5..2 * SMALL_SEGMENT + 5).await;
-    let (start, end) = (SMALL_SEGMENT as usize - 5, 2 * SMALL_SEGMENT as usize + 5);
+    let start = SMALL_SEGMENT as usize - 5;
+    let end = 2 * SMALL_SEGMENT as usize + 5;
     assert!(part.expect("a range") == plain[start..end]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn object_replaced_while_being_read_is_an_error_of_its_own() {
+async fn object_replaced_during_read_is_object_changed_error() {
     let world = World::start().await;
-    // More segments than are read ahead.
+    // More segments than the read-ahead.
     let plain = bytes(5, 6 * SMALL_SEGMENT);
     for replace in [true, false] {
         world.put("key", &plain).await;
@@ -195,12 +199,12 @@ async fn object_replaced_while_being_read_is_an_error_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sizes_of_our_objects_are_sealed_where_metadata_came_along() {
+async fn sizes_are_sealed_if_metadata_is_returned() {
     let world = World::start().await;
     let plain = bytes(6, SMALL_SEGMENT + 10);
     let uploaded = world.put("key", &plain).await;
     assert_eq!(uploaded.object.authenticity, Authenticity::Sealed);
-    let found = world.project.stat_object(BUCKET, "key").await.expect("there");
+    let found = world.project.stat_object(BUCKET, "key").await.expect("exists");
     assert_eq!(found, uploaded.object);
     for (custom, expected) in [(true, Authenticity::Sealed), (false, Authenticity::Claimed)] {
         let options = ListOptions::new().custom(custom);

@@ -50,7 +50,7 @@ async fn prefixes_collapse_unless_the_listing_is_recursive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn listing_goes_on_after_its_cursor() {
+async fn listing_continues_after_its_cursor() {
     let world = World::start().await;
     for key in ["x/1", "x/2", "x/3", "x/4"] {
         world.put(key, b"").await;
@@ -77,7 +77,7 @@ async fn more_than_a_page_of_objects_is_listed_completely() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn custom_metadata_size_and_expiry_come_back_from_stat_and_listing() {
+async fn stat_and_listing_return_metadata_size_and_expiry() {
     let world = World::start().await;
     let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
     let custom = BTreeMap::from([
@@ -90,7 +90,7 @@ async fn custom_metadata_size_and_expiry_come_back_from_stat_and_listing() {
     upload.set_metadata(custom.clone()).unwrap();
     let committed = upload.commit().await.expect("committed").object;
 
-    let object = world.project.stat_object(BUCKET, "cat.jpg").await.expect("there");
+    let object = world.project.stat_object(BUCKET, "cat.jpg").await.expect("exists");
     assert_eq!(object, committed);
     assert_eq!((object.size, object.expires), (20_000, Some(expires)));
     assert_eq!(object.custom, custom);
@@ -106,9 +106,9 @@ async fn custom_metadata_size_and_expiry_come_back_from_stat_and_listing() {
     upload.commit().await.expect_err("an expiry in the past is refused");
 }
 
-/// The last component of such a key is empty, and an unencrypted one takes no bytes at all.
+/// The last component of such a key is empty, and its unencrypted form has no bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn object_called_like_the_prefix_is_listed_with_encrypted_and_with_plain_names() {
+async fn object_named_like_the_prefix_is_listed() {
     let mut world = World::start().await;
     for cipher in [CipherSuite::AesGcm, CipherSuite::Null] {
         let store = EncryptionStore::with_default_key(Key::new([cipher.number(); 32]), cipher);

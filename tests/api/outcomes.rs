@@ -1,4 +1,4 @@
-//! Replies that are lost after the satellite has received a call, or before.
+//! Responses lost after or before the satellite received the call.
 
 use uplink::{ErrorKind, Project, UploadOptions};
 
@@ -44,7 +44,7 @@ async fn object_deleted_by_a_killed_satellite_is_reported_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn object_whose_deletion_was_lost_is_kept_as_unknown() {
+async fn lost_deletion_is_outcome_unknown_and_not_retried() {
     let (_world, mut proxy) = worlds().await;
     let project = proxy.project.clone();
     put(&project, "key").await;
@@ -55,7 +55,7 @@ async fn object_whose_deletion_was_lost_is_kept_as_unknown() {
     assert!(project.delete_object(BUCKET, "key").await.expect("deleted"));
 }
 
-/// The object that is found afterwards is another client's, and stays.
+/// The object found afterwards belongs to another client and must stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn object_stored_after_the_deletion_survives_a_lost_reply() {
     let (_world, mut proxy) = worlds().await;
@@ -64,8 +64,8 @@ async fn object_stored_after_the_deletion_survives_a_lost_reply() {
     let direct = project.clone();
     proxy.lose("BeginDeleteObject", Fate::Executed);
     let deletion = tokio::spawn(async move { direct.delete_object(BUCKET, "key").await });
-    // The outage ends when the other client has stored the object: through the same proxy, whose
-    // port opens again first.
+    // The outage ends when the other client has stored the object through the same proxy, whose
+    // port is opened first.
     proxy.outage(async {}).await;
     put(&project, "key").await;
     match deletion.await.expect("a result") {
@@ -82,7 +82,7 @@ async fn bucket_created_before_lost_reply_is_returned() {
     proxy.lose("CreateBucket", Fate::Executed);
     let (created, ()) = tokio::join!(project.create_bucket("fresh"), proxy.outage(async {}));
     let created = created.expect("resolved");
-    assert_eq!(project.stat_bucket("fresh").await.expect("there"), created);
+    assert_eq!(project.stat_bucket("fresh").await.expect("exists"), created);
     let again = project.create_bucket("fresh").await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::BucketAlreadyExists);
 }
@@ -123,7 +123,7 @@ async fn upload_aborted_before_lost_reply_is_aborted() {
     for fate in [Fate::Executed, Fate::Lost] {
         let upload = project.upload_object(BUCKET, "key", UploadOptions::new());
         let mut upload = upload.expect("an upload");
-        upload.write(&bytes(1, 100_000)).await.expect("begun");
+        upload.write(&bytes(1, 100_000)).await.expect("written");
         proxy.lose("BeginDeleteObject", fate);
         let (aborted, ()) = tokio::join!(upload.abort(), proxy.outage(async {}));
         aborted.unwrap_or_else(|error| panic!("{fate:?}: {error}"));
@@ -137,7 +137,7 @@ async fn call_that_was_never_sent_is_sent_again() {
     world.network.kill_satellite().await.expect("killed");
     let project = Project::open_with(&world.access, &config()).expect("a project");
     let started = async {
-        // After the first attempt has failed.
+        // The first attempt fails before.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         world.network.start_satellite().await.expect("started");
     };

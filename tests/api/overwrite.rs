@@ -1,4 +1,4 @@
-//! Objects that are replaced while they are read: every read is one of the written contents.
+//! Objects that are replaced during reads: every read returns one complete version.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use uplink::{DownloadOptions, ErrorKind, Project, UploadOptions};
 
 use super::world::{BUCKET, SMALL_SEGMENT, World};
 
-/// Sizes of the contents that two writers put under one key.
+/// Sizes of the versions that two writers store under one key.
 const INLINE: [u64; 2] = [100, 2_000];
 const ONE_SEGMENT: [u64; 2] = [20_000, 70_000];
 const THREE_SEGMENTS: [u64; 2] = [2 * SMALL_SEGMENT + 50_000, 2 * SMALL_SEGMENT + 5_000];
@@ -19,7 +19,7 @@ async fn reads_during_overwrites_are_whole_versions() {
     read_during_overwrites(THREE_SEGMENTS, 10).await;
 }
 
-/// How often each object is read is in `UPLINK_OVERWRITE_READS`, 2,000 by default.
+/// `UPLINK_OVERWRITE_READS` sets the number of reads of each object, 2,000 by default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: thousands of reads beside writers"]
 async fn thousands_of_reads_during_overwrites_are_whole_versions() {
@@ -31,15 +31,18 @@ async fn thousands_of_reads_during_overwrites_are_whole_versions() {
     read_during_overwrites(THREE_SEGMENTS, reads / 10).await;
 }
 
-/// Two writers replace one key, two readers read it `reads` times together.
+/// Two writers overwrite one key while two readers read it, `reads` times in total.
 async fn read_during_overwrites(sizes: [u64; 2], reads: u64) {
     let world = World::start().await;
-    let (project, done) = (world.project.clone(), Arc::new(AtomicBool::new(false)));
+    let project = world.project.clone();
+    let done = Arc::new(AtomicBool::new(false));
     write(&project, sizes[0], 1).await;
-    let (changed, left) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(reads)));
+    let changed = Arc::new(AtomicU64::new(0));
+    let left = Arc::new(AtomicU64::new(reads));
     let writers: Vec<_> = (0..2_u8)
         .map(|writer| {
-            let (project, done) = (project.clone(), Arc::clone(&done));
+            let project = project.clone();
+            let done = Arc::clone(&done);
             tokio::spawn(async move {
                 let mut version = writer;
                 while !done.load(Ordering::Relaxed) {
@@ -50,7 +53,9 @@ async fn read_during_overwrites(sizes: [u64; 2], reads: u64) {
         })
         .collect();
     let readers = (0..2).map(|_| {
-        let (project, changed, left) = (project.clone(), Arc::clone(&changed), Arc::clone(&left));
+        let project = project.clone();
+        let changed = Arc::clone(&changed);
+        let left = Arc::clone(&left);
         tokio::spawn(async move {
             while left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
@@ -73,16 +78,17 @@ async fn read_during_overwrites(sizes: [u64; 2], reads: u64) {
 }
 
 async fn write(project: &Project, size: u64, version: u8) {
-    let mut upload = project.upload_object(BUCKET, "key", UploadOptions::new()).expect("begun");
+    let mut upload = project.upload_object(BUCKET, "key", UploadOptions::new()).expect("started");
     upload.write(&vec![version; usize::try_from(size).expect("a size")]).await.expect("written");
     upload.commit().await.expect("committed");
 }
 
-/// Reads the object; returns whether it was read whole, which a replacement may prevent.
+/// Reads the object. Returns whether the read was completed, which a replacement may prevent.
 async fn read(project: &Project) -> bool {
     let options = DownloadOptions::new();
     let mut download = project.download_object(BUCKET, "key", options).await.expect("opened");
-    let (size, mut read) = (download.object().size, Vec::new());
+    let size = download.object().size;
+    let mut read = Vec::new();
     loop {
         match download.next().await {
             Ok(Some(bytes)) => read.extend_from_slice(&bytes),

@@ -1,4 +1,4 @@
-//! Listings from a satellite that repeats, shuffles or inflates its pages.
+//! Listings from a satellite that repeats, reorders or inflates its pages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use uplink_rpc::r#gen::metainfo::{BucketListItem, ListBucketsResponse, ObjectLis
 use super::proxy::Proxy;
 use super::world::{BUCKET, World};
 
-/// Calls after which an endless listing would still be going on.
+/// Maximum calls of a listing that detects the first invalid page.
 const MAX_CALLS: usize = 4;
 
-type Lie<T> = Arc<dyn Fn(&mut T) + Send + Sync>;
+type Tamper<T> = Arc<dyn Fn(&mut T) + Send + Sync>;
 
 fn bucket(name: &str) -> BucketListItem {
     BucketListItem { name: name.as_bytes().to_vec().into(), ..Default::default() }
@@ -24,7 +24,8 @@ fn object(key: &[u8]) -> ObjectListItem {
 }
 
 async fn buckets(project: &Project) -> Result<Vec<String>, ErrorKind> {
-    let (mut list, mut names) = (project.list_buckets(""), Vec::new());
+    let mut list = project.list_buckets("");
+    let mut names = Vec::new();
     loop {
         match list.next().await {
             Ok(Some(bucket)) => names.push(bucket.name),
@@ -52,7 +53,7 @@ async fn bucket_pages_that_do_not_advance_are_an_error() {
     let proxy = Proxy::start(&world).await;
     proxy.project.create_bucket("another").await.expect("created");
     assert_eq!(buckets(&proxy.project).await, Ok(vec!["another".to_owned(), BUCKET.to_owned()]));
-    let lies: [(&str, Lie<ListBucketsResponse>); 8] = [
+    let cases: [(&str, Tamper<ListBucketsResponse>); 8] = [
         (
             "same page",
             Arc::new(|page| {
@@ -79,8 +80,8 @@ async fn bucket_pages_that_do_not_advance_are_an_error() {
         ("empty name", Arc::new(|page| page.items = vec![bucket("")])),
         ("control characters", Arc::new(|page| page.items = vec![bucket("a\u{1b}[2J")])),
     ];
-    for (name, lie) in lies {
-        proxy.change_buckets(move |page| lie(page));
+    for (name, tamper) in cases {
+        proxy.change_buckets(move |page| tamper(page));
         assert_eq!(buckets(&proxy.project).await, Err(ErrorKind::Protocol), "{name}");
         assert!(proxy.listings() <= MAX_CALLS, "{name}: {} calls", proxy.listings());
     }
@@ -95,7 +96,7 @@ async fn object_pages_that_do_not_advance_are_an_error() {
         upload.commit().await.expect("committed");
     }
     assert_eq!(objects(&proxy.project).await.expect("listed").len(), 3);
-    let lies: [(&str, Lie<Vec<ObjectListItem>>, bool); 6] = [
+    let cases: [(&str, Tamper<Vec<ObjectListItem>>, bool); 6] = [
         ("same page", Arc::new(|_| {}), true),
         ("empty page", Arc::new(|items| items.clear()), true),
         ("out of order", Arc::new(|items| items.swap(0, 1)), false),
@@ -109,13 +110,13 @@ async fn object_pages_that_do_not_advance_are_an_error() {
             false,
         ),
     ];
-    for (name, lie, more) in lies {
+    for (name, tamper, more) in cases {
         let first = Arc::new(std::sync::Mutex::new(None));
         proxy.change_items(move |item| {
             let Response::ObjectList(page) = item else { return };
             let mut first = first.lock().unwrap();
             page.items = first.get_or_insert_with(|| page.items.clone()).clone();
-            lie(&mut page.items);
+            tamper(&mut page.items);
             page.more = more;
         });
         assert_eq!(objects(&proxy.project).await, Err(ErrorKind::Protocol), "{name}");
@@ -124,7 +125,7 @@ async fn object_pages_that_do_not_advance_are_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn item_that_cannot_be_decrypted_is_listed_as_such() {
+async fn undecryptable_item_is_listed_as_such() {
     let world = World::start().await;
     let proxy = Proxy::start(&world).await;
     let upload = proxy.project.upload_object(BUCKET, "name", UploadOptions::new()).unwrap();
@@ -145,7 +146,7 @@ async fn item_that_cannot_be_decrypted_is_listed_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_node_address_is_a_short_error() {
+async fn invalid_node_address_gives_a_short_error() {
     let world = World::start().await;
     let proxy = Proxy::start(&world).await;
     let plain = super::world::bytes(1, 100_000);

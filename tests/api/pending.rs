@@ -1,4 +1,4 @@
-//! Uploads that are begun and not committed.
+//! Uploads that have started but are not committed.
 
 use uplink::{
     ErrorKind, ListUploadsOptions, PendingUpload, Project, Upload, UploadItem, UploadOptions,
@@ -6,7 +6,7 @@ use uplink::{
 
 use super::world::{BUCKET, World, access, bytes, config};
 
-/// Begins an upload, so that the satellite knows of it.
+/// Starts an upload and writes enough for it to be known to the satellite.
 async fn begin(world: &World, key: &str) -> Upload {
     let upload = world.project.upload_object(BUCKET, key, UploadOptions::new());
     let mut upload = upload.expect("an upload");

@@ -1,4 +1,4 @@
-//! A satellite's port before the satellite: passes calls on, loses replies and changes answers.
+//! A proxy in front of the satellite that forwards calls, loses replies and changes responses.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ use uplink_rpc::tls::Identity;
 
 use super::world::{World, config};
 
-/// A proxy with the satellite's own identity, at another port.
+/// A proxy with the satellite's own identity, on another port.
 pub(crate) struct Proxy {
     identity: Identity,
     address: SocketAddr,
@@ -35,7 +35,7 @@ pub(crate) struct Proxy {
     pub(crate) project: Project,
 }
 
-/// What is done with the reply of the next call of a name, before it is lost.
+/// Handling of the next call of a method, whose reply is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// The satellite executes the call.
@@ -87,7 +87,7 @@ impl Proxy {
         Self { identity, address, service, running, lost, project }
     }
 
-    /// Loses the reply of the next call of a name together with all connections.
+    /// Loses the reply of the next call of a method, and all connections with it.
     pub(crate) fn lose(&self, call: &'static str, fate: Fate) {
         self.service.plan.lock().unwrap().fate = Some((call, fate));
     }
@@ -101,7 +101,7 @@ impl Proxy {
         self.service.plan.lock().unwrap().buckets = Some(Arc::new(change));
     }
 
-    /// Changes every answer inside a batch.
+    /// Changes every response in a batch.
     pub(crate) fn change_items(
         &self,
         change: impl Fn(&mut batch_response_item::Response) + Send + Sync + 'static,
@@ -110,12 +110,12 @@ impl Proxy {
         self.service.plan.lock().unwrap().item = Some(Arc::new(change));
     }
 
-    /// Listings and batches answered since the last change.
+    /// Returns the number of listings and batches since the last change.
     pub(crate) fn listings(&self) -> usize {
         self.service.listings.load(Ordering::SeqCst)
     }
 
-    /// Waits until the reply is lost, cuts all connections, and listens again after `meanwhile`.
+    /// Waits until the reply is lost, closes all connections, and listens again after `meanwhile`.
     pub(crate) async fn outage(&mut self, meanwhile: impl Future<Output = ()> + Send) {
         self.lost.recv().await.expect("a lost reply");
         drop(self.running.take());
@@ -136,7 +136,7 @@ impl Service {
         Routes::new(server.max_decoding_message_size(MESSAGE_LIMIT))
     }
 
-    async fn pass<T, R, F>(
+    async fn forward<T, R, F>(
         &self,
         call: &'static str,
         request: Request<T>,
@@ -169,7 +169,7 @@ impl Metainfo for Service {
     ) -> Result<Response<messages::CreateBucketResponse>, Status> {
         let send =
             |mut to: MetainfoClient<_>, request| async move { to.create_bucket(request).await };
-        self.pass("CreateBucket", request, send).await
+        self.forward("CreateBucket", request, send).await
     }
 
     async fn delete_bucket(
@@ -178,7 +178,7 @@ impl Metainfo for Service {
     ) -> Result<Response<messages::DeleteBucketResponse>, Status> {
         let send =
             |mut to: MetainfoClient<_>, request| async move { to.delete_bucket(request).await };
-        self.pass("DeleteBucket", request, send).await
+        self.forward("DeleteBucket", request, send).await
     }
 
     async fn begin_delete_object(
@@ -188,7 +188,7 @@ impl Metainfo for Service {
         let send = |mut to: MetainfoClient<_>, request| async move {
             to.begin_delete_object(request).await
         };
-        self.pass("BeginDeleteObject", request, send).await
+        self.forward("BeginDeleteObject", request, send).await
     }
 
     async fn list_buckets(
@@ -197,7 +197,7 @@ impl Metainfo for Service {
     ) -> Result<Response<messages::ListBucketsResponse>, Status> {
         let send =
             |mut to: MetainfoClient<_>, request| async move { to.list_buckets(request).await };
-        let mut response = self.pass("ListBuckets", request, send).await?;
+        let mut response = self.forward("ListBuckets", request, send).await?;
         self.listings.fetch_add(1, Ordering::SeqCst);
         let change = self.plan.lock().unwrap().buckets.clone();
         if let Some(change) = change {
@@ -211,7 +211,7 @@ impl Metainfo for Service {
         request: Request<messages::BatchRequest>,
     ) -> Result<Response<messages::BatchResponse>, Status> {
         let send = |mut to: MetainfoClient<_>, request| async move { to.batch(request).await };
-        let mut response = self.pass("Batch", request, send).await?;
+        let mut response = self.forward("Batch", request, send).await?;
         self.listings.fetch_add(1, Ordering::SeqCst);
         let change = self.plan.lock().unwrap().item.clone();
         for item in &mut response.get_mut().responses {

@@ -1,26 +1,26 @@
-//! Bit rot: single bits of pieces that flip at rest, scattered over many pieces.
+//! Bit rot: single bits that flip at rest, scattered over many pieces.
 
 use uplink::{DownloadOptions, Error, ErrorKind, Project};
 use uplink_testnet::{Node, Options, Scheme};
 
 use super::world::{BUCKET, World, bytes, config};
 
-/// Pieces required.
+/// Required pieces.
 const REQUIRED: usize = 4;
 /// Pieces of each segment.
 const PIECES: usize = 8;
 /// Bytes of a share.
 const SHARE: u64 = 256;
-/// Bytes of an object with one segment, whose pieces have 685 shares each.
+/// Size of an object with one segment, whose pieces have 685 shares each.
 const SIZE: u64 = 700_000;
 
-/// Eight nodes, all of which hold a piece of each segment.
+/// Starts a network of eight nodes, all of which hold a piece of each segment.
 async fn world() -> World {
     let scheme: Scheme = "4/6/8/8-256".parse().expect("a scheme");
     World::start_with(Options::new().nodes(PIECES).scheme(scheme), &config()).await
 }
 
-/// Reads with a client that knows nothing of the nodes yet.
+/// Reads with a new client, without history of the nodes.
 async fn get(world: &World, options: DownloadOptions) -> Result<Vec<u8>, Error> {
     let project = Project::open_with(&world.access, &config()).expect("a project");
     project.download_object(BUCKET, "key", options).await?.read_to_vec().await
@@ -37,12 +37,12 @@ fn flip(node: &Node, share: u64) {
     assert_eq!(node.flip_bit(share * SHARE + 77).expect("flipped"), 1);
 }
 
-/// Flips a bit of each of the first nodes, all in other stripes and blocks.
+/// Flips a bit in a piece of each of the nodes, all in different stripes and blocks.
 fn scatter(nodes: &[Node]) {
     (0..).zip(nodes).for_each(|(share, node)| flip(node, 17 + share * 83));
 }
 
-/// Leaves as many of the nodes running.
+/// Stops all but the first `left` nodes.
 async fn stop_all_but(world: &World, left: usize) {
     for node in &world.network.nodes()[left..] {
         node.kill().await.expect("killed");
@@ -50,7 +50,7 @@ async fn stop_all_but(world: &World, left: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_of_eight_pieces_with_a_flipped_bit_each_are_read() {
+async fn flipped_bits_in_five_of_eight_pieces_are_corrected() {
     let world = world().await;
     let plain = bytes(1, SIZE);
     world.put("key", &plain).await;
@@ -59,13 +59,13 @@ async fn five_of_eight_pieces_with_a_flipped_bit_each_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_of_eight_pieces_with_flipped_bits_are_read_in_any_range() {
+async fn flipped_bits_in_all_pieces_are_corrected_in_any_range() {
     let world = world().await;
     let plain = bytes(2, SIZE);
     world.put("key", &plain).await;
     scatter(&world.network.nodes()[..7]);
     assert_readable(&world, &plain).await;
-    // A second round, so that each stripe has a flipped bit at most and each piece several.
+    // A second round: at most one flipped bit per stripe, several per piece.
     for round in 1..5 {
         for (share, node) in (0..).zip(world.network.nodes()) {
             flip(node, 17 + share * 83 + round * 10);
@@ -80,7 +80,7 @@ async fn eight_of_eight_pieces_with_flipped_bits_are_read_in_any_range() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_corrupt_of_exactly_five_reachable_pieces_is_told() {
+async fn one_corrupt_of_five_reachable_pieces_is_corrected() {
     let world = world().await;
     let plain = bytes(3, SIZE);
     world.put("key", &plain).await;
@@ -89,7 +89,7 @@ async fn one_corrupt_of_exactly_five_reachable_pieces_is_told() {
         flip(node, 300);
         assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
         flip(node, 300);
-        // The whole piece instead of a bit.
+        // The whole piece instead of one bit.
         assert_eq!(node.damage_pieces(0).expect("damaged"), 1);
         assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
         assert_eq!(node.damage_pieces(0).expect("repaired"), 1);
@@ -97,20 +97,20 @@ async fn one_corrupt_of_exactly_five_reachable_pieces_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flipped_bits_in_all_of_exactly_five_reachable_pieces_are_told() {
+async fn flipped_bits_in_all_of_five_reachable_pieces_are_corrected() {
     let world = world().await;
     let plain = bytes(4, SIZE);
     world.put("key", &plain).await;
     stop_all_but(&world, REQUIRED + 1).await;
     scatter(&world.network.nodes()[..=REQUIRED]);
-    // Two stripes of one block, each of another piece.
+    // Two stripes of one block, each in a different piece.
     flip(&world.network.nodes()[1], 596);
     flip(&world.network.nodes()[3], 599);
     assert_readable(&world, &plain).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_of_eight_pieces_corrupt_in_one_byte_are_told() {
+async fn three_of_eight_pieces_corrupt_in_one_byte_are_corrected() {
     let world = world().await;
     let plain = bytes(5, SIZE);
     world.put("key", &plain).await;
@@ -122,14 +122,14 @@ async fn three_of_eight_pieces_corrupt_in_one_byte_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn liars_and_bit_rot_in_all_other_pieces_are_told() {
+async fn corrupt_nodes_with_bit_rot_elsewhere_are_corrected() {
     let world = world().await;
     let plain = bytes(6, SIZE);
     world.put("key", &plain).await;
     let nodes = world.network.nodes();
     scatter(&nodes[2..]);
-    for liar in &nodes[..2] {
-        assert_eq!(liar.damage_pieces(0).expect("damaged"), 1);
+    for node in &nodes[..2] {
+        assert_eq!(node.damage_pieces(0).expect("damaged"), 1);
     }
     assert_readable(&world, &plain).await;
     let read = get(&world, DownloadOptions::new().range(123_456, 400_000)).await.expect("read");
@@ -137,7 +137,7 @@ async fn liars_and_bit_rot_in_all_other_pieces_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bit_rot_with_unreachable_holders_is_retryable_and_heals() {
+async fn bit_rot_with_unreachable_holders_is_retryable() {
     let world = world().await;
     let plain = bytes(7, SIZE);
     world.put("key", &plain).await;
@@ -150,7 +150,7 @@ async fn bit_rot_with_unreachable_holders_is_retryable_and_heals() {
             let options = DownloadOptions::new();
             project.download_object(BUCKET, "key", options).await?.read_to_vec().await
         };
-        let error = reading().await.expect_err("three right pieces are left");
+        let error = reading().await.expect_err("only three intact pieces");
         assert_eq!(error.kind(), ErrorKind::NotEnoughNodes, "{error}");
         assert!(error.is_retryable());
         let counts = format!(
@@ -167,17 +167,17 @@ async fn bit_rot_with_unreachable_holders_is_retryable_and_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_of_eight_pieces_corrupt_in_one_byte_are_beyond_repair() {
+async fn five_of_eight_pieces_corrupt_in_one_byte_fail() {
     let world = world().await;
     let plain = bytes(8, SIZE);
     world.put("key", &plain).await;
     world.network.nodes()[..5].iter().for_each(|node| flip(node, 500));
-    let error = get(&world, DownloadOptions::new()).await.expect_err("three right ones are left");
+    let error = get(&world, DownloadOptions::new()).await.expect_err("only three intact pieces");
     assert_eq!(error.kind(), ErrorKind::Decryption, "{error}");
     let counts = "at least 4 of 8 pieces read are corrupt, 0 are unreachable";
     assert!(error.to_string().contains(counts), "{error}");
     assert!(error.to_string().contains("beyond repair"), "{error}");
-    // All other blocks are read.
+    // All other blocks are readable.
     let read = get(&world, DownloadOptions::new().range(0, 400_000)).await.expect("read");
     assert!(read == plain[..400_000]);
     let read = get(&world, DownloadOptions::new().last(150_000)).await.expect("read");

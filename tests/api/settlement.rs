@@ -1,4 +1,4 @@
-//! What storage nodes prove to the satellite about what they moved for clients.
+//! Settlement of the orders that storage nodes received from clients.
 
 use std::fs;
 use std::ops::Range;
@@ -16,12 +16,12 @@ use super::world::{World, bytes, config};
 const PUT: i64 = 1;
 const GET: i64 = 2;
 const SIZE: u64 = 300_000;
-/// What a node adds to every piece.
+/// Header of each stored piece.
 const HEADER: u64 = 512;
-/// The first order of an upload, if the limit allows as much.
+/// The first order of an upload, if the limit permits it.
 const ORDER_STEP: u64 = 256 << 10;
 
-/// A world whose satellite and nodes begin in the middle of an hour.
+/// Starts a world whose clocks are in the middle of an hour.
 async fn world() -> (World, Arc<AtomicU64>) {
     let second = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs() % 3600;
     let ahead = Arc::new(AtomicU64::new((5400 - second) % 3600));
@@ -31,7 +31,7 @@ async fn world() -> (World, Arc<AtomicU64>) {
     (World::start_with(options, &config()).await, ahead)
 }
 
-/// What is ordered for an upload that stored so much: orders run ahead of the bytes.
+/// Returns the possible order sums of an upload of `stored` bytes: orders run ahead of the bytes.
 fn ordered(stored: u64) -> Range<u64> {
     stored..stored + ORDER_STEP
 }
@@ -40,14 +40,17 @@ fn two_hours_pass(ahead: &AtomicU64) {
     ahead.fetch_add(7200, Relaxed);
 }
 
-/// Waits at most half a minute.
+/// Waits for a condition, at most 30 s.
 async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !reached().await {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    assert!(timeout(Duration::from_secs(30), waiting).await.is_ok(), "waited in vain: {what}");
+    assert!(
+        timeout(Duration::from_secs(30), waiting).await.is_ok(),
+        "timeout waiting until {what}"
+    );
 }
 
 fn holders<'a>(world: &'a World, uploaded: &Uploaded) -> Vec<&'a Node> {
@@ -66,7 +69,7 @@ fn sum(settlements: &[SettlementRecord], action: i64) -> u64 {
     of_action.map(|record| u64::try_from(record.bytes).expect("bytes")).sum()
 }
 
-/// The files of a node's orders that have this extension.
+/// Returns a node's order files with this extension.
 fn files(world: &World, node: &Node, extension: &str) -> Vec<PathBuf> {
     let url = world.network.satellite_url();
     let satellite = url.split('@').next().expect("an id");
@@ -76,8 +79,8 @@ fn files(world: &World, node: &Node, extension: &str) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
 }
 
-/// A node that has stored and served, and its orders of the hour, which it could not hand in because
-/// the satellite was away.
+/// Returns a node that has stored and served, with its order file of the hour, which it could not
+/// submit because the satellite was offline.
 async fn unsettled<'a>(world: &World, nodes: &[&'a Node]) -> (&'a Node, PathBuf, Vec<u8>) {
     let mut witness = None;
     for node in nodes {
@@ -100,7 +103,7 @@ async fn unsettled<'a>(world: &World, nodes: &[&'a Node]) -> (&'a Node, PathBuf,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn satellite_learns_what_nodes_stored_and_served_also_after_it_was_away() {
+async fn orders_are_settled_after_the_satellite_was_offline() {
     let (world, ahead) = world().await;
     let uploaded = world.put("one", &bytes(1, SIZE)).await;
     assert!(world.get("one").await.expect("downloaded") == bytes(1, SIZE));
@@ -124,12 +127,12 @@ async fn satellite_learns_what_nodes_stored_and_served_also_after_it_was_away() 
     let before = settlements(&world, witness).await;
     assert!(sum(&before, GET) > 0);
 
-    // An answer that was lost: the same orders again.
+    // After a lost reply: the same orders again.
     fs::write(&file, &orders).expect("written");
     witness.settle().await.expect("settled");
     assert!(files(&world, witness, "closed").is_empty());
     assert!(files(&world, witness, "rejected").is_empty());
-    // Other sums of the same hour.
+    // Other sums for the same hour.
     let first = 4 + u32::from_be_bytes(orders[..4].try_into().expect("a length")) as usize + 4;
     assert!(first < orders.len());
     fs::write(&file, &orders[..first]).expect("written");
@@ -140,7 +143,7 @@ async fn satellite_learns_what_nodes_stored_and_served_also_after_it_was_away() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node_that_was_away_when_its_hour_ended_settles_when_it_is_back() {
+async fn node_offline_at_the_end_of_the_hour_settles_later() {
     let (world, ahead) = world().await;
     let uploaded = world.put("one", &bytes(1, SIZE)).await;
     let node = holders(&world, &uploaded)[0];

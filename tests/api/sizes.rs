@@ -1,4 +1,4 @@
-//! Objects of every size that matters come back equal, whole and in ranges, with holders missing.
+//! Objects of sizes around every limit, read whole and in ranges, with missing holders.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
 const INLINE_LIMIT: u64 = 4096;
 const STRIPE: u64 = 4 * 256;
-/// Plain bytes of an encryption block, and how many of them padding leaves in the last one.
+/// Plain bytes of an encryption block, and the maximum in the last block, which holds the padding.
 const BLOCK: u64 = 7408;
 const LAST_IN_BLOCK: u64 = 7404;
 
-/// Around every limit of the formats.
+/// Returns sizes around every limit of the formats.
 fn sizes() -> Vec<u64> {
     let around = |size: u64| [size - 1, size, size + 1];
     let limits = [
@@ -33,7 +33,7 @@ fn sizes() -> Vec<u64> {
     sizes
 }
 
-/// Places in an object where something begins or ends.
+/// Returns the offsets at the boundaries of blocks, stripes and segments.
 fn edges(size: u64) -> Vec<u64> {
     let units = [1, STRIPE, BLOCK, INLINE_LIMIT, SMALL_SEGMENT, 2 * SMALL_SEGMENT];
     let around = units.into_iter().flat_map(|unit| [unit - 1, unit, unit + 1]);
@@ -43,13 +43,13 @@ fn edges(size: u64) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_size_reads_back_whole_and_in_ranges_with_any_tolerable_number_of_nodes_stopped() {
+async fn every_size_reads_back_with_up_to_four_nodes_stopped() {
     let world = World::start().await;
     for size in sizes() {
         let uploaded = world.put(&size.to_string(), &bytes(size as u8, size)).await;
         assert_eq!(uploaded.object.size, size);
     }
-    // Four of ten pieces are needed and at least eight are held: any four nodes may go.
+    // Four of ten pieces are required and at least eight are stored: any four nodes may fail.
     for stopped in 0..=4 {
         if stopped > 0 {
             world.network.nodes()[2 * stopped - 1].kill().await.expect("stopped");
@@ -69,9 +69,9 @@ async fn ranges(world: &World) {
     for size in [1, INLINE_LIMIT + 1, 2 * BLOCK + 1, 2 * SMALL_SEGMENT + 1] {
         let whole = bytes(size as u8, size);
         let edges = edges(size);
-        for (place, start) in edges.iter().enumerate() {
-            // The next edges and the last one: every pair would only take longer.
-            let ends = edges.iter().skip(place).take(3).chain(edges.last());
+        for (index, start) in edges.iter().enumerate() {
+            // The next boundaries and the last one: all pairs would take too long.
+            let ends = edges.iter().skip(index).take(3).chain(edges.last());
             for end in ends {
                 let read = world.get_range(&size.to_string(), *start..*end).await;
                 let read = read.unwrap_or_else(|error| panic!("{start}..{end} of {size}: {error}"));
@@ -83,7 +83,7 @@ async fn ranges(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exactly_as_many_holders_as_needed_suffice_and_one_fewer_names_both_numbers() {
+async fn one_holder_too_few_gives_an_error_with_both_numbers() {
     let world = World::start().await;
     let plain = bytes(5, 300_000);
     let uploaded = world.put("key", &plain).await;
@@ -96,15 +96,15 @@ async fn exactly_as_many_holders_as_needed_suffice_and_one_fewer_names_both_numb
     assert!(error.to_string().contains("found 3, need 4"), "{error}");
 }
 
-/// Decoding needs a whole share of every piece, however far readers may get ahead of it.
+/// Decoding needs a whole share of every piece, even if that exceeds the read-ahead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shares_larger_than_a_reader_gets_ahead_read_back_equal() {
+async fn shares_larger_than_the_read_ahead_read_back_equal() {
     let scheme = "2/2/3/4-655360".parse().expect("a scheme");
     let world = World::start_with(Options::new().scheme(scheme), &config()).await;
     let plain = bytes(9, 3_000_001);
     world.put("key", &plain).await;
     let read = tokio::time::timeout(Duration::from_secs(60), world.get("key")).await;
-    assert!(read.expect("it ends").expect("read") == plain);
+    assert!(read.expect("completes in time").expect("read") == plain);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,18 +118,19 @@ async fn full_size_segments_read_back_equal() {
     assert!(world.get("three segments").await.expect("read") == bytes(3, size));
 }
 
-/// Bytes of a gigabyte object without holding it: a pattern in which every MiB has its number.
+/// Generates bytes of a large object without storing it: every MiB starts with its number.
 fn numbered(range: std::ops::Range<u64>) -> impl Iterator<Item = u8> {
     range.map(|offset| {
-        let (number, place) = (offset >> 20, offset % (1 << 20));
-        let number = number.to_be_bytes().get(place as usize).copied();
-        number.unwrap_or((place * 131 + (place >> 8) * 17) as u8)
+        let number = offset >> 20;
+        let index = offset % (1 << 20);
+        let number = number.to_be_bytes().get(index as usize).copied();
+        number.unwrap_or((index * 131 + (index >> 8) * 17) as u8)
     })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: a gigabyte"]
-async fn a_gigabyte_reads_back_whole_and_in_ranges_with_up_to_four_nodes_stopped() {
+async fn gigabyte_reads_back_with_up_to_four_nodes_stopped() {
     const SIZE: u64 = 1 << 30;
     const SEGMENT: u64 = 64 << 20;
     let world = World::start_with(Options::new(), &config()).await;
@@ -162,7 +163,8 @@ async fn a_gigabyte_reads_back_whole_and_in_ranges_with_up_to_four_nodes_stopped
 async fn whole(world: &World, size: u64) {
     let options = DownloadOptions::new();
     let download = world.project.download_object(BUCKET, "gigabyte", options).await;
-    let (mut download, mut offset) = (download.expect("opened"), 0);
+    let mut download = download.expect("opened");
+    let mut offset = 0;
     while let Some(read) = download.next().await.expect("read") {
         let range = offset..offset + read.len() as u64;
         offset = range.end;

@@ -1,11 +1,11 @@
-//! A network with a project on it, and what the tests do with both.
+//! A network with a project, and helpers for uploads and downloads.
 
 use std::ops::Range;
 
 use uplink::{Access, Config, DownloadOptions, Error, Project, UploadOptions, Uploaded};
 use uplink_testnet::{Network, Options};
 
-/// The bucket that every world begins with.
+/// The bucket that every world starts with.
 pub(crate) const BUCKET: &str = "bucket";
 /// Segment size of tests that need several segments quickly.
 pub(crate) const SMALL_SEGMENT: u64 = 1 << 20;
@@ -19,7 +19,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Ten nodes, scheme 4/6/8/10-256, small segments.
+    /// Starts ten nodes, scheme 4/6/8/10-256, with small segments.
     pub(crate) async fn start() -> Self {
         Self::start_with(Options::new(), &config().segment_size(SMALL_SEGMENT)).await
     }
@@ -60,7 +60,7 @@ impl World {
         self.project.download_object(BUCKET, key, options).await?.read_to_vec().await
     }
 
-    /// Stops the holders of an object's only remote segment until `left` of them run.
+    /// Stops holders of an object's only remote segment until `left` of them are running.
     pub(crate) async fn stop_holders(&self, uploaded: &Uploaded, left: usize) {
         let holders = &uploaded.placement[0].holders;
         for (_, node) in holders.iter().skip(left) {
@@ -72,7 +72,7 @@ impl World {
     }
 }
 
-/// Default settings, but for the transport.
+/// Default configuration with the transport under test.
 pub(crate) fn config() -> Config {
     Config::new().transport(crate::TRANSPORT)
 }
@@ -83,7 +83,7 @@ pub(crate) async fn access(network: &Network, api_key: &str, passphrase: &str) -
     access.expect("an access grant")
 }
 
-/// Bytes that differ from place to place and from one seed to another.
+/// Returns bytes that depend on position and seed.
 pub(crate) fn bytes(seed: u8, size: u64) -> Vec<u8> {
     (0..size).map(|i| (i * 131 + (i >> 8) * 17 + u64::from(seed)) as u8).collect()
 }

@@ -1,11 +1,11 @@
-//! What a writer attempted and what was acknowledged to it, on disk.
+//! A writer's attempted and acknowledged operations, on disk.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-/// One writer's record, synced line by line.
+/// A writer's log, synced after each acknowledgement.
 pub(crate) struct Journal {
     file: File,
     /// Number of the next operation.
@@ -19,8 +19,8 @@ pub(crate) struct Operation {
     pub(crate) size: Option<u64>,
 }
 
-/// What may be found under a key: the last acknowledged operation's result or that of a later
-/// attempt whose outcome nobody knows.
+/// Possible contents of a key: the result of the last acknowledged operation, or of a later attempt
+/// with an unknown outcome.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Possible {
     pub(crate) acknowledged: Option<Operation>,
@@ -34,14 +34,14 @@ impl Journal {
         Self { file, next }
     }
 
-    /// Notes that an operation is about to be tried.
+    /// Records that an operation is about to start.
     pub(crate) fn attempt(&mut self, key: &str, size: Option<u64>) -> Operation {
         let operation = Operation { number: self.next, size };
         self.line("try", key, operation);
         operation
     }
 
-    /// Notes that an operation was acknowledged; durable when this returns.
+    /// Records an acknowledgement; durable on return.
     pub(crate) fn acknowledge(&mut self, key: &str, operation: Operation) {
         self.line("ack", key, operation);
         self.file.sync_data().expect("synced");
@@ -53,7 +53,7 @@ impl Journal {
         self.next += 1;
     }
 
-    /// Reads what may be found under every key.
+    /// Reads the possible contents of every key.
     pub(crate) fn read(path: &Path) -> BTreeMap<String, Possible> {
         let text = std::fs::read_to_string(path).expect("a journal");
         let mut keys: BTreeMap<String, Possible> = BTreeMap::new();

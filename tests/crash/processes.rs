@@ -1,4 +1,4 @@
-//! Satellite and storage nodes as child processes that can be killed.
+//! Satellite and storage nodes as child processes.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use uplink_rpc::tls::Identity;
 use uplink_satellite::{Admin, Satellite};
 use uplink_storagenode::StorageNode;
 
-/// Nodes, and the scheme: six are offered, two may be dead.
+/// Number of nodes, and the scheme: six are selected, two may be down.
 const NODES: usize = 8;
 const SCHEME: &str = "2/3/4/6-256";
 const CAPACITY: u64 = 4 << 30;
-/// Time for a process to serve its port.
+/// Time limit for a process to listen on its port.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
 const ROLE: &str = "UPLINK_CRASH_ROLE";
@@ -79,8 +79,8 @@ impl Processes {
         self.nodes[number].kill();
     }
 
-    /// Starts what was killed, and waits until the satellite counts every node as online: it may
-    /// have been dead at each of a node's last check-ins.
+    /// Restarts killed processes and waits until the satellite counts every node as online: it may
+    /// have been down at each node's last check-in.
     pub(crate) async fn restart_dead(&mut self) {
         for process in self.nodes.iter_mut().chain([&mut self.satellite]) {
             if process.child.is_none() {
@@ -91,10 +91,11 @@ impl Processes {
         self.online().await;
     }
 
-    /// Waits until the satellite has heard of every node.
+    /// Waits until every node has checked in.
     async fn online(&self) {
         let database = self.satellite.folder.join("satellite.db").display().to_string();
-        let (deadline, satellite) = (Instant::now() + START_DEADLINE, dev_satellite());
+        let deadline = Instant::now() + START_DEADLINE;
+        let satellite = dev_satellite();
         loop {
             let admin = Admin::open(&database).await.expect("the database");
             let nodes = admin.nodes(&satellite).await.expect("nodes");
@@ -107,8 +108,8 @@ impl Processes {
     }
 }
 
-/// Returns a free port below those that the system gives out by itself: a service that is restarted
-/// must find its port free, whatever other tests open meanwhile.
+/// Returns a free port below the ephemeral range: a restarted service needs the same port again,
+/// whatever ports other tests open meanwhile.
 fn free_port() -> SocketAddr {
     static TRIED: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + (std::process::id() % 600) as u16 * 20;
@@ -144,12 +145,12 @@ impl Process {
     async fn ready(&self) {
         let deadline = Instant::now() + START_DEADLINE;
         while tokio::net::TcpStream::connect(self.listen).await.is_err() {
-            assert!(Instant::now() < deadline, "the {} does not serve its port", self.role);
+            assert!(Instant::now() < deadline, "timeout: the {} does not listen on its port", self.role);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// SIGKILL: the process has no chance to finish anything.
+    /// Kills with SIGKILL, so that the process cannot finish anything.
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("killed");
@@ -177,11 +178,12 @@ fn dev_satellite() -> uplink_satellite::Config {
     config
 }
 
-/// Runs a service for ever if this process was started as one.
+/// Runs a service forever if this process was started as one.
 pub(crate) fn serve_if_asked() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let variable = |name| std::env::var(name).expect("given by the parent");
-    let (folder, listen) = (PathBuf::from(variable(FOLDER)), variable(LISTEN));
+    let folder = PathBuf::from(variable(FOLDER));
+    let listen = variable(LISTEN);
     let listen = listen.parse().expect("an address");
     let identity = Identity::load(&folder).expect("an identity");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

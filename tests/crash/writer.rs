@@ -1,4 +1,4 @@
-//! A client under load, and a fresh one that checks.
+//! A client under load, and a checker.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,18 +12,19 @@ use super::journal::{Journal, Operation, Possible};
 use crate::Random;
 
 pub(crate) const BUCKET: &str = "crash";
-/// Keys of one writer: few, so that most writes overwrite.
+/// Keys per writer: few, so that most writes overwrite.
 const KEYS: u64 = 6;
 /// Inline, one stripe, several blocks.
 const SIZES: [u64; 4] = [40, 3_000, 20_000, 150_000];
 
-/// A project that gives up on dead peers quickly.
+/// Opens a project with a short timeout for dead peers.
 pub(crate) fn open(access: &Access, transport: Transport) -> Project {
     let config = Config::new().progress_deadline(Duration::from_secs(5)).transport(transport);
     Project::open_with(access, &config).expect("a project")
 }
 
-/// Writes, overwrites and deletes until told to stop, every other writer over DRPC. Returns the number of acknowledgements.
+/// Writes, overwrites and deletes until `stop`, every other writer over DRPC. Returns the number of
+/// acknowledged operations.
 pub(crate) async fn write(
     access: Access,
     mut journal: Journal,
@@ -32,7 +33,9 @@ pub(crate) async fn write(
     stop: watch::Receiver<bool>,
 ) -> u64 {
     let transport = if writer.is_multiple_of(2) { Transport::Negotiated } else { Transport::Drpc };
-    let (project, mut random, mut acknowledged) = (open(&access, transport), Random(seed), 0);
+    let project = open(&access, transport);
+    let mut random = Random(seed);
+    let mut acknowledged = 0;
     while !*stop.borrow() {
         let key = format!("writer-{writer}/{}", random.below(KEYS));
         let size = match random.below(5) {
@@ -45,7 +48,7 @@ pub(crate) async fn write(
                 journal.acknowledge(&key, operation);
                 acknowledged += 1;
             }
-            // A dead peer: the outcome is open. Anything else would be a defect.
+            // A dead peer: the outcome is unknown. Any other error is a defect.
             Err(error) => assert!(
                 matches!(
                     error.kind(),
@@ -71,13 +74,13 @@ async fn perform(project: &Project, key: &str, operation: Operation) -> Result<(
     upload.commit().await.map(|_| ())
 }
 
-/// Compares what the network has with what a writer's journal allows.
+/// Compares the network's contents with a writer's journal.
 pub(crate) async fn check(access: &Access, keys: &BTreeMap<String, Possible>) {
     let project = open(access, Transport::Negotiated);
     for (key, possible) in keys {
         let found = match project.download_object(BUCKET, key, DownloadOptions::new()).await {
             Ok(mut download) => Some(download.read_to_vec().await.unwrap_or_else(|error| {
-                panic!("{key} is there and cannot be read: {error}; {possible:?}")
+                panic!("{key} exists but cannot be read: {error}; {possible:?}")
             })),
             Err(error) if error.kind() == ErrorKind::ObjectNotFound => None,
             Err(error) => panic!("{key}: {error}"),
@@ -86,12 +89,12 @@ pub(crate) async fn check(access: &Access, keys: &BTreeMap<String, Possible>) {
         let explained = candidates.into_iter().any(|operation| {
             operation.size.map(|size| content(key, operation.number, size)) == found
         });
-        // A key that nothing was ever acknowledged for may also be absent.
+        // A key without any acknowledged operation may also be absent.
         let absent = found.is_none() && possible.acknowledged.is_none();
         let size = found.as_ref().map(Vec::len);
         assert!(
             explained || absent,
-            "{key} holds {size:?} bytes, which nobody wrote: {possible:?}"
+            "{key} holds {size:?} bytes, which no operation wrote: {possible:?}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! A small disk of its own for the network, that can be filled.
+//! A small separate disk for the network, which can be filled.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// MiB that garbage takes in each second, until the first of it is deleted after some minutes.
+/// MiB of garbage per second, until garbage collection starts to delete after some minutes.
 const GARBAGE: u64 = 4;
-/// MiB for what is never garbage, and most for what is.
+/// MiB for live data, and the maximum for garbage.
 const OTHER: u64 = 400;
 const MAX_GARBAGE: u64 = 1600;
-/// Bytes written at a time while it is filled.
+/// Bytes per write while the disk is filled.
 const PART: usize = 1 << 20;
 
-/// A file system in memory, or where this user may mount none an ordinary folder.
+/// A tmpfs, or an ordinary folder if this user may not mount one.
 pub(crate) struct Disk {
     folder: TempDir,
     mounted: bool,
 }
 
 impl Disk {
-    /// For a run of some length.
+    /// Creates a disk sized for a run of this duration.
     pub(crate) fn new(length: Duration) -> Self {
         let size = OTHER + (GARBAGE * length.as_secs()).min(MAX_GARBAGE);
         let folder = tempfile::tempdir().expect("a folder");
@@ -44,7 +44,7 @@ impl Disk {
         self.mounted
     }
 
-    /// MiB in use.
+    /// Returns the MiB in use.
     pub(crate) fn used(&self) -> u64 {
         let disk = rustix::fs::statvfs(self.path()).expect("a file system");
         ((disk.f_blocks - disk.f_bfree) * disk.f_frsize) >> 20
@@ -69,7 +69,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         if self.mounted {
-            // What still has a file open there keeps the memory until it ends.
+            // Lazily: open files keep the memory until they are closed.
             let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
         }
     }

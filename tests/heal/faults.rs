@@ -1,50 +1,50 @@
-//! What breaks, and how it ends.
+//! Faults: injection and repair.
 
 use std::fs::File;
 
 use super::descriptors;
 use super::line::State;
-use super::network::{Broken, NODES, SPARE};
+use super::network::{FaultyNetwork, NODES, SPARE};
 use super::random::Random;
 use super::rot::Rot;
 
-/// A condition that ends.
+/// A transient fault.
 pub(crate) enum Fault {
-    /// The satellite is gone, without a moment to finish anything.
+    /// The satellite was killed.
     SatelliteKilled,
-    /// The satellite is stopped in order.
+    /// The satellite was shut down.
     SatelliteStopped,
-    /// What is sent to and by the satellite lies on the line.
+    /// Traffic of the satellite is delayed.
     SatelliteFrozen,
-    /// All connections of clients to the satellite end.
+    /// Clients' connections to the satellite are closed.
     SatelliteCut,
     NodesKilled(Vec<usize>),
     NodesFrozen(Vec<usize>),
     NodesCut(Vec<usize>),
-    /// A byte of each piece of these nodes is another, at this place.
+    /// A byte of each piece of these nodes is changed, at this position.
     Rot {
         nodes: Vec<usize>,
         position: u64,
         spread: Vec<Rot>,
     },
-    /// The satellite's clock, and those of these nodes, are ahead by seconds.
+    /// The clocks of the satellite and of these nodes are ahead by seconds.
     Clocks {
         satellite: i64,
         nodes: Vec<usize>,
         seconds: i64,
     },
     DiskFull,
-    /// All descriptors of the process but some are used up.
+    /// All but a few descriptors of the process are used.
     Descriptors {
         but: usize,
         held: Vec<File>,
     },
 }
 
-/// Steps of clocks, in seconds, both ways.
+/// Clock steps in seconds, in both directions.
 const STEPS: [i64; 5] = [1, 30, 3_000, 7_200, 86_400];
 
-/// Every kind of fault comes once before any comes again.
+/// Draws every kind of fault once before any is repeated.
 pub(crate) struct Deck {
     left: Vec<u64>,
 }
@@ -56,7 +56,7 @@ impl Deck {
         Self { left: Vec::new() }
     }
 
-    pub(crate) fn draw(&mut self, network: &Broken, random: &mut Random) -> Fault {
+    pub(crate) fn draw(&mut self, network: &FaultyNetwork, random: &mut Random) -> Fault {
         if self.left.is_empty() {
             self.left = (0..KINDS).collect();
         }
@@ -106,7 +106,7 @@ impl Fault {
         }
     }
 
-    /// Whether reads work all the time.
+    /// Returns whether reads work during the fault.
     pub(crate) fn is_tolerated(&self) -> bool {
         match self {
             Self::NodesKilled(nodes) | Self::NodesFrozen(nodes) => is_few(nodes),
@@ -116,12 +116,12 @@ impl Fault {
         }
     }
 
-    /// Whether calls that were given up come through when it ends.
+    /// Returns whether timed-out calls may be executed after the fault.
     pub(crate) fn delays_calls(&self) -> bool {
         matches!(self, Self::SatelliteFrozen)
     }
 
-    pub(crate) async fn strike(&mut self, network: &Broken) {
+    pub(crate) async fn inject(&mut self, network: &FaultyNetwork) {
         match self {
             Self::SatelliteKilled => network.network.kill_satellite().await.expect("killed"),
             Self::SatelliteStopped => network.network.stop_satellite().await.expect("stopped"),
@@ -149,7 +149,7 @@ impl Fault {
         }
     }
 
-    pub(crate) async fn end(self, network: &Broken) {
+    pub(crate) async fn repair(self, network: &FaultyNetwork) {
         match self {
             Self::SatelliteKilled | Self::SatelliteStopped => {
                 network.network.start_satellite().await.expect("started");
@@ -177,7 +177,7 @@ fn is_few(nodes: &[usize]) -> bool {
     nodes.len() <= SPARE
 }
 
-fn set_lines(network: &Broken, nodes: &[usize], state: State) {
+fn set_lines(network: &FaultyNetwork, nodes: &[usize], state: State) {
     for node in nodes {
         network.node_lines[*node].state.send_replace(state);
     }

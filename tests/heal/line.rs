@@ -1,4 +1,4 @@
-//! A line to a service, which can be cut and frozen.
+//! A proxy in front of a service, which can be cut and frozen.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -9,17 +9,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What a line does with bytes.
+/// State of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Open,
-    /// Nothing passes and nothing ends.
+    /// No bytes pass and no connection is closed.
     Frozen,
-    /// All connections end.
+    /// All connections are closed.
     Cut,
 }
 
-/// Stands before a service under an address of its own.
+/// Forwards connections from its own address to a service.
 pub(crate) struct Line {
     pub(crate) address: SocketAddr,
     pub(crate) state: watch::Sender<State>,
@@ -36,7 +36,7 @@ impl Line {
         Self { address, state, target }
     }
 
-    /// Sets where the service listens.
+    /// Sets the address of the service.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
         *self.target.lock().expect("no panic") = Some(target);
     }
@@ -49,7 +49,7 @@ async fn serve(
 ) {
     let mut connections = JoinSet::new();
     while states.has_changed().is_ok() {
-        // Without a descriptor nothing is accepted; the next try may find one.
+        // Without a free descriptor accept fails; retries.
         let Ok((near, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
@@ -60,7 +60,7 @@ async fn serve(
     }
 }
 
-/// Passes bytes both ways until an end, an error or a cut. `None` where one of them came first.
+/// Forwards bytes both ways until the end, an error or a cut. `None` after an error or a cut.
 async fn connect(
     near: TcpStream,
     mut states: watch::Receiver<State>,

@@ -1,4 +1,4 @@
-//! Clients that read, write and delete all the time.
+//! Clients that read, write and delete continuously.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -12,19 +12,19 @@ use uplink::{
 
 use super::faults::Fault;
 use super::model::Key;
-use super::network::{BUCKET, Broken};
+use super::network::{BUCKET, FaultyNetwork};
 use super::random::Random;
 
 const WRITERS: usize = 2;
 const READERS: usize = 2;
-/// Inline, one segment of one stripe and of many, three segments.
+/// Inline, one segment with one and with many stripes, three segments.
 const SIZES: [u64; 4] = [40, 3_000, 30_000, 300_000];
 /// Bytes of a range.
 const RANGE: usize = 5_000;
-/// Pause of each client between two operations: the network must not drown in garbage.
+/// Pause of each client between operations, which limits the amount of garbage.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Everything that runs.
+/// The running clients.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
@@ -35,49 +35,51 @@ struct Shared {
     keys: Vec<Vec<Key>>,
     phase: Mutex<Phase>,
     tally: Mutex<Tally>,
-    /// Writers hold it for reading; who compares everything, for writing.
-    still: RwLock<()>,
+    /// Held for reading by writers, for writing by [`Load::verify`].
+    writers_paused: RwLock<()>,
 }
 
-/// What clients may see at present.
+/// The failures that clients may see at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Phase {
-    /// Counts the changes.
+    /// Number of phase changes.
     number: u64,
-    /// Nothing may fail.
+    /// No operation may fail.
     calm: bool,
-    /// Reads may not fail.
+    /// No read may fail.
     reads_work: bool,
-    /// Calls that were given up may come through later.
+    /// Timed-out calls may writers_paused be executed later.
     late: bool,
 }
 
-/// What clients did.
+/// Counts of operations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) done: u64,
-    /// By what was tried and the kind of failure.
+    /// By operation and kind of failure.
     pub(crate) failed: BTreeMap<(&'static str, String), u64>,
 }
 
-/// How an operation of a client ended.
+/// The result of a client's operation.
 type Outcome = Result<(), Error>;
 
 impl Load {
-    /// Starts the clients; until it is [`calm`](Self::calm) they may fail.
-    pub(crate) async fn start(network: &Broken, seed: u64) -> Self {
+    /// Starts the clients. They may fail until [`calm`](Self::calm) is called.
+    pub(crate) async fn start(network: &FaultyNetwork, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             keys: (0..WRITERS).map(Key::of).collect(),
             phase: Mutex::new(Phase { number: 0, calm: false, reads_work: false, late: false }),
             tally: Mutex::default(),
-            still: RwLock::default(),
+            writers_paused: RwLock::default(),
         });
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for number in 0..WRITERS + READERS {
             let transport = if number % 2 == 0 { Transport::Negotiated } else { Transport::Drpc };
-            let (project, shared) = (network.client(transport), Arc::clone(&shared));
-            let (random, stopping) = (Random(seed ^ (number as u64 + 1) << 40), stopping.clone());
+            let project = network.client(transport);
+            let shared = Arc::clone(&shared);
+            let random = Random(seed ^ (number as u64 + 1) << 40);
+            let stopping = stopping.clone();
             tasks.spawn(async move {
                 if number < WRITERS {
                     shared.write(number, &project, random, stopping).await;
@@ -89,24 +91,24 @@ impl Load {
         Self { shared, stop, tasks }
     }
 
-    /// From now on nothing may fail.
+    /// From now on no operation may fail.
     pub(crate) fn calm(&self) {
         self.shared.change(true, true, false);
     }
 
-    /// From now on a fault disturbs the clients.
+    /// From now on a fault affects the clients.
     pub(crate) fn disturb(&self, fault: &Fault) {
         self.shared.change(false, fault.is_tolerated(), fault.delays_calls());
     }
 
-    /// What was done since the last time.
+    /// Returns the counts since the last call.
     pub(crate) fn take_tally(&self) -> Tally {
         std::mem::take(&mut self.shared.tally.lock().expect("no panic"))
     }
 
-    /// Compares everything with the model, while no writer runs.
-    pub(crate) async fn verify(&self, network: &Broken) {
-        let _still = self.shared.still.write().await;
+    /// Compares all objects with the model while no writer is active.
+    pub(crate) async fn verify(&self, network: &FaultyNetwork) {
+        let _paused = self.shared.writers_paused.write().await;
         let project = network.client(Transport::Negotiated);
         let mut there = BTreeSet::new();
         for key in self.shared.keys.iter().flatten() {
@@ -116,7 +118,7 @@ impl Load {
                 found => Some(found.unwrap_or_else(|error| panic!("{}: {error:?}", key.name))),
             };
             look.check(found.as_deref());
-            key.settle(found.as_deref());
+            key.reduce_to(found.as_deref());
             there.extend(found.map(|_| key.name.clone()));
         }
         let options = ListOptions::new().recursive(true);
@@ -141,7 +143,7 @@ impl Load {
 impl Shared {
     fn change(&self, calm: bool, reads_work: bool, late: bool) {
         let mut phase = self.phase();
-        // What was late before stays possible until everything was compared.
+        // Late calls stay possible until everything was compared.
         phase.late = late || (phase.late && !calm);
         (phase.number, phase.calm, phase.reads_work) = (phase.number + 1, calm, reads_work);
         *self.phase.lock().expect("no panic") = phase;
@@ -151,8 +153,8 @@ impl Shared {
         *self.phase.lock().expect("no panic")
     }
 
-    /// Counts an operation that began in a phase, and fails where it must not have failed.
-    fn note(&self, what: &'static str, key: &Key, begun: Phase, outcome: Outcome) {
+    /// Records an operation that started in a phase, and panics if its failure was not allowed.
+    fn record(&self, what: &'static str, key: &Key, begun: Phase, outcome: Outcome) {
         let mut tally = self.tally.lock().expect("no panic");
         let Err(error) = outcome else {
             tally.done += 1;
@@ -162,7 +164,7 @@ impl Shared {
         let reading = what == "read" && begun.reads_work && self.phase().reads_work;
         assert!(
             !undisturbed && !reading,
-            "{what} {}, while nothing prevents it: {error:?}",
+            "{what} {}, without a fault that explains it: {error:?}",
             key.name
         );
         assert!(
@@ -192,7 +194,7 @@ impl Shared {
     ) {
         while !*stop.borrow() {
             {
-                let _moving = self.still.read().await;
+                let _active = self.writers_paused.read().await;
                 let key = &self.keys[owner][random.index(self.keys[owner].len())];
                 let size = (random.below(6) > 0).then(|| SIZES[random.index(SIZES.len())]);
                 let begun = self.phase();
@@ -207,7 +209,7 @@ impl Shared {
                 if outcome.is_ok() {
                     key.acknowledge(self.phase().late);
                 }
-                self.note(if size.is_some() { "write" } else { "delete" }, key, begun, outcome);
+                self.record(if size.is_some() { "write" } else { "delete" }, key, begun, outcome);
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -217,7 +219,8 @@ impl Shared {
         while !*stop.borrow() {
             let keys = &self.keys[random.index(self.keys.len())];
             let key = &keys[random.index(keys.len())];
-            let (begun, look) = (self.phase(), key.look());
+            let begun = self.phase();
+            let look = key.look();
             let start = random.below(3) * 20_000;
             let options = match start {
                 0 => DownloadOptions::new(),
@@ -237,7 +240,7 @@ impl Shared {
                 }
                 Ok(())
             });
-            self.note("read", key, begun, outcome);
+            self.record("read", key, begun, outcome);
             tokio::time::sleep(PAUSE).await;
         }
     }

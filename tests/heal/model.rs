@@ -1,8 +1,8 @@
-//! What may be found under each key.
+//! The possible contents of each key.
 
 use std::sync::Mutex;
 
-/// Keys of each owner: few, so that most writes overwrite.
+/// Keys per owner: few, so that most writes overwrite.
 const KEYS: usize = 6;
 
 /// A write of `size` bytes, or a deletion.
@@ -13,7 +13,7 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    /// Whether this operation leaves that content.
+    /// Returns whether this operation results in that content.
     fn explains(&self, key: &str, found: Option<&[u8]>) -> bool {
         match (self.size, found) {
             (Some(size), Some(found)) => {
@@ -24,7 +24,7 @@ impl Operation {
     }
 }
 
-/// One key, which one writer changes and all clients read.
+/// A key that one writer changes and all clients read.
 pub(crate) struct Key {
     pub(crate) name: String,
     history: Mutex<History>,
@@ -32,14 +32,14 @@ pub(crate) struct Key {
 
 #[derive(Clone, Debug, Default)]
 struct History {
-    /// All operations that were begun.
+    /// All operations that were started.
     begun: Vec<Operation>,
-    /// The place of the last acknowledged one in `begun`, and of those whose outcome is unknown.
+    /// Indices in `begun` of the last acknowledged operation and of those with an unknown outcome.
     possible: Vec<usize>,
 }
 
 impl Key {
-    /// The keys of an owner; nothing is there in the beginning.
+    /// Returns the keys of an owner, initially absent.
     pub(crate) fn of(owner: usize) -> Vec<Self> {
         let absent = Operation { number: 0, size: None };
         let history = History { begun: vec![absent], possible: vec![0] };
@@ -50,18 +50,18 @@ impl Key {
         (0..KEYS).map(key).collect()
     }
 
-    /// Notes that an operation begins: from now on its result may be found.
+    /// Records the start of an operation: from now on its result is possible.
     pub(crate) fn begin(&self, size: Option<u64>) -> Operation {
         let mut history = self.history.lock().expect("no panic");
         let operation = Operation { number: history.begun.len() as u64, size };
-        let place = history.begun.len();
+        let index = history.begun.len();
         history.begun.push(operation);
-        history.possible.push(place);
+        history.possible.push(index);
         operation
     }
 
-    /// Notes that the last operation was acknowledged. Earlier attempts whose outcome is unknown may
-    /// come through later only when what carried them was frozen.
+    /// Records that the last operation was acknowledged. Earlier attempts with an unknown outcome
+    /// stay possible only if `late`, when the connections that carried them were frozen.
     pub(crate) fn acknowledge(&self, late: bool) {
         let mut history = self.history.lock().expect("no panic");
         let last = history.begun.len() - 1;
@@ -71,23 +71,23 @@ impl Key {
         }
     }
 
-    /// What a read that begins now may find, until [`Look::check`] is asked.
+    /// Returns what a read that starts now may find, up to [`Look::check`].
     pub(crate) fn look(&self) -> Look<'_> {
         let history = self.history.lock().expect("no panic");
         Look { key: self, possible: history.possible.clone(), begun: history.begun.len() }
     }
 
-    /// Takes what was found as the only thing possible. No writer may run.
-    pub(crate) fn settle(&self, found: Option<&[u8]>) {
+    /// Reduces the possible contents to what was found. No writer may be active.
+    pub(crate) fn reduce_to(&self, found: Option<&[u8]>) {
         let mut history = self.history.lock().expect("no panic");
         let History { begun, possible } = &mut *history;
-        possible.retain(|place| begun[*place].explains(&self.name, found));
-        let operations: Vec<Operation> = possible.iter().map(|place| begun[*place]).collect();
-        assert!(!operations.is_empty(), "{} holds what no operation wrote", self.name);
+        possible.retain(|index| begun[*index].explains(&self.name, found));
+        let operations: Vec<Operation> = possible.iter().map(|index| begun[*index]).collect();
+        assert!(!operations.is_empty(), "{} has content that no operation wrote", self.name);
     }
 }
 
-/// What was possible when a read began.
+/// The possible contents at the start of a read.
 pub(crate) struct Look<'a> {
     key: &'a Key,
     possible: Vec<usize>,
@@ -95,7 +95,7 @@ pub(crate) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Fails unless what was found was possible at some moment since the look.
+    /// Asserts that the content was possible at some moment since the look.
     pub(crate) fn check(&self, found: Option<&[u8]>) {
         let size = found.map(<[u8]>::len);
         let explains = |operation: &Operation| operation.explains(&self.key.name, found);
@@ -107,7 +107,7 @@ impl Look<'_> {
         );
     }
 
-    /// Fails unless the object may have ended at `start` or before.
+    /// Asserts that the object may have ended at or before `start`.
     pub(crate) fn check_short(&self, start: u64) {
         let candidates = self.candidates();
         let is_short = |operation: &Operation| operation.size.is_some_and(|size| size <= start);
@@ -118,13 +118,13 @@ impl Look<'_> {
         );
     }
 
-    /// Fails unless the object may have been replaced or deleted since the look.
+    /// Asserts that the object may have been replaced or deleted since the look.
     pub(crate) fn check_changed(&self) {
         let candidates = self.candidates();
         assert!(candidates.len() > 1, "{} changed, possible is {candidates:?}", self.key.name);
     }
 
-    /// As [`check`](Self::check), for `length` bytes of an object, or fewer at its end.
+    /// Like [`check`](Self::check), for `length` bytes of an object, or fewer at its end.
     pub(crate) fn check_range(&self, start: u64, length: usize, found: &[u8]) {
         let explains = |operation: &Operation| {
             let whole = content(&self.key.name, operation.number, operation.size.unwrap_or(0));
@@ -143,11 +143,11 @@ impl Look<'_> {
     fn candidates(&self) -> Vec<Operation> {
         let history = self.key.history.lock().expect("no panic");
         let since = self.begun..history.begun.len();
-        self.possible.iter().copied().chain(since).map(|place| history.begun[place]).collect()
+        self.possible.iter().copied().chain(since).map(|index| history.begun[index]).collect()
     }
 }
 
-/// Bytes that no other operation writes.
+/// Returns bytes that are unique to an operation.
 pub(crate) fn content(key: &str, number: u64, size: u64) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(size).expect("a small object")];
     let name = format!("{key} {number}");

@@ -1,4 +1,4 @@
-//! The network that is broken: on a disk of its own, behind lines, with clocks that step.
+//! The network under test: on a separate disk, behind proxies, with test clocks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,44 +13,46 @@ use super::disk::Disk;
 use super::line::Line;
 use super::model::content;
 
-/// Nodes of ten that may be missing: eight are enough for an upload.
+/// Nodes that may be down: eight of ten are enough for an upload.
 pub(crate) const SPARE: usize = 2;
 pub(crate) const BUCKET: &str = "bucket";
 const SEGMENT: u64 = 128 << 10;
-/// Time in which everything works again.
-const HEALED: Duration = Duration::from_secs(30);
-/// Bytes of the objects that show that it does: one inline, one in pieces.
+/// Time limit of recovery.
+const RECOVERY: Duration = Duration::from_secs(30);
+/// Sizes of the objects that check recovery: one inline, one remote.
 const PROBES: [u64; 2] = [100, 50_000];
-/// Life of segments that are not committed; garbage must be older.
+/// Lifetime of uncommitted segments; garbage must be older.
 const SEGMENT_LIFETIME: Duration = Duration::from_secs(40);
 
-pub(crate) struct Broken {
+pub(crate) struct FaultyNetwork {
     pub(crate) network: Network,
     pub(crate) satellite_line: Arc<Line>,
     pub(crate) node_lines: Vec<Arc<Line>>,
     pub(crate) clocks: Arc<Clocks>,
     access: Access,
-    /// A client that lives through everything.
+    /// A client that is kept during the whole run.
     project: Project,
-    // Last: those above have files there.
+    // Dropped last: the network's files are on it.
     pub(crate) disk: Disk,
 }
 
-impl Broken {
-    /// Starts it for a run of some length.
+impl FaultyNetwork {
+    /// Starts a network for a run of this duration.
     pub(crate) async fn start(length: Duration) -> Self {
-        let (disk, clocks) = (Disk::new(length), Arc::new(Clocks::default()));
+        let disk = Disk::new(length);
+        let clocks = Arc::new(Clocks::default());
         let satellite_line = Arc::new(Line::start().await);
         let mut node_lines = Vec::new();
         for _ in 0..NODES {
             node_lines.push(Arc::new(Line::start().await));
         }
-        let (told, to_satellite, to_nodes) =
-            (Arc::clone(&clocks), Arc::clone(&satellite_line), node_lines.clone());
+        let test_clocks = Arc::clone(&clocks);
+        let to_satellite = Arc::clone(&satellite_line);
+        let to_nodes = node_lines.clone();
         let options = Options::new()
             .nodes(NODES)
             .directory(disk.path().join("network"))
-            .stepping_clocks(move |party| told.now(party))
+            .stepping_clocks(move |party| test_clocks.now(party))
             .satellite_config(move |config| {
                 to_satellite.lead_to(config.listen);
                 config.segment_lifetime = SEGMENT_LIFETIME;
@@ -75,16 +77,20 @@ impl Broken {
         Self { network, satellite_line, node_lines, clocks, access, project, disk }
     }
 
-    /// A client that has seen nothing of the network yet.
+    /// Opens a new client, without history of the network.
     pub(crate) fn client(&self, transport: Transport) -> Project {
         client(&self.access, transport)
     }
 
-    /// Waits until everything works, for old clients as for new ones.
-    pub(crate) async fn works(&self) {
-        let begun = Instant::now();
+    /// Waits until everything wait_until_works, for the old client and for new ones.
+    pub(crate) async fn wait_until_works(&self) {
+        let started = Instant::now();
         while let Err(what) = self.try_everything().await {
-            assert!(begun.elapsed() < HEALED, "after {:?}: {what}", begun.elapsed());
+            assert!(
+                started.elapsed() < RECOVERY,
+                "not recovered after {:?}: {what}",
+                started.elapsed()
+            );
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -109,7 +115,7 @@ impl Broken {
         Ok(())
     }
 
-    /// Collects garbage, and empties what trash is old enough.
+    /// Collects garbage, and deletes expired pieces from the trash.
     pub(crate) async fn collect_garbage(&self) {
         let report = self.network.collect_garbage().await.expect("collected");
         assert_eq!((report.told, report.failed), (NODES, 0), "garbage is collected everywhere");
@@ -134,16 +140,17 @@ fn client(access: &Access, transport: Transport) -> Project {
 
 /// Writes, reads and deletes an object.
 async fn probe(project: &Project, size: u64) -> Result<(), uplink::Error> {
-    let (key, bytes) = (format!("probe {size}"), content("probe", 0, size));
+    let key = format!("probe {size}");
+    let bytes = content("probe", 0, size);
     let mut upload = project.upload_object(BUCKET, &key, UploadOptions::new())?;
     upload.write(&bytes).await?;
     upload.commit().await?;
     let mut download = project.download_object(BUCKET, &key, DownloadOptions::new()).await?;
     assert!(download.read_to_vec().await? == bytes, "wrong bytes");
-    assert!(project.delete_object(BUCKET, &key).await?, "the probe was there");
+    assert!(project.delete_object(BUCKET, &key).await?, "the probe existed");
     match project.download_object(BUCKET, &key, DownloadOptions::new()).await {
         Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(()),
         Err(error) => Err(error),
-        Ok(_) => panic!("the probe is there after its deletion"),
+        Ok(_) => panic!("the probe exists after its deletion"),
     }
 }

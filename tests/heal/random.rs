@@ -1,10 +1,10 @@
-//! Numbers that a seed repeats.
+//! Reproducible pseudorandom numbers.
 
-/// A small generator of moments, sizes and choices.
+/// A small generator of delays, sizes and choices.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// A number below a limit.
+    /// Returns a number below a limit.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -15,10 +15,10 @@ impl Random {
         self.below(length as u64) as usize
     }
 
-    /// From `least` to `most` of the numbers below `length`, each once.
-    pub(crate) fn several(&mut self, length: usize, least: usize, most: usize) -> Vec<usize> {
+    /// Returns between `min` and `max` distinct numbers below `length`.
+    pub(crate) fn several(&mut self, length: usize, min: usize, max: usize) -> Vec<usize> {
         let mut left: Vec<usize> = (0..length).collect();
-        let count = least + self.index(most - least + 1);
+        let count = min + self.index(max - min + 1);
         (0..count).map(|_| left.swap_remove(self.index(left.len()))).collect()
     }
 }

@@ -5,17 +5,17 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes before a piece's own in its file.
+/// Size of the header of a piece file.
 const HEADER: u64 = 512;
 
-/// Files with a changed byte, to be changed back.
+/// Files with a changed byte, to be restored.
 pub(crate) struct Rot {
     position: u64,
     changed: Vec<PathBuf>,
 }
 
 impl Rot {
-    /// Changes a byte of every piece below a folder that reaches so far.
+    /// Changes the byte at a position of every piece below a folder that is long enough.
     pub(crate) fn spread(folder: &Path, position: u64) -> Self {
         let mut files = Vec::new();
         pieces(folder, &mut files);
@@ -23,7 +23,7 @@ impl Rot {
         Self { position, changed: files }
     }
 
-    /// Changes them back. Those that are gone were deleted.
+    /// Restores the bytes. Skips files that were deleted meanwhile.
     pub(crate) fn repair(self) {
         for file in self.changed {
             match flip(&file, self.position) {
@@ -34,7 +34,7 @@ impl Rot {
     }
 }
 
-/// All piece files; a folder that vanishes meanwhile has none.
+/// Collects all piece files; ignores folders that are deleted meanwhile.
 fn pieces(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

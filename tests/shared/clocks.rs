@@ -1,14 +1,14 @@
-//! Clocks of a network's parties, which a test steps.
+//! Test clocks of a network's satellite and nodes.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use uplink_testnet::Party;
 
-/// Storage nodes that have a clock.
+/// Number of storage nodes with a clock.
 pub(crate) const NODES: usize = 10;
 
-/// Seconds by which each party's clock is ahead.
+/// Offset of each clock in seconds.
 #[derive(Default)]
 pub(crate) struct Clocks {
     satellite: AtomicI64,
@@ -16,7 +16,7 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
-    /// What a party's clock shows.
+    /// Returns the time of a party's clock.
     pub(crate) fn now(&self, party: Party) -> SystemTime {
         let ahead = match party {
             Party::Node(index) => self.nodes[index].load(Relaxed),
@@ -26,7 +26,7 @@ impl Clocks {
         if ahead < 0 { SystemTime::now() - span } else { SystemTime::now() + span }
     }
 
-    /// Sets all of them: by how many seconds the satellite's is ahead, and each node's.
+    /// Sets all offsets in seconds: the satellite's, and each node's.
     pub(crate) fn set(&self, satellite: i64, node: impl Fn(usize) -> i64) {
         self.satellite.store(satellite, Relaxed);
         for (index, clock) in self.nodes.iter().enumerate() {

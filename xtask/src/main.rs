@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod cargo;
 mod codegen;
 mod fuzz;
 mod measure;
@@ -13,7 +14,7 @@ mod shapes;
 mod soak;
 mod steps;
 
-/// What a contributor can ask for.
+/// Tasks of a contributor.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about)]
 struct Arguments {
@@ -23,48 +24,47 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measures: runs the benches, all or the named ones, and prints their JSON lines.
+    /// Runs all benchmarks or the named ones, and prints their JSON lines.
     Bench {
         /// Names of files in `benches/` and `tests/interop/benches/`.
         names: Vec<String>,
-        /// Arguments for the benches themselves.
+        /// Arguments for the benchmarks themselves.
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Format, lints, docs, generated code and architecture.
+    /// Checks format, lints, docs, generated code and architecture.
     Check,
     /// Writes the Rust code of `proto/` to `crates/uplink-rpc/src/gen`.
     Codegen {
-        /// Writes nothing and fails when the committed code differs.
+        /// Writes nothing and fails if the committed code differs.
         #[arg(long)]
         check: bool,
     },
-    /// Fuzzes, guided by coverage, all targets or the named ones, two at a time on two cores.
+    /// Runs coverage-guided fuzzing of all targets or the named ones, one per core at a time.
     Fuzz {
-        /// Names of files in `fuzz/fuzz_targets/`, without their ending.
+        /// Names of files in `fuzz/fuzz_targets/`, without extension.
         targets: Vec<String>,
         /// Seconds for each target.
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
-    /// Figures of the source tree: circles of imports, lengths of functions and files.
+    /// Prints metrics of the source tree: import cycles, lengths of functions and files.
     Measure,
-    /// Property tests with very many cases, for hours rather than minutes; or with `--heal` a network
-    /// that is broken and healed again and again.
+    /// Runs property tests for hours with very many cases, or with `--heal` a network under repeated faults.
     Soak {
-        /// Breaks and heals a network for this many seconds instead, an hour if none are given.
+        /// Injects faults into a network for this many seconds instead; an hour by default.
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "3600")]
         heal: Option<u64>,
         /// Cases of each property.
         #[arg(long, default_value_t = 1_000_000)]
         cases: u32,
-        /// Part of the names of the properties to run; all if it is left out.
+        /// Substring of the names of the properties to run; all by default.
         #[arg(default_value = "")]
         name: String,
     },
-    /// All fast tests, or with `--slow` the slow ones.
+    /// Runs all fast tests, or with `--slow` the slow ones.
     Test {
-        /// Runs the tests that are marked slow, only those, and then a minute of each fuzz target.
+        /// Runs only the slow tests, and then fuzzes each target for a minute.
         #[arg(long)]
         slow: bool,
     },
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The workspace's root folder.
+/// Returns the workspace's root folder.
 fn root() -> PathBuf {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().map_or_else(|| manifest.clone(), PathBuf::from)

@@ -1,10 +1,9 @@
-//! Work for all processors.
+//! A thread pool with a thread per processor.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Does the work for each item, as many at a time as there are processors; results come in the
-/// order in which they were done.
+/// Runs `work` for each item, one per processor at a time. Returns the results in order of completion.
 pub(crate) fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let waiting = Mutex::new(items.into_iter());
     let results = Mutex::new(Vec::new());

@@ -1,5 +1,5 @@
-//! Tests that run for long: property tests with very many cases, each timed and its cases counted,
-//! and a network that is broken and healed.
+//! Soak tests: property tests with very many cases, timed and counted, and a network under repeated
+//! faults.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,37 +9,37 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{Failure, pool, root, steps};
+use crate::{Failure, cargo, pool, root};
 
-/// Runs the properties whose place or name contains `filter`, in release builds.
+/// Runs the properties whose path contains `filter`, in release builds.
 ///
-/// Prints for each the cases it says it ran. Fails when one failed, after all have run.
+/// Prints the number of cases of each. Runs all of them before it fails.
 pub(crate) fn run(cases: u32, filter: &str) -> Result<(), Failure> {
     let mut chosen = properties()?;
-    chosen.retain(|property| property.place.contains(filter));
+    chosen.retain(|property| property.path.contains(filter));
     if chosen.is_empty() {
-        return Err(format!("no property is called {filter:?}").into());
+        return Err(format!("no property matches {filter:?}").into());
     }
     let tests = tests(&chosen)?;
     let outcomes = pool::each(tests, |test| test.run(cases));
     report(outcomes, cases)
 }
 
-/// Runs the test that breaks and heals a network, for some time.
+/// Runs the test of a network under repeated faults for `seconds`.
 pub(crate) fn heal(seconds: u64) -> Result<(), Failure> {
     let arguments = ["test", "--release", "--package", "uplink", "--test", "heal", "--"];
     let arguments = [&arguments[..], &["--ignored", "--nocapture"]].concat();
-    let mut command = steps::cargo_command(&arguments);
+    let mut command = cargo::command(&arguments);
     let status = command.env("UPLINK_HEAL_SECONDS", seconds.to_string()).status()?;
-    if status.success() { Ok(()) } else { Err("the network was not healed".into()) }
+    if status.success() { Ok(()) } else { Err("the fault test failed".into()) }
 }
 
-/// A property test as it stands in the source.
+/// A property test in the source.
 struct Property {
     package: String,
     name: String,
-    /// File and name, written like a path of Rust.
-    place: String,
+    /// File and name, as a Rust path.
+    path: String,
 }
 
 fn properties() -> Result<Vec<Property>, Failure> {
@@ -52,11 +52,11 @@ fn properties() -> Result<Vec<Property>, Failure> {
     for (package, folder) in packages {
         for file in ["src", "tests"].iter().flat_map(|part| files(&folder.join(part))) {
             let source = fs::read_to_string(&file)?;
-            let path = file.with_extension("");
-            let path = path.strip_prefix(root())?.to_string_lossy().replace('/', "::");
+            let module = file.with_extension("");
+            let module = module.strip_prefix(root())?.to_string_lossy().replace('/', "::");
             properties.extend(names(&source).into_iter().map(|name| Property {
                 package: package.clone(),
-                place: format!("{path}::{name}"),
+                path: format!("{module}::{name}"),
                 name,
             }));
         }
@@ -64,7 +64,7 @@ fn properties() -> Result<Vec<Property>, Failure> {
     Ok(properties)
 }
 
-/// All Rust files below a folder, if there is one.
+/// Returns all Rust files below a folder, which may be missing.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let paths = entries.map(|entry| entry.path());
@@ -72,9 +72,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     paths.flat_map(inside).filter(|path| path.extension().is_some_and(|e| e == "rs")).collect()
 }
 
-/// Names of the functions in the `proptest!` blocks of a formatted source.
+/// Returns the names of the functions in the `proptest!` blocks of a formatted source.
 fn names(source: &str) -> Vec<String> {
-    let (mut names, mut block_end) = (Vec::new(), None);
+    let mut names = Vec::new();
+    let mut block_end = None;
     for line in source.lines() {
         if let Some(indent) = line.strip_suffix("proptest! {") {
             block_end = Some(format!("{indent}}}"));
@@ -88,7 +89,7 @@ fn names(source: &str) -> Vec<String> {
     names
 }
 
-/// A property test as it can be run.
+/// A compiled property test.
 struct Test {
     program: PathBuf,
     folder: PathBuf,
@@ -101,9 +102,9 @@ fn tests(properties: &[Property]) -> Result<Vec<Test>, Failure> {
     let mut arguments = vec!["test", "--release", "--lib", "--tests", "--no-run"];
     arguments.push("--message-format=json-render-diagnostics");
     packages.iter().for_each(|package| arguments.extend(["--package", package]));
-    let output = steps::cargo_command(&arguments).stderr(Stdio::inherit()).output()?;
+    let output = cargo::command(&arguments).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
-        return Err("the property tests do not build".into());
+        return Err("failed to build the property tests".into());
     }
     let mut tests = Vec::new();
     for message in String::from_utf8(output.stdout)?.lines() {
@@ -116,7 +117,8 @@ fn tests(properties: &[Property]) -> Result<Vec<Test>, Failure> {
             let Some(name) = name.strip_suffix(": test") else { continue };
             let last = name.rsplit("::").next();
             if properties.iter().any(|property| last == Some(&property.name)) {
-                let (program, name) = (program.into(), name.to_owned());
+                let program = program.into();
+                let name = name.to_owned();
                 tests.push(Test { program, folder: folder.clone(), name });
             }
         }
@@ -134,7 +136,7 @@ struct Outcome {
 impl Test {
     fn run(self, cases: u32) -> Outcome {
         println!("── {}", self.name);
-        let begun = Instant::now();
+        let started = Instant::now();
         let output = Command::new(&self.program)
             .args(["--exact", &self.name, "--show-output", "--include-ignored"])
             .env("PROPTEST_CASES", cases.to_string())
@@ -145,12 +147,12 @@ impl Test {
             Err(error) => (false, error.to_string().into_bytes()),
         };
         let output = String::from_utf8_lossy(&output).into_owned();
-        Outcome { name: self.name, passed, time: begun.elapsed(), output }
+        Outcome { name: self.name, passed, time: started.elapsed(), output }
     }
 }
 
 impl Outcome {
-    /// What a test prints that does not leave the number of its cases to `PROPTEST_CASES`.
+    /// Returns the number of cases that a test printed, if it does not follow `PROPTEST_CASES`.
     fn cases(&self) -> Option<u32> {
         self.output.lines().find_map(|line| line.strip_suffix(" cases")?.parse().ok())
     }
@@ -159,15 +161,15 @@ impl Outcome {
 fn report(mut outcomes: Vec<Outcome>, cases: u32) -> Result<(), Failure> {
     outcomes.sort_by(|a, b| a.name.cmp(&b.name));
     println!("\n       cases  seconds  property");
-    let mut all = 0;
+    let mut total = 0;
     for outcome in &outcomes {
         let cases = outcome.cases().unwrap_or(cases);
-        all += u64::from(cases);
+        total += u64::from(cases);
         let failed = if outcome.passed { "" } else { "  FAILED" };
         let seconds = outcome.time.as_secs_f64();
         println!("  {cases:>10}  {seconds:7.1}  {}{failed}", outcome.name);
     }
-    println!("  {all:>10}           {} properties", outcomes.len());
+    println!("  {total:>10}           {} properties", outcomes.len());
     let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.passed).collect();
     if failed.is_empty() {
         return Ok(());

@@ -1,12 +1,12 @@
-//! Our client beside the reference client in Go and the crate `storj`, on one network:
-//! `cargo xtask bench clients [-- MIB … SCHEME …]`.
+//! Our client, the reference client in Go and the crate `storj` on one network: `cargo xtask bench
+//! clients [-- MIB … SCHEME …]`.
 //!
-//! Satellite and nodes run in processes of their own, and so does every client for every object it
-//! moves: CPU time and peak memory are those of a process. The clients take turns. Each downloads an
-//! object that another one wrote, and compares every byte. One JSON line a measurement goes to
-//! standard output, a table of medians comes at the end. Beside CPU time stands the median of what
-//! part that was of the reference client's in the same turn. An object takes its size twelve times
-//! in the memory in which nodes keep pieces, until the turn is over.
+//! Satellite and nodes run in separate processes, and so does every client for every transfer,
+//! because CPU time and peak memory are per process. The clients take turns. Each downloads an
+//! object that another client wrote and compares every byte. Each measurement is one JSON line on
+//! standard output, followed by a table of medians. `of Go's` is the median ratio of CPU time to
+//! the reference client's in the same turn. Until the end of a turn, nodes keep twelve times the
+//! size of an object in memory.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,16 +22,16 @@ mod measure;
 #[expect(dead_code, reason = "shared with a bench that asks for more")]
 mod network;
 
-/// Object sizes in MiB unless others are given.
+/// Default object sizes in MiB.
 const SIZES: [u64; 2] = [64, 256];
-/// Scheme unless others are given.
+/// Default scheme.
 const SCHEME: &str = "4/6/8/10-256";
-/// Turns of each client, and with objects of which more take too long.
+/// Turns of each client, and turns for objects larger than `QUICK`.
 const TURNS: usize = 9;
 const FEW_TURNS: usize = 5;
-/// Bytes of an object up to which there is time for all turns.
+/// Maximum object size for the full number of turns.
 const QUICK: u64 = 256 << 20;
-/// Objects of 1 KiB that are written and read one after the other.
+/// Number of objects of 1 KiB that are transferred sequentially.
 const SMALL: u64 = 200;
 
 fn main() {
@@ -75,8 +75,8 @@ fn main() {
     table.print();
 }
 
-/// Touches as much free memory as a job takes from the system, its pieces included: a virtual machine
-/// may have given it back to its host, and the next to touch it would pay for that.
+/// Touches as much memory as a job uses, its pieces included: a virtual machine may have returned
+/// free memory to its host, and the first process to touch it would pay for that.
 fn warm(size: u64) {
     let bytes = size.saturating_mul(3).saturating_add(1 << 29).min(1 << 32);
     std::hint::black_box(vec![1u8; usize::try_from(bytes).unwrap_or(0)]);
@@ -99,7 +99,7 @@ struct Bench<'a> {
     runtime: &'a tokio::runtime::Runtime,
     clients: &'a [Client],
     scheme: Scheme,
-    /// Bytes of an object.
+    /// Object size in bytes.
     size: u64,
 }
 
@@ -108,31 +108,31 @@ impl Bench<'_> {
         let mut uploads = vec![Vec::new(); self.clients.len()];
         let mut downloads = uploads.clone();
         for turn in 0..if self.size > QUICK { FEW_TURNS } else { TURNS } {
-            // A new one each time: nodes keep their pieces in memory.
+            // A new network per turn: nodes keep their pieces in memory.
             let network = Network::start(&self.scheme);
             let access = self.runtime.block_on(network.access()).serialize().expect("a grant");
-            // Each begins in its turn, in case that matters.
-            let in_turn = |place| (place + turn) % self.clients.len();
-            for place in (0..self.clients.len()).map(in_turn) {
-                let client = &self.clients[place];
-                uploads[place].push(self.move_one(&access, client, "upload", client));
+            // Rotates the order of the clients, in case it matters.
+            let in_turn = |index| (index + turn) % self.clients.len();
+            for index in (0..self.clients.len()).map(in_turn) {
+                let client = &self.clients[index];
+                uploads[index].push(self.move_one(&access, client, "upload", client));
             }
-            for place in (0..self.clients.len()).map(in_turn) {
+            for index in (0..self.clients.len()).map(in_turn) {
                 let others = self.clients.len() - 1;
-                let writer = &self.clients[(place + 1 + turn % others) % self.clients.len()];
-                let report = self.move_one(&access, &self.clients[place], "download", writer);
-                downloads[place].push(report);
+                let writer = &self.clients[(index + 1 + turn % others) % self.clients.len()];
+                let report = self.move_one(&access, &self.clients[index], "download", writer);
+                downloads[index].push(report);
             }
         }
         let go = self.clients.iter().position(|client| matches!(client, Client::Go(_)));
         for (what, reports) in [("upload", uploads), ("download", downloads)] {
             for (client, own) in self.clients.iter().zip(&reports) {
-                table.row(self.row(what, client, own, go.map(|place| &*reports[place])));
+                table.row(self.row(what, client, own, go.map(|index| &*reports[index])));
             }
         }
     }
 
-    /// Runs a client as a process; none if it fails, which is printed.
+    /// Runs a client as a process; prints a failure and returns `None`.
     fn move_one(
         &self,
         access: &str,
@@ -157,7 +157,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Medians of a client's turns; a turn in which it failed counts for nothing.
+    /// Returns the medians of a client's turns, without failed turns.
     fn row(
         &self,
         what: &str,
@@ -169,7 +169,8 @@ impl Bench<'_> {
         let reports = || turns.iter().flatten();
         let pairs = turns.iter().zip(go.unwrap_or_default());
         let of_go = pairs.filter_map(|(own, go)| {
-            let (own, go) = (own.as_ref()?, go.as_ref()?);
+            let own = own.as_ref()?;
+            let go = go.as_ref()?;
             Some(own.cpu_seconds / go.cpu_seconds)
         });
         vec![
@@ -185,7 +186,7 @@ impl Bench<'_> {
     }
 }
 
-/// The median in the table; a dash where there is none or it says nothing.
+/// Formats the median, or a dash if it is missing or zero.
 fn median(figures: impl Iterator<Item = f64>, digits: usize) -> String {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
@@ -193,7 +194,7 @@ fn median(figures: impl Iterator<Item = f64>, digits: usize) -> String {
     median.map_or_else(|| "–".to_owned(), |median| format!("{median:.digits$}"))
 }
 
-/// This program, to be run again as a client.
+/// Returns a command that runs this program again as a client.
 fn this_program() -> Command {
     let program: PathBuf = std::env::current_exe().expect("this program");
     Command::new(program)

@@ -1,7 +1,7 @@
-//! The reference client, `storj.io/uplink` in Go, against a network of ours, and beside our client.
+//! Our network and our client with the reference client, `storj.io/uplink` in Go.
 //!
-//! Whatever one of the two writes, the other reads; what our client does not offer is judged with
-//! the reference client on both sides. `docs/INTEROP.md` says what is judged by whom.
+//! Each client reads what the other writes. Operations that our client does not offer are tested
+//! with the reference client on both sides. `docs/INTEROP.md` lists what each client tests.
 
 mod go {
     mod batches;
@@ -9,6 +9,7 @@ mod go {
     mod buckets;
     mod contents;
     mod copies;
+    mod errors;
     mod expiry;
     mod grants;
     mod limits;
@@ -16,6 +17,5 @@ mod go {
     mod multipart;
     mod nodes;
     mod ranges;
-    mod refusals;
     mod world;
 }

@@ -1,7 +1,7 @@
-//! Storage nodes and the satellite of the public network, unmodified, as judges.
+//! Unmodified storage nodes and satellite of the public network.
 //!
-//! Their nodes serve a satellite of ours, for our client and the reference client; our client uses
-//! their satellite. `docs/INTEROP.md` says which version, and how each is set up.
+//! Their nodes serve our satellite, for our client and the reference client; our client uses their
+//! satellite. `docs/INTEROP.md` lists their versions and setup.
 
 mod network {
     mod nodes;

@@ -1,4 +1,4 @@
-//! Which files of a crate import each other, and the circles among them.
+//! Imports between the files of a crate, and the cycles among them.
 //!
 //! An import of a name that a module re-exports counts as an import of the file that declares it.
 //! Re-exports themselves, test modules and files of tests do not count.
@@ -8,35 +8,35 @@ use std::path::{Path, PathBuf};
 
 use super::{is_test_file, rust_files, without_tests};
 
-/// Returns the groups of files below a crate's `src` that import each other in a circle, each file
-/// relative to `src`.
-pub(crate) fn circles(src: &Path) -> Vec<Vec<String>> {
+/// Returns the import cycles below a crate's `src`, each as files relative to `src`.
+pub(crate) fn cycles(src: &Path) -> Vec<Vec<String>> {
     let krate = Crate::read(src);
     let graph = krate.graph();
-    let mut circles = Vec::new();
+    let mut cycles = Vec::new();
     let mut seen = BTreeSet::new();
     for file in graph.keys() {
         if seen.contains(file) {
             continue;
         }
         let reached = reachable(&graph, file);
-        let circle: Vec<String> = reached
+        let cycle: Vec<String> = reached
             .iter()
             .filter(|other| reachable(&graph, other).contains(file))
             .map(|other| (*other).clone())
             .collect();
-        seen.extend(circle.iter().cloned());
-        if circle.len() > 1 {
-            circles.push(circle);
+        seen.extend(cycle.iter().cloned());
+        if cycle.len() > 1 {
+            cycles.push(cycle);
         }
     }
-    circles
+    cycles
 }
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 fn reachable(graph: &Graph, from: &String) -> BTreeSet<String> {
-    let (mut reached, mut waiting) = (BTreeSet::new(), vec![from]);
+    let mut reached = BTreeSet::new();
+    let mut waiting = vec![from];
     while let Some(file) = waiting.pop() {
         for next in graph.get(file).into_iter().flatten() {
             if reached.insert(next.clone()) {
@@ -87,7 +87,7 @@ impl Crate {
         graph
     }
 
-    /// Returns the file that declares what an absolute path names.
+    /// Returns the file that declares the item at an absolute path.
     fn resolve(&self, path: &[String], depth: usize) -> Option<String> {
         let longest = (0..=path.len()).rev().find(|n| self.modules.contains_key(&path[..*n]))?;
         let module = &self.modules[&path[..longest]];
@@ -112,7 +112,8 @@ fn module_path(relative: &Path) -> Vec<String> {
 
 impl Module {
     fn read(file: &Path, path: &[String], source: &str) -> Self {
-        let (mut imports, mut exports) = (Vec::new(), BTreeMap::new());
+        let mut imports = Vec::new();
+        let mut exports = BTreeMap::new();
         for (public, statement) in statements(source) {
             for (import, name) in expand(&statement) {
                 let Some(import) = absolute(path, &import) else { continue };
@@ -128,7 +129,8 @@ impl Module {
 
 /// Returns the `use` statements of a formatted file, and whether each is a re-export.
 fn statements(source: &str) -> Vec<(bool, String)> {
-    let (mut statements, mut rest) = (Vec::new(), source);
+    let mut statements = Vec::new();
+    let mut rest = source;
     let mut for_tests = false;
     while let Some(line) = rest.lines().next() {
         let words = line.trim_start();
@@ -150,7 +152,7 @@ fn statements(source: &str) -> Vec<(bool, String)> {
     statements
 }
 
-/// Expands `a::{b, c::{self, d}}` to paths and the names that they bind.
+/// Expands `a::{b, c::{self, d}}` to paths and the names they bind.
 fn expand(tree: &str) -> Vec<(Vec<String>, String)> {
     let tree = tree.trim();
     if let Some((prefix, group)) = tree.split_once('{') {
@@ -184,9 +186,11 @@ fn segments(path: &str) -> Vec<String> {
     parts.map(|part| part.trim_start_matches("r#").to_owned()).collect()
 }
 
-/// Splits at the commas outside all braces.
+/// Splits at commas outside of braces.
 fn split_top(group: &str) -> Vec<String> {
-    let (mut parts, mut depth, mut part) = (Vec::new(), 0, String::new());
+    let mut parts = Vec::new();
+    let mut depth = 0;
+    let mut part = String::new();
     for letter in group.chars() {
         match letter {
             '{' => depth += 1,
@@ -204,7 +208,7 @@ fn split_top(group: &str) -> Vec<String> {
     parts
 }
 
-/// Makes a path within the crate absolute; `None` for other crates.
+/// Returns the absolute path of an import within the crate; `None` for other crates.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let mut base = module.to_vec();
     let mut rest = path;

@@ -1,6 +1,6 @@
 //! Lengths of functions and files.
 
-/// Returns the lines of each function of a formatted source, from its signature to its last brace.
+/// Returns the length of each function in a formatted source, from its signature to its closing brace.
 pub(crate) fn functions(source: &str) -> Vec<usize> {
     let mut lengths = Vec::new();
     let mut open: Vec<(usize, usize)> = Vec::new();
@@ -19,7 +19,7 @@ pub(crate) fn functions(source: &str) -> Vec<usize> {
             lengths.push(number - start + 1);
             open.pop();
         } else if indent <= start_indent && line.trim_end().ends_with(';') {
-            // Declared without a body.
+            // A declaration without a body.
             open.pop();
         }
     }
@@ -38,7 +38,7 @@ fn is_signature(line: &str) -> bool {
     words.next() == Some("fn") && !line.trim_end().ends_with(';')
 }
 
-/// Returns the value below which so many of a hundred lie.
+/// Returns the percentile of sorted values.
 pub(crate) fn percentile(sorted: &[usize], percent: usize) -> usize {
     let index = sorted.len().saturating_sub(1) * percent / 100;
     sorted.get(index).copied().unwrap_or_default()

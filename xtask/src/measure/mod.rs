@@ -1,15 +1,15 @@
-//! Figures of the source tree that the architecture limits: `cargo xtask measure` prints them, and
-//! `tests/architecture.rs` holds them.
+//! Metrics of the source tree that the architecture limits: `cargo xtask measure` prints them, and
+//! `tests/architecture.rs` enforces the limits.
 
 use std::path::{Path, PathBuf};
 
 mod imports;
 mod lengths;
 
-pub(crate) use self::imports::circles;
+pub(crate) use self::imports::cycles;
 pub(crate) use self::lengths::{functions, percentile};
 
-/// What is measured of the source tree, without tests and generated code.
+/// Metrics of the source tree without tests and generated code.
 #[derive(Debug, Default)]
 pub(crate) struct Measures {
     /// Groups of files that import each other, as `crate: a.rs ↔ b.rs`.
@@ -28,8 +28,8 @@ pub(crate) struct Measures {
 pub(crate) fn measure(root: &Path) -> Measures {
     let mut measures = Measures::default();
     for (name, src) in crates(root) {
-        for circle in circles(&src) {
-            measures.circles.push(format!("{name}: {}", circle.join(" ↔ ")));
+        for cycle in cycles(&src) {
+            measures.circles.push(format!("{name}: {}", cycle.join(" ↔ ")));
         }
         for file in rust_files(&src) {
             let relative = file.strip_prefix(&src).unwrap_or(&file);
@@ -51,12 +51,12 @@ pub(crate) fn measure(root: &Path) -> Measures {
     measures
 }
 
-/// Prints the figures.
+/// Prints the metrics.
 pub(crate) fn print(root: &Path) {
     let measures = measure(root);
-    println!("circles of imports           {}", measures.circles.len());
-    for circle in &measures.circles {
-        println!("  {circle}");
+    println!("import cycles                {}", measures.circles.len());
+    for cycle in &measures.circles {
+        println!("  {cycle}");
     }
     println!("protobuf names in the client {}", measures.protobuf.len());
     for line in &measures.protobuf {
@@ -73,7 +73,7 @@ pub(crate) fn print(root: &Path) {
     println!("tuple lets                   {}", measures.tuple_lets);
 }
 
-/// Names and source folders of the packages that have a `src`.
+/// Returns name and source folder of each package.
 fn crates(root: &Path) -> Vec<(String, PathBuf)> {
     let mut crates = vec![("uplink".to_owned(), root.join("src"))];
     crates.push(("xtask".to_owned(), root.join("xtask/src")));
@@ -86,9 +86,10 @@ fn crates(root: &Path) -> Vec<(String, PathBuf)> {
     crates
 }
 
-/// All Rust files below a folder, in order.
+/// Returns all Rust files below a folder, sorted.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
+    let mut folders = vec![folder.to_owned()];
+    let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -103,19 +104,19 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whether a file holds nothing but tests.
+/// Returns whether a file contains only tests.
 fn is_test_file(relative: &Path) -> bool {
     let named = |name: &str| name == "tests" || name.ends_with("_tests") || name == "simulation";
     let stem = relative.with_extension("");
     stem.components().any(|part| named(&part.as_os_str().to_string_lossy()))
 }
 
-/// A source without the module of tests at its end.
+/// Returns a source without the test module at its end.
 fn without_tests(source: &str) -> &str {
     source.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(source)
 }
 
-/// Whether a line binds several names to values that are written out beside each other.
+/// Returns whether a line binds several names to a tuple expression.
 fn is_tuple_let(line: &str) -> bool {
     let line = line.trim_start();
     let Some(rest) = line.strip_prefix("let (") else { return false };
@@ -123,7 +124,7 @@ fn is_tuple_let(line: &str) -> bool {
     value.starts_with('(')
 }
 
-/// Lines that name generated messages.
+/// Returns the lines that name generated messages.
 fn protobuf(file: &Path, source: &str) -> Vec<String> {
     let names = ["r#gen", "metainfo::", "pointerdb::", "prost::"];
     let found = source.lines().enumerate().filter(|(_, line)| {

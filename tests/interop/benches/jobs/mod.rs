@@ -1,4 +1,4 @@
-//! The clients that are measured: the same job for each, in a process of its own.
+//! The measured clients: each runs the same job in a separate process.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -9,29 +9,29 @@ use tokio::runtime::Builder;
 use uplink::Transport;
 use uplink_core::erasure::Scheme;
 
-pub(crate) use moving::Job;
-use moving::{BUCKET, Content, MIB, Meter, read};
+pub(crate) use transfer::Job;
+use transfer::{BUCKET, Content, MIB, Meter, read};
 
-mod moving;
+mod transfer;
 
 const CLIENT: &str = "UPLINK_BENCH_CLIENT";
 
-/// Who moves an object.
+/// A measured client.
 #[derive(Clone, Debug)]
 pub(crate) enum Client {
     Ours(Ours),
-    /// The reference client; its program.
+    /// The reference client, with the path of its program.
     Go(PathBuf),
-    /// The published crate; the program that uses it.
+    /// The published crate, with the path of the program that uses it.
     Storj(PathBuf),
 }
 
-/// How our client runs.
+/// A configuration of our client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ours {
     name: &'static str,
     transport: Transport,
-    /// Whether all of it runs on one thread, not on as many as there are cores.
+    /// Whether it runs on one thread instead of one per core.
     one_thread: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) const OURS: [Ours; 4] = [
     Ours { name: "uplink, DRPC, one thread", transport: Transport::Drpc, one_thread: true },
 ];
 
-/// What a job cost.
+/// The cost of a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
     what: String,
@@ -68,7 +68,7 @@ impl Client {
         matches!(self, Self::Ours(_))
     }
 
-    /// Runs the job in a process of its own, and waits for it.
+    /// Runs the job in a separate process and waits for it.
     pub(crate) fn run(&self, job: &Job) -> Result<Report, String> {
         let mut command = match self {
             Self::Go(program) => {
@@ -123,7 +123,7 @@ impl Report {
     }
 }
 
-/// Does a job if this process was started to; tells whether it was.
+/// Runs a job if this process was started as a client, and returns whether it was.
 pub(crate) fn move_if_asked() -> bool {
     let (Ok(client), Some(job)) = (std::env::var(CLIENT), Job::of_process()) else { return false };
     let ours = OURS.iter().find(|ours| ours.name == client).expect("one of our clients");
@@ -141,7 +141,7 @@ async fn run(job: &Job, transport: Transport) {
     let config = Config::new().transport(transport);
     let project = Project::open_with(&access, &config).expect("a project");
     if job.is_upload() {
-        // Also connects, which is not what is measured.
+        // Also connects, which is not measured.
         project.ensure_bucket(BUCKET).await.expect("a bucket");
     }
     let meter = Meter::start();

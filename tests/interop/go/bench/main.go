@@ -1,8 +1,8 @@
-// Bench moves one object with the reference client and reports what that cost, as one JSON line.
+// Bench transfers one object with the reference client and reports the cost as one JSON line.
 //
-// It runs as a process of its own for each measurement, because CPU time and peak memory are those
-// of a process. What it writes is a counted pattern: cheap to make and to check, so that the figures
-// are those of the client.
+// Each measurement is a separate process, because CPU time and peak memory are per process. The
+// content is a counted pattern, cheap to generate and to check, so that the figures are those of
+// the client.
 package main
 
 import (
@@ -40,7 +40,7 @@ type job struct {
 	mib     int64
 }
 
-// report is what the job cost. Peak memory is the process's, idle what it had before the job.
+// report is the cost of a job. PeakKiB is that of the process, IdleKiB its memory before the job.
 type report struct {
 	Case       string  `json:"case"`
 	Bytes      int64   `json:"bytes"`
@@ -72,10 +72,10 @@ func run(ctx context.Context) error {
 	what := flag.Arg(0)
 	move, known := jobs[what]
 	if !known {
-		return errors.New("say upload or download after the options")
+		return errors.New("missing operation: upload or download")
 	}
 	if what == "upload" {
-		// Also connects, which is not what is measured.
+		// Also connects, which is not measured.
 		if _, err := project.EnsureBucket(ctx, *bucket); err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func (job job) download(ctx context.Context) (first time.Duration, err error) {
 		}
 		binary.BigEndian.PutUint64(expected, uint64(number))
 		if !bytes.Equal(expected, got) {
-			return 0, fmt.Errorf("MiB %d came back changed", number)
+			return 0, fmt.Errorf("MiB %d differs", number)
 		}
 	}
 	if extra, _ := rest.Read(one[:]); extra > 0 {
@@ -155,26 +155,26 @@ func (job job) download(ctx context.Context) (first time.Duration, err error) {
 	return first, nil
 }
 
-// pattern is a MiB in which no two neighbourhoods are equal; its first bytes take its number.
+// pattern returns a MiB without repetitions; its first bytes hold its number.
 func pattern() []byte {
 	content := make([]byte, mib)
-	for place := range content {
-		content[place] = byte(place*131 + (place>>8)*17 + (place>>16)*7)
+	for index := range content {
+		content[index] = byte(index*131 + (index>>8)*17 + (index>>16)*7)
 	}
 	return content
 }
 
-// cpuTime is what the process spent so far, in user code and the kernel.
+// cpuTime returns user and system time of the process so far.
 func cpuTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		// Cannot fail for the own process; zero would be noticed as free work.
+		// Cannot fail for the own process; zero would show up as free work.
 		return 0
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// resident reads a line of the process's memory figures, in KiB.
+// resident returns a memory figure of the process in KiB.
 func resident(name string) (int64, error) {
 	file, err := os.Open("/proc/self/status")
 	if err != nil {

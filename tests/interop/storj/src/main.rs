@@ -1,7 +1,7 @@
 //! Drives the crate `storj` on behalf of a test.
 //!
-//! Reads one JSON command per line and answers each with one JSON line, as the judge in Go does and
-//! with the same names. Keys and contents are Base64; this crate takes only keys that are text.
+//! Reads one JSON command per line and writes one JSON response per line, in the format of the Go
+//! driver. Keys and contents are Base64; this crate supports only UTF-8 keys.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,59 +17,61 @@ use storj::types::{
 use storj::{Access, Project};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
-#[path = "../../benches/jobs/moving.rs"]
-#[allow(dead_code, reason = "here a job is only done, not given")]
-mod moving;
+#[path = "../../benches/jobs/transfer.rs"]
+#[allow(dead_code, reason = "this program runs jobs and starts none")]
+mod transfer;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    if let Some(job) = moving::Job::of_process() {
+    if let Some(job) = transfer::Job::of_process() {
         move_objects(&job).await;
         return Ok(());
     }
     let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
-    let (mut judge, mut output) = (Judge::default(), tokio::io::stdout());
+    let mut driver = Driver::default();
+    let mut output = tokio::io::stdout();
     while let Some(line) = lines.next_line().await? {
-        let answer = match serde_json::from_str(&line) {
-            Ok(command) => judge.answer(&Command(command)).await,
-            Err(error) => refusal(&error.to_string(), "Command"),
+        let response = match serde_json::from_str(&line) {
+            Ok(command) => driver.respond(&Command(command)).await,
+            Err(error) => error_response(&error.to_string(), "Command"),
         };
-        output.write_all(format!("{answer}\n").as_bytes()).await?;
+        output.write_all(format!("{response}\n").as_bytes()).await?;
         output.flush().await?;
     }
     Ok(())
 }
 
-/// Does a job of the bench that compares clients.
-async fn move_objects(job: &moving::Job) {
+/// Runs a job of the benchmark that compares clients.
+async fn move_objects(job: &transfer::Job) {
     let access = Access::parse(&job.access).expect("a grant");
     let project = Project::open(&access).await.expect("a project");
     if job.is_upload() {
-        project.ensure_bucket(moving::BUCKET).await.expect("a bucket");
+        project.ensure_bucket(transfer::BUCKET).await.expect("a bucket");
     }
-    let meter = moving::Meter::start();
+    let meter = transfer::Meter::start();
     let mut first = std::time::Duration::ZERO;
     for number in 0..job.count {
         let key = job.key_of(number);
         if job.is_upload() {
-            let upload = project.upload_object(moving::BUCKET, &key, Default::default()).await;
+            let upload = project.upload_object(transfer::BUCKET, &key, Default::default()).await;
             let mut upload = upload.expect("an upload");
-            let mut content = moving::Content::new(job.size);
+            let mut content = transfer::Content::new(job.size);
             while let Some(part) = content.part() {
                 upload.write_all(part).await.expect("written");
             }
             upload.commit().await.expect("committed");
         } else {
-            let download = project.download_object(moving::BUCKET, &key, Default::default()).await;
-            first = moving::read(download.expect("a download"), job.size, meter.begun).await;
+            let download =
+                project.download_object(transfer::BUCKET, &key, Default::default()).await;
+            first = transfer::read(download.expect("a download"), job.size, meter.begun).await;
         }
     }
     meter.report(first);
 }
 
-/// Keeps projects open, so that a second command finds the connections of the first.
+/// Keeps projects open, so that commands share connections.
 #[derive(Default)]
-struct Judge {
+struct Driver {
     projects: HashMap<String, Project>,
 }
 
@@ -80,7 +82,7 @@ impl Command {
         self.0[name].as_str().unwrap_or_default()
     }
 
-    /// A key, or something else that is Base64 of a text.
+    /// Returns a Base64 field as text.
     fn name(&self, name: &str) -> String {
         let bytes = BASE64_STANDARD.decode(self.text(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -102,32 +104,35 @@ impl Command {
         serde_json::from_value(self.0["custom"].clone()).unwrap_or_default()
     }
 
-    /// The bytes that follow from size and seed.
+    /// Returns the pattern of `size` and `seed`.
     fn content(&self) -> Vec<u8> {
         let number = |name: &str| self.0[name].as_u64().unwrap_or_default();
-        let (seed, size) = (number("seed"), number("size"));
+        let seed = number("seed");
+        let size = number("size");
         (0..size).map(|i| (i * 131 + (i >> 8) * 17 + seed) as u8).collect()
     }
 }
 
 type Outcome = Result<Value, Box<dyn std::error::Error>>;
 
-impl Judge {
-    async fn answer(&mut self, command: &Command) -> Value {
+impl Driver {
+    async fn respond(&mut self, command: &Command) -> Value {
         match self.run(command).await {
-            Ok(answer) => answer,
+            Ok(response) => response,
             Err(error) => {
                 let kind = error.downcast_ref::<storj::Error>();
                 let kind = kind.map(|error| format!("Err{:?}", error.kind()));
-                refusal(&error.to_string(), &kind.unwrap_or_default())
+                error_response(&error.to_string(), &kind.unwrap_or_default())
             }
         }
     }
 
     async fn run(&mut self, command: &Command) -> Outcome {
         let project = self.project(command.text("access")).await?;
-        let (bucket, key) = (command.bucket(), command.key());
-        let (new_bucket, new_key) = (command.text("new_bucket"), command.name("new_key"));
+        let bucket = command.bucket();
+        let key = command.key();
+        let new_bucket = command.text("new_bucket");
+        let new_key = command.name("new_key");
         Ok(match command.text("op") {
             "create_bucket" => json!({"name": project.create_bucket(bucket).await?.name}),
             "ensure_bucket" => json!({"name": project.ensure_bucket(bucket).await?.name}),
@@ -137,21 +142,21 @@ impl Judge {
             "upload" => upload(project, command).await?,
             "upload_in_parts" => upload_in_parts(project, command).await?,
             "download" => download(project, command).await?,
-            "stat" => described(&project.stat_object(bucket, &key).await?),
+            "stat" => describe(&project.stat_object(bucket, &key).await?),
             "delete" => {
-                project.delete_object(bucket, &key).await?.as_ref().map_or(Value::Null, described)
+                project.delete_object(bucket, &key).await?.as_ref().map_or(Value::Null, describe)
             }
             "update_metadata" => {
                 project.update_object_metadata(bucket, &key, command.custom()).await?;
                 json!({})
             }
-            "copy" => described(&project.copy_object(bucket, &key, new_bucket, &new_key).await?),
+            "copy" => describe(&project.copy_object(bucket, &key, new_bucket, &new_key).await?),
             "move" => {
                 project.move_object(bucket, &key, new_bucket, &new_key).await?;
                 json!({})
             }
             "list" => list(project, command).await?,
-            op => return Err(format!("no operation is called {op:?}").into()),
+            op => return Err(format!("unknown operation {op:?}").into()),
         })
     }
 
@@ -169,12 +174,14 @@ async fn upload(project: &Project, command: &Command) -> Outcome {
     let mut upload = project.upload_object(command.bucket(), &command.key(), options).await?;
     upload.set_custom_metadata(command.custom()).await?;
     upload.write_all(&command.content()).await?;
-    Ok(described(&upload.commit().await?))
+    Ok(describe(&upload.commit().await?))
 }
 
-/// Cuts the content in two halves, which become two parts.
+/// Uploads the content as two parts, one for each half.
 async fn upload_in_parts(project: &Project, command: &Command) -> Outcome {
-    let (bucket, key, content) = (command.bucket(), command.key(), command.content());
+    let bucket = command.bucket();
+    let key = command.key();
+    let content = command.content();
     let begun = project.begin_upload(bucket, &key, UploadOptions::default()).await?;
     let halves = content.split_at(content.len() / 2);
     for (number, half) in [(1, halves.0), (2, halves.1)] {
@@ -183,7 +190,7 @@ async fn upload_in_parts(project: &Project, command: &Command) -> Outcome {
         part.commit().await?;
     }
     let options = CommitUploadOptions { custom_metadata: command.custom(), ..Default::default() };
-    Ok(described(&project.commit_upload(bucket, &key, &begun.upload_id, options).await?))
+    Ok(describe(&project.commit_upload(bucket, &key, &begun.upload_id, options).await?))
 }
 
 async fn download(project: &Project, command: &Command) -> Outcome {
@@ -195,7 +202,7 @@ async fn download(project: &Project, command: &Command) -> Outcome {
         options.length = length;
     }
     let mut download = project.download_object(command.bucket(), &command.key(), options).await?;
-    let found = described(download.info());
+    let found = describe(download.info());
     let mut content = Vec::new();
     download.read_to_end(&mut content).await?;
     download.close().await?;
@@ -223,12 +230,12 @@ async fn list(project: &Project, command: &Command) -> Outcome {
     let mut objects = project.list_objects(command.bucket(), options);
     let mut listed = Vec::new();
     while let Some(object) = objects.next().await {
-        listed.push(described(&object?));
+        listed.push(describe(&object?));
     }
     Ok(listed.into())
 }
 
-fn described(object: &Object) -> Value {
+fn describe(object: &Object) -> Value {
     json!({
         "key": BASE64_STANDARD.encode(&object.key),
         "is_prefix": object.is_prefix,
@@ -237,6 +244,6 @@ fn described(object: &Object) -> Value {
     })
 }
 
-fn refusal(text: &str, kind: &str) -> Value {
+fn error_response(text: &str, kind: &str) -> Value {
     json!({"error": text, "kind": kind, "code": 0})
 }

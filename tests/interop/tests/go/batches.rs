@@ -1,16 +1,16 @@
-//! Calls in compressed batches, the usual way, and in plain ones.
+//! Calls in compressed batches, the default, and in plain ones.
 
 use serde_json::{Value, json};
 use uplink_testnet::Options;
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, b64, items};
 
-/// The reference client asks in plain batches when this is `false`.
+/// `false` makes the reference client send plain batches.
 const COMPRESSED: &str = "STORJ_COMPRESSED_BATCH";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn plain_batches_do_what_compressed_ones_do() {
+async fn plain_batches_work_like_compressed_ones() {
     for compressed in ["true", "false"] {
         let environment = [(COMPRESSED, compressed)];
         let mut world = World::start_with(Options::new(), SMALL_SEGMENT, &environment).await;
@@ -23,36 +23,36 @@ async fn plain_batches_do_what_compressed_ones_do() {
     }
 }
 
-/// What a batch may hold besides uploads and downloads.
+/// Makes every call that a batch can contain besides uploads and downloads.
 async fn every_other_call(world: &mut World) {
-    let listed = world.ask("list", json!({"recursive": true, "with_custom": true})).await;
+    let listed = world.call("list", json!({"recursive": true, "with_custom": true})).await;
     assert_eq!(items(&listed).len(), 7);
-    world.ask("stat_bucket", json!({})).await;
+    world.call("stat_bucket", json!({})).await;
     for (op, key) in [("copy", "docs/300000"), ("move", "docs/4097")] {
         let to = json!({"key": b64(key), "new_bucket": BUCKET, "new_key": b64(op)});
-        world.ask(op, to).await;
+        world.call(op, to).await;
     }
-    world.ask("update_metadata", json!({"key": b64("copy"), "custom": {"a": "b"}})).await;
-    assert_eq!(world.ask("stat", json!({"key": b64("copy")})).await["custom"]["a"], "b");
-    let missing = world.refused("stat", json!({"key": b64("docs/4097")})).await;
+    world.call("update_metadata", json!({"key": b64("copy"), "custom": {"a": "b"}})).await;
+    assert_eq!(world.call("stat", json!({"key": b64("copy")})).await["custom"]["a"], "b");
+    let missing = world.call_err("stat", json!({"key": b64("docs/4097")})).await;
     assert_eq!(missing.kind, "ErrObjectNotFound");
-    let begun = world.ask("begin_upload", json!({"key": b64("parts")})).await;
+    let started = world.call("begin_upload", json!({"key": b64("parts")})).await;
     let part = json!({
-        "key": b64("parts"), "upload_id": begun["upload_id"], "part": 1, "size": 10_000,
+        "key": b64("parts"), "upload_id": started["upload_id"], "part": 1, "size": 10_000,
     });
-    world.ask("upload_part", part).await;
-    let upload = json!({"key": b64("parts"), "upload_id": begun["upload_id"]});
-    assert_eq!(items(&world.ask("list_parts", upload.clone()).await).len(), 1);
-    assert_eq!(items(&world.ask("list_uploads", json!({})).await).len(), 1);
-    world.ask("commit_upload", upload).await;
-    let deleted = world.ask("delete", json!({"key": b64("parts")})).await;
+    world.call("upload_part", part).await;
+    let upload = json!({"key": b64("parts"), "upload_id": started["upload_id"]});
+    assert_eq!(items(&world.call("list_parts", upload.clone()).await).len(), 1);
+    assert_eq!(items(&world.call("list_uploads", json!({})).await).len(), 1);
+    world.call("commit_upload", upload).await;
+    let deleted = world.call("delete", json!({"key": b64("parts")})).await;
     assert_ne!(deleted, Value::Null);
 }
 
-/// Holders of a segment fail while it is uploaded, so that the client exchanges their order limits.
+/// Nodes fail during the upload of a segment, so that the client exchanges their order limits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn uploads_go_on_when_nodes_are_down_that_the_satellite_takes_for_online() {
+async fn uploads_succeed_with_offline_nodes_selected() {
     for compressed in ["true", "false"] {
         let environment = [(COMPRESSED, compressed)];
         let options = Options::new().nodes(16);

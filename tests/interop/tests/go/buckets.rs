@@ -1,4 +1,4 @@
-//! Buckets, made by one client and seen by the other.
+//! Buckets created by one client and read by the other.
 
 use serde_json::{Value, json};
 use uplink::ErrorKind;
@@ -11,42 +11,42 @@ fn names(listed: &Value) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn buckets_of_one_client_are_those_of_the_other() {
+async fn both_clients_see_the_same_buckets() {
     let mut world = World::start().await;
     for name in ["zebra", "alpha", "mid.dle"] {
-        let created = world.ask("create_bucket", json!({"bucket": name})).await;
+        let created = world.call("create_bucket", json!({"bucket": name})).await;
         assert_eq!(text(&created["name"]), name);
-        let found = world.ask("stat_bucket", json!({"bucket": name})).await;
+        let found = world.call("stat_bucket", json!({"bucket": name})).await;
         assert_eq!(found, created);
-        assert_eq!(world.ask("ensure_bucket", json!({"bucket": name})).await, created);
-        let ours = world.project.stat_bucket(name).await.expect("there");
+        assert_eq!(world.call("ensure_bucket", json!({"bucket": name})).await, created);
+        let ours = world.project.stat_bucket(name).await.expect("exists");
         let ours = ours.created.expect("a time").duration_since(std::time::UNIX_EPOCH);
         let theirs = super::expiry::seconds(&created["created"]);
         assert!((ours.expect("after 1970").as_secs_f64() - theirs).abs() < 1e-5, "{created}");
     }
     let all = ["alpha", BUCKET, "mid.dle", "zebra"];
-    assert_eq!(names(&world.ask("list_buckets", json!({})).await), all);
-    // Also page by page, and from the middle.
-    assert_eq!(names(&world.ask("list_buckets", json!({"list_limit": 1})).await), all);
+    assert_eq!(names(&world.call("list_buckets", json!({})).await), all);
+    // Page by page, and from a cursor.
+    assert_eq!(names(&world.call("list_buckets", json!({"list_limit": 1})).await), all);
     let after = json!({"cursor": super::world::b64(BUCKET)});
-    assert_eq!(names(&world.ask("list_buckets", after).await), all[2..]);
+    assert_eq!(names(&world.call("list_buckets", after).await), all[2..]);
 
-    world.ask("delete_bucket", json!({"bucket": "zebra"})).await;
+    world.call("delete_bucket", json!({"bucket": "zebra"})).await;
     let gone = world.project.stat_bucket("zebra").await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::BucketNotFound);
     world.project.delete_bucket("alpha").await.expect("deleted");
-    let gone = world.refused("stat_bucket", json!({"bucket": "alpha"})).await;
+    let gone = world.call_err("stat_bucket", json!({"bucket": "alpha"})).await;
     assert_eq!(gone.kind, "ErrBucketNotFound");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn full_bucket_is_deleted_only_together_with_its_objects() {
+async fn nonempty_bucket_is_deleted_only_with_its_objects() {
     let mut world = World::start().await;
     world.rust_put("inline", 1, 10).await;
     world.go_put("remote", 1, 10_000).await;
-    let full = world.refused("delete_bucket", json!({})).await;
+    let full = world.call_err("delete_bucket", json!({})).await;
     assert_eq!(full.kind, "ErrBucketNotEmpty");
-    world.ask("delete_bucket", json!({"with_objects": true})).await;
-    assert_eq!(names(&world.ask("list_buckets", json!({})).await), [""; 0]);
+    world.call("delete_bucket", json!({"with_objects": true})).await;
+    assert_eq!(names(&world.call("list_buckets", json!({})).await), [""; 0]);
 }

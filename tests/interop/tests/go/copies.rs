@@ -1,4 +1,4 @@
-//! Copies and moves, which the reference client asks our satellite for, of objects of either client.
+//! Copies and moves of objects of either client by the reference client.
 
 use serde_json::json;
 use uplink::ErrorKind;
@@ -10,11 +10,12 @@ const OTHER: &str = "other-bucket";
 /// Inline, one segment, several segments with a remote and with an inline tail.
 const SIZES: [u64; 5] = [0, 1001, 10_001, 2 * SMALL_SEGMENT + 5001, 2 * SMALL_SEGMENT + 101];
 
-/// An object of each size by each client. Returns keys, seeds and sizes.
+/// Writes an object of each size with each client. Returns keys, seeds and sizes.
 async fn objects(world: &mut World) -> Vec<(String, u8, u64)> {
     let mut objects = Vec::new();
     for size in SIZES {
-        let (go, rust) = (format!("docs/go {size}"), format!("docs/rust {size}"));
+        let go = format!("docs/go {size}");
+        let rust = format!("docs/rust {size}");
         world.go_put(&go, 1, size).await;
         world.rust_put(&rust, 2, size).await;
         objects.extend([(go, 1, size), (rust, 2, size)]);
@@ -24,43 +25,43 @@ async fn objects(world: &mut World) -> Vec<(String, u8, u64)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn copies_of_either_clients_objects_outlive_them_and_read_equal_in_both() {
+async fn copies_outlive_the_source_and_read_equal_in_both() {
     let mut world = World::start().await;
     for (key, seed, size) in objects(&mut world).await {
         let target = format!("copies/{key}");
         let copy = json!({"key": b64(&key), "new_bucket": BUCKET, "new_key": b64(&target)});
-        let copied = world.ask("copy", copy).await;
+        let copied = world.call("copy", copy).await;
         assert_eq!(copied["size"], size);
         world.assert_read(&key, seed, size).await;
-        world.ask("delete", json!({"key": b64(&key)})).await;
+        world.call("delete", json!({"key": b64(&key)})).await;
         world.assert_read(&target, seed, size).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn copy_replaces_what_it_is_copied_onto_and_may_be_itself() {
+async fn copy_replaces_its_target_even_if_that_is_the_source() {
     let mut world = World::start().await;
     world.rust_put("a", 1, 20_000).await;
     world.rust_put("b", 2, 30_001).await;
     let copy = json!({"key": b64("a"), "new_bucket": BUCKET, "new_key": b64("b")});
-    world.ask("copy", copy).await;
+    world.call("copy", copy).await;
     world.assert_read("b", 1, 20_000).await;
     let copy = json!({"key": b64("a"), "new_bucket": BUCKET, "new_key": b64("a")});
-    world.ask("copy", copy).await;
+    world.call("copy", copy).await;
     world.assert_read("a", 1, 20_000).await;
-    let listed = world.ask("list", json!({"recursive": true})).await;
+    let listed = world.call("list", json!({"recursive": true})).await;
     assert_eq!(items(&listed).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn moved_objects_are_only_at_their_new_place_and_read_equal_in_both() {
+async fn moved_objects_exist_only_at_the_new_key_in_both() {
     let mut world = World::start().await;
     for (key, seed, size) in objects(&mut world).await {
         let target = format!("moved/deeper/{key}");
         let to = json!({"key": b64(&key), "new_bucket": BUCKET, "new_key": b64(&target)});
-        world.ask("move", to).await;
+        world.call("move", to).await;
         let missing = world.project.stat_object(BUCKET, &key).await.unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::ObjectNotFound);
         world.assert_read(&target, seed, size).await;
@@ -76,13 +77,13 @@ async fn objects_are_copied_and_moved_between_buckets() {
     for (op, seed) in [("copy", 1), ("move", 2)] {
         world.rust_put("key", seed, size).await;
         let to = json!({"key": b64("key"), "new_bucket": OTHER, "new_key": b64(op)});
-        world.ask(op, to).await;
+        world.call(op, to).await;
         let there = json!({"bucket": OTHER, "key": b64(op)});
-        assert_eq!(world.ask("download", there).await["sha256"], digest(seed, size));
-        let found = world.project.stat_object(OTHER, op).await.expect("there");
+        assert_eq!(world.call("download", there).await["sha256"], digest(seed, size));
+        let found = world.project.stat_object(OTHER, op).await.expect("exists");
         assert_eq!((found.size, found.custom), (size, custom(size)));
     }
-    let missing = world.refused("stat", json!({"key": b64("key")})).await;
+    let missing = world.call_err("stat", json!({"key": b64("key")})).await;
     assert_eq!(missing.kind, "ErrObjectNotFound");
 }
 
@@ -94,13 +95,13 @@ async fn seal_of_our_objects_survives_copy_and_move() {
     world.rust_put("key", 1, size).await;
     for (op, from, to) in [("copy", "key", "copy"), ("move", "copy", "moved")] {
         let command = json!({"key": b64(from), "new_bucket": BUCKET, "new_key": b64(to)});
-        world.ask(op, command).await;
+        world.call(op, command).await;
     }
     let access = uplink::Access::parse(&world.grant).expect("a grant");
     let config = uplink::Config::new().segment_size(SMALL_SEGMENT).require_seal(true);
     world.project = uplink::Project::open_with(&access, &config).expect("a project");
     assert_eq!(world.rust_get("moved").await, (size, digest(1, size)));
-    // The reference client seals nothing, so that the same client refuses what it wrote.
+    // The reference client seals nothing, so our client with that setting refuses its objects.
     world.go_put("unsealed", 1, size).await;
     let refused = super::world::read(&world.project, b"unsealed").await;
     assert!(refused.is_err(), "an object without a seal was read");

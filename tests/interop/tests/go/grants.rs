@@ -1,4 +1,4 @@
-//! Access grants made by one client and used by the other.
+//! Access grants created by one client and used by the other.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +25,8 @@ fn share(grant: &str, permission: &Permission, prefixes: &[&str]) -> String {
 
 /// Requests a grant with our client.
 async fn request(world: &World, passphrase: &str) -> Access {
-    let (satellite, config) = (world.network.satellite_url(), Config::new());
+    let satellite = world.network.satellite_url();
+    let config = Config::new();
     let access =
         Access::request_with_passphrase(&satellite, &world.api_key, passphrase, &config).await;
     access.expect("a grant")
@@ -36,7 +37,7 @@ async fn go_share(world: &mut World, permission: Value, prefixes: &[&str]) -> St
     let prefixes: Vec<Value> =
         prefixes.iter().map(|prefix| json!({"bucket": BUCKET, "prefix": b64(prefix)})).collect();
     let share = json!({"permission": permission, "prefixes": prefixes});
-    text(&world.ask("share", share).await["access"]).to_owned()
+    text(&world.call("share", share).await["access"]).to_owned()
 }
 
 fn read_only() -> Value {
@@ -45,7 +46,7 @@ fn read_only() -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn same_passphrase_gives_the_same_grant_in_both_clients() {
+async fn equal_passphrases_give_equal_grants_in_both_clients() {
     let mut world = World::start().await;
     let satellite = world.network.satellite_url();
     for passphrase in [PASSPHRASE, "", "пароль"] {
@@ -53,7 +54,7 @@ async fn same_passphrase_gives_the_same_grant_in_both_clients() {
             "op": "request_access", "satellite": satellite, "api_key": world.api_key,
             "passphrase": passphrase,
         });
-        let theirs = world.judge.ask(&command).await.expect("a grant");
+        let theirs = world.driver.call(&command).await.expect("a grant");
         let ours = request(&world, passphrase).await.serialize().expect("a text");
         assert_eq!(text(&theirs["access"]), ours);
     }
@@ -67,15 +68,15 @@ async fn grants_survive_parsing_and_writing_by_the_other_client() {
     for grant in [world.grant.clone(), shared] {
         let again = |text: &str| Access::parse(text).expect("a grant").serialize().expect("a text");
         assert_eq!(again(&grant), grant);
-        let parsed = world.ask("parse_access", json!({"access": grant})).await;
-        // The reference client writes several prefixes in any order, ours in that of their names.
+        let parsed = world.call("parse_access", json!({"access": grant})).await;
+        // The reference client serializes prefixes in any order, ours sorts them by name.
         assert_eq!(again(text(&parsed["access"])), grant);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn shared_prefix_opens_itself_and_nothing_else_whoever_shares_it() {
+async fn shared_prefix_allows_only_itself_in_both_clients() {
     let mut world = World::start().await;
     world.rust_put("docs/one", 1, 10_001).await;
     world.go_put("docs/deeper/two", 2, 11).await;
@@ -92,7 +93,8 @@ async fn shared_prefix_opens_itself_and_nothing_else_whoever_shares_it() {
         assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
         let mut list =
             shared.list_objects(BUCKET, ListOptions::new().prefix("docs/")).expect("a listing");
-        let (mut listed, mut count) = (list.next().await, 0);
+        let mut listed = list.next().await;
+        let mut count = 0;
         while listed.expect("listed").is_some() {
             count += 1;
             listed = list.next().await;
@@ -100,12 +102,12 @@ async fn shared_prefix_opens_itself_and_nothing_else_whoever_shares_it() {
         assert_eq!(count, 2);
 
         let key = json!({"access": grant, "key": b64("docs/one")});
-        assert_eq!(world.ask("download", key).await["length"], 10_001);
+        assert_eq!(world.call("download", key).await["length"], 10_001);
         let list = json!({"access": grant, "prefix": b64("docs/"), "recursive": true});
-        assert_eq!(world.ask("list", list).await.as_array().map(Vec::len), Some(2));
+        assert_eq!(world.call("list", list).await.as_array().map(Vec::len), Some(2));
         for (op, key) in [("download", "other"), ("upload", "docs/new"), ("delete", "docs/one")] {
             let command = json!({"access": grant, "key": b64(key)});
-            let denied = world.refused(op, command).await;
+            let denied = world.call_err(op, command).await;
             assert_eq!(denied.kind, "ErrPermissionDenied", "{op} {key}");
         }
     }
@@ -113,18 +115,18 @@ async fn shared_prefix_opens_itself_and_nothing_else_whoever_shares_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn share_of_a_share_and_of_several_prefixes_works_across_clients() {
+async fn nested_and_multi_prefix_shares_work_across_clients() {
     let mut world = World::start().await;
     for key in ["a/b/one", "c/two", "d/three"] {
         world.rust_put(key, 1, 10).await;
     }
-    // Ours of theirs, and theirs of ours.
+    // Our share of theirs, and their share of ours.
     let outer = go_share(&mut world, read_only(), &["a/", "c/"]).await;
     let inner = share(&outer, &Permission::read_only(), &["a/b/"]);
     let ours = share(&world.grant, &Permission::read_only(), &["a/", "c/"]);
     let prefix = json!([{"bucket": BUCKET, "prefix": b64("a/b/")}]);
     let theirs = json!({"access": ours, "permission": read_only(), "prefixes": prefix});
-    let theirs = world.ask("share", theirs).await;
+    let theirs = world.call("share", theirs).await;
     for grant in [&outer, &ours] {
         for (key, allowed) in [("a/b/one", true), ("c/two", true), ("d/three", false)] {
             assert_eq!(readable(&mut world, grant, key).await, [allowed; 2], "{key}");
@@ -137,7 +139,8 @@ async fn share_of_a_share_and_of_several_prefixes_works_across_clients() {
     }
 }
 
-/// Whether each client reads a key with a grant; anything but a refused permission is a failure.
+/// Returns whether each client can read a key with a grant; fails on any error except denied
+/// permission.
 async fn readable(world: &mut World, grant: &str, key: &str) -> [bool; 2] {
     let ours = match read(&open(grant, SMALL_SEGMENT), key.as_bytes()).await {
         Ok(_) => true,
@@ -149,10 +152,10 @@ async fn readable(world: &mut World, grant: &str, key: &str) -> [bool; 2] {
     let command = json!({
         "op": "download", "access": grant, "bucket": BUCKET, "key": b64(key),
     });
-    let theirs = match world.judge.ask(&command).await {
+    let theirs = match world.driver.call(&command).await {
         Ok(_) => true,
         Err(error) => {
-            let refusal = error.refusal().expect("an answer");
+            let refusal = error.client_error().expect("an answer");
             assert_eq!(refusal.kind, "ErrPermissionDenied", "{key}: {}", refusal.text);
             false
         }
@@ -162,7 +165,7 @@ async fn readable(world: &mut World, grant: &str, key: &str) -> [bool; 2] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn times_of_a_grant_are_kept_whoever_writes_them() {
+async fn time_limits_of_grants_apply_in_both_clients() {
     let mut world = World::start().await;
     world.rust_put("key", 1, 10).await;
     let now = SystemTime::now();
@@ -197,7 +200,7 @@ fn timestamp(at: SystemTime) -> Timestamp {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn longest_lifetime_of_a_grant_limits_what_is_written_with_it() {
+async fn max_ttl_of_a_grant_limits_uploads() {
     let mut world = World::start().await;
     let permission = Permission {
         max_object_ttl_nanos: Some(3_600_000_000_000),
@@ -207,31 +210,31 @@ async fn longest_lifetime_of_a_grant_limits_what_is_written_with_it() {
     let permission = json!({"download": true, "upload": true, "list": true, "ttl_seconds": 3600});
     let go = go_share(&mut world, permission, &[]).await;
     for (name, grant) in [("by rust", rust), ("by go", go)] {
-        world.ask("upload", json!({"access": grant, "key": b64(name), "size": 10})).await;
-        let expires = world.project.stat_object(BUCKET, name).await.expect("there").expires;
+        world.call("upload", json!({"access": grant, "key": b64(name), "size": 10})).await;
+        let expires = world.project.stat_object(BUCKET, name).await.expect("exists").expires;
         let left = expires.expect("a time").duration_since(SystemTime::now()).expect("ahead");
         assert!(left.as_secs().abs_diff(3600) < 60, "{left:?}");
         write(&open(&grant, SMALL_SEGMENT), b"ours", b"x").await.expect("written");
-        let expires = world.project.stat_object(BUCKET, "ours").await.expect("there").expires;
+        let expires = world.project.stat_object(BUCKET, "ours").await.expect("exists").expires;
         assert!(expires.is_some());
         world.project.delete_object(BUCKET, "ours").await.expect("deleted");
         let late = rfc3339(SystemTime::now() + Duration::from_secs(7200));
         let upload = json!({"access": grant, "key": b64("late"), "size": 10, "expires": late});
-        assert_eq!(world.refused("upload", upload).await.code, 3);
+        assert_eq!(world.call_err("upload", upload).await.code, 3);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn overridden_key_is_the_same_in_both_clients_and_keeps_others_out() {
+async fn overridden_key_is_equal_in_both_clients_and_private() {
     const SALT: &[u8] = b"sixteen bytes ok";
     let mut world = World::start().await;
-    // The application's grant, narrowed to a user, to which the user adds a key of his own.
+    // The application's grant, restricted to a user, to which the user adds an encryption key.
     let narrowed = share(&world.grant, &Permission::full(), &["user/"]);
     let derive = json!({
         "access": narrowed, "prefix": b64("user/"), "passphrase": "user's", "salt": b64(SALT),
     });
-    let go = world.ask("override_key", derive).await;
+    let go = world.call("override_key", derive).await;
     let mut rust = AccessGrant::parse(&narrowed).expect("a grant");
     let key = derive_encryption_key(b"user's", SALT).expect("a key");
     rust.override_encryption_key(BUCKET, b"user/", key).expect("overridden");
@@ -240,20 +243,20 @@ async fn overridden_key_is_the_same_in_both_clients_and_keeps_others_out() {
 
     let user = open(&rust, SMALL_SEGMENT);
     write(&user, b"user/rust", &[1; 10_000]).await.expect("written");
-    world.ask("upload", json!({"access": rust, "key": b64("user/go"), "size": 10_000})).await;
+    world.call("upload", json!({"access": rust, "key": b64("user/go"), "size": 10_000})).await;
     for key in ["user/rust", "user/go"] {
         assert_eq!(readable(&mut world, &rust, key).await, [true; 2]);
-        // The application cannot even name what its user wrote.
-        let missing = world.refused("stat", json!({"key": b64(key)})).await;
+        // The application cannot decrypt the keys of its user's objects.
+        let missing = world.call_err("stat", json!({"key": b64(key)})).await;
         assert_eq!(missing.kind, "ErrObjectNotFound");
     }
     let list = json!({"access": rust, "prefix": b64("user/")});
-    assert_eq!(world.ask("list", list).await.as_array().map(Vec::len), Some(2));
+    assert_eq!(world.call("list", list).await.as_array().map(Vec::len), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn revoked_grant_and_what_was_shared_from_it_are_denied_in_both_clients() {
+async fn revoked_grant_and_its_shares_are_denied_in_both_clients() {
     let mut world = World::start().await;
     world.rust_put("key", 1, 10).await;
     let child = share(&world.grant, &Permission::read_only(), &[]);
@@ -262,7 +265,7 @@ async fn revoked_grant_and_what_was_shared_from_it_are_denied_in_both_clients() 
     for grant in [&child, &grandchild, &sibling] {
         assert_eq!(readable(&mut world, grant, "key").await, [true; 2]);
     }
-    world.ask("revoke", json!({"revoked": child})).await;
+    world.call("revoke", json!({"revoked": child})).await;
     for (grant, allowed) in [(&child, false), (&grandchild, false), (&sibling, true)] {
         assert_eq!(readable(&mut world, grant, "key").await, [allowed; 2]);
     }
@@ -272,14 +275,14 @@ async fn revoked_grant_and_what_was_shared_from_it_are_denied_in_both_clients() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn wrong_passphrase_shows_nothing_in_either_client() {
+async fn wrong_passphrase_reveals_no_objects_in_either_client() {
     let mut world = World::start().await;
     world.go_put("key", 1, 10_001).await;
     let wrong = request(&world, "wrong").await;
     let ours = Project::open(&wrong).expect("a project").stat_object(BUCKET, "key").await;
     assert_eq!(ours.unwrap_err().kind(), ErrorKind::Decryption);
     let wrong = wrong.serialize().expect("a text");
-    let missing = world.refused("stat", json!({"access": wrong, "key": b64("key")})).await;
+    let missing = world.call_err("stat", json!({"access": wrong, "key": b64("key")})).await;
     assert_eq!(missing.kind, "ErrObjectNotFound");
-    assert_eq!(world.ask("list", json!({"access": wrong})).await, json!([]));
+    assert_eq!(world.call("list", json!({"access": wrong})).await, json!([]));
 }

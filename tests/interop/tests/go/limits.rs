@@ -1,4 +1,4 @@
-//! Limits that the operator set for projects: both clients know them by the satellite's texts.
+//! Project limits set by the operator: both clients recognize them by the satellite's texts.
 
 use serde_json::json;
 use uplink::ErrorKind;
@@ -7,22 +7,22 @@ use uplink_testnet::Options;
 
 use super::world::{SMALL_SEGMENT, World, b64, read, write};
 
-/// Bytes that are stored inline.
+/// Size of an inline object.
 const SIZE: u64 = 4_000;
-/// Bytes that encrypting adds to them.
+/// Bytes that encryption adds.
 const TAG: u64 = 16;
 
 async fn world(limit: impl Fn(&mut Config) + Send + Sync + 'static) -> World {
     World::start_with(Options::new().satellite_config(limit), SMALL_SEGMENT, &[]).await
 }
 
-/// Stores what the limit allows, then is refused by it for inline and for remote objects.
+/// Reaches the limit, then asserts that inline and remote uploads are refused.
 async fn assert_full(mut world: World, kind: &str, ours: ErrorKind) {
     world.go_put("one", 1, SIZE).await;
     world.rust_put("two", 2, SIZE).await;
     for size in [SIZE, 100_000] {
         let upload = json!({"key": b64("three"), "seed": 3, "size": size});
-        let refused = world.refused("upload", upload).await;
+        let refused = world.call_err("upload", upload).await;
         assert_eq!((refused.kind.as_str(), refused.code), (kind, 8), "{}", refused.text);
         let content = vec![3; usize::try_from(size).expect("a size")];
         let refused = write(&world.project, b"three", &content).await.expect_err("full");
@@ -34,7 +34,7 @@ async fn assert_full(mut world: World, kind: &str, ours: ErrorKind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn full_projects_and_those_that_fetched_enough_are_known_to_both_clients() {
+async fn both_clients_recognize_project_limits() {
     let storage = world(|config| config.storage_per_project = 2 * (SIZE + TAG)).await;
     assert_full(storage, "ErrStorageLimitExceeded", ErrorKind::StorageLimitExceeded).await;
     let segments = world(|config| config.segments_per_project = 2).await;
@@ -43,7 +43,7 @@ async fn full_projects_and_those_that_fetched_enough_are_known_to_both_clients()
     let mut world = world(|config| config.bandwidth_per_project_and_month = 5_000).await;
     world.go_put("one", 1, SIZE).await;
     world.assert_content(b"one", 1, SIZE).await;
-    let refused = world.refused("download", json!({"key": b64("one")})).await;
+    let refused = world.call_err("download", json!({"key": b64("one")})).await;
     let found = (refused.kind.as_str(), refused.code);
     assert_eq!(found, ("ErrBandwidthLimitExceeded", 8), "{}", refused.text);
     let refused = read(&world.project, b"one").await.expect_err("fetched enough");

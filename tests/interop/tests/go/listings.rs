@@ -1,4 +1,4 @@
-//! Listings of names of every kind by both clients, with encrypted and with plain names.
+//! Listings of all kinds of names by both clients, encrypted and plain.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use uplink::{ListItem, ListOptions, Project};
 
 use super::world::{BUCKET, World, b64, bytes, custom, items, write};
 
-/// Slashes in every place, and bytes that are no text.
+/// Slashes in every position, and invalid UTF-8.
 const KEYS: [&[u8]; 14] = [
     b"top",
     b"a/1",
@@ -25,7 +25,7 @@ const KEYS: [&[u8]; 14] = [
     "größe/ключ".as_bytes(),
 ];
 
-/// Keys with a sign for prefixes, in order.
+/// Keys with a flag for prefixes, sorted.
 type Names = BTreeSet<(Vec<u8>, bool)>;
 
 fn names_of(answer: &Value) -> Names {
@@ -35,7 +35,7 @@ fn names_of(answer: &Value) -> Names {
     set
 }
 
-/// What our client lists, in its order.
+/// Returns the listing of our client, in its order.
 async fn ours(project: &Project, options: ListOptions) -> Vec<(Vec<u8>, bool)> {
     let mut list = project.list_objects(BUCKET, options).expect("a listing");
     let mut names = Vec::new();
@@ -49,14 +49,14 @@ async fn ours(project: &Project, options: ListOptions) -> Vec<(Vec<u8>, bool)> {
     names
 }
 
-/// What a listing has to show.
+/// Returns the expected listing.
 fn expected(prefix: &[u8], recursive: bool) -> Names {
-    // A key that is the prefix itself counts: its last component, which is empty, is below.
+    // A key equal to the prefix counts: its last component, which is empty, is below.
     let below = KEYS.iter().filter(|key| key.starts_with(prefix));
     let shown = below.map(|key| {
         let slash = key[prefix.len()..].iter().position(|byte| *byte == b'/');
         match slash.filter(|_| !recursive) {
-            Some(place) => (key[..=prefix.len() + place].to_vec(), true),
+            Some(index) => (key[..=prefix.len() + index].to_vec(), true),
             None => (key.to_vec(), false),
         }
     });
@@ -77,7 +77,7 @@ async fn world_of_names(plain: bool) -> World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn both_clients_list_every_prefix_alike() {
+async fn both_clients_list_every_prefix_equally() {
     for plain in [false, true] {
         let mut world = world_of_names(plain).await;
         let prefixes: [&[u8]; 10] =
@@ -89,15 +89,15 @@ async fn both_clients_list_every_prefix_alike() {
                 let shown = String::from_utf8_lossy(prefix);
                 let expected = expected(prefix, recursive);
                 assert_eq!(ours.iter().cloned().collect::<Names>(), expected, "{shown:?} in ours");
-                // Where the first name of a page is empty, the reference client would ask for that
-                // page again and again if it held nothing else.
+                // If the first name of a page is empty and the page holds nothing else, the
+                // reference client would request it forever.
                 let empty = plain && KEYS.contains(&prefix);
                 for limit in [0, 1, 3].into_iter().filter(|limit| *limit != 1 || !empty) {
                     let list = json!({
                         "prefix": b64(prefix), "recursive": recursive, "list_limit": limit,
                     });
-                    let theirs = world.ask("list", list).await;
-                    // The reference client shows keys as ours does, and in the satellite's order.
+                    let theirs = world.call("list", list).await;
+                    // The reference client lists the same keys as ours, in the satellite's order.
                     assert_eq!(names_of(&theirs), expected, "{shown:?}, plain names: {plain}");
                     let theirs: Vec<_> =
                         items(&theirs).iter().map(|item| bytes(&item["key"])).collect();
@@ -114,24 +114,24 @@ async fn both_clients_list_every_prefix_alike() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn listing_goes_on_after_any_cursor_in_both_clients() {
+async fn listing_continues_after_any_cursor_in_both_clients() {
     for plain in [false, true] {
         let mut world = world_of_names(plain).await;
         for (prefix, recursive) in [("", true), ("", false), ("a/", true), ("a/", false)] {
             let options = ListOptions::new().prefix(prefix).recursive(recursive);
             let all = ours(&world.project, options.clone()).await;
-            for (place, (key, is_prefix)) in all.iter().enumerate() {
+            for (index, (key, is_prefix)) in all.iter().enumerate() {
                 // A cursor is a key; with encrypted names that of a prefix has no trailing slash.
                 if *is_prefix {
                     continue;
                 }
                 let cursor = &key[prefix.len()..];
                 let rest = ours(&world.project, options.clone().cursor(cursor)).await;
-                assert_eq!(rest, all[place + 1..], "{:?}", String::from_utf8_lossy(key));
+                assert_eq!(rest, all[index + 1..], "{:?}", String::from_utf8_lossy(key));
                 let list = json!({
                     "prefix": b64(prefix), "recursive": recursive, "cursor": b64(cursor),
                 });
-                let theirs = world.ask("list", list).await;
+                let theirs = world.call("list", list).await;
                 assert_eq!(names_of(&theirs), rest.into_iter().collect());
             }
         }
@@ -140,15 +140,15 @@ async fn listing_goes_on_after_any_cursor_in_both_clients() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn plain_names_are_listed_in_their_own_order_and_by_any_prefix() {
+async fn plain_names_are_listed_sorted_and_by_any_prefix() {
     let mut world = world_of_names(true).await;
-    let listed = world.ask("list", json!({"recursive": true})).await;
+    let listed = world.call("list", json!({"recursive": true})).await;
     let listed: Vec<_> = items(&listed).iter().map(|item| bytes(&item["key"])).collect();
     let mut sorted = KEYS.map(<[u8]>::to_vec);
     sorted.sort();
     assert_eq!(listed, sorted);
     for prefix in [&b"a"[..], b"to", b"x\0", b"a/b", b"/l"] {
-        let listed = world.ask("list", json!({"prefix": b64(prefix), "recursive": true})).await;
+        let listed = world.call("list", json!({"prefix": b64(prefix), "recursive": true})).await;
         assert_eq!(names_of(&listed), expected(prefix, true), "{:?}", prefix.escape_ascii());
         let options = ListOptions::new().prefix(prefix).recursive(true);
         let ours: Names = ours(&world.project, options).await.into_iter().collect();
@@ -158,7 +158,7 @@ async fn plain_names_are_listed_in_their_own_order_and_by_any_prefix() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn metadata_comes_with_a_listing_as_far_as_it_is_asked_for() {
+async fn listing_returns_only_the_requested_metadata() {
     let mut world = World::start().await;
     for size in [11_u64, 10_001] {
         world.rust_put(format!("rust {size}"), 1, size).await;
@@ -166,7 +166,7 @@ async fn metadata_comes_with_a_listing_as_far_as_it_is_asked_for() {
     }
     for (system, with_custom) in [(false, false), (true, false), (false, true), (true, true)] {
         let list = json!({"system": system, "with_custom": with_custom});
-        let listed = world.ask("list", list).await;
+        let listed = world.call("list", list).await;
         assert_eq!(items(&listed).len(), 4);
         for item in items(&listed) {
             let key = String::from_utf8(bytes(&item["key"])).expect("text");
@@ -183,11 +183,11 @@ async fn metadata_comes_with_a_listing_as_far_as_it_is_asked_for() {
     }
 }
 
-/// The satellite takes 4,000 bytes of encrypted key.
+/// The satellite accepts encrypted keys of up to 4,000 bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn long_keys_work_in_both_clients_up_to_the_limit_and_are_refused_beyond_it() {
-    // Encryption adds 29 bytes to one component and escapes about one byte in 43 of the rest.
+async fn keys_work_up_to_the_length_limit_in_both_clients() {
+    // Encryption adds 29 bytes to one component and escapes about one in 43 of the other bytes.
     for (plain, longest, too_long) in [(false, 3_800, 3_975), (true, 4_000, 4_001)] {
         let mut world = World::with_names(plain).await;
         for (length, writer) in [(3_700, "go"), (longest, "go"), (longest, "rust")] {
@@ -198,11 +198,11 @@ async fn long_keys_work_in_both_clients_up_to_the_limit_and_are_refused_beyond_i
             }
             world.assert_read(&key, 1, 10_001).await;
         }
-        let listed = world.ask("list", json!({})).await;
+        let listed = world.call("list", json!({})).await;
         assert_eq!(items(&listed).len(), 3);
         assert_eq!(ours(&world.project, ListOptions::new()).await.len(), 3);
         let key = vec![b'k'; too_long];
-        let refused = world.refused("upload", json!({"key": b64(&key), "size": 10})).await;
+        let refused = world.call_err("upload", json!({"key": b64(&key), "size": 10})).await;
         assert_eq!((refused.kind.as_str(), refused.code), ("", 3), "{}", refused.text);
         write(&world.project, &key, b"ten bytes.").await.expect_err("the key is too long");
     }
@@ -216,14 +216,15 @@ async fn more_than_a_page_of_objects_is_listed_completely() {
     let keys: Vec<String> = (0..COUNT).map(|number| format!("docs/object {number}")).collect();
     for chunk in keys.chunks(50) {
         let writes = chunk.iter().map(|key| {
-            let (project, key) = (world.project.clone(), key.clone());
+            let project = world.project.clone();
+            let key = key.clone();
             tokio::spawn(async move { write(&project, key.as_bytes(), b"x").await })
         });
         for write in writes.collect::<Vec<_>>() {
-            write.await.expect("it ends").expect("written");
+            write.await.expect("joined").expect("written");
         }
     }
-    let listed = world.ask("list", json!({"prefix": b64("docs/")})).await;
+    let listed = world.call("list", json!({"prefix": b64("docs/")})).await;
     let expected: Names = keys.iter().map(|key| (key.clone().into_bytes(), false)).collect();
     assert_eq!(names_of(&listed), expected);
 }

@@ -8,7 +8,7 @@ use super::world::{BUCKET, SMALL_SEGMENT, World, b64, bytes, pattern};
 const STRIPE: u64 = 4 * 256;
 const BLOCK: u64 = 7408;
 
-/// Places in an object where something begins or ends.
+/// Returns the offsets at the boundaries of blocks, stripes and segments.
 fn edges(size: u64) -> Vec<u64> {
     let units = [1, STRIPE, BLOCK, SMALL_SEGMENT, 2 * SMALL_SEGMENT];
     let mut edges: Vec<u64> = units.iter().flat_map(|unit| [unit - 1, *unit, unit + 1]).collect();
@@ -19,12 +19,12 @@ fn edges(size: u64) -> Vec<u64> {
     edges
 }
 
-/// Every range that begins at an edge and ends at one of the next three or the last.
+/// Returns ranges from each boundary to the next three and to the last.
 fn ranges(size: u64) -> Vec<(u64, u64)> {
     let edges = edges(size);
     let mut ranges = Vec::new();
-    for (place, start) in edges.iter().enumerate() {
-        let ends = edges.iter().skip(place).take(4).chain(edges.last());
+    for (index, start) in edges.iter().enumerate() {
+        let ends = edges.iter().skip(index).take(4).chain(edges.last());
         ranges.extend(ends.map(|end| (*start, *end)));
     }
     ranges
@@ -42,16 +42,16 @@ async fn ranges_at_every_edge_are_equal_in_both_clients() {
             }
             for (start, end) in ranges(size) {
                 let expected = pattern(seed, start..end);
-                let asked = format!("{start}..{end} of {size} bytes by {writer}");
+                let shown = format!("{start}..{end} of {size} bytes by {writer}");
                 let range = json!({
                     "key": b64(writer), "offset": start, "length": end - start, "bytes": true,
                 });
-                let read = world.ask("download", range).await;
-                assert!(bytes(&read["bytes"]) == expected, "{asked}, read by the reference client");
+                let read = world.call("download", range).await;
+                assert!(bytes(&read["bytes"]) == expected, "{shown}, read by the reference client");
                 let options = DownloadOptions::new().range(start, end - start);
                 let download = world.project.download_object(BUCKET, writer, options).await;
                 let read = download.expect("opened").read_to_vec().await.expect("read");
-                assert!(read == expected, "{asked}, read by ours");
+                assert!(read == expected, "{shown}, read by ours");
             }
         }
     }
@@ -59,7 +59,7 @@ async fn ranges_at_every_edge_are_equal_in_both_clients() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
-async fn open_ends_and_suffixes_are_cut_to_the_object() {
+async fn open_ranges_and_suffixes_are_clamped_to_the_object() {
     let mut world = World::start().await;
     for size in [100, 10_001, SMALL_SEGMENT + 5000] {
         world.rust_put("key", 3, size).await;
@@ -79,12 +79,12 @@ async fn open_ends_and_suffixes_are_cut_to_the_object() {
             if let Some(length) = length {
                 range["length"] = length.into();
             }
-            let read = world.ask("download", range).await;
+            let read = world.call("download", range).await;
             let expected = pattern(3, expected);
             assert_eq!(read["length"], expected.len() as u64, "{offset} of {size}");
             assert!(bytes(&read["bytes"]) == expected, "{offset} of {size}");
         }
         let beyond = json!({"key": b64("key"), "offset": size + 1});
-        assert_eq!(world.refused("download", beyond).await.code, 3);
+        assert_eq!(world.call_err("download", beyond).await.code, 3);
     }
 }

@@ -1,4 +1,4 @@
-//! A network with a project on it, our client, and the reference client as the judge.
+//! A network with a project, our client and the reference client.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uplink::{Access, Config, DownloadOptions, Error, Object, Project, UploadOptions};
-use uplink_interop::{Judge, Refusal};
+use uplink_interop::{ClientError, Driver};
 use uplink_testnet::{Network, Options};
 
-/// The bucket that every world begins with.
+/// The bucket that every world starts with.
 pub(crate) const BUCKET: &str = "bucket";
 /// Segment size of tests that need several segments quickly.
 pub(crate) const SMALL_SEGMENT: u64 = 1 << 20;
@@ -23,17 +23,17 @@ pub(crate) struct World<N = Network> {
     pub(crate) grant: String,
     /// Our client with that grant.
     pub(crate) project: Project,
-    pub(crate) judge: Judge,
+    pub(crate) driver: Driver,
     segment_size: u64,
 }
 
 impl World {
-    /// Ten nodes, scheme 4/6/8/10-256, small segments.
+    /// Starts a network of ten nodes, scheme 4/6/8/10-256, with small segments.
     pub(crate) async fn start() -> Self {
         Self::start_with(Options::new(), SMALL_SEGMENT, &[]).await
     }
 
-    /// `environment` configures the reference client.
+    /// Starts a network; `environment` configures the reference client.
     pub(crate) async fn start_with(
         options: Options,
         segment_size: u64,
@@ -45,12 +45,12 @@ impl World {
         Self::on(network, &satellite, api_key, segment_size, environment).await
     }
 
-    /// The same, with names that are stored unencrypted if `plain`.
+    /// Starts a network; stores names unencrypted if `plain`.
     pub(crate) async fn with_names(plain: bool) -> Self {
         let mut world = Self::start().await;
         if plain {
             let satellite = world.network.satellite_url();
-            world.grant = request(&satellite, &world.api_key, &mut world.judge, true).await;
+            world.grant = request(&satellite, &world.api_key, &mut world.driver, true).await;
             world.project = open(&world.grant, SMALL_SEGMENT);
         }
         world
@@ -58,7 +58,7 @@ impl World {
 }
 
 impl<N: Send + Sync> World<N> {
-    /// The same on any network, with an API key of its satellite.
+    /// Creates a world on any network, with an API key of its satellite.
     pub(crate) async fn on(
         network: N,
         satellite: &str,
@@ -66,26 +66,26 @@ impl<N: Send + Sync> World<N> {
         segment_size: u64,
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut judge = Judge::go(environment).unwrap_or_else(|error| panic!("{error}"));
-        let grant = request(satellite, &api_key, &mut judge, false).await;
+        let mut driver = Driver::go(environment).unwrap_or_else(|error| panic!("{error}"));
+        let grant = request(satellite, &api_key, &mut driver, false).await;
         let project = open(&grant, segment_size);
         project.create_bucket(BUCKET).await.expect("a bucket");
-        Self { network, api_key, grant, project, judge, segment_size }
+        Self { network, api_key, grant, project, driver, segment_size }
     }
 
-    /// Lets the reference client do something with the world's grant, in the world's bucket, unless
-    /// `command` names others.
-    pub(crate) async fn ask(&mut self, op: &str, command: Value) -> Value {
-        let answer = self.judge.ask(&self.command(op, command)).await;
+    /// Runs an operation of the reference client with the world's grant, in the world's bucket,
+    /// unless `command` names others.
+    pub(crate) async fn call(&mut self, op: &str, command: Value) -> Value {
+        let answer = self.driver.call(&self.command(op, command)).await;
         answer.unwrap_or_else(|error| panic!("{op}: {error}"))
     }
 
-    /// The same for something that has to fail.
-    pub(crate) async fn refused(&mut self, op: &str, command: Value) -> Refusal {
+    /// Runs an operation that must fail.
+    pub(crate) async fn call_err(&mut self, op: &str, command: Value) -> ClientError {
         let command = self.command(op, command);
-        match self.judge.ask(&command).await {
-            Ok(answer) => panic!("{command} was not refused but answered {answer}"),
-            Err(error) => error.refusal().unwrap_or_else(|error| panic!("{op}: {error}")),
+        match self.driver.call(&command).await {
+            Ok(answer) => panic!("{command} succeeded with {answer}"),
+            Err(error) => error.client_error().unwrap_or_else(|error| panic!("{op}: {error}")),
         }
     }
 
@@ -102,7 +102,7 @@ impl<N: Send + Sync> World<N> {
     pub(crate) async fn go_put(&mut self, key: impl AsRef<[u8]>, seed: u8, size: u64) -> Value {
         let custom = custom(size);
         let upload = json!({"key": b64(key), "seed": seed, "size": size, "custom": custom});
-        self.ask("upload", upload).await
+        self.call("upload", upload).await
     }
 
     /// Uploads the same pattern with our client.
@@ -121,18 +121,19 @@ impl<N: Send + Sync> World<N> {
         upload.commit().await.expect("committed").object
     }
 
-    /// Reads with the reference client, and returns length and SHA-256 of what came.
+    /// Reads with the reference client, and returns length and SHA-256 of the content.
     pub(crate) async fn go_get(&mut self, key: impl AsRef<[u8]>) -> (u64, String) {
-        let read = self.ask("download", json!({"key": b64(key)})).await;
+        let read = self.call("download", json!({"key": b64(key)})).await;
         (read["length"].as_u64().expect("a length"), text(&read["sha256"]).to_owned())
     }
 
-    /// Reads with our client, and returns length and SHA-256 of what came.
+    /// Reads with our client, and returns length and SHA-256 of the content.
     pub(crate) async fn rust_get(&self, key: impl AsRef<[u8]>) -> (u64, String) {
         let download =
             self.project.download_object(BUCKET, key.as_ref(), DownloadOptions::new()).await;
         let mut download = download.expect("opened");
-        let (mut length, mut hash) = (0, Sha256::new());
+        let mut length = 0;
+        let mut hash = Sha256::new();
         while let Some(bytes) = download.next().await.expect("read") {
             length += bytes.len() as u64;
             hash.update(&bytes);
@@ -150,22 +151,23 @@ impl<N: Send + Sync> World<N> {
 
     /// Asserts that both clients read an object as the pattern.
     pub(crate) async fn assert_content(&mut self, key: &[u8], seed: u8, size: u64) {
-        let (shown, expected) = (String::from_utf8_lossy(key), (size, digest(seed, size)));
+        let shown = String::from_utf8_lossy(key);
+        let expected = (size, digest(seed, size));
         assert_eq!(self.rust_get(key).await, expected, "{shown} read by ours");
         assert_eq!(self.go_get(key).await, expected, "{shown} read by the reference client");
     }
 
-    /// Asserts that both clients see the same of an object, and returns its metadata.
+    /// Asserts that both clients see the same size, metadata and key, and returns the metadata.
     pub(crate) async fn assert_metadata(
         &mut self,
         key: &[u8],
         size: u64,
     ) -> BTreeMap<String, String> {
         let shown = String::from_utf8_lossy(key);
-        let ours = self.project.stat_object(BUCKET, key).await.expect("there");
-        let theirs = self.ask("stat", json!({"key": b64(key)})).await;
+        let ours = self.project.stat_object(BUCKET, key).await.expect("exists");
+        let theirs = self.call("stat", json!({"key": b64(key)})).await;
         assert_eq!((ours.size, &theirs["size"]), (size, &json!(size)), "{shown}");
-        assert_eq!(json!(ours.custom), theirs["custom"], "{shown} in both eyes");
+        assert_eq!(json!(ours.custom), theirs["custom"], "{shown} in both clients");
         assert_eq!(bytes(&theirs["key"]), key);
         ours.custom
     }
@@ -177,7 +179,7 @@ pub(crate) fn open(grant: &str, segment_size: u64) -> Project {
     Project::open_with(&access, &Config::new().segment_size(segment_size)).expect("a project")
 }
 
-async fn request(satellite: &str, api_key: &str, judge: &mut Judge, plain: bool) -> String {
+async fn request(satellite: &str, api_key: &str, driver: &mut Driver, plain: bool) -> String {
     let command = json!({
         "op": "request_access",
         "satellite": satellite,
@@ -185,7 +187,7 @@ async fn request(satellite: &str, api_key: &str, judge: &mut Judge, plain: bool)
         "passphrase": PASSPHRASE,
         "plain_names": plain,
     });
-    let answer = judge.ask(&command).await.unwrap_or_else(|error| panic!("a grant: {error}"));
+    let answer = driver.call(&command).await.unwrap_or_else(|error| panic!("a grant: {error}"));
     text(&answer["access"]).to_owned()
 }
 
@@ -201,21 +203,20 @@ pub(crate) async fn write(project: &Project, key: &[u8], content: &[u8]) -> Resu
     upload.commit().await.map(drop)
 }
 
-/// Metadata that tells objects of different sizes apart, with names beyond ASCII.
+/// Returns metadata that depends on the size, with names beyond ASCII.
 pub(crate) fn custom(size: u64) -> BTreeMap<String, String> {
     let entry = |name: &str, value: String| (name.to_owned(), value);
     let all = [entry("size", size.to_string()), entry("größe", "ключ: 鍵".into())];
-    // Some objects have none.
+    // Some objects have no metadata.
     all.into_iter().filter(|_| !size.is_multiple_of(5)).collect()
 }
 
-/// A range of the bytes that differ from place to place and from seed to seed, as the judge makes
-/// them.
+/// Returns a range of the pattern that the driver generates from a seed.
 pub(crate) fn pattern(seed: u8, range: std::ops::Range<u64>) -> Vec<u8> {
     range.map(|i| (i * 131 + (i >> 8) * 17 + u64::from(seed)) as u8).collect()
 }
 
-/// SHA-256 of a pattern.
+/// Returns the SHA-256 of a pattern.
 pub(crate) fn digest(seed: u8, size: u64) -> String {
     let mut hash = Sha256::new();
     for start in (0..size).step_by(1 << 20) {
@@ -224,7 +225,7 @@ pub(crate) fn digest(seed: u8, size: u64) -> String {
     hex::encode(hash.finalize())
 }
 
-/// SHA-256 of some bytes.
+/// Returns the SHA-256 of some bytes.
 #[allow(dead_code, reason = "not all tests that share this need it")]
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
@@ -234,7 +235,7 @@ pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// Bytes of an answer; none at all for null.
+/// Decodes the bytes of a response field; empty for null.
 pub(crate) fn bytes(value: &Value) -> Vec<u8> {
     value.as_str().map(|text| BASE64_STANDARD.decode(text).expect("Base64")).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! A satellite of ours whose storage nodes are all of the public network.
+//! Our satellite with storage nodes of the public network.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) struct Ours {
     pub(crate) home: TempDir,
 }
 
-/// Time in which all nodes come online.
+/// Time limit for all nodes to come online.
 const ONLINE_DEADLINE: Duration = Duration::from_secs(60);
 
 impl Ours {

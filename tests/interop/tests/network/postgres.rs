@@ -11,15 +11,15 @@ use tempfile::TempDir;
 
 use super::process::{Process, finish};
 
-/// A PostgreSQL of this test's own, which listens on a socket in its own folder. Dropping it ends it.
+/// A PostgreSQL server for one test, on a socket in its own folder. Dropping it stops it.
 pub(crate) struct Postgres {
     server: Process,
     programs: PathBuf,
-    // Last: the folder goes after the server.
+    // Dropped last: the server uses the folder.
     home: TempDir,
 }
 
-/// PostgreSQL refuses to be root; Debian's package makes this user.
+/// PostgreSQL refuses to run as root; Debian's package creates this user.
 const USER: &str = "postgres";
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -54,24 +54,24 @@ impl Postgres {
                 return;
             }
             self.server.assert_runs();
-            assert!(Instant::now() < deadline, "no answer:\n{}", self.server.end());
+            assert!(Instant::now() < deadline, "timeout: no response:\n{}", self.server.end());
             sleep(Duration::from_millis(100));
         }
     }
 
-    /// Runs statements, which all have to succeed.
+    /// Runs statements, all of which must succeed.
     pub(crate) fn execute(&self, database: &str, statements: &str) {
         finish(self.psql(database, statements));
     }
 
-    /// The first value that a query returns.
+    /// Returns the first value of a query.
     pub(crate) fn query(&self, database: &str, query: &str) -> String {
         let output = self.psql(database, query).output().expect("psql");
         assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// How a program in Go names a database of this server.
+    /// Returns the URL of a database for Go programs.
     pub(crate) fn url(&self, database: &str) -> String {
         let socket = self.home.path().display();
         format!("postgres://{USER}@localhost/{database}?host={socket}&sslmode=disable")
@@ -94,14 +94,14 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Killed, it would leave its shared memory behind.
+        // A killed server would leave its shared memory behind.
         let mut stop = as_user(&self.programs.join("pg_ctl"), self.home.path());
         stop.args(["stop", "--mode=immediate", "--pgdata"]).arg(self.home.path().join("data"));
         let _ = stop.stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }
 
-/// The folder of the newest version's programs, which Debian keeps off the PATH.
+/// Returns the folder of the newest installed version, which Debian keeps off the PATH.
 fn programs() -> PathBuf {
     let version = |path: &Path| -> Option<u32> { path.file_name()?.to_str()?.parse().ok() };
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -119,7 +119,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// A command as somebody who is not root.
+/// Returns a command that runs as an unprivileged user.
 fn as_user(program: &Path, home: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");

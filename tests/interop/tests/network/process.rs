@@ -1,4 +1,4 @@
-//! Programs that tests run beside themselves.
+//! External programs that tests run.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,24 +22,24 @@ impl Process {
         Self { name, child, log }
     }
 
-    /// Everything it said so far.
+    /// Returns its log so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).expect("a log")).into_owned()
     }
 
-    /// How many lines of its log hold a text.
+    /// Returns the number of log lines that contain a text.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
-    /// Fails the test with the end of its log if it does not run any more.
+    /// Fails the test with the end of its log if it has exited.
     pub(crate) fn assert_runs(&mut self) {
         if let Some(status) = self.child.try_wait().expect("its state") {
             panic!("{} ended, {status}:\n{}", self.name, self.end());
         }
     }
 
-    /// The last lines of its log.
+    /// Returns the last lines of its log.
     pub(crate) fn end(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -54,7 +54,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs a program to its end, which has to be a success.
+/// Runs a program to completion and asserts that it succeeds.
 pub(crate) fn finish(mut command: Command) {
     let name = command.get_program().to_string_lossy().into_owned();
     let Output { status, stdout, stderr } =
@@ -63,8 +63,7 @@ pub(crate) fn finish(mut command: Command) {
     assert!(status.success(), "{name} ended, {status}:\n{}", String::from_utf8_lossy(&said));
 }
 
-/// An address that nobody listens on, below the ports that the system gives to outgoing
-/// connections.
+/// Returns an unused address, below the port range of outgoing connections.
 pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 20_000;
@@ -80,7 +79,7 @@ pub(crate) fn free_address() -> SocketAddr {
     panic!("no port is free");
 }
 
-/// Makes a folder.
+/// Creates a folder.
 pub(crate) fn folder(path: &Path) -> &Path {
     std::fs::create_dir_all(path).expect("a folder");
     path

@@ -1,5 +1,4 @@
-//! A satellite of the public network, with storage nodes of the public network, and a project whose
-//! API key is made by us.
+//! A satellite and storage nodes of the public network, with a project whose API key we create.
 
 use std::path::Path;
 use std::process::Command;
@@ -26,16 +25,17 @@ pub(crate) struct Theirs {
 
 const NODES: usize = 4;
 const DATABASE: &str = "satellite";
-/// The segments' database.
+/// The database of segments.
 const METAINFO: &str = "metainfo";
-/// Time in which all nodes are known and the satellite answers.
+/// Time limit for the satellite to respond and to know all nodes.
 const ONLINE_DEADLINE: Duration = Duration::from_secs(60);
 
 impl Theirs {
     /// Starts a satellite with four nodes, scheme 2/3/4/4-256, and the two clients on it.
     pub(crate) async fn start() -> World<Self> {
         let network = Self::launch().await;
-        let (url, api_key) = (network.url.clone(), network.project(1, None));
+        let url = network.url.clone();
+        let api_key = network.project(1, None);
         World::on(network, &url, api_key, SMALL_SEGMENT, &[]).await
     }
 
@@ -49,7 +49,7 @@ impl Theirs {
         identity.save(folder(&home.path().join("identity"))).expect("saved");
         let address = free_address().to_string();
         let settings = settings(home.path(), &address, &postgres);
-        // Setup keeps not all of them.
+        // Setup does not persist all settings.
         let command = |words: &[&str]| {
             let mut command = command(&program, home.path(), words);
             command.args(&settings);
@@ -69,12 +69,12 @@ impl Theirs {
         let deadline = Instant::now() + ONLINE_DEADLINE;
         while tokio::net::TcpStream::connect(address).await.is_err() {
             self.satellite.assert_runs();
-            assert!(Instant::now() < deadline, "no answer:\n{}", self.satellite.end());
+            assert!(Instant::now() < deadline, "timeout: no response:\n{}", self.satellite.end());
             sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// Starts the nodes. As new ones would get next to nothing, they are declared vetted.
+    /// Starts the nodes and marks them as vetted, because new nodes receive almost no pieces.
     async fn join(&mut self) {
         let home = self.home.path().to_owned();
         let start =
@@ -84,22 +84,24 @@ impl Theirs {
         let count = "select count(*) from nodes where last_contact_success > '2000-01-01'";
         while self.postgres.query(DATABASE, count) != NODES.to_string() {
             self.nodes.iter_mut().for_each(|node| node.process.assert_runs());
-            assert!(Instant::now() < deadline, "nodes are missing:\n{}", self.satellite.end());
+            assert!(Instant::now() < deadline, "timeout: nodes are missing:\n{}", self.satellite.end());
             sleep(Duration::from_millis(200)).await;
         }
         self.postgres.execute(DATABASE, "update nodes set vetted_at = now()");
     }
 
-    /// Makes a project and an API key that allows everything, and returns the key. `number` tells
-    /// projects apart; `rate` is how many requests it may make in a second.
+    /// Creates a project and an unrestricted API key, and returns the key. `number` identifies the
+    /// project; `rate` limits its requests per second.
     ///
-    /// The satellite has no command for that, and its web interface asks for a confirmed e-mail
-    /// address, so that the rows are put in.
+    /// Inserts the rows itself: the satellite has no command for that, and its web interface
+    /// requires a confirmed e-mail address.
     pub(crate) fn project(&self, number: u8, rate: Option<u32>) -> String {
-        let (secret, head) = ([number; 32], [number ^ 0x5a; 32]);
+        let secret = [number; 32];
+        let head = [number ^ 0x5a; 32];
         let id = hex::encode([number; 16]);
         let rate = rate.map_or_else(|| "null".to_owned(), |rate| rate.to_string());
-        let (secret_hex, head_hex) = (hex::encode(secret), hex::encode(head));
+        let secret_hex = hex::encode(secret);
+        let head_hex = hex::encode(head);
         self.postgres.execute(
             DATABASE,
             &format!(
@@ -117,7 +119,7 @@ impl Theirs {
         ApiKey::new(&secret, head.to_vec()).serialize()
     }
 
-    /// How many segments lie on nodes, by the satellite's database.
+    /// Returns the number of remote segments in the satellite's database.
     pub(crate) fn remote_segments(&self) -> usize {
         let count = "select count(*) from segments where remote_alias_pieces is not null";
         self.postgres.query(METAINFO, count).parse().expect("a number")
@@ -133,7 +135,7 @@ fn command(program: &Path, home: &Path, words: &[&str]) -> Command {
 }
 
 fn settings(home: &Path, address: &str, postgres: &Postgres) -> Vec<String> {
-    // It does not start without templates of the mails it would send.
+    // It does not start without e-mail templates.
     let mails = home.join("mails");
     for name in ["Welcome.html", "Welcome.txt"] {
         std::fs::write(folder(&mails).join(name), "Welcome").expect("a template");
@@ -152,8 +154,8 @@ fn settings(home: &Path, address: &str, postgres: &Postgres) -> Vec<String> {
     settings
 }
 
-/// What a satellite on one machine alone needs to be told. Without an account of live usage it needs
-/// no Redis; the usual 100 requests in a second are too few for tests.
+/// Settings of a satellite on a single machine. Without live accounting it needs no Redis; the
+/// default limit of 100 requests per second is too low for tests.
 const SETTINGS: &[&str] = &[
     "--contact.allow-private-ip",
     "--live-accounting.storage-backend=noop",

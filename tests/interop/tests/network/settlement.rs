@@ -10,19 +10,19 @@ use super::ours::Ours;
 use super::stock::StockNode;
 
 const HOUR: u64 = 3600;
-/// Time between the clients' transfers and the end of the hour by the satellite's clock.
+/// Time between the clients' transfers and the end of the hour on the satellite's clock.
 const LEFT: u64 = 40;
-/// Time that a node waits beyond its grace at most: its sender comes every two seconds.
+/// Maximum time that a node waits after the grace period; its sender runs every two seconds.
 const SETTLED_DEADLINE: Duration = Duration::from_secs(120);
 
-/// A node hands in the orders of an hour when that is over and so is the grace for order limits.
-/// So that nobody waits for an hour, the satellite's clock is behind, shortly before a full hour, and
-/// the nodes' grace is about as long as it is behind.
+/// A node submits the orders of an hour once the hour and the grace period of order limits are
+/// over. To avoid waiting for an hour, the satellite's clock is behind, shortly before a full hour,
+/// and the nodes' grace period is about as long as that offset.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: storage nodes of the public network"]
-async fn orders_that_stock_nodes_hand_in_are_accepted() {
-    // Builds take longer than what is left of the hour.
-    let built = go::storagenode().and_then(|_| go::program("judge"));
+async fn orders_of_stock_nodes_are_accepted() {
+    // Builds take longer than the rest of the hour.
+    let built = go::storagenode().and_then(|_| go::program("driver"));
     built.unwrap_or_else(|error| panic!("{error}"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
     let behind = Duration::from_secs((now + LEFT) % HOUR);
@@ -32,7 +32,7 @@ async fn orders_that_stock_nodes_hand_in_are_accepted() {
         format!("--storage2.order-limit-grace-period={grace}"),
         "--storage2.orders.sender-interval=2s".to_owned(),
         "--storage2.orders.max-sleep=1s".to_owned(),
-        // Nodes do not start when all their satellites' clocks are half an hour off.
+        // Nodes do not start if the clocks of all their satellites are half an hour off.
         "--preflight.local-time-check=false".to_owned(),
     ];
     let mut world = Ours::start_with("2/3/4/4-256", 4, clock, &flags).await;
@@ -44,12 +44,12 @@ async fn orders_that_stock_nodes_hand_in_are_accepted() {
     }
     let deadline = Instant::now() + Duration::from_secs(2 * LEFT) + SETTLED_DEADLINE;
     while let Some(node) = world.network.nodes.iter().find(|node| !settled(&world.network, node)) {
-        assert!(Instant::now() < deadline, "{} settled nothing:\n{}", node.id, node.process.end());
+        assert!(Instant::now() < deadline, "{} settled no orders:\n{}", node.id, node.process.end());
         sleep(Duration::from_millis(500)).await;
     }
 }
 
-/// Whether a node's orders of an hour were answered, which must have been with acceptance.
+/// Returns whether a node's orders of an hour were settled, and asserts that they were accepted.
 fn settled(network: &Ours, node: &StockNode) -> bool {
     let index = network.nodes.iter().position(|other| other.id == node.id).expect("one of them");
     let archive = network.home.path().join(format!("node-{index}/config/orders/archive"));

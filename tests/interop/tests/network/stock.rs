@@ -1,4 +1,4 @@
-//! A storage node of the public network, with an identity made by us.
+//! A storage node of the public network, with an identity that we create.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,8 +16,8 @@ pub(crate) struct StockNode {
 }
 
 impl StockNode {
-    /// Starts a node that trusts one satellite, `id@address:port`, and keeps everything in a folder
-    /// of its own. `flags` add to those of `storagenode run`.
+    /// Starts a node that trusts one satellite, `id@address:port`, and stores everything in its own
+    /// folder. `flags` are added to those of `storagenode run`.
     pub(crate) fn start(home: &Path, satellite: &str, flags: &[String]) -> Self {
         let program = go::storagenode().unwrap_or_else(|error| panic!("{error}"));
         let identity = Identity::generate().expect("an identity");
@@ -33,13 +33,13 @@ impl StockNode {
         let mut setup = command("setup");
         setup.arg("--storage.path").arg(home.join("storage")).args(&settings);
         finish(setup);
-        // Setup keeps not all of them.
+        // Setup does not persist all settings.
         let mut run = command("run");
         run.args(&settings).args(flags);
         Self { id: identity.node_id(), process: Process::start(run, home.join("node.log")) }
     }
 
-    /// Fails the test if the node has logged an error about what it asks its satellite now and then.
+    /// Fails the test if the node has logged an error of its periodic queries to the satellite.
     pub(crate) fn assert_quiet(&self) {
         let log = self.process.log();
         let asked = |line: &str| ASKED.iter().any(|subject| line.contains(subject));
@@ -47,21 +47,21 @@ impl StockNode {
         assert_eq!(log.lines().find(error), None, "{}", self.id);
     }
 
-    /// How many pieces it stored.
+    /// Returns the number of pieces that it stored.
     pub(crate) fn uploads(&self) -> usize {
         self.process.count("\tuploaded\t")
     }
 
-    /// How many pieces, or parts of them, it gave out in full.
+    /// Returns the number of complete downloads of pieces or ranges of them.
     pub(crate) fn downloads(&self) -> usize {
         self.process.count("\tdownloaded\t")
     }
 }
 
-/// Words of a node's log on what it asks of its own accord.
+/// Words that identify periodic queries in a node's log.
 const ASKED: [&str; 5] = ["nodestats", "heldamount", "payout", "reputation", "pricing"];
 
-/// What a node on one machine alone needs to be told.
+/// Returns the settings of a node on a single machine.
 fn settings(satellite: &str) -> Vec<String> {
     let address = free_address();
     let listen = |name: &str, address: SocketAddr| format!("--{name}={address}");
@@ -76,9 +76,9 @@ fn settings(satellite: &str) -> Vec<String> {
     settings
 }
 
-/// The version check cannot be turned off, but goes on without an answer. QUIC is off because the
-/// node's library for it panics when built with Go 1.26. With the whitelist, orders would not reach
-/// satellites whose authority is not on it.
+/// The version check cannot be disabled, but the node continues without a response. QUIC is
+/// disabled because the node's library for it panics when built with Go 1.26. With the whitelist,
+/// orders would not reach satellites whose authority is not on it.
 const SETTINGS: &[&str] = &[
     "--contact.interval=5s",
     "--metrics.addr=",

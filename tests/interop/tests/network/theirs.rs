@@ -12,13 +12,13 @@ use super::world::{BUCKET, SMALL_SEGMENT, World, b64, open, pattern, read, text,
 
 const SIZES: [u64; 8] =
     [0, 1, 4096, 4097, 300_001, SMALL_SEGMENT, SMALL_SEGMENT + 1, 3 * SMALL_SEGMENT + 5001];
-/// Segments of objects of all sizes that lie on nodes; up to 4096 bytes lie with the satellite.
+/// Remote segments of objects of all sizes; up to 4096 bytes are inline.
 const REMOTE_SEGMENTS: usize = 1 + 1 + 1 + 1 + 4;
 
-/// All in one network, because to start one costs more than to use it.
+/// All in one network, because starting one takes longer than using it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: a satellite and storage nodes of the public network"]
-async fn our_client_does_all_it_offers_on_a_stock_satellite() {
+async fn all_operations_of_our_client_work_on_a_stock_satellite() {
     let mut world = Theirs::start().await;
     contents(&mut world).await;
     ranges(&world).await;
@@ -41,11 +41,12 @@ async fn contents(world: &mut World<Theirs>) {
         world.assert_read(format!("docs/rust {size}"), 2, size).await;
     }
     assert_eq!(world.network.remote_segments(), 2 * REMOTE_SEGMENTS);
-    // What is there is replaced.
+    // Overwrites an object.
     world.rust_put("docs/go 1", 3, 10_000).await;
     world.assert_read("docs/go 1", 3, 10_000).await;
     for node in &world.network.nodes {
-        let (uploads, downloads) = (node.uploads(), node.downloads());
+        let uploads = node.uploads();
+        let downloads = node.downloads();
         assert!(uploads > 0 && downloads > 0, "{}: {uploads}, {downloads}", node.id);
     }
 }
@@ -87,7 +88,7 @@ async fn rearranged(world: &mut World<Theirs>) {
         world.rust_put(&key, 4, size).await;
         for (op, target) in [("copy", &copied), ("move", &moved)] {
             let to = json!({"key": b64(&key), "new_bucket": BUCKET, "new_key": b64(target)});
-            world.ask(op, to).await;
+            world.call(op, to).await;
         }
         world.assert_read(&copied, 4, size).await;
         world.assert_read(&moved, 4, size).await;
@@ -95,18 +96,18 @@ async fn rearranged(world: &mut World<Theirs>) {
     }
 }
 
-/// An object that the reference client uploads in parts, and ours reads.
+/// An object that the reference client uploads in parts and our client reads.
 async fn in_parts(world: &mut World<Theirs>) {
     const PARTS: [(u8, u64); 3] = [(3, 5 * SMALL_SEGMENT + 7), (1, 6 * SMALL_SEGMENT), (7, 100)];
-    let begun = world.ask("begin_upload", json!({"key": b64("parts")})).await;
-    let id = text(&begun["upload_id"]).to_owned();
+    let started = world.call("begin_upload", json!({"key": b64("parts")})).await;
+    let id = text(&started["upload_id"]).to_owned();
     for (number, size) in PARTS {
         let part = json!({
             "key": b64("parts"), "upload_id": id, "part": number, "seed": number, "size": size,
         });
-        world.ask("upload_part", part).await;
+        world.call("upload_part", part).await;
     }
-    world.ask("commit_upload", json!({"key": b64("parts"), "upload_id": id})).await;
+    world.call("commit_upload", json!({"key": b64("parts"), "upload_id": id})).await;
     let mut sorted = PARTS;
     sorted.sort_unstable();
     let whole: Vec<u8> =
@@ -119,9 +120,9 @@ async fn deletions(world: &mut World<Theirs>) {
     assert!(!world.project.delete_object(BUCKET, "other").await.expect("nothing to delete"));
     let gone = read(&world.project, b"other").await;
     assert_eq!(kind(gone), ErrorKind::ObjectNotFound);
-    world.project.create_bucket("second").await.expect("made");
-    world.project.ensure_bucket("second").await.expect("there");
-    world.project.stat_bucket("second").await.expect("there");
+    world.project.create_bucket("second").await.expect("created");
+    world.project.ensure_bucket("second").await.expect("exists");
+    world.project.stat_bucket("second").await.expect("exists");
     let mut buckets = world.project.list_buckets("");
     let mut found = Vec::new();
     while let Some(bucket) = buckets.next().await.expect("listed") {
@@ -131,9 +132,9 @@ async fn deletions(world: &mut World<Theirs>) {
     world.project.delete_bucket("second").await.expect("deleted");
     assert_eq!(kind(world.project.stat_bucket("second").await), ErrorKind::BucketNotFound);
     let other = "full";
-    world.project.create_bucket(other).await.expect("made");
+    world.project.create_bucket(other).await.expect("created");
     let upload = json!({"bucket": other, "key": b64("key"), "size": 10_000});
-    world.ask("upload", upload).await;
+    world.call("upload", upload).await;
     assert_eq!(kind(world.project.delete_bucket(other).await), ErrorKind::BucketNotEmpty);
     world.project.delete_bucket_with_objects(other).await.expect("deleted");
     assert_eq!(kind(world.project.stat_bucket(other).await), ErrorKind::BucketNotFound);
@@ -156,10 +157,10 @@ async fn refusals(world: &World<Theirs>) {
     assert_eq!(kind(nowhere), ErrorKind::BucketNotFound);
 }
 
-/// A grant narrowed by the reference client is obeyed by the satellite for ours.
+/// The satellite enforces a grant that the reference client restricted.
 async fn restricted(world: &mut World<Theirs>) {
     let share = json!({"permission": {"download": true, "list": true}, "prefixes": []});
-    let shared = world.ask("share", share).await;
+    let shared = world.call("share", share).await;
     let reader = open(text(&shared["access"]), SMALL_SEGMENT);
     assert!(read(&reader, b"docs/rust 300001").await.expect("read") == pattern(2, 0..300_001));
     let refused = write(&reader, b"docs/new", &[1; 10_000]).await;
@@ -168,13 +169,13 @@ async fn restricted(world: &mut World<Theirs>) {
     assert_eq!(kind(refused), ErrorKind::PermissionDenied);
 }
 
-/// A project that may make one request in a second: what goes beyond is told as that, at once.
+/// A project limited to one request per second: further requests fail immediately as such.
 async fn slowed_down(world: &mut World<Theirs>) {
     let api_key = world.network.project(2, Some(1));
     let request = json!({
         "satellite": world.network.url, "api_key": api_key, "passphrase": "slow",
     });
-    let granted = world.ask("request_access", request).await;
+    let granted = world.call("request_access", request).await;
     let project = open(text(&granted["access"]), SMALL_SEGMENT);
     let mut kinds = Vec::new();
     for turn in 0..6 {
@@ -188,14 +189,14 @@ async fn slowed_down(world: &mut World<Theirs>) {
         assert_eq!((kind, retryable), (ErrorKind::TooManyRequests, true), "{text}");
     }
     sleep(Duration::from_secs(3)).await;
-    project.create_bucket("later").await.expect("made after a pause");
+    project.create_bucket("later").await.expect("created after a pause");
 }
 
 fn kind<T>(outcome: Result<T, Error>) -> ErrorKind {
     outcome.err().expect("refused").kind()
 }
 
-/// Keys of a listing; an arrow marks prefixes.
+/// Returns the keys of a listing; an arrow marks prefixes.
 async fn names(project: &Project, options: ListOptions) -> BTreeSet<String> {
     let mut list = project.list_objects(BUCKET, options).expect("a listing");
     let mut names = BTreeSet::new();
