@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use network::{Moved, Network};
 use stages::Costs;
-use uplink::{DownloadOptions, Project, UploadOptions};
+use uplink::{Project, UploadOptions};
 use uplink_core::erasure::Scheme;
 
 mod network;
@@ -74,7 +74,7 @@ impl Bench {
         let meter = self.meter();
         for number in 0..self.objects() {
             let options = UploadOptions::new();
-            let upload = project.upload_object("bench", key(number), options);
+            let upload = project.upload_object_with("bench", key(number), &options);
             let mut upload = upload.expect("an upload");
             for _ in 0..self.mib {
                 upload.write(&pattern).await.expect("written");
@@ -164,10 +164,10 @@ fn key(number: u64) -> String {
 }
 
 async fn read(project: &Project, number: u64, mut take: impl FnMut(&[u8])) -> u64 {
-    let download = project.download_object("bench", key(number), DownloadOptions::new()).await;
+    let download = project.download_object("bench", key(number)).await;
     let mut download = download.expect("a download");
     let mut received = 0;
-    while let Some(bytes) = download.next().await.expect("bytes") {
+    while let Some(bytes) = download.chunk().await.expect("bytes") {
         received += bytes.len() as u64;
         take(&bytes);
     }

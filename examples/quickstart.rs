@@ -1,6 +1,6 @@
-//! Uploads a few bytes and reads them back: `UPLINK_ACCESS=… cargo run --example quickstart`.
+//! Stores objects and reads them back: `UPLINK_ACCESS=… cargo run --example quickstart`.
 
-use uplink::{Access, DownloadOptions, Project, UploadOptions};
+use uplink::{Access, Project};
 
 #[tokio::main]
 async fn main() -> uplink::Result<()> {
@@ -8,11 +8,18 @@ async fn main() -> uplink::Result<()> {
     let project = Project::open(&access)?;
     project.ensure_bucket("photos").await?;
 
-    let mut upload = project.upload_object("photos", "cat.jpg", UploadOptions::new())?;
+    project.put("photos", "note.txt", "a short text").await?;
+    let note = project.get("photos", "note.txt").await?;
+
+    let mut upload = project.upload_object("photos", "cat.jpg")?;
     upload.write(b"a cat").await?;
     upload.commit().await?;
 
-    let mut download = project.download_object("photos", "cat.jpg", DownloadOptions::new()).await?;
-    println!("{} bytes", download.read_to_vec().await?.len());
+    let mut size = note.len();
+    let mut download = project.download_object("photos", "cat.jpg").await?;
+    while let Some(chunk) = download.chunk().await? {
+        size += chunk.len();
+    }
+    println!("{size} bytes");
     Ok(())
 }

@@ -16,8 +16,8 @@ use crate::satellite::Satellite;
 
 /// An access grant: satellite address, API key and encryption keys.
 ///
-/// Its text form, as every tool of the public network reads and writes it, opens everything that it
-/// allows: treat it like a password. Keys are wiped when it is dropped.
+/// Its text form, which every tool of the public network reads and writes, is a secret: it grants
+/// everything that the access allows. Keys are wiped when it is dropped.
 #[derive(Clone)]
 pub struct Access {
     grant: AccessGrant,
@@ -34,11 +34,11 @@ impl Access {
         Self::from_grant(AccessGrant::parse(text)?)
     }
 
-    /// Makes an access grant for a whole project from an API key and a passphrase.
+    /// Creates an access grant for a whole project from an API key and a passphrase.
     ///
-    /// The passphrase is stretched with the project's salt, which the satellite is asked for; it
-    /// never leaves this process. Whoever forgets it loses the data. Stretching takes about 64 MiB
-    /// and a tenth of a second.
+    /// Derives the encryption key from the passphrase and the project's salt, which it requests from
+    /// the satellite. The passphrase never leaves this process. Without it the data cannot be recovered.
+    /// The derivation takes about 64 MiB and a tenth of a second.
     ///
     /// # Errors
     /// [`ErrorKind::AccessInvalid`] for an unreadable address or API key,
@@ -69,7 +69,7 @@ impl Access {
     /// Writes the text form. Equal grants give equal texts.
     ///
     /// # Errors
-    /// [`ErrorKind::AccessInvalid`]: it holds so many keys that nobody would read it.
+    /// [`ErrorKind::AccessInvalid`]: it holds more keys than readers accept.
     pub fn serialize(&self) -> Result<String> {
         Ok(self.grant.serialize()?)
     }
@@ -105,7 +105,7 @@ const LANES: u32 = 8;
 fn node_url(text: &str) -> Result<NodeUrl> {
     let url = text.parse::<NodeUrl>().and_then(NodeUrl::with_known_id);
     url.map_err(|error| {
-        Error::new(ErrorKind::AccessInvalid, format!("satellite address: {error}"))
+        Error::new(ErrorKind::AccessInvalid, format!("invalid satellite address {text:?}"))
             .with_source(error)
     })
 }

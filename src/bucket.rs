@@ -1,11 +1,15 @@
 //! Buckets.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use futures_core::Stream;
 use uplink_rpc::status::Code;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::location::check_bucket;
+use crate::pages::Pages;
 use crate::project::Project;
 use crate::satellite::{BucketRecord, bucket_exists};
 use crate::session::Session;
@@ -17,27 +21,27 @@ pub struct Bucket {
     /// Its name: 3 to 63 letters a–z, digits, dots and hyphens. Names are not encrypted.
     pub name: String,
     /// When it was created; `None` when the satellite did not say.
-    pub created: Option<SystemTime>,
+    pub created_at: Option<SystemTime>,
 }
 
 impl Project {
     /// Creates a bucket.
     ///
-    /// Sent once. When the reply is lost or makes no sense, the bucket is queried: one that was created
-    /// within the last hour counts as created by this call, even if another client did it; one that is
+    /// Sent once. When the reply is lost or invalid, the bucket is queried: one that was created within
+    /// the last hour counts as created by this call, even if another client created it; one that is
     /// absent was not created, and creating it again is harmless.
     ///
     /// # Errors
     /// [`ErrorKind::BucketAlreadyExists`], [`ErrorKind::BucketNameInvalid`],
     /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
-    /// [`ErrorKind::OutcomeUnknown`]: there was no sensible reply, and the bucket cannot be queried.
+    /// [`ErrorKind::OutcomeUnknown`]: there was no valid reply, and the bucket cannot be queried.
     pub async fn create_bucket(&self, name: &str) -> Result<Bucket> {
         check_bucket(name)?;
         let created = self.session().satellite().create_bucket(name).await;
         created.map(Bucket::from).map_err(|error| match error.failure().map(|f| f.code) {
-            Some(Code::ALREADY_EXISTS) => bucket_exists(name).with_source(error),
+            Some(Code::ALREADY_EXISTS) => bucket_exists(name).with_included(error),
             Some(Code::INVALID_ARGUMENT) => {
-                let text = format!("{name:?} is no valid bucket name: {error}");
+                let text = format!("invalid bucket name {name:?}");
                 Error::new(ErrorKind::BucketNameInvalid, text).with_source(error)
             }
             _ => error,
@@ -57,7 +61,7 @@ impl Project {
         }
     }
 
-    /// Returns what is known of a bucket.
+    /// Returns a bucket.
     ///
     /// # Errors
     /// [`ErrorKind::BucketNotFound`], [`ErrorKind::PermissionDenied`], or the satellite cannot be
@@ -70,10 +74,9 @@ impl Project {
 
     /// Deletes an empty bucket.
     ///
-    /// The deletion is sent once. When the reply is lost or makes no sense, a bucket that is absent
-    /// counts as deleted.
-    /// One that is there is [`ErrorKind::OutcomeUnknown`]: it was not deleted, or another client has
-    /// created it again.
+    /// The deletion is sent once. When the reply is lost or invalid, the bucket is queried: an absent
+    /// one counts as deleted. An existing one is [`ErrorKind::OutcomeUnknown`]: it was not deleted, or
+    /// another client has created it again.
     ///
     /// # Errors
     /// [`ErrorKind::BucketNotEmpty`], [`ErrorKind::BucketNotFound`],
@@ -88,8 +91,8 @@ impl Project {
     /// After an error some of the objects may have been deleted.
     ///
     /// # Errors
-    /// As [`delete_bucket`](Self::delete_bucket); [`ErrorKind::BucketNotEmpty`] when others write
-    /// into it meanwhile.
+    /// As [`delete_bucket`](Self::delete_bucket); [`ErrorKind::BucketNotEmpty`] when another client
+    /// writes to it meanwhile.
     pub async fn delete_bucket_with_objects(&self, name: &str) -> Result<()> {
         self.remove_bucket(name, true).await
     }
@@ -100,61 +103,85 @@ impl Project {
         deleted.map_err(|error| match error.failure() {
             Some(failure) if failure.code == Code::FAILED_PRECONDITION => {
                 let text = not_empty(name, &failure.message);
-                Error::new(ErrorKind::BucketNotEmpty, text).with_source(error)
+                Error::new(ErrorKind::BucketNotEmpty, text).with_included(error)
             }
             _ => bucket_missing(error, name),
         })
     }
 
-    /// Lists the buckets that the access grant shows, in the order of their names, after `cursor`.
-    #[must_use]
-    pub fn list_buckets(&self, cursor: &str) -> BucketList {
-        BucketList::new(self.session().clone(), cursor)
+    /// Lists the buckets that the access grant may see, in the order of their names.
+    ///
+    /// Makes no call; the first item does.
+    pub fn list_buckets(&self) -> BucketList {
+        self.list_buckets_with(&ListBucketsOptions::new())
+    }
+
+    /// Lists buckets with options.
+    pub fn list_buckets_with(&self, options: &ListBucketsOptions) -> BucketList {
+        BucketList::new(self.session().clone(), options)
     }
 }
 
-/// Buckets of a project in the order of their names, fetched page by page.
+/// Which buckets to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct ListBucketsOptions {
+    cursor: String,
+}
+
+impl ListBucketsOptions {
+    /// Lists all buckets.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins after this name, which need not exist.
+    pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
+        self.cursor = cursor.into();
+        self
+    }
+}
+
+/// A stream of the buckets of a project in the order of their names, fetched page by page.
 ///
-/// Holds one page. Dropping it ends the listing.
+/// Holds one page. Dropping it cancels the call in flight.
+///
+/// # Errors
+/// An item is an error when the satellite's reply is one. [`ErrorKind::Protocol`] when a page does
+/// not advance, is out of order, too large, or holds an invalid name. Polling again after an error
+/// fetches the same page again.
 #[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
 pub struct BucketList {
-    session: Session,
-    /// Where the next page begins; `None` after the last one.
-    next: Option<Vec<u8>>,
-    page: std::vec::IntoIter<BucketRecord>,
+    pages: Pages<BucketRecord, Vec<u8>>,
 }
 
 impl BucketList {
-    fn new(session: Session, cursor: &str) -> Self {
-        let next = Some(cursor.as_bytes().to_vec());
-        Self { session, next, page: Vec::new().into_iter() }
+    fn new(session: Session, options: &ListBucketsOptions) -> Self {
+        let first = options.cursor.clone().into_bytes();
+        let pages = Pages::new(first, move |cursor| {
+            let session = session.clone();
+            async move { session.satellite().list_buckets(&cursor).await }
+        });
+        Self { pages }
     }
+}
 
-    /// Returns the next bucket, or `None` after the last one.
-    ///
-    /// # Errors
-    /// As the satellite's answer tells. [`ErrorKind::Protocol`] when a page does not advance, is out
-    /// of order, too large, or holds an invalid name. Calling again fetches the same page again.
-    pub async fn next(&mut self) -> Result<Option<Bucket>> {
-        loop {
-            if let Some(bucket) = self.page.next() {
-                return Ok(Some(bucket.into()));
-            }
-            let Some(cursor) = &self.next else { return Ok(None) };
-            let page = self.session.satellite().list_buckets(cursor).await?;
-            self.next = page.next;
-            self.page = page.items.into_iter();
-        }
+impl Stream for BucketList {
+    type Item = Result<Bucket>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.pages.poll_next(context).map_ok(Bucket::from)
     }
 }
 
 impl From<BucketRecord> for Bucket {
     fn from(bucket: BucketRecord) -> Self {
-        Self { name: bucket.name, created: bucket.created }
+        Self { name: bucket.name, created_at: bucket.created_at }
     }
 }
 
-/// Says that a bucket is not empty, and what is in it if the satellite says so.
+/// Formats the error of a bucket that is not empty, with its contents if the satellite names them.
 fn not_empty(name: &str, answer: &str) -> String {
     match answer.strip_prefix("bucket not empty: ") {
         Some(content) => format!("bucket {name:?} is not empty: {content}"),
@@ -167,5 +194,5 @@ pub(crate) fn bucket_missing(error: Error, name: &str) -> Error {
         return error;
     }
     let text = format!("bucket {name:?} not found");
-    Error::new(ErrorKind::BucketNotFound, text).with_source(error)
+    Error::new(ErrorKind::BucketNotFound, text).with_included(error)
 }

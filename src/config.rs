@@ -1,12 +1,14 @@
-//! What a caller may adjust.
+//! Settings of a project.
 
 use std::time::Duration;
 
 use uplink_core::layout;
 use uplink_rpc::dial::Transport;
 
-/// Settings of a [`Project`](crate::Project). The defaults suit a program that moves a few objects at
-/// a time.
+use crate::error::{Error, ErrorKind, Result};
+
+/// Settings of a [`Project`](crate::Project). The defaults suit a program that transfers a few objects
+/// at a time.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Config {
@@ -15,6 +17,7 @@ pub struct Config {
     pub(crate) transport: Transport,
     pub(crate) progress_deadline: Duration,
     pub(crate) memory: u64,
+    pub(crate) memory_strict: bool,
     pub(crate) transfers: usize,
     pub(crate) require_seal: bool,
     pub(crate) allow_unauthenticated_layout: bool,
@@ -27,78 +30,97 @@ impl Config {
         Self::default()
     }
 
-    /// Names the calling program to the satellite: a product list as in RFC 7231, `name/version`.
+    /// Sets the user agent sent to the satellite: a product list as in RFC 7231, `name/version`.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = user_agent.into();
         self
     }
 
-    /// Bounds looking up a name, connecting and the handshake together. Default 10 s.
+    /// Sets the timeout of name resolution, connect and handshake together. Default 10 s.
     pub fn dial_deadline(mut self, deadline: Duration) -> Self {
         self.dial_deadline = deadline;
         self
     }
 
-    /// Lets peers speak only this. Default [`Transport::Negotiated`], which every peer understands.
+    /// Restricts the transport. Default [`Transport::Negotiated`], which works with every peer.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Bounds every single wait for a peer to move on. Default 30 s.
+    /// Sets the timeout of every single wait for progress of a peer. Default 30 s.
     pub fn progress_deadline(mut self, deadline: Duration) -> Self {
         self.progress_deadline = deadline;
         self
     }
 
-    /// Bounds the encrypted segments held in memory by all uploads of a project together.
+    /// Limits the encrypted segments that all uploads of a project hold in memory together.
     ///
-    /// Default 136 MiB, two full segments; at least one segment is always allowed. A segment that is
-    /// still being written counts as a full one, because nobody knows how long it will get: a program
-    /// that writes to several uploads in turn from one task needs 68 MiB for each of them, or the
-    /// last one waits for the others for ever.
+    /// Default 136 MiB, two full segments; one segment is always allowed. A segment that is being
+    /// written counts as a full one, because its final size is unknown. A write that needs a new
+    /// segment waits until others are stored. When only writers of open uploads could free memory and
+    /// none of them has written for 100 ms, as in a program that writes to several uploads in turn
+    /// from one task, the write takes one segment over the limit, and the first such write logs a
+    /// warning. [`memory_strict`](Self::memory_strict) makes that an error.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self
     }
 
-    /// Bounds the pieces moving at once for all uploads and downloads of a project together.
-    ///
-    /// Default 300. It must not be below what one segment needs: as many pieces as restore it, or
-    /// as an upload has to store. A download that is open keeps its pieces while nobody reads it, so
-    /// a program that opens many at once and reads them in turn needs as many for each.
-    pub fn transfers(mut self, count: usize) -> Self {
-        self.transfers = count.max(1);
+    /// Fails a write with [`ErrorKind::MemoryBudgetExceeded`](crate::ErrorKind) where it would exceed
+    /// the limit of [`memory`](Self::memory). Default off.
+    pub fn memory_strict(mut self, strict: bool) -> Self {
+        self.memory_strict = strict;
         self
     }
 
-    /// Refuses to read objects whose segments their writer did not record under encryption.
+    /// Limits the concurrent piece transfers of all uploads and downloads of a project.
+    ///
+    /// Default 300; 0 is [`ErrorKind::ConfigInvalid`](crate::ErrorKind) when the project is opened. It
+    /// must not be below what one segment needs: the pieces that restore it, or that an upload has to
+    /// store. An open download keeps its transfers while it is not read, so a program that opens
+    /// several and reads them in turn needs as many for each.
+    pub fn transfers(mut self, count: usize) -> Self {
+        self.transfers = count;
+        self
+    }
+
+    /// Rejects objects whose writer did not record their segments under encryption.
     ///
     /// Every object of this client carries such a record, which is always checked. Other clients of
     /// the public network write none: their objects, and those whose metadata another client has
-    /// replaced, are refused with [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind) when this
+    /// replaced, are rejected with [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind) when this
     /// is set. Default off.
     pub fn require_seal(mut self, require: bool) -> Self {
         self.require_seal = require;
         self
     }
 
-    /// Accepts objects whose layout only the satellite vouches for, as other clients do.
+    /// Accepts objects whose layout only the satellite confirms, as other clients do.
     ///
-    /// Without it, an object is refused when its segments are this client's and its metadata is
+    /// Without it, an object is rejected when its segments are this client's and its metadata is
     /// missing, and so is a multipart object of another client that has neither metadata nor a part
-    /// number above 0. A hostile satellite can then cut such objects unnoticed.
+    /// number above 0. A malicious satellite can then truncate such objects undetected.
     /// [`require_seal`](Self::require_seal) takes precedence. Default off.
     pub fn allow_unauthenticated_layout(mut self, allow: bool) -> Self {
         self.allow_unauthenticated_layout = allow;
         self
     }
 
-    /// Cuts objects into segments of another size than 64 MiB, for tests of segment edges.
+    /// Sets the segment size, for tests of segment boundaries. Default 64 MiB.
     #[doc(hidden)]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = bytes.max(1);
         self
+    }
+
+    /// Rejects settings that no project can work with.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.transfers == 0 {
+            let text = "invalid configuration: transfers is 0, must be at least 1";
+            return Err(Error::new(ErrorKind::ConfigInvalid, text));
+        }
+        Ok(())
     }
 }
 
@@ -110,6 +132,7 @@ impl Default for Config {
             transport: Transport::default(),
             progress_deadline: uplink_rpc::piece::PROGRESS_DEADLINE,
             memory: 136 << 20,
+            memory_strict: false,
             transfers: 300,
             require_seal: false,
             allow_unauthenticated_layout: false,

@@ -19,85 +19,118 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an operation failed.
 ///
-/// Branch on [`kind`](Self::kind); the text is for people and may change. It names buckets and
-/// object keys that the caller passed in, and never a key, passphrase or API key.
+/// Branch on [`kind`](Self::kind); the message may change. It may contain bucket names and object
+/// keys that the caller passed in, never an encryption key, passphrase or API key. It does not repeat
+/// its [`source`](StdError::source): print the chain to see everything.
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    cause: Option<Cause>,
+}
+
+struct Cause {
+    error: Box<dyn StdError + Send + Sync>,
+    /// The message of [`Error`] says what `error` says, so that its source is the next in the chain.
+    is_included: bool,
 }
 
 /// What kind of failure an [`Error`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An access grant, API key or satellite address cannot be read.
+    /// An access grant, API key or satellite address is malformed.
     AccessInvalid,
-    /// The project has used up its download allowance.
+    /// The project has used up its bandwidth.
     BandwidthLimitExceeded,
-    /// A bucket of this name exists already.
+    /// A bucket of this name already exists.
     BucketAlreadyExists,
-    /// The name does not follow the rules for bucket names.
+    /// The bucket name is empty or breaks the rules for bucket names.
     BucketNameInvalid,
     /// The bucket still holds objects.
     BucketNotEmpty,
-    /// There is no such bucket.
+    /// The bucket does not exist.
     BucketNotFound,
-    /// A commit was sent and neither its success nor its failure could be learned.
+    /// A commit was sent and its outcome is unknown.
     CommitUnknown,
-    /// The passphrase or encryption key does not open what is stored, or it was changed.
+    /// A setting of [`Config`](crate::Config) is out of range.
+    ConfigInvalid,
+    /// Custom metadata has an empty key, or a key or value that contains NUL.
+    CustomMetadataInvalid,
+    /// The passphrase or encryption key is wrong, or stored data was changed.
     Decryption,
-    /// A failure inside this library or of the system it runs on.
+    /// This library or the system it runs on failed.
     Internal,
-    /// The satellite's answers are not what the writer of the object recorded under encryption: it
-    /// left out, mixed or relabelled segments, or serves the object without its metadata.
+    /// The satellite's replies do not match what the writer of the object recorded under encryption:
+    /// segments are missing, mixed or relabelled, or the metadata is missing.
     LayoutUnauthenticated,
-    /// A peer could not be reached, or did not answer in time.
+    /// The strict memory budget is used up by open uploads that are not being written.
+    MemoryBudgetExceeded,
+    /// A peer could not be reached, or a call timed out.
     Network,
-    /// Fewer storage nodes took or gave their pieces than the redundancy scheme needs.
+    /// Fewer storage nodes stored or returned pieces than the redundancy scheme requires.
     NotEnoughNodes,
     /// The object was replaced or deleted while it was being read.
     ObjectChanged,
-    /// The object key is empty or not usable.
+    /// The object key is empty or too long.
     ObjectKeyInvalid,
-    /// There is no such object.
+    /// The object or pending upload does not exist.
     ObjectNotFound,
-    /// A deletion or creation was sent, and neither its success nor its failure could be learned.
+    /// The object is larger than the limit for reading it into memory.
+    ObjectTooLarge,
+    /// A deletion or creation was sent and its outcome is unknown.
     OutcomeUnknown,
-    /// The access grant does not allow this.
+    /// The access grant does not permit the operation.
     PermissionDenied,
-    /// A peer sent something that makes no sense.
+    /// The prefix of a listing does not end with `/`.
+    PrefixInvalid,
+    /// A peer violated the protocol.
     Protocol,
-    /// The range does not lie within the object, or an argument makes no sense.
+    /// The range is malformed or starts beyond the end of the object, or the object is too large.
     RangeInvalid,
-    /// The satellite's disk is full: it changes nothing until its operator frees space.
+    /// The satellite's disk is full; it accepts changes again once its operator frees space.
     SatelliteOutOfSpace,
-    /// The project has used up its number of segments.
+    /// The project has reached its maximum number of segments.
     SegmentsLimitExceeded,
     /// The project has used up its storage.
     StorageLimitExceeded,
-    /// The satellite asks to slow down.
+    /// The satellite limits the rate of calls.
     TooManyRequests,
-    /// The upload was committed or aborted before.
+    /// The upload has failed, or one of its writes was cancelled.
     UploadDone,
     /// The upload id is malformed, or belongs to another object.
     UploadIdInvalid,
-    /// Another node than the expected one answers at an address.
+    /// A peer presented a different node id than expected.
     WrongNode,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), cause: None }
     }
 
     pub(crate) fn protocol(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Protocol, message)
     }
 
+    /// Adds the error that [`source`](StdError::source) returns. The message must not repeat it.
     pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.source = Some(Box::new(source));
+        self.cause = Some(Cause { error: Box::new(source), is_included: false });
         self
+    }
+
+    /// Adds the error that the message already describes; its source becomes the source of this one.
+    pub(crate) fn with_included(mut self, error: impl StdError + Send + Sync + 'static) -> Self {
+        self.cause = Some(Cause { error: Box::new(error), is_included: true });
+        self
+    }
+
+    /// Wraps an error with its own message.
+    fn transparent(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Self {
+        Self::new(kind, error.to_string()).with_included(error)
+    }
+
+    fn cause<T: StdError + 'static>(&self) -> Option<&T> {
+        self.cause.as_ref()?.error.downcast_ref()
     }
 
     /// Returns the kind of failure.
@@ -106,7 +139,7 @@ impl Error {
         self.kind
     }
 
-    /// Returns whether the same operation may succeed when tried again unchanged.
+    /// Returns whether a retry of the same operation may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -126,7 +159,7 @@ impl Error {
     }
 
     /// Returns whether a call may have taken effect although its reply is not a success: the reply
-    /// was lost, or makes no sense.
+    /// was lost or invalid.
     pub(crate) fn may_have_taken_effect(&self) -> bool {
         // Answers that are too large to be decoded are out of range, on this side.
         let is_unclear = |failure: &Failure| {
@@ -139,14 +172,13 @@ impl Error {
     /// Returns whether a call was never sent, because no connection could be opened, or never begun,
     /// because the peer was overloaded.
     fn is_unsent(&self) -> bool {
-        self.source.as_ref().is_some_and(|source| source.is::<DialError>())
-            || self.failure().is_some_and(Failure::is_overloaded)
+        self.cause::<DialError>().is_some() || self.failure().is_some_and(Failure::is_overloaded)
     }
 
     /// Returns the status that the satellite or a storage node answered with, if one did.
     #[must_use]
     pub(crate) fn failure(&self) -> Option<&Failure> {
-        self.source.as_ref()?.downcast_ref()
+        self.cause()
     }
 }
 
@@ -164,7 +196,11 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        let cause = self.cause.as_ref()?;
+        match cause.is_included {
+            false => Some(cause.error.as_ref()),
+            true => cause.error.source(),
+        }
     }
 }
 
@@ -176,13 +212,13 @@ impl From<Error> for std::io::Error {
 
 impl From<AccessGrantError> for Error {
     fn from(error: AccessGrantError) -> Self {
-        Self::new(ErrorKind::AccessInvalid, error.to_string()).with_source(error)
+        Self::transparent(ErrorKind::AccessInvalid, error)
     }
 }
 
 impl From<ApiKeyError> for Error {
     fn from(error: ApiKeyError) -> Self {
-        Self::new(ErrorKind::AccessInvalid, error.to_string()).with_source(error)
+        Self::transparent(ErrorKind::AccessInvalid, error)
     }
 }
 
@@ -193,7 +229,7 @@ impl From<PathError> for Error {
             PathError::Encryption(EncryptionError::Unsupported(_)) => ErrorKind::Protocol,
             _ => ErrorKind::Decryption,
         };
-        Self::new(kind, error.to_string()).with_source(error)
+        Self::transparent(kind, error)
     }
 }
 
@@ -204,7 +240,7 @@ impl From<EncryptionError> for Error {
             EncryptionError::Length { .. } => ErrorKind::Internal,
             _ => ErrorKind::Protocol,
         };
-        Self::new(kind, error.to_string()).with_source(error)
+        Self::transparent(kind, error)
     }
 }
 
@@ -212,14 +248,14 @@ impl From<MetadataError> for Error {
     fn from(error: MetadataError) -> Self {
         match error {
             MetadataError::Encryption(error) => error.into(),
-            other => Self::protocol(other.to_string()).with_source(other),
+            other => Self::transparent(ErrorKind::Protocol, other),
         }
     }
 }
 
 impl From<LayoutError> for Error {
     fn from(error: LayoutError) -> Self {
-        Self::protocol(error.to_string()).with_source(error)
+        Self::transparent(ErrorKind::Protocol, error)
     }
 }
 
@@ -229,13 +265,13 @@ impl From<DialError> for Error {
             DialError::WrongNode { .. } => ErrorKind::WrongNode,
             _ => ErrorKind::Network,
         };
-        Self::new(kind, error.to_string()).with_source(error)
+        Self::transparent(kind, error)
     }
 }
 
 impl From<RuntimeError> for Error {
     fn from(error: RuntimeError) -> Self {
-        Self::new(ErrorKind::Internal, error.to_string()).with_source(error)
+        Self::transparent(ErrorKind::Internal, error)
     }
 }
 
@@ -246,16 +282,11 @@ impl From<SegmentError> for Error {
             SegmentError::Layout(error) => return error.into(),
             SegmentError::Corrupt(_) | SegmentError::Forged { .. } => ErrorKind::Decryption,
             SegmentError::NotEnoughNodes { .. } => ErrorKind::NotEnoughNodes,
+            SegmentError::MemoryBudgetExceeded(_) => ErrorKind::MemoryBudgetExceeded,
             SegmentError::OrderLimits(_) => ErrorKind::Protocol,
             _ => ErrorKind::Internal,
         };
-        let message = match &error {
-            SegmentError::NotEnoughNodes { last: Some(last), .. } => {
-                format!("{error}; the last one: {last}")
-            }
-            error => error.to_string(),
-        };
-        Self::new(kind, message).with_source(error)
+        Self::transparent(kind, error)
     }
 }
 
@@ -300,9 +331,9 @@ impl From<Failure> for Error {
                 None => "bucket not found".to_owned(),
             },
             ErrorKind::PermissionDenied => format!("permission denied: {text}"),
-            _ => format!("the satellite answers: {failure}"),
+            _ => format!("satellite: {failure}"),
         };
-        Self::new(kind, message).with_source(failure)
+        Self::new(kind, message).with_included(failure)
     }
 }
 

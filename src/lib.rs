@@ -1,8 +1,8 @@
 //! Client for decentralized, end-to-end encrypted, erasure-coded object storage.
 //!
 //! An [`Access`] (API key, encryption keys, satellite address) opens a [`Project`]. The satellite
-//! keeps encrypted names and where pieces are; storage nodes keep pieces. Bytes are encrypted
-//! before they leave this process, and nothing is handed out that does not authenticate.
+//! keeps encrypted object keys and the locations of pieces; storage nodes keep pieces. Bytes are encrypted
+//! before they leave this process, and only authenticated bytes are returned.
 //!
 //! ```text
 //!   upload    Project::upload_object ─ Upload ─ writer ─ satellite (begin) ─ segment upload
@@ -15,19 +15,22 @@
 //!
 //! ```no_run
 //! # async fn example() -> uplink::Result<()> {
-//! use uplink::{Access, DownloadOptions, Project, UploadOptions};
+//! use uplink::{Access, Project};
 //!
 //! let access = Access::parse(&std::env::var("UPLINK_ACCESS").unwrap_or_default())?;
 //! let project = Project::open(&access)?;
 //! project.ensure_bucket("photos").await?;
 //!
-//! let mut upload = project.upload_object("photos", "cat.jpg", UploadOptions::new())?;
+//! project.put("photos", "note.txt", "a short text").await?;
+//! assert_eq!(project.get("photos", "note.txt").await?, "a short text");
+//!
+//! let mut upload = project.upload_object("photos", "cat.jpg")?;
 //! upload.write(b"a cat").await?;
 //! upload.commit().await?;
 //!
-//! let mut download = project.download_object("photos", "cat.jpg", DownloadOptions::new()).await?;
-//! while let Some(bytes) = download.next().await? {
-//!     println!("{} bytes", bytes.len());
+//! let mut download = project.download_object("photos", "cat.jpg").await?;
+//! while let Some(chunk) = download.chunk().await? {
+//!     println!("{} bytes", chunk.len());
 //! }
 //! # Ok(())
 //! # }
@@ -48,26 +51,31 @@ mod config;
 mod dialer;
 mod download;
 mod error;
+pub mod grant;
 mod layout;
 mod location;
 mod multipart;
 mod object;
+mod one_shot;
+mod pages;
 mod project;
 mod satellite;
 mod session;
 mod upload;
 
 pub use access::Access;
-pub use bucket::{Bucket, BucketList};
+pub use bucket::{Bucket, BucketList, ListBucketsOptions};
 pub use config::Config;
 pub use download::{Download, DownloadOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use layout::Authenticity;
 pub use multipart::{ListUploadsOptions, PendingUpload, UploadItem, UploadList};
-pub use object::{ListItem, ListOptions, Object, ObjectList};
+pub use object::{ListItem, ListOptions, Object, ObjectKey, ObjectList};
 pub use project::Project;
+pub use uplink_core::id::NodeId;
+pub use uplink_core::secret::Secret;
 pub use uplink_rpc::dial::Transport;
-pub use upload::{Placement, Upload, UploadOptions, Uploaded};
+pub use upload::{Holder, Placement, Upload, UploadOptions, Uploaded};
 
 /// The README's code compiles as it stands.
 #[cfg(doctest)]

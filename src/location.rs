@@ -1,4 +1,4 @@
-//! Where an object is stored: its bucket, its encrypted key, and the key that encrypts it.
+//! The location of an object: bucket, encrypted object key and content key.
 
 use bytes::Bytes;
 use uplink_core::encryption::path::{content_key, encrypt_path};
@@ -6,7 +6,7 @@ use uplink_core::encryption::{EncryptionStore, Key};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Where an object is, for the satellite and for its keys.
+/// The location of an object, and the key that encrypts its content.
 #[derive(Clone, Debug)]
 pub(crate) struct Location {
     pub(crate) bucket: String,
@@ -24,7 +24,10 @@ impl Location {
     pub(crate) fn new(store: &EncryptionStore, bucket: &str, key: &[u8]) -> Result<Self> {
         check_bucket(bucket)?;
         if key.is_empty() {
-            return Err(Error::new(ErrorKind::ObjectKeyInvalid, "an object key may not be empty"));
+            return Err(Error::new(
+                ErrorKind::ObjectKeyInvalid,
+                "invalid object key: must not be empty",
+            ));
         }
         Ok(Self {
             bucket: bucket.to_owned(),
@@ -46,7 +49,10 @@ impl Location {
 /// Rejects an empty bucket name; the satellite checks the rest.
 pub(crate) fn check_bucket(name: &str) -> Result<()> {
     if name.is_empty() {
-        return Err(Error::new(ErrorKind::BucketNameInvalid, "a bucket name may not be empty"));
+        return Err(Error::new(
+            ErrorKind::BucketNameInvalid,
+            "invalid bucket name: must not be empty",
+        ));
     }
     Ok(())
 }

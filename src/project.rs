@@ -28,7 +28,7 @@ impl Project {
     /// Opens a project.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open), and [`ErrorKind::ConfigInvalid`](crate::ErrorKind::ConfigInvalid).
     pub fn open_with(access: &Access, config: &Config) -> Result<Self> {
         Ok(Self { session: Session::open(access, config)? })
     }

@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::location::Location;
 use crate::satellite::Satellite;
 
-/// An open project: the access grant, the settings, the satellite, and what all transfers use together. Clones share them; the last one that is dropped closes the connections.
+/// An open project: the access grant, the settings, the satellite, and the budgets of all transfers.
+/// Clones share them; dropping the last one closes the connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     shared: Arc<Shared>,
@@ -30,11 +31,13 @@ impl Session {
     /// Opens a session; makes no call.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal): no identity can be generated.
+    /// [`ErrorKind::ConfigInvalid`](crate::ErrorKind::ConfigInvalid); no identity can be generated,
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal).
     pub(crate) fn open(access: &Access, config: &Config) -> Result<Self> {
+        config.check()?;
         let satellite =
             Satellite::new(access.satellite(), access.api_key(), config, dialer(config)?)?;
-        let budget = Budget::new(config.memory, config.transfers);
+        let budget = Budget::new(config.memory, config.transfers, config.memory_strict);
         let deadline = config.progress_deadline;
         let transfers = Transfers::new(satellite.pool().clone(), budget, deadline);
         let (access, config) = (access.clone(), config.clone());

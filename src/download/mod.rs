@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf, SeekFrom};
 
@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::location::Location;
 use crate::object::{Object, missing};
 use crate::project::Project;
+use crate::satellite::object::Part;
 use crate::session::Session;
 
 mod options;
@@ -24,22 +25,31 @@ pub(crate) mod source;
 pub use self::options::DownloadOptions;
 
 impl Project {
-    /// Opens an object, or a range of it, for reading.
+    /// Opens an object for reading.
     ///
     /// # Errors
-    /// [`ErrorKind::ObjectNotFound`], [`ErrorKind::Decryption`] when the object's metadata does not
-    /// open or nothing in the bucket does, [`ErrorKind::LayoutUnauthenticated`] when the satellite's
-    /// answer is not what the writer recorded, [`ErrorKind::RangeInvalid`],
-    /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
-    pub async fn download_object(
+    /// [`ErrorKind::ObjectNotFound`], [`ErrorKind::Decryption`] when the object's metadata or no object
+    /// key in the bucket can be decrypted, [`ErrorKind::LayoutUnauthenticated`] when the satellite's
+    /// reply does not match the writer's record, [`ErrorKind::PermissionDenied`], or the satellite
+    /// cannot be reached.
+    pub async fn download_object(&self, bucket: &str, key: impl AsRef<[u8]>) -> Result<Download> {
+        self.download_object_with(bucket, key, &DownloadOptions::new()).await
+    }
+
+    /// Opens an object, or a part of it, for reading.
+    ///
+    /// # Errors
+    /// As [`download_object`](Self::download_object), and [`ErrorKind::RangeInvalid`].
+    pub async fn download_object_with(
         &self,
         bucket: &str,
         key: impl AsRef<[u8]>,
-        options: DownloadOptions,
+        options: &DownloadOptions,
     ) -> Result<Download> {
         let session = self.session();
         let location = session.locate(bucket, key.as_ref())?;
-        match Download::open(session, &location, options).await {
+        let part = options.part()?;
+        match Download::open(session, &location, &part).await {
             Err(error) => Err(missing::explain(session, error, &location).await),
             opened => opened,
         }
@@ -48,39 +58,34 @@ impl Project {
 
 /// An object, or a range of it, being read.
 ///
-/// Nothing is handed out before it is authenticated and its place is known. Bytes come in order and
-/// as soon as their stripes are there; after an error nothing more comes. Reading on after a
-/// [`seek`](AsyncSeek) asks the satellite anew.
+/// Bytes are returned only after they and their position are authenticated. They arrive in order, each
+/// stripe as soon as enough of its shares have; an error ends the download. Reading after a
+/// [`seek`](AsyncSeek) requests order limits again.
 ///
 /// # Cancellation
 ///
-/// Dropping it cancels all transfers. A dropped `next` or `read` has lost nothing.
+/// Dropping it cancels all transfers. Dropping the future of `chunk` or of a read loses no bytes.
 #[derive(Debug)]
 pub struct Download {
     source: Source,
     object: Object,
     range: Range<u64>,
-    /// Where the next byte handed out lies in the object.
+    /// Offset in the object of the next byte to return.
     offset: u64,
     current: Bytes,
     pass: Pass,
     ended: bool,
 }
 
-/// Times that an object which is replaced while it is being opened is opened again.
+/// Attempts to open an object that is replaced while it is being opened, after the first.
 const RESTARTS: usize = 10;
 
 impl Download {
-    /// Opens an object. One that is replaced before all of it is known is opened again: nothing was
-    /// handed out yet.
-    async fn open(
-        session: &Session,
-        location: &Location,
-        options: DownloadOptions,
-    ) -> Result<Self> {
+    /// Opens an object. If it is replaced meanwhile it is opened again: no byte was returned yet.
+    async fn open(session: &Session, location: &Location, part: &Part) -> Result<Self> {
         let mut restarts = 0;
         loop {
-            match source::open(session, location, options).await {
+            match source::open(session, location, part).await {
                 Err(error) if error.kind() == ErrorKind::ObjectChanged && restarts < RESTARTS => {
                     restarts += 1;
                 }
@@ -106,27 +111,33 @@ impl Download {
         self.range.clone()
     }
 
-    /// Returns the next bytes, or `None` at the end of the range.
+    /// Returns the next chunk, or `None` at the end of the range.
     ///
     /// # Errors
     /// [`ErrorKind::NotEnoughNodes`]; [`ErrorKind::Decryption`] when more storage nodes return
-    /// corrupt bytes than can be told from the others; [`ErrorKind::ObjectChanged`] when the object
+    /// corrupt bytes than can be corrected; [`ErrorKind::ObjectChanged`] when the object
     /// was replaced or deleted meanwhile; [`ErrorKind::LayoutUnauthenticated`] and
-    /// [`ErrorKind::Protocol`]; or the satellite cannot be reached. The download is over then.
-    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+    /// [`ErrorKind::Protocol`]; or the satellite cannot be reached. An error ends the download.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         std::future::poll_fn(|context| self.poll_bytes(context)).await
     }
 
-    /// Reads the rest of the range into memory.
+    /// Reads the rest of the range into memory, at most `limit` bytes.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
-    pub async fn read_to_vec(&mut self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        while let Some(part) = self.next().await? {
-            bytes.extend_from_slice(&part);
+    /// As [`chunk`](Self::chunk). [`ErrorKind::ObjectTooLarge`] when more than `limit` bytes are
+    /// left, none of which is read then.
+    pub async fn read_to_end(&mut self, limit: u64) -> Result<Bytes> {
+        let left = self.range.end - self.offset;
+        if left > limit {
+            let text = format!("object too large: {left} bytes to read, limit is {limit}");
+            return Err(Error::new(ErrorKind::ObjectTooLarge, text));
         }
-        Ok(bytes)
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
     }
 
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
@@ -149,7 +160,10 @@ impl Download {
             }
             None => {
                 self.ended = true;
-                Poll::Ready(Err(Error::new(ErrorKind::Internal, "the download ended early")))
+                Poll::Ready(Err(Error::new(
+                    ErrorKind::Internal,
+                    "download ended before the end of the range",
+                )))
             }
         }
     }

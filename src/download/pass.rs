@@ -1,4 +1,4 @@
-//! One pass over a range: segment after segment, in the background.
+//! One pass over a range, segment by segment, in the background.
 
 use std::ops::Range;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::layout::Layout;
 use crate::satellite::SegmentDownload;
 
-/// Windows of plain bytes that wait to be read.
+/// Decrypted windows that may wait to be read.
 const READ_AHEAD: usize = 2;
 
 /// A range being read. Dropping it cancels all transfers.
@@ -34,7 +34,7 @@ impl Pass {
         Self { output, task }
     }
 
-    /// The next bytes; `None` when the pass has ended without an error.
+    /// Returns the next bytes; `None` when the pass has ended without an error.
     pub(super) fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         self.output.poll_recv(context)
     }

@@ -1,4 +1,4 @@
-//! An object at its satellite: everything needed to read on anywhere in it.
+//! An object at its satellite: everything needed to read from any offset.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use uplink_rpc::status::Code;
 use uplink_segment::RemoteSegment;
 use uplink_segment::download::{Read, download};
 
-use super::options::DownloadOptions;
+use super::options::resolve;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{
     Claimed, ExpectedSegment, Layout, ListedSegment, PageState, Rules, Start, WholeList,
@@ -22,21 +22,22 @@ use crate::layout::{
 };
 use crate::location::Location;
 use crate::object::{self, Object};
+use crate::satellite::object::Part;
 use crate::satellite::{Content, ObjectKeys, ObjectRecord, SegmentDownload, SegmentPage};
 use crate::session::Session;
 
-/// An object that is being read. Clones share what is known of its segments.
+/// An object being read. Clones share the layout of its segments.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     session: Session,
     parameters: EncryptionParameters,
     location: Location,
     stream_id: Bytes,
-    /// One pass at a time holds it, from its beginning to its end.
+    /// Locked by one pass at a time, for its whole duration.
     layout: Arc<Mutex<Layout>>,
 }
 
-/// An object that was opened, with its first segment if that holds bytes of the range.
+/// An opened object, with its first segment if that contains bytes of the range.
 pub(super) struct Opened {
     pub(super) source: Source,
     pub(super) object: Object,
@@ -44,23 +45,18 @@ pub(super) struct Opened {
     pub(super) first: Option<SegmentDownload>,
 }
 
-/// Opens an object: all that its layout needs is known and checked afterwards, and its first segment
-/// is there.
-pub(super) async fn open(
-    session: &Session,
-    location: &Location,
-    options: DownloadOptions,
-) -> Result<Opened> {
-    let offered = session.satellite().download_object(location, options.part()).await?;
+/// Opens an object: checks its layout as far as its rule requires, and requests its first segment.
+pub(super) async fn open(session: &Session, location: &Location, part: &Part) -> Result<Opened> {
+    let offered = session.satellite().download_object(location, part).await?;
     let rules = Rules::from(session.config());
     let parameters = offered.object.parameters()?;
     let (object, claimed) = object::open(location, &offered.object, rules)?;
     claimed.check_required(rules)?;
     claimed.check_block_size(parameters.block_size)?;
-    let range = options.resolve(object.size)?;
+    let range = resolve(part, object.size)?;
     let stream = Stream { session, location, parameters, stream_id: offered.object.stream_id() };
     let listed = offered.listed(&stream.keys())?;
-    let page = PageState { more: listed.more, covers: options.is_whole() && !listed.more };
+    let page = PageState { more: listed.more, covers: *part == Part::Whole && !listed.more };
     let mut layout = stream.layout(claimed, &listed.segments, page, rules).await?;
     let first = if range.is_empty() {
         None
@@ -83,8 +79,8 @@ pub(super) async fn open(
     Ok(Opened { source, object, range, first })
 }
 
-/// R7: checks that an object without an envelope has no segments of this client, where the access
-/// grant allows to look at them.
+/// R7: checks that an object without an envelope has no segments of this client, if the access grant
+/// permits listing them.
 pub(crate) async fn check_bare(
     session: &Session,
     location: &Location,
@@ -105,12 +101,12 @@ pub(crate) async fn check_bare(
 }
 
 impl Source {
-    /// Waits until no other pass reads, and takes what is known of the segments.
+    /// Waits until no other pass is running, and locks the layout.
     pub(super) async fn lock_layout(&self) -> OwnedMutexGuard<Layout> {
         Arc::clone(&self.layout).lock_owned().await
     }
 
-    /// The object's segments as the satellite has them.
+    /// Returns the object's segments at the satellite.
     pub(super) fn stream(&self) -> Stream<'_> {
         Stream {
             session: &self.session,
@@ -134,7 +130,7 @@ impl Stream<'_> {
         ObjectKeys { parameters: self.parameters, content_key: &self.location.content_key }
     }
 
-    /// Learns as much of the object's segments as its rule demands before a byte is handed out.
+    /// Lists as many of the object's segments as its rule requires before a byte is returned.
     async fn layout(
         &self,
         claimed: Claimed,
@@ -152,13 +148,13 @@ impl Stream<'_> {
                 match Layout::start(claimed, &segments, page, rules)? {
                     Start::Whole(list) => self.whole(list, None).await,
                     Start::Ready(layout) => Ok(layout),
-                    Start::AnySegment(_) => Err(unauthenticated("the satellite lists no segment")),
+                    Start::AnySegment(_) => Err(unauthenticated("the satellite lists no segments")),
                 }
             }
         }
     }
 
-    /// Reads the whole list, or takes it from what was listed.
+    /// Reads the complete list, which may already have been listed.
     async fn whole(&self, mut list: WholeList, listed: Option<&[ListedSegment]>) -> Result<Layout> {
         match listed {
             Some(listed) => {
@@ -178,7 +174,7 @@ impl Stream<'_> {
         Ok(layout)
     }
 
-    /// One page of the segment list.
+    /// Requests one page of the segment list.
     async fn page(&self, last: Option<&ListedSegment>) -> Result<SegmentPage> {
         let after = last.map_or(SegmentPosition { part: 0, index: 0 }, |last| last.position);
         let satellite = self.session.satellite();
@@ -186,7 +182,7 @@ impl Stream<'_> {
         page.map_err(changed)
     }
 
-    /// What the segment that holds the byte at `offset` must be.
+    /// Returns the segment with the byte at `offset`, as its download must match it.
     pub(super) async fn expect(&self, layout: &mut Layout, offset: u64) -> Result<ExpectedSegment> {
         loop {
             if let Some(expected) = layout.at(offset)? {
@@ -197,7 +193,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Asks for a segment and checks that it is the expected one.
+    /// Requests a segment and checks that it is the expected one.
     pub(super) async fn segment(
         &self,
         layout: &mut Layout,
@@ -212,7 +208,7 @@ impl Stream<'_> {
         Ok(segment)
     }
 
-    /// Asks for order limits of all holders of a segment that was accepted before.
+    /// Requests order limits of all holders of a segment that was accepted before.
     async fn all_holders(
         &self,
         mut expected: ExpectedSegment,
@@ -221,7 +217,7 @@ impl Stream<'_> {
         expected.key = Some(key);
         match self.ask(&expected, true).await?.content {
             Content::Remote(segment) => Ok(segment),
-            Content::Inline(_) => Err("the satellite keeps the segment itself now".into()),
+            Content::Inline(_) => Err("the segment has become inline".into()),
         }
     }
 
@@ -231,7 +227,7 @@ impl Stream<'_> {
         segment.map_err(changed)
     }
 
-    /// Reads a part of a segment's plain bytes into `output`.
+    /// Reads a range of a segment's plain bytes into `output`.
     pub(super) async fn read(
         &self,
         expected: ExpectedSegment,
@@ -255,8 +251,8 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// R5: opens the end of the last segment. Whole blocks authenticate; that the last one ends in
-    /// the padding of exactly this size shows that nothing was cut off.
+    /// R5: decrypts the end of the last segment. Whole blocks authenticate; that the last one ends in
+    /// the padding of exactly this size proves that nothing was cut off.
     async fn check_end(&self, layout: &mut Layout, last: &ListedSegment) -> Result<()> {
         let extent = Extent { offset: last.offset, size: last.plain_size };
         let (key, inline) = (Some(last.key.clone()), Some(extent.is_inline()));
@@ -267,7 +263,7 @@ impl Stream<'_> {
         let mut range = 0..extent.size;
         if !extent.is_inline() {
             append_padding(&mut padding, extent.size, in_block)?;
-            // As if the padding were content: the same blocks hold both.
+            // Read the padding as content: it is in the same blocks.
             segment.plain_size = extent.size.saturating_add(padding.len() as u64);
             range = extent.size..segment.plain_size;
         }
@@ -289,20 +285,20 @@ impl Stream<'_> {
     }
 }
 
-/// The segments of a version that is gone are not found.
+/// Converts "not found": the segments of a replaced or deleted version do not exist.
 fn changed(error: Error) -> Error {
     if error.failure().map(|failure| failure.code) != Some(Code::NOT_FOUND) {
         return error;
     }
     let text = "object was replaced or deleted while it was being read";
-    Error::new(ErrorKind::ObjectChanged, text).with_source(error)
+    Error::new(ErrorKind::ObjectChanged, text).with_included(error)
 }
 
 async fn send(output: &mpsc::Sender<Result<Bytes>>, plain: Bytes) -> Result<()> {
     if plain.is_empty() {
         return Ok(());
     }
-    let gone = |_| Error::new(ErrorKind::Internal, "the download was dropped");
+    let gone = |_| Error::new(ErrorKind::Internal, "download cancelled");
     output.send(Ok(plain)).await.map_err(gone)
 }
 

@@ -1,4 +1,4 @@
-//! Whole lists of segments, read page by page and checked as they come.
+//! Complete lists of segments, read page by page and checked incrementally.
 
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind, PartDigest, parts_seal};
 use uplink_core::id::SegmentPosition;
@@ -8,10 +8,9 @@ use super::segments::Layout;
 use super::{Cut, ListedSegment, unauthenticated};
 use crate::error::Result;
 
-/// The whole list of an object's segments being read: R4, R5, R6.
+/// The complete list of an object's segments while it is read: R4, R5, R6.
 ///
-/// Every segment is checked as it comes, so that a list that is wrong ends at the first segment that
-/// is wrong.
+/// Every segment is checked when its page arrives, so that reading stops at the first invalid one.
 #[derive(Debug)]
 pub(crate) struct WholeList {
     order: Order,
@@ -21,7 +20,7 @@ pub(crate) struct WholeList {
 
 #[derive(Debug)]
 enum Rule {
-    /// R4: the digests of the parts must give the seal.
+    /// R4: the digests of the parts must match the seal.
     Sealed { seal: [u8; 32], done: Vec<(u32, [u8; 32])>, part: Option<(u32, Box<PartDigest>)> },
     /// R5: one chain over all segments of a stream.
     Stream { cut: Cut, chain: Option<Chain> },
@@ -47,12 +46,12 @@ impl WholeList {
         Self { order, rule, segments: Vec::new() }
     }
 
-    /// The segment after which the list goes on; `None` at its beginning.
+    /// The last segment read; `None` before the first page.
     pub(crate) fn last(&self) -> Option<&ListedSegment> {
         self.segments.last()
     }
 
-    /// Takes the next page. Returns whether it advances in bytes: one that does not is the last one
+    /// Adds the next page. Returns whether it advances in bytes; a page that does not is the last one
     /// (R9).
     ///
     /// # Errors
@@ -66,11 +65,11 @@ impl WholeList {
         Ok(self.segments.last().is_some_and(|last| last.end() > end))
     }
 
-    /// Ends the list. For a rewritten stream the last segment is returned too: the end of its bytes
-    /// must be authentic before any byte is handed out.
+    /// Completes the list. For a rewritten stream it also returns the last segment, the end of which
+    /// must be authenticated before any byte is returned to the caller.
     ///
     /// # Errors
-    /// The list is not whole.
+    /// The list is incomplete.
     pub(crate) fn finish(mut self) -> Result<(Layout, Option<ListedSegment>)> {
         let first = self.segments.first();
         let (begin, end) = (
@@ -78,13 +77,13 @@ impl WholeList {
             self.segments.last().map_or(0, ListedSegment::end),
         );
         if begin != 0 || end != self.order.size {
-            return Err(unauthenticated("the segments listed do not cover it"));
+            return Err(unauthenticated("the listed segments do not cover it"));
         }
         match self.rule {
             Rule::Sealed { seal, mut done, part } => {
                 done.extend(part.map(|(part, digest)| (part, digest.finish())));
                 if parts_seal(done) != seal {
-                    return Err(unauthenticated("its segments are not those that were sealed"));
+                    return Err(unauthenticated("its segments do not match the seal"));
                 }
                 Ok((Layout::whole(self.segments), None))
             }
@@ -100,7 +99,7 @@ impl WholeList {
             }
             Rule::Parts { sum, part } => {
                 if part.is_none() || (sum != 0 && sum != end) {
-                    return Err(unauthenticated("its parts are not those that were recorded"));
+                    return Err(unauthenticated("its parts do not match the record"));
                 }
                 Ok((Layout::whole(self.segments), None))
             }
@@ -151,7 +150,7 @@ fn check_part(part: &mut Option<(SegmentPosition, Chain)>, segment: &ListedSegme
     let Some((last, chain)) = part else { return Ok(()) };
     last.index = index;
     if expected != Some(index) || chain.key(index) != segment.key {
-        return Err(unauthenticated("a segment is not the next one of its part"));
+        return Err(unauthenticated("a segment is out of order within its part"));
     }
     Ok(())
 }

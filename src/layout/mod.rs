@@ -1,8 +1,8 @@
-//! Which segments make up an object, and who says so.
+//! Which segments make up an object, and what authenticates them.
 //!
-//! The satellite's word is not enough: it could leave out segments, mix versions or serve a segment
-//! under another position. What the writer recorded under encryption and the marks of the segment
-//! keys decide; the rules R1 to R10 of the layout integrity design are named where they are applied.
+//! The satellite is not trusted: it could omit segments, mix versions or serve a segment under another
+//! position. The record that the writer encrypted and the marks of the segment keys decide. The rules
+//! R1 to R10 of the layout integrity design are named where they are applied.
 //!
 //! ```text
 //! envelope (StreamInfo) ─► Claim ──┬─ Stream   sizes, number and keys of all segments are computed   R3
@@ -33,20 +33,20 @@ pub(crate) use self::listed::WholeList;
 pub(crate) use self::segments::Layout;
 pub(crate) use self::start::{PageState, Start};
 
-/// Segments of one object that are accepted at most.
+/// Maximum segments of an object.
 pub(crate) const MAX_SEGMENTS: u64 = 1_000_000;
 
-/// Who vouches for an object's size and custom metadata.
+/// What confirms an object's size and custom metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Authenticity {
-    /// The satellite: nothing under encryption confirms it.
+    /// Only the satellite: nothing encrypted confirms them.
     Claimed,
-    /// The writer of the object, who recorded it under encryption.
+    /// The writer of the object, which recorded them under encryption.
     Sealed,
 }
 
-/// What the caller lets pass.
+/// What the caller accepts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rules {
     require_seal: bool,
@@ -61,16 +61,16 @@ impl From<&Config> for Rules {
 }
 
 impl Rules {
-    /// Refuses, unless the caller allows what the reference client accepts.
+    /// Rejects, unless the caller accepts what the reference client accepts.
     fn refuse_by_default(self, why: &str) -> Result<()> {
         if self.allow_unauthenticated { Ok(()) } else { Err(unauthenticated(why)) }
     }
 }
 
-/// What the satellite says of an object's size.
+/// The size of an object according to the satellite.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SaidSize {
-    /// Plaintext bytes; 0 also where the satellite does not know.
+    /// Plain bytes; also 0 when the satellite does not know.
     pub(crate) plain: u64,
     /// Number of segments, as satellites write it into the clear part of the metadata.
     pub(crate) segments: u64,
@@ -94,33 +94,33 @@ impl Cut {
         self.count - 1
     }
 
-    /// The segment of a number below the count.
+    /// Returns the segment at an index below the count.
     fn extent(&self, index: u64) -> Extent {
         let size = if index == self.last() { self.last_size } else { self.segment_size };
         Extent { offset: index * self.segment_size, size }
     }
 
-    /// The number of the segment that holds the byte at `offset`, which lies in the object.
+    /// Returns the index of the segment with the byte at `offset`, which is within the object.
     fn index_of(&self, offset: u64) -> u64 {
         offset.checked_div(self.segment_size).unwrap_or(0).min(self.last())
     }
 }
 
-/// What an object's envelope says of its segments.
+/// What an object's metadata envelope records of its segments.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    /// Nothing: there is no envelope.
+    /// Nothing: the object has no envelope.
     Bare,
-    /// Written by a client without seals, or rewritten by one: the cut of a stream, or none for
+    /// Written or rewritten by a client without seals: the segment sizes of a stream, nothing for
     /// parts; and the recorded size of the last segment.
     Open { cut: Option<Cut>, last: u64 },
     /// Parts under a seal.
     Parts { seal: [u8; 32] },
-    /// A stream of which every segment is known.
+    /// A sealed stream: position, size and key of every segment are known.
     Stream { cut: Cut, first: ChainValue },
 }
 
-/// An object's size with what its envelope says.
+/// An object's size and what its envelope records.
 #[derive(Debug)]
 pub(crate) struct Claimed {
     pub(crate) size: u64,
@@ -128,7 +128,7 @@ pub(crate) struct Claimed {
 }
 
 impl Claimed {
-    /// Reads what an envelope says and holds the satellite's word against it.
+    /// Reads an envelope and compares it with the satellite's claims.
     ///
     /// # Errors
     /// [`ErrorKind::LayoutUnauthenticated`] when the two contradict each other or the envelope is
@@ -150,7 +150,9 @@ impl Claimed {
             return Err(unauthenticated("its recorded sizes are negative"));
         };
         match (&info.chain_start, &info.parts_seal) {
-            (Some(_), Some(_)) => Err(unauthenticated("it is recorded as stream and as parts")),
+            (Some(_), Some(_)) => {
+                Err(unauthenticated("it is recorded both as a stream and as parts"))
+            }
             (Some(first), None) => Self::stream(said, count, segment, last, first.clone()),
             (None, Some(seal)) => Self::parts(said, segment, last, *seal),
             (None, None) => {
@@ -182,17 +184,17 @@ impl Claimed {
         Ok(Self { size, claim: Claim::Stream { cut, first } })
     }
 
-    /// R4: the seal holds the list of segments, the recorded sizes their sum.
+    /// R4: the seal authenticates the list of segments, and the recorded size is their sum.
     fn parts(said: SaidSize, segment_size: u64, size: u64, seal: [u8; 32]) -> Result<Self> {
         if segment_size != 0 {
-            return Err(unauthenticated("it is recorded as stream and as parts"));
+            return Err(unauthenticated("it is recorded both as a stream and as parts"));
         }
         agree(said.plain, size)?;
         Ok(Self { size, claim: Claim::Parts { seal } })
     }
 
-    /// R8, as the reference client computes it: where the satellite has no size, its number of
-    /// segments gives one.
+    /// R8, as the reference client computes it: when the satellite has no size, the number of segments
+    /// determines it.
     fn open(said: SaidSize, segment_size: u64, last: u64) -> Result<Self> {
         if segment_size == 0 {
             return Ok(Self { size: said.plain, claim: Claim::Open { cut: None, last } });
@@ -211,16 +213,16 @@ impl Claimed {
                 let cut = Cut { count, segment_size, last_size: last };
                 Ok(Self { size: cut.size(), claim: Claim::Open { cut: Some(cut), last } })
             }
-            _ => Err(unauthenticated("its size does not fit the recorded segments")),
+            _ => Err(unauthenticated("its size does not match the recorded segments")),
         }
     }
 
-    /// Whether there is no envelope.
+    /// Returns whether the object has no envelope.
     pub(crate) fn is_bare(&self) -> bool {
         matches!(self.claim, Claim::Bare)
     }
 
-    /// Who vouches for the size.
+    /// Returns what confirms the size.
     pub(crate) fn authenticity(&self) -> Authenticity {
         match self.claim {
             Claim::Parts { .. } | Claim::Stream { .. } => Authenticity::Sealed,
@@ -228,7 +230,7 @@ impl Claimed {
         }
     }
 
-    /// Refuses a sealed object in blocks of another size than this client seals in.
+    /// Rejects a sealed object whose block size is not the one that this client uses.
     ///
     /// # Errors
     /// [`ErrorKind::LayoutUnauthenticated`].
@@ -237,10 +239,10 @@ impl Claimed {
         if !sealed || block_size == BLOCK_SIZE {
             return Ok(());
         }
-        Err(unauthenticated("its blocks have another size than its writer chose"))
+        Err(unauthenticated("its block size does not match the seal"))
     }
 
-    /// Refuses an object without a seal where one is required.
+    /// Rejects an object without a seal if the configuration requires one.
     ///
     /// # Errors
     /// [`ErrorKind::LayoutUnauthenticated`].
@@ -257,11 +259,11 @@ fn agree(said: u64, recorded: u64) -> Result<()> {
     if said == 0 || said == recorded {
         return Ok(());
     }
-    let text = format!("the satellite says {said} bytes, its writer recorded {recorded}");
+    let text = format!("the satellite claims {said} bytes, its writer recorded {recorded}");
     Err(unauthenticated(&text))
 }
 
-/// What a satellite's listing says of one segment.
+/// One segment in a satellite's list.
 #[derive(Clone, Debug)]
 pub(crate) struct ListedSegment {
     pub(crate) position: SegmentPosition,
@@ -276,26 +278,26 @@ impl ListedSegment {
     }
 }
 
-/// A segment about to be read: what its download must be.
+/// The segment to be read next, as its download must match it.
 #[derive(Clone, Debug)]
 pub(crate) struct ExpectedSegment {
     pub(crate) position: SegmentPosition,
     pub(crate) extent: Extent,
-    /// The key, where it is known before the segment is downloaded.
+    /// The key, if it is known before the segment is downloaded.
     pub(crate) key: Option<Key>,
-    /// Whether the satellite must, or must not, keep the bytes itself.
+    /// Whether the segment must, or must not, be inline.
     pub(crate) inline: Option<bool>,
 }
 
 impl ExpectedSegment {
-    /// The part of a range of the object that lies in this segment.
+    /// Returns the part of an object's range that is within this segment.
     pub(crate) fn within(&self, range: &Range<u64>) -> Range<u64> {
         let start = range.start.saturating_sub(self.extent.offset);
         start..range.end.saturating_sub(self.extent.offset).min(self.extent.size)
     }
 }
 
-/// The error of a broken rule.
+/// Returns the error of a violated rule.
 pub(crate) fn unauthenticated(why: &str) -> Error {
     let text = format!("object layout is not authentic: {why}");
     Error::new(ErrorKind::LayoutUnauthenticated, text)

@@ -1,4 +1,4 @@
-//! How the segments of a list follow one another.
+//! The order of the segments in a list.
 
 use uplink_core::encryption::mark::{Chain, KeyKind};
 use uplink_core::id::SegmentPosition;
@@ -7,19 +7,19 @@ use uplink_core::layout::Extent;
 use super::{Cut, ListedSegment, MAX_SEGMENTS, unauthenticated};
 use crate::error::Result;
 
-/// How the segments of a list follow one another.
+/// The order that the segments of a list must have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
-    /// Plaintext bytes of the object.
+    /// Plain bytes of the object.
     pub(super) size: u64,
-    /// Refuses segments of part 0, which a stream consists of.
+    /// Rejects segments of part 0, which are those of a stream.
     pub(super) parts_only: bool,
     /// Accepts marked keys.
     pub(super) marks: bool,
 }
 
 impl Order {
-    /// Appends a page: positions ascend, bytes follow without a gap and stay within the object.
+    /// Appends a page: positions ascend, and extents are contiguous and within the object.
     pub(super) fn append(
         &self,
         segments: &mut Vec<ListedSegment>,
@@ -48,11 +48,7 @@ impl Order {
         let follows = previous.is_none_or(|previous| {
             previous.position < segment.position && previous.end() == segment.offset
         });
-        if follows {
-            Ok(())
-        } else {
-            Err(unauthenticated("its segments do not follow one another"))
-        }
+        if follows { Ok(()) } else { Err(unauthenticated("its segments are not contiguous")) }
     }
 }
 
@@ -61,10 +57,10 @@ pub(super) fn accept_chained(cut: &Cut, chain: &mut Chain, segment: &ListedSegme
     let extent = numbered(cut, segment.position)?;
     let listed = Extent { offset: segment.offset, size: segment.plain_size };
     if listed != extent {
-        return Err(unauthenticated("a segment has another place or size than recorded"));
+        return Err(unauthenticated("position or size of a segment do not match the record"));
     }
     if chain.key(segment.position.index) != segment.key {
-        return Err(unauthenticated("a segment has another key than recorded"));
+        return Err(unauthenticated("the key of a segment does not match the record"));
     }
     Ok(())
 }
@@ -72,7 +68,7 @@ pub(super) fn accept_chained(cut: &Cut, chain: &mut Chain, segment: &ListedSegme
 /// Returns the recorded extent of a segment of a stream.
 pub(super) fn numbered(cut: &Cut, position: SegmentPosition) -> Result<Extent> {
     if position.part != 0 || u64::from(position.index) > cut.last() {
-        return Err(unauthenticated("a segment is listed that is not recorded"));
+        return Err(unauthenticated("a listed segment is not recorded"));
     }
     Ok(cut.extent(position.index.into()))
 }

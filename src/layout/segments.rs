@@ -1,4 +1,4 @@
-//! The segments of one object, as far as they are known, for one handle.
+//! The segments of one object that a handle knows.
 
 use std::collections::HashMap;
 
@@ -13,9 +13,8 @@ use crate::error::Result;
 
 /// Which segments an object consists of.
 ///
-/// What a satellite lists or sends of a segment is held against this before a byte of the segment is
-/// handed out. It lives as long as the handle that reads, so that a repeated answer must agree with
-/// the first one.
+/// Listed and downloaded segments are compared with it before a byte of them is returned. It lives as
+/// long as the reading handle, so that a repeated reply must match the first one.
 #[derive(Debug)]
 pub(crate) struct Layout(pub(super) Plan);
 
@@ -23,11 +22,11 @@ pub(crate) struct Layout(pub(super) Plan);
 pub(super) enum Plan {
     /// R3, R5: positions, sizes and keys are computed.
     Chained { cut: Cut, chain: Chain },
-    /// R8, a stream: positions and sizes are computed; the keys met so far, by number.
+    /// R8, a stream: positions and sizes are computed; the keys seen so far, by index.
     Stream { cut: Cut, keys: HashMap<u32, Key> },
-    /// R4, R6: the whole list, checked.
+    /// R4, R6: the complete list, checked.
     Whole(Vec<ListedSegment>),
-    /// R7, R8, parts: the list from where the range begins, as far as it was read.
+    /// R7, R8, parts: the part of the list read so far, from the start of the range.
     Partial { segments: Vec<ListedSegment>, more: bool, order: Order },
 }
 
@@ -40,7 +39,7 @@ impl Layout {
         Self(Plan::Whole(segments))
     }
 
-    /// Checks listed segments of a stream against what is computed.
+    /// Checks listed segments of a stream against the computed ones.
     pub(super) fn accept(&mut self, listed: &[ListedSegment]) -> Result<()> {
         listed.iter().try_for_each(|segment| match &mut self.0 {
             Plan::Chained { cut, chain } => accept_chained(cut, chain, segment),
@@ -49,11 +48,10 @@ impl Layout {
         })
     }
 
-    /// The segment that holds the byte at `offset`; `None` when more must be listed before it is
-    /// known.
+    /// Returns the segment with the byte at `offset`; `None` when more must be listed first.
     ///
     /// # Errors
-    /// The whole object was listed and does not hold the byte.
+    /// The complete list does not contain the byte.
     pub(crate) fn at(&mut self, offset: u64) -> Result<Option<ExpectedSegment>> {
         match &mut self.0 {
             Plan::Chained { cut, chain } => {
@@ -75,10 +73,10 @@ impl Layout {
         }
     }
 
-    /// Notes the key of a downloaded segment where it was not known before.
+    /// Records the key of a downloaded segment if it was unknown.
     ///
     /// # Errors
-    /// The key is marked, which is no key of this object.
+    /// The key is marked, so it is not a key of this object.
     pub(crate) fn confirm(&mut self, position: SegmentPosition, key: &Key) -> Result<()> {
         match &mut self.0 {
             Plan::Stream { keys, .. } => remember(keys, position.index, key),
@@ -86,7 +84,7 @@ impl Layout {
         }
     }
 
-    /// The position after which the list goes on, while there is more of it.
+    /// Returns the position after which the list continues; `None` if it is complete.
     pub(crate) fn list_after(&self) -> Option<&ListedSegment> {
         match &self.0 {
             Plan::Partial { segments, .. } => segments.last(),
@@ -94,7 +92,7 @@ impl Layout {
         }
     }
 
-    /// Takes a further page of the list.
+    /// Adds the next page of the list.
     ///
     /// # Errors
     /// The page breaks a rule.
@@ -116,10 +114,10 @@ fn in_stream(cut: &Cut, offset: u64) -> (SegmentPosition, Extent) {
 fn accept_stream(cut: &Cut, keys: &mut HashMap<u32, Key>, segment: &ListedSegment) -> Result<()> {
     let extent = numbered(cut, segment.position)?;
     let listed = Extent { offset: segment.offset, size: segment.plain_size };
-    // Satellites have neither offset nor size of objects that were migrated from old formats.
+    // Satellites have neither offset nor size for objects migrated from old formats.
     let migrated = Extent { offset: 0, size: 0 };
     if listed != extent && listed != migrated {
-        return Err(unauthenticated("a segment has another place or size than recorded"));
+        return Err(unauthenticated("position or size of a segment do not match the record"));
     }
     remember(keys, segment.position.index, &segment.key)
 }
@@ -152,5 +150,5 @@ fn number(index: u64) -> u32 {
 }
 
 fn not_covered() -> crate::error::Error {
-    unauthenticated("the segments listed do not cover it")
+    unauthenticated("the listed segments do not cover it")
 }

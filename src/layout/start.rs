@@ -1,4 +1,4 @@
-//! The rule that holds for an object, and what must be listed under it.
+//! The rule that applies to an object, and what must be listed under it.
 
 use std::collections::HashMap;
 
@@ -10,30 +10,30 @@ use super::segments::{Layout, Plan};
 use super::{Claim, Claimed, ListedSegment, Rules, unauthenticated};
 use crate::error::Result;
 
-/// What must be listed before the first byte of an object may be handed out.
+/// What must be listed before the first byte of an object may be returned.
 #[derive(Debug)]
 pub(crate) enum Start {
     /// Nothing more.
     Ready(Layout),
-    /// Any segment of the object, because no segment was listed: its key tells which rule holds.
+    /// Any segment of the object, because none was listed: its key determines the rule.
     AnySegment(Claimed),
     /// All segments.
     Whole(WholeList),
 }
 
-/// What is known of the page that came with an object.
+/// The page of segments that arrived with an object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PageState {
-    /// The satellite says that more segments follow.
+    /// The satellite announces more segments.
     pub(crate) more: bool,
-    /// It was asked for the whole object and is complete.
+    /// The request was for the whole object, and the list is complete.
     pub(crate) covers: bool,
 }
 
 impl Layout {
-    /// Chooses the rule for an object and applies it to what was listed of it so far.
+    /// Chooses the rule for an object and applies it to the segments listed so far.
     ///
-    /// `covers` says that the list was asked for the whole object and nothing follows it.
+    /// `page.covers` means that the list is that of the whole object.
     ///
     /// # Errors
     /// [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind::LayoutUnauthenticated).
@@ -47,7 +47,7 @@ impl Layout {
         match claim {
             Claim::Stream { cut, first } => {
                 if listed.is_empty() && page.covers {
-                    return Err(unauthenticated("the satellite lists no segment"));
+                    return Err(unauthenticated("the satellite lists no segments"));
                 }
                 let mut layout = Self::chained(cut, first);
                 layout.accept(listed)?;
@@ -60,7 +60,7 @@ impl Layout {
                     Self::unsealed(Claimed { size, claim }, kind, listed, page, rules)
                 }
                 None if page.covers => {
-                    rules.refuse_by_default("the satellite lists no segment")?;
+                    rules.refuse_by_default("the satellite lists no segments")?;
                     let order = Order { size, parts_only: false, marks: true };
                     Ok(Start::Ready(Self(Plan::Partial {
                         segments: Vec::new(),
@@ -73,7 +73,7 @@ impl Layout {
         }
     }
 
-    /// R5 to R8: the kind of the first key decides.
+    /// R5 to R8: the kind of the first key determines the rule.
     fn unsealed(
         claimed: Claimed,
         kind: Option<KeyKind>,
@@ -84,7 +84,7 @@ impl Layout {
         let size = claimed.size;
         let order = match (claimed.claim, kind) {
             (Claim::Open { cut: Some(cut), .. }, Some(KeyKind::Stream)) => {
-                // Nothing authenticates an empty end, and only an empty object has one.
+                // Nothing authenticates an empty last segment, and only an empty object has one.
                 if cut.last_size == 0 && cut.count > 1 {
                     return Err(unauthenticated("its last segment is empty"));
                 }
@@ -98,20 +98,18 @@ impl Layout {
                 layout.accept(listed)?;
                 return Ok(Start::Ready(layout));
             }
-            // The reference client numbers parts from 0: part 0 alone does not tell a stream.
+            // The reference client numbers parts from 0: part 0 alone does not imply a stream.
             (Claim::Open { cut: None, .. }, None) => {
                 Order { size, parts_only: false, marks: false }
             }
             (Claim::Bare, kind) => {
                 if kind.is_some() {
-                    rules.refuse_by_default(
-                        "the metadata that belongs to its segments is missing",
-                    )?;
+                    rules.refuse_by_default("the metadata of its segments is missing")?;
                 }
                 let allow = rules.allow_unauthenticated;
                 Order { size, parts_only: !allow, marks: allow }
             }
-            _ => return Err(unauthenticated("its metadata is not that of its segments")),
+            _ => return Err(unauthenticated("its metadata does not belong to its segments")),
         };
         let mut segments = Vec::new();
         order.append(&mut segments, listed)?;

@@ -1,5 +1,5 @@
-//! The rules over fabricated answers: what an honest satellite lists is accepted, and every change of
-//! it is refused.
+//! The rules applied to fabricated replies: the list of an honest satellite is accepted, every change
+//! to it is rejected.
 
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind, PartDigest, parts_seal};
 use uplink_core::encryption::metadata::{EncryptedMetadata, MetadataKeys, StreamMeta};

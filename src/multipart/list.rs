@@ -1,28 +1,34 @@
 //! Listings of pending uploads.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
+use futures_core::Stream;
 use uplink_core::encryption::path::{PrefixInfo, encrypt_path};
 
 use super::id::upload_id;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::ObjectKey;
 use crate::object::list::prefix;
-use crate::satellite::ListedObject;
+use crate::pages::Pages;
 use crate::satellite::pending::{StreamCursor, UploadCursor};
+use crate::satellite::{ListedObject, Page};
 use crate::session::Session;
 
-/// An upload that is begun and not committed.
+/// An upload that has begun and is not committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PendingUpload {
-    /// The key of the object that the commit would make visible.
-    pub key: Vec<u8>,
+    /// The key of the object that the commit would create.
+    pub key: ObjectKey,
     /// Identifies the upload among those of the same key.
     pub upload_id: String,
-    /// When it began; `None` when the satellite did not say.
-    pub begun: Option<SystemTime>,
-    /// When the object would disappear; `None` when it would stay.
-    pub expires: Option<SystemTime>,
+    /// When it was begun; `None` when the satellite did not say.
+    pub created_at: Option<SystemTime>,
+    /// When the object would expire; `None` if it would not.
+    pub expires_at: Option<SystemTime>,
 }
 
 /// One item of a listing of pending uploads.
@@ -30,9 +36,9 @@ pub struct PendingUpload {
 #[non_exhaustive]
 pub enum UploadItem {
     /// All uploads whose keys begin with this; ends with `/`.
-    Prefix(Vec<u8>),
-    /// Something whose name the access grant's encryption keys do not open. Holds its encrypted
-    /// key, relative to the prefix.
+    Prefix(ObjectKey),
+    /// An upload or prefix whose key the access grant cannot decrypt. Holds its encrypted key,
+    /// relative to the prefix.
     Undecryptable(Vec<u8>),
     /// An upload. Its `key` is the whole key, not relative to the prefix.
     Upload(PendingUpload),
@@ -66,97 +72,123 @@ impl ListUploadsOptions {
     }
 }
 
-/// Pending uploads of a bucket, fetched page by page. Dropping it ends the listing.
+/// A stream of the pending uploads of a bucket, fetched page by page.
+///
+/// Holds one page. Dropping it cancels the call in flight.
+///
+/// # Errors
+/// An item is an error when the satellite's reply is one; polling again fetches the same page again.
+/// An item that cannot be decrypted is not an error but an [`UploadItem::Undecryptable`].
 #[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
 pub struct UploadList {
+    query: Arc<Query>,
+    pages: Pages<ListedObject, Cursor>,
+}
+
+/// What is listed.
+#[derive(Debug)]
+struct Query {
     session: Session,
     bucket: String,
     options: ListUploadsOptions,
-    query: Query,
-    page: std::vec::IntoIter<ListedObject>,
-    more: bool,
+    keys: Keys,
 }
 
-/// What is listed, and where the next page begins.
 #[derive(Debug)]
-enum Query {
-    Below { names: Box<PrefixInfo>, cursor: Option<UploadCursor> },
-    Key { encrypted: Vec<u8>, cursor: StreamCursor },
+enum Keys {
+    /// All keys below a prefix.
+    Below(Box<PrefixInfo>),
+    /// One encrypted key.
+    One(Vec<u8>),
+}
+
+/// Where the next page begins.
+#[derive(Clone, Debug)]
+enum Cursor {
+    Below(Option<UploadCursor>),
+    One(StreamCursor),
 }
 
 impl UploadList {
-    pub(super) fn new(session: Session, bucket: &str, options: ListUploadsOptions) -> Result<Self> {
+    pub(super) fn new(
+        session: Session,
+        bucket: &str,
+        options: &ListUploadsOptions,
+    ) -> Result<Self> {
+        let query = Arc::new(Query::new(session, bucket, options)?);
+        let first = match &query.keys {
+            Keys::Below(_) => Cursor::Below(None),
+            Keys::One(_) => Cursor::One(StreamCursor::default()),
+        };
+        let fetched = Arc::clone(&query);
+        let pages = Pages::new(first, move |cursor| {
+            let query = Arc::clone(&fetched);
+            async move { query.fetch(cursor).await }
+        });
+        Ok(Self { query, pages })
+    }
+}
+
+impl Stream for UploadList {
+    type Item = Result<UploadItem>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = ready!(self.pages.poll_next(context));
+        Poll::Ready(item.map(|item| self.query.open(&item?)))
+    }
+}
+
+impl Query {
+    fn new(session: Session, bucket: &str, options: &ListUploadsOptions) -> Result<Self> {
         let store = session.access().encryption();
         let prefix = options.prefix.as_slice();
-        let query = if prefix.is_empty() || prefix.ends_with(b"/") {
-            let names = PrefixInfo::new(store, bucket.as_bytes(), prefix)?;
-            Query::Below { names: Box::new(names), cursor: None }
+        let keys = if prefix.is_empty() || prefix.ends_with(b"/") {
+            Keys::Below(Box::new(PrefixInfo::new(store, bucket.as_bytes(), prefix)?))
         } else {
-            let encrypted = encrypt_path(store, bucket.as_bytes(), prefix)?;
-            Query::Key { encrypted, cursor: StreamCursor::default() }
+            Keys::One(encrypt_path(store, bucket.as_bytes(), prefix)?)
         };
-        let page = Vec::new().into_iter();
-        Ok(Self { session, bucket: bucket.to_owned(), options, query, page, more: true })
+        Ok(Self { session, bucket: bucket.to_owned(), options: options.clone(), keys })
     }
 
-    /// Returns the next item, or `None` after the last one.
-    ///
-    /// # Errors
-    /// As the satellite's answer tells. An item that cannot be decrypted is no error but an
-    /// [`UploadItem::Undecryptable`].
-    pub async fn next(&mut self) -> Result<Option<UploadItem>> {
-        loop {
-            if let Some(item) = self.page.next() {
-                return self.open(&item).map(Some);
-            }
-            if !self.more {
-                return Ok(None);
-            }
-            self.fetch().await?;
-        }
-    }
-
-    async fn fetch(&mut self) -> Result<()> {
+    async fn fetch(&self, cursor: Cursor) -> Result<Page<ListedObject, Cursor>> {
         let satellite = self.session.satellite();
-        match &mut self.query {
-            Query::Below { names, cursor } => {
-                let (prefix, recursive) = (prefix(names), self.options.recursive);
+        match (&self.keys, cursor) {
+            (Keys::Below(names), Cursor::Below(cursor)) => {
+                let recursive = self.options.recursive;
                 let page = satellite
-                    .list_uploads(&self.bucket, prefix, cursor.as_ref(), recursive)
+                    .list_uploads(&self.bucket, prefix(names), cursor.as_ref(), recursive)
                     .await?;
-                self.more = page.next.is_some();
-                *cursor = page.next;
-                self.page = page.items.into_iter();
+                let next = page.next.map(|next| Cursor::Below(Some(next)));
+                Ok(Page { items: page.items, next })
             }
-            Query::Key { encrypted, cursor } => {
-                let page = satellite.list_uploads_of(&self.bucket, encrypted, cursor).await?;
-                self.more = page.next.is_some();
-                *cursor = page.next.unwrap_or_default();
-                self.page = page.items.into_iter();
+            (Keys::One(encrypted), Cursor::One(cursor)) => {
+                let page = satellite.list_uploads_of(&self.bucket, encrypted, &cursor).await?;
+                Ok(Page { items: page.items, next: page.next.map(Cursor::One) })
             }
+            _ => Err(Error::new(ErrorKind::Internal, "cursor of another listing")),
         }
-        Ok(())
     }
 
     fn open(&self, item: &ListedObject) -> Result<UploadItem> {
-        let key = match &self.query {
-            Query::Key { .. } => self.options.prefix.clone(),
-            Query::Below { names, .. } => {
+        let key = match &self.keys {
+            Keys::One(_) => self.options.prefix.clone(),
+            Keys::Below(names) => {
                 let Ok(name) = names.decrypt_relative(item.encrypted_key()) else {
                     return Ok(UploadItem::Undecryptable(item.encrypted_key().to_vec()));
                 };
                 let key = [&self.options.prefix[..], &name].concat();
                 if item.is_prefix() {
-                    return Ok(UploadItem::Prefix(key));
+                    return Ok(UploadItem::Prefix(key.into()));
                 }
                 key
             }
         };
         Ok(UploadItem::Upload(PendingUpload {
-            key,
+            key: key.into(),
             upload_id: upload_id(item.stream_id())?,
-            begun: item.created(),
-            expires: item.expires(),
+            created_at: item.created_at(),
+            expires_at: item.expires_at(),
         }))
     }
 }

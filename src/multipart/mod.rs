@@ -18,7 +18,7 @@ use self::id::{invalid_upload_id, stream_id};
 pub use self::list::{ListUploadsOptions, PendingUpload, UploadItem, UploadList};
 
 impl Project {
-    /// Lists the pending uploads of a bucket.
+    /// Lists the pending uploads at the top of a bucket.
     ///
     /// Makes no call; a missing bucket is reported by the first item.
     ///
@@ -30,11 +30,12 @@ impl Project {
     ///
     /// ```no_run
     /// # async fn example(project: uplink::Project) -> uplink::Result<()> {
+    /// use futures_util::TryStreamExt;
     /// use uplink::{ListUploadsOptions, UploadItem};
     ///
     /// let options = ListUploadsOptions::new().recursive(true);
-    /// let mut uploads = project.list_uploads("photos", options)?;
-    /// while let Some(item) = uploads.next().await? {
+    /// let mut uploads = project.list_uploads_with("photos", &options)?;
+    /// while let Some(item) = uploads.try_next().await? {
     ///     if let UploadItem::Upload(upload) = item {
     ///         project.abort_upload("photos", &upload.key, &upload.upload_id).await?;
     ///     }
@@ -42,7 +43,19 @@ impl Project {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn list_uploads(&self, bucket: &str, options: ListUploadsOptions) -> Result<UploadList> {
+    pub fn list_uploads(&self, bucket: &str) -> Result<UploadList> {
+        self.list_uploads_with(bucket, &ListUploadsOptions::new())
+    }
+
+    /// Lists pending uploads of a bucket with options.
+    ///
+    /// # Errors
+    /// As [`list_uploads`](Self::list_uploads).
+    pub fn list_uploads_with(
+        &self,
+        bucket: &str,
+        options: &ListUploadsOptions,
+    ) -> Result<UploadList> {
         check_bucket(bucket)?;
         UploadList::new(self.session().clone(), bucket, options)
     }
@@ -68,9 +81,9 @@ impl Project {
                 let key = String::from_utf8_lossy(key.as_ref());
                 let text =
                     format!("no pending upload of {key:?} with this id in bucket {bucket:?}");
-                Error::new(ErrorKind::ObjectNotFound, text).with_source(error)
+                Error::new(ErrorKind::ObjectNotFound, text).with_included(error)
             }
-            Some(Code::INVALID_ARGUMENT) => invalid_upload_id().with_source(error),
+            Some(Code::INVALID_ARGUMENT) => invalid_upload_id().with_included(error),
             _ => bucket_missing(error, bucket),
         })
     }

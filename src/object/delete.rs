@@ -9,14 +9,14 @@ use crate::project::Project;
 impl Project {
     /// Deletes an object; deleting one that does not exist succeeds.
     ///
-    /// Returns whether the satellite deleted something; it says so only to grants that may read or
-    /// list.
+    /// Returns whether an object was deleted; satellites report it only if the access grant permits
+    /// reading or listing.
     ///
     /// The deletion is sent once. When its reply is lost, the object is queried: if it is absent, the
-    /// deletion succeeded and this returns `true`. An object that is there may not have been deleted,
-    /// or another client may have stored it since; it is left alone, and the error is
-    /// [`ErrorKind::OutcomeUnknown`]. A deletion that the satellite received and has not executed by
-    /// then may still take effect.
+    /// deletion succeeded and this returns `true`. If it exists, it was not deleted, or
+    /// another client has stored it since; the deletion is not retried, and the error is
+    /// [`ErrorKind::OutcomeUnknown`]. A deletion that the satellite received and has not yet executed
+    /// may still take effect.
     ///
     /// # Errors
     /// [`ErrorKind::PermissionDenied`], [`ErrorKind::BucketNotFound`],

@@ -1,52 +1,87 @@
 //! Listings of objects.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
 use uplink_core::encryption::CipherSuite;
 use uplink_core::encryption::metadata::OpenedMetadata;
 use uplink_core::encryption::path::{PrefixInfo, content_key};
 
-use super::{Object, custom};
+use super::{Object, ObjectKey, custom_metadata};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Claimed;
 use crate::location::check_bucket;
+use crate::pages::Pages;
 use crate::project::Project;
-use crate::satellite::ListedObject;
 use crate::satellite::object::{ListObjects, Prefix};
+use crate::satellite::{ListedObject, Page};
 use crate::session::Session;
 
 impl Project {
-    /// Lists objects of a bucket, in the order of their encrypted keys.
+    /// Lists the top of a bucket: objects without a `/` in their key, and prefixes, in the order of
+    /// their encrypted keys.
     ///
     /// Makes no call; a missing bucket is reported by the first item.
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`] when the access grant holds no encryption key for the prefix.
-    pub fn list_objects(&self, bucket: &str, options: ListOptions) -> Result<ObjectList> {
+    /// [`ErrorKind::BucketNameInvalid`] for an empty name, [`ErrorKind::PermissionDenied`] when the
+    /// access grant holds no encryption key for the bucket.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(project: uplink::Project) -> uplink::Result<()> {
+    /// use futures_util::TryStreamExt;
+    /// use uplink::{ListItem, ListOptions};
+    ///
+    /// let options = ListOptions::new().prefix("trips/").recursive(true);
+    /// let mut objects = project.list_objects_with("photos", &options)?;
+    /// while let Some(item) = objects.try_next().await? {
+    ///     if let ListItem::Object(object) = item {
+    ///         println!("{} {}", object.size, object.key);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn list_objects(&self, bucket: &str) -> Result<ObjectList> {
+        self.list_objects_with(bucket, &ListOptions::new())
+    }
+
+    /// Lists objects of a bucket with options.
+    ///
+    /// # Errors
+    /// As [`list_objects`](Self::list_objects), and [`ErrorKind::PrefixInvalid`] when names are
+    /// encrypted and the prefix does not end with `/`.
+    pub fn list_objects_with(&self, bucket: &str, options: &ListOptions) -> Result<ObjectList> {
         check_bucket(bucket)?;
         ObjectList::new(self.session().clone(), bucket, options)
     }
 }
 
-/// One line of a listing.
+/// One item of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListItem {
     /// An object. Its `key` is the whole key, not relative to the prefix.
     Object(Object),
     /// All objects whose keys begin with this; ends with `/`.
-    Prefix(Vec<u8>),
-    /// Something whose name or metadata the access grant's encryption keys do not open, or whose
-    /// metadata contradicts the satellite's word. Holds its encrypted key, relative to the prefix.
+    Prefix(ObjectKey),
+    /// An object or prefix whose key or metadata the access grant cannot decrypt, or whose metadata
+    /// contradicts the satellite. Holds its encrypted key, relative to the prefix.
     Undecryptable(Vec<u8>),
 }
 
-/// What to list.
+/// Which objects to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct ListOptions {
     prefix: Vec<u8>,
     cursor: Vec<u8>,
     recursive: bool,
-    custom: bool,
+    custom_metadata: bool,
 }
 
 impl ListOptions {
@@ -76,69 +111,88 @@ impl ListOptions {
     }
 
     /// Fetches custom metadata too.
-    pub fn custom(mut self, custom: bool) -> Self {
-        self.custom = custom;
+    pub fn custom_metadata(mut self, fetch: bool) -> Self {
+        self.custom_metadata = fetch;
         self
     }
 }
 
-/// Objects of a bucket, fetched page by page.
+/// A stream of the objects of a bucket, fetched page by page.
 ///
-/// Holds one page. Dropping it ends the listing.
+/// Holds one page. Dropping it cancels the call in flight.
+///
+/// # Errors
+/// An item is an error when the satellite's reply is one. [`ErrorKind::Protocol`] when a page does
+/// not advance, is out of order or too large. Polling again after an error fetches the same page
+/// again. An item that cannot be decrypted is not an error but a [`ListItem::Undecryptable`].
 #[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
 pub struct ObjectList {
+    listing: Arc<Listing>,
+    pages: Pages<ListedObject, Vec<u8>>,
+}
+
+/// What is listed.
+#[derive(Debug)]
+pub(super) struct Listing {
     session: Session,
     bucket: String,
     options: ListOptions,
     names: PrefixInfo,
-    /// Where the next page begins; `None` after the last one.
-    next: Option<Vec<u8>>,
-    page: std::vec::IntoIter<ListedObject>,
 }
 
 impl ObjectList {
-    pub(super) fn new(session: Session, bucket: &str, options: ListOptions) -> Result<Self> {
+    pub(super) fn new(session: Session, bucket: &str, options: &ListOptions) -> Result<Self> {
+        let listing = Arc::new(Listing::new(session, bucket, options)?);
+        let first = listing.cursor()?;
+        let fetched = Arc::clone(&listing);
+        let pages = Pages::new(first, move |cursor| {
+            let listing = Arc::clone(&fetched);
+            async move { listing.fetch(&cursor).await }
+        });
+        Ok(Self { listing, pages })
+    }
+}
+
+impl Stream for ObjectList {
+    type Item = Result<ListItem>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = self.pages.poll_next(context);
+        item.map_ok(|item| self.listing.open(&item))
+    }
+}
+
+impl Listing {
+    pub(super) fn new(session: Session, bucket: &str, options: &ListOptions) -> Result<Self> {
         let store = session.access().encryption();
         let names = PrefixInfo::new(store, bucket.as_bytes(), &options.prefix)?;
         let slashed = options.prefix.is_empty() || options.prefix.ends_with(b"/");
         if !slashed && names.cipher != CipherSuite::Null {
-            return Err(Error::new(
-                ErrorKind::ObjectKeyInvalid,
-                "a prefix should end with a slash",
-            ));
+            let prefix = String::from_utf8_lossy(&options.prefix);
+            let text = format!("invalid prefix {prefix:?}: must be empty or end with '/'");
+            return Err(Error::new(ErrorKind::PrefixInvalid, text));
         }
-        let cursor = match options.cursor.as_slice() {
-            [] => Vec::new(),
-            cursor => names.encrypt_relative(cursor)?,
-        };
-        let bucket = bucket.to_owned();
-        let page = Vec::new().into_iter();
-        Ok(Self { session, bucket, options, names, next: Some(cursor), page })
+        Ok(Self { session, bucket: bucket.to_owned(), options: options.clone(), names })
     }
 
-    /// Returns the next item, or `None` after the last one.
-    ///
-    /// # Errors
-    /// As the satellite's answer tells. [`ErrorKind::Protocol`] when a page does not advance, is out
-    /// of order or too large; calling again fetches the same page again. An item that cannot be
-    /// decrypted is no error but a [`ListItem::Undecryptable`].
-    pub async fn next(&mut self) -> Result<Option<ListItem>> {
-        loop {
-            if let Some(item) = self.page.next() {
-                return Ok(Some(self.open(&item)));
-            }
-            let Some(cursor) = &self.next else { return Ok(None) };
-            let list = ListObjects {
-                bucket: &self.bucket,
-                prefix: prefix(&self.names),
-                cursor,
-                recursive: self.options.recursive,
-                metadata: self.options.custom,
-            };
-            let page = self.session.satellite().list_objects(&list).await?;
-            self.next = page.next;
-            self.page = page.items.into_iter();
+    /// Returns the encrypted key after which the first page begins.
+    fn cursor(&self) -> Result<Vec<u8>> {
+        match self.options.cursor.as_slice() {
+            [] => Ok(Vec::new()),
+            cursor => Ok(self.names.encrypt_relative(cursor)?),
         }
+    }
+
+    async fn fetch(&self, cursor: &[u8]) -> Result<Page<ListedObject>> {
+        let list = ListObjects {
+            bucket: &self.bucket,
+            prefix: prefix(&self.names),
+            cursor,
+            recursive: self.options.recursive,
+            metadata: self.options.custom_metadata,
+        };
+        self.session.satellite().list_objects(&list).await
     }
 
     pub(super) fn open(&self, item: &ListedObject) -> ListItem {
@@ -148,7 +202,7 @@ impl ObjectList {
         };
         let key = self.whole_key(&name);
         if item.is_prefix() {
-            return ListItem::Prefix(key);
+            return ListItem::Prefix(key.into());
         }
         let opened = self.metadata(item, &key).and_then(|metadata| {
             let rules = self.session.config().into();
@@ -157,13 +211,13 @@ impl ObjectList {
         });
         let Ok((metadata, claimed)) = opened else { return undecryptable() };
         ListItem::Object(Object {
-            created: item.created(),
-            expires: item.expires(),
+            key: key.into(),
+            created_at: item.created_at(),
+            expires_at: item.expires_at(),
             size: claimed.size,
             authenticity: claimed.authenticity(),
             version: item.version().to_vec(),
-            custom: custom(metadata),
-            key,
+            custom_metadata: custom_metadata(metadata),
         })
     }
 
@@ -175,7 +229,7 @@ impl ObjectList {
     }
 
     fn metadata(&self, item: &ListedObject, key: &[u8]) -> Result<Option<OpenedMetadata>> {
-        if !self.options.custom {
+        if !self.options.custom_metadata {
             return Ok(None);
         }
         let store = self.session.access().encryption();
@@ -183,7 +237,7 @@ impl ObjectList {
     }
 }
 
-/// Returns what the satellite is asked for below a prefix.
+/// Returns the prefix of a request for a listing.
 pub(crate) fn prefix(names: &PrefixInfo) -> Prefix<'_> {
     match names.cipher {
         CipherSuite::Null => Prefix::Plain(&names.unencrypted_path),

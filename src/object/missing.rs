@@ -1,5 +1,6 @@
-//! Why an object is not found.
+//! The error of an object that is not found.
 
+use futures_util::TryStreamExt;
 use uplink_rpc::status::Code;
 
 use super::list::{ListItem, ListOptions, ObjectList};
@@ -8,10 +9,10 @@ use crate::error::{Error, ErrorKind};
 use crate::location::Location;
 use crate::session::Session;
 
-/// Turns "not found" into what the user needs to know.
+/// Explains "not found".
 ///
-/// With a wrong passphrase every name looks missing, since names are encrypted too. If the bucket
-/// holds names and none of them opens, the error says that instead.
+/// With a wrong passphrase no object is found, because object keys are encrypted too. If the bucket
+/// contains objects and none of their keys can be decrypted, the error says so.
 pub(crate) async fn explain(session: &Session, error: Error, location: &Location) -> Error {
     if error.failure().map(|failure| failure.code) != Some(Code::NOT_FOUND) {
         return error;
@@ -20,29 +21,29 @@ pub(crate) async fn explain(session: &Session, error: Error, location: &Location
     if error.kind() == ErrorKind::BucketNotFound {
         return bucket_missing(error, bucket);
     }
-    if nothing_opens(session, bucket).await {
+    if cannot_decrypt_keys(session, bucket).await {
         let text = format!(
-            "object {key:?} is not found, and none of the names in bucket {bucket:?} can be \
-             decrypted: the passphrase or encryption key is another one"
+            "wrong passphrase or encryption key: object {key:?} not found, and no object key in \
+             bucket {bucket:?} can be decrypted"
         );
-        return Error::new(ErrorKind::Decryption, text).with_source(error);
+        return Error::new(ErrorKind::Decryption, text).with_included(error);
     }
     match session.satellite().bucket(bucket).await.map_err(|error| bucket_missing(error, bucket)) {
         Err(missing) if missing.kind() == ErrorKind::BucketNotFound => missing,
         _ => {
             let text = format!("object {key:?} not found in bucket {bucket:?}");
-            Error::new(ErrorKind::ObjectNotFound, text).with_source(error)
+            Error::new(ErrorKind::ObjectNotFound, text).with_included(error)
         }
     }
 }
 
-/// Returns whether the top of a bucket holds names and the first of them do not open.
-async fn nothing_opens(session: &Session, bucket: &str) -> bool {
+/// Returns whether a bucket contains objects and the first keys cannot be decrypted.
+async fn cannot_decrypt_keys(session: &Session, bucket: &str) -> bool {
     const SAMPLE: usize = 10;
-    let list = ObjectList::new(session.clone(), bucket, ListOptions::new());
+    let list = ObjectList::new(session.clone(), bucket, &ListOptions::new());
     let Ok(mut list) = list else { return false };
     for seen in 0..SAMPLE {
-        match list.next().await {
+        match list.try_next().await {
             Ok(Some(ListItem::Undecryptable(_))) => {}
             Ok(None) => return seen > 0,
             _ => return false,

@@ -1,6 +1,5 @@
 //! Objects.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -12,44 +11,38 @@ use crate::location::Location;
 use crate::satellite::ObjectRecord;
 
 mod delete;
+mod key;
 pub(crate) mod list;
 pub(crate) mod missing;
 mod stat;
 #[cfg(test)]
 mod tests;
 
+pub use self::key::ObjectKey;
 pub use self::list::{ListItem, ListOptions, ObjectList};
 
 /// A stored object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Object {
-    /// Its key: the name within its bucket, any bytes but none at all.
-    pub key: Vec<u8>,
+    /// Its key: the name within its bucket.
+    pub key: ObjectKey,
     /// When it was committed.
-    pub created: Option<SystemTime>,
-    /// When it disappears; `None` when it stays.
-    pub expires: Option<SystemTime>,
-    /// Plaintext bytes.
+    pub created_at: Option<SystemTime>,
+    /// When it expires; `None` if it does not.
+    pub expires_at: Option<SystemTime>,
+    /// Plain bytes.
     pub size: u64,
-    /// Who vouches for size and custom metadata.
+    /// What confirms size and custom metadata.
     pub authenticity: Authenticity,
     /// Custom metadata, which is encrypted like the content.
-    pub custom: BTreeMap<String, String>,
+    pub custom_metadata: BTreeMap<String, String>,
     /// Identifies this version of the object.
     pub version: Vec<u8>,
 }
 
-impl Object {
-    /// Returns the key as text; bytes that are not UTF-8 are replaced.
-    #[must_use]
-    pub fn key_text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.key)
-    }
-}
-
-/// Opens what the satellite says of the object at a location. Returns it with what its envelope
-/// claims of its segments.
+/// Decrypts an object in a satellite's reply. Returns it with what its envelope records of its
+/// segments.
 pub(crate) fn open(
     location: &Location,
     record: &ObjectRecord,
@@ -58,31 +51,33 @@ pub(crate) fn open(
     let metadata = record.metadata(&location.content_key)?;
     let claimed = Claimed::new(record.said_size()?, metadata.as_ref(), rules)?;
     let object = Object {
-        key: location.key.clone(),
-        created: record.created(),
-        expires: record.expires(),
+        key: location.key.clone().into(),
+        created_at: record.created_at(),
+        expires_at: record.expires_at(),
         size: claimed.size,
         authenticity: claimed.authenticity(),
         version: record.version(),
-        custom: custom(metadata),
+        custom_metadata: custom_metadata(metadata),
     };
     Ok((object, claimed))
 }
 
-fn custom(metadata: Option<OpenedMetadata>) -> BTreeMap<String, String> {
+fn custom_metadata(metadata: Option<OpenedMetadata>) -> BTreeMap<String, String> {
     let info = metadata.and_then(|opened| opened.stream_info);
     info.map(|info| info.metadata.into_entries()).unwrap_or_default()
 }
 
 /// Accepts custom metadata that every client of the network can read: no empty key, no NUL.
-pub(crate) fn check_custom(custom: &BTreeMap<String, String>) -> Result<()> {
+pub(crate) fn check_custom_metadata(custom: &BTreeMap<String, String>) -> Result<()> {
     let bad = |text: &str| text.contains('\0');
     match custom.iter().find(|(key, value)| key.is_empty() || bad(key) || bad(value)) {
         None => Ok(()),
         Some((key, _)) => {
-            let text =
-                format!("custom metadata: key {key:?} is empty, or it or its value holds NUL");
-            Err(Error::new(ErrorKind::ObjectKeyInvalid, text))
+            let text = format!(
+                "invalid custom metadata entry {key:?}: keys must not be empty, and keys and values \
+                 must not contain NUL"
+            );
+            Err(Error::new(ErrorKind::CustomMetadataInvalid, text))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of an object.
+//! Attributes of an object.
 
 use super::{Object, missing, open};
 use crate::download::source::check_bare;
@@ -7,11 +7,11 @@ use crate::layout::Rules;
 use crate::project::Project;
 
 impl Project {
-    /// Returns what is known of an object.
+    /// Returns an object's attributes without its content.
     ///
-    /// [`Object::authenticity`] tells who vouches for size and custom metadata. Where an object has
-    /// no metadata and the access grant allows reading, its list of segments is asked for, so that
-    /// a satellite cannot hide the metadata of an object of this client.
+    /// [`Object::authenticity`] tells what confirms size and custom metadata. If an object has no
+    /// metadata and the access grant permits reading, its segments are listed, so that a satellite
+    /// cannot hide the metadata of an object that this client wrote.
     ///
     /// # Errors
     /// As [`download_object`](Self::download_object).

@@ -9,7 +9,7 @@ use uplink_core::encryption::{CipherSuite, EncryptionStore, Key, Nonce};
 use uplink_core::id::NodeId;
 use uplink_core::macaroon::ApiKey;
 
-use super::list::{ListItem, ListOptions, ObjectList};
+use super::list::{ListItem, ListOptions, Listing};
 use crate::access::Access;
 use crate::config::Config;
 use crate::satellite::ListedFields;
@@ -24,9 +24,9 @@ fn session() -> Session {
     Session::open(&access, &Config::default()).expect("a session")
 }
 
-fn listing(session: &Session) -> ObjectList {
-    let options = ListOptions::new().prefix("trips/").custom(true);
-    ObjectList::new(session.clone(), "photos", options).expect("a listing")
+fn listing(session: &Session) -> Listing {
+    let options = ListOptions::new().prefix("trips/").custom_metadata(true);
+    Listing::new(session.clone(), "photos", &options).expect("a listing")
 }
 
 /// The item of `trips/cat.jpg` as a writer with this suite and its satellite make it.
@@ -58,7 +58,7 @@ fn opened(item: ListedFields, session: &Session) -> Option<BTreeMap<String, Stri
     match listing(session).open(&item.into()) {
         ListItem::Object(object) => {
             assert_eq!((&object.key[..], object.size), (&b"trips/cat.jpg"[..], 7));
-            Some(object.custom)
+            Some(object.custom_metadata)
         }
         ListItem::Undecryptable(_) => None,
         ListItem::Prefix(prefix) => panic!("{prefix:?}"),

@@ -1,4 +1,4 @@
-//! The calls of an upload, which travel together: begin object, segments, commit.
+//! The calls of an upload, batched: begin object, segments, commit.
 
 use std::time::SystemTime;
 
@@ -19,10 +19,10 @@ use crate::error::Result;
 use crate::location::Location;
 use uplink_segment::{PlacedPiece, SegmentUpload};
 
-/// Calls that wait to be sent together with the next one that needs an answer.
+/// Calls queued until the next one whose reply is needed.
 ///
-/// The satellite executes them in order, and the first failure fails all. Within a batch an empty
-/// stream id means that of the object which the batch begins.
+/// The satellite executes them in order, and the first failure fails all. An empty stream id stands for
+/// that of the object which the same batch begins.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     requests: Vec<Request>,
@@ -34,7 +34,7 @@ pub(crate) struct Batch {
 pub(crate) struct BeginObject<'a> {
     pub(crate) location: &'a Location,
     pub(crate) parameters: EncryptionParameters,
-    pub(crate) expires: Option<SystemTime>,
+    pub(crate) expires_at: Option<SystemTime>,
 }
 
 /// A segment key, wrapped under the content key of the object.
@@ -44,7 +44,7 @@ pub(crate) struct WrappedKey {
     pub(crate) nonce: Nonce,
 }
 
-/// Stores a segment with the satellite itself.
+/// Stores an inline segment.
 #[derive(Debug)]
 pub(crate) struct MakeInlineSegment {
     pub(crate) stream_id: Bytes,
@@ -59,7 +59,7 @@ pub(crate) struct MakeInlineSegment {
 pub(crate) struct BeginSegment {
     pub(crate) stream_id: Bytes,
     pub(crate) position: SegmentPosition,
-    /// Encrypted bytes at most.
+    /// Maximum encrypted bytes.
     pub(crate) max_size: u64,
 }
 
@@ -76,20 +76,20 @@ pub(crate) struct CommitSegment {
 /// The reply to beginning a segment.
 #[derive(Debug)]
 pub(crate) struct BegunSegment {
-    /// The stream id of the object that the same batch has begun: it is pending from now on, even
-    /// if the reply about the segment is unusable.
+    /// The stream id of the object that the same batch has begun. The object is pending from then on,
+    /// even if the reply about the segment is unusable.
     pub(crate) stream_id: Option<Bytes>,
     pub(crate) segment: Result<SegmentUpload>,
 }
 
 impl Batch {
-    /// Begins an object; its stream id comes with the reply to [`Satellite::begin_segment`].
+    /// Begins an object; the reply to [`Satellite::begin_segment`] contains its stream id.
     pub(crate) fn begin_object(&mut self, begin: &BeginObject<'_>) {
         self.begins_object = true;
         self.requests.push(Request::ObjectBegin(metainfo::BeginObjectRequest {
             bucket: begin.location.bucket_bytes(),
             encrypted_object_key: begin.location.key_bytes(),
-            expires_at: begin.expires.map(timestamp),
+            expires_at: begin.expires_at.map(timestamp),
             encryption_parameters: Some(encryption::EncryptionParameters {
                 cipher_suite: i32::from(begin.parameters.suite.number()),
                 block_size: begin.parameters.block_size.into(),
@@ -136,7 +136,7 @@ impl Batch {
 }
 
 impl Satellite {
-    /// Sends a batch, and begins a segment after it.
+    /// Sends a batch followed by the call that begins a segment.
     pub(crate) async fn begin_segment(
         &self,
         batch: Batch,
@@ -161,11 +161,10 @@ impl Satellite {
         Ok(BegunSegment { stream_id, segment })
     }
 
-    /// Sends a batch, and commits the object after it.
+    /// Sends a batch followed by the commit of the object.
     ///
     /// # Errors
-    /// The commit may have taken effect after a lost reply and after one that makes no sense: the
-    /// caller queries the object then.
+    /// After a lost or invalid reply the commit may have taken effect: the caller queries the object.
     pub(crate) async fn commit_object(
         &self,
         batch: Batch,

@@ -1,19 +1,18 @@
-//! How often each call may be sent.
+//! Which calls may be retried.
 //!
-//! A call whose connection could not be opened was never sent and is sent again whatever its class.
-//! After a lost reply the class decides.
+//! A call whose connection could not be opened was never sent and is retried whatever its class. After
+//! a lost reply the class decides.
 
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 
-/// What sending a call twice does.
+/// The effect of sending a call twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
-    /// Nothing: it stores nothing. Sent again after a lost reply.
+    /// None: it stores nothing. Retried after a lost reply.
     ReadOnly,
-    /// The same as sending it once, because it names what it changes by id. Sent again after a lost
-    /// reply.
+    /// Idempotent: it identifies what it changes by id. Retried after a lost reply.
     Idempotent,
-    /// It may take effect twice. Never sent again: its caller queries the outcome.
+    /// It may take effect twice. Never retried: the caller queries the outcome.
     OnceOnly,
 }
 
@@ -37,14 +36,14 @@ pub(crate) enum Call {
     ListPendingStreams,
     ListSegments,
     MakeInlineSegment,
-    /// A call that this table does not know.
+    /// A call that is not in this table.
     Other,
     ProjectInfo,
     RetryPieces,
 }
 
 impl Call {
-    /// The table. Who resolves the outcome of a once-only call stands beside it.
+    /// Returns the class of the call. Comments name what resolves the outcome of a once-only call.
     pub(crate) const fn class(self) -> Class {
         match self {
             Self::DownloadObject
@@ -56,13 +55,13 @@ impl Call {
             | Self::ListPendingStreams
             | Self::ListSegments
             | Self::ProjectInfo => Class::ReadOnly,
-            // Order limits are handed out and not stored; unused ones expire.
+            // Order limits are issued and not stored; unused ones expire.
             Self::BeginSegment | Self::RetryPieces => Class::ReadOnly,
-            // By stream id; an upload that is gone is aborted (`outcome.rs`).
+            // By stream id; an upload that does not exist is aborted (`outcome.rs`).
             Self::AbortObject => Class::Idempotent,
             // By stream id and position; the second one replaces the first.
             Self::CommitSegment | Self::MakeInlineSegment => Class::Idempotent,
-            // A second one leaves a pending object, which the satellite drops after a day.
+            // A second one leaves a pending object, which the satellite discards after a day.
             Self::BeginObject => Class::OnceOnly,
             // Resolved by the upload: the object under the key is the committed one.
             Self::CommitObject => Class::OnceOnly,
@@ -73,8 +72,8 @@ impl Call {
     }
 }
 
-/// The class of a batch is that of its item with the strictest one: if its reply is lost, any of
-/// them may have taken effect.
+/// Returns the strictest class among the items of a batch: after a lost reply any of them may have
+/// taken effect.
 pub(crate) fn class(batch: &[Request]) -> Class {
     batch.iter().map(|item| Call::from(item).class()).max().unwrap_or(Class::ReadOnly)
 }

@@ -1,4 +1,4 @@
-//! Typed calls to the satellite. What comes back is checked in [`convert`] before anyone uses it.
+//! Typed calls to the satellite. Every reply is checked in [`convert`].
 
 use std::time::Duration;
 
@@ -41,11 +41,12 @@ pub(crate) use self::convert::object::ListedFields;
 pub(crate) use self::convert::object::{ListedObject, ObjectRecord};
 pub(crate) use self::convert::segment::{Content, ObjectKeys, SegmentDownload, SegmentPage};
 pub(crate) use self::outcome::bucket_exists;
+pub(crate) use self::page::Page;
 
-/// Attempts of a call that may be sent again, after the first one failed in the network.
+/// Retries of a call after network failures.
 const RETRIES: u32 = 5;
 
-/// A satellite as seen by the holder of one API key. Clones share its connection.
+/// A satellite, called with one API key. Clones share the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Satellite {
     pool: Pool,
@@ -78,15 +79,15 @@ impl Satellite {
         })
     }
 
-    /// The connections of the project, for storage nodes too.
+    /// Returns the connection pool of the project, which serves storage nodes too.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// The key with which this satellite signs order limits, known once it has answered a call.
+    /// Returns the key with which this satellite signs order limits, known after its first reply.
     pub(crate) fn signing_key(&self) -> Result<VerifyingKey> {
         let peer = self.connection().identity();
-        let peer = peer.ok_or_else(|| Error::protocol("the satellite has shown no certificate"))?;
+        let peer = peer.ok_or_else(|| Error::protocol("the satellite presented no certificate"))?;
         Ok(peer.leaf_key().clone())
     }
 
@@ -103,7 +104,7 @@ impl Satellite {
 
     /// Sends several calls as one. They run in order, and the first failure fails all.
     ///
-    /// Sent again after a lost reply only when that is harmless for each of them.
+    /// Retried after a lost reply only if every one of them may be.
     async fn batch(&self, requests: Vec<Request>) -> Result<Vec<Reply>> {
         self.batch_within(RETRIES, requests).await
     }
@@ -118,7 +119,7 @@ impl Satellite {
         replies(self.send(class, retries, send).await?, count)
     }
 
-    /// A batch of one call.
+    /// Sends a batch of one call.
     async fn single(&self, request: Request) -> Result<Reply> {
         self.item(RETRIES, request).await
     }
@@ -141,7 +142,7 @@ impl Satellite {
         self.pool.peer(self.node, &self.address)
     }
 
-    /// Makes a call as often as its class allows.
+    /// Sends a call, with the retries that its class allows.
     async fn call<T, F>(
         &self,
         call: Call,
@@ -154,7 +155,7 @@ impl Satellite {
         self.send(call.class(), RETRIES, send).await
     }
 
-    /// Sends a call, and again with growing pauses while the network fails and its class allows it.
+    /// Sends a call, with retries and backoff after network failures if its class allows them.
     async fn send<T, F>(
         &self,
         class: Class,
@@ -189,8 +190,8 @@ impl Satellite {
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
         let connection = self.connection();
-        let answer = timeout(self.deadline, call(client::metainfo(connection.channel()))).await;
-        match answer {
+        let reply = timeout(self.deadline, call(client::metainfo(connection.channel()))).await;
+        match reply {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(match unsent(&status) {
                 Some(error) => error.clone().into(),
@@ -198,7 +199,7 @@ impl Satellite {
             }),
             Err(_) => {
                 let after = self.deadline.as_secs();
-                let text = format!("satellite {} has not answered within {after} s", self.address);
+                let text = format!("satellite {} timed out after {after} s", self.address);
                 Err(Error::new(ErrorKind::Network, text))
             }
         }
@@ -211,5 +212,5 @@ fn replies(reply: metainfo::BatchResponse, count: usize) -> Result<Vec<Reply>> {
 }
 
 fn other_reply() -> Error {
-    Error::protocol("the satellite answers another call than the one made")
+    Error::protocol("response type does not match the request")
 }

@@ -1,5 +1,7 @@
 //! Calls about objects. Deletion is in `outcome.rs`, and the commit in `batch.rs`.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use uplink_core::signature::VerifyingKey;
 use uplink_rpc::r#gen::metainfo;
@@ -17,18 +19,16 @@ use crate::layout::ExpectedSegment;
 use crate::location::Location;
 
 /// The part of an object to download, in plain bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    #[default]
-    Whole,
     From(u64),
-    /// Offset and length.
-    Range(u64, u64),
+    Range(Range<u64>),
     /// The last bytes.
     Suffix(u64),
+    Whole,
 }
 
-/// An object about to be read. Its segments are checked once the object's keys are known.
+/// The reply to a download request. Its segments are checked once the object's keys are known.
 #[derive(Debug)]
 pub(crate) struct ObjectDownload {
     pub(crate) object: ObjectRecord,
@@ -44,16 +44,16 @@ pub(crate) struct ListObjects<'a> {
     /// Begins after this encrypted key, relative to the prefix.
     pub(crate) cursor: &'a [u8],
     pub(crate) recursive: bool,
-    /// Asks for the metadata too.
+    /// Requests the metadata too.
     pub(crate) metadata: bool,
 }
 
-/// What the keys of a listing begin with.
+/// The prefix of the keys in a listing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Prefix<'a> {
     /// Encrypted path components.
     Encrypted(&'a [u8]),
-    /// Any bytes, where names are not encrypted.
+    /// Any bytes, when keys are not encrypted.
     Plain(&'a [u8]),
 }
 
@@ -81,7 +81,7 @@ impl Satellite {
         match self.item(retries, Request::ObjectGet(request)).await? {
             Reply::ObjectGet(reply) => match reply.object {
                 Some(object) => Ok(object.into()),
-                None => Err(Error::protocol("the satellite's answer holds no object")),
+                None => Err(Error::protocol("the reply contains no object")),
             },
             _ => Err(other_reply()),
         }
@@ -112,14 +112,14 @@ impl Satellite {
         }
     }
 
-    /// Asks for an object with its first segments and the order limits of the first one.
+    /// Requests an object with its first segments and the order limits of the first one.
     ///
     /// # Errors
-    /// [`ErrorKind::RangeInvalid`]: `part` begins beyond the end of the object.
+    /// [`ErrorKind::RangeInvalid`]: `part` starts beyond the end of the object.
     pub(crate) async fn download_object(
         &self,
         location: &Location,
-        part: Part,
+        part: &Part,
     ) -> Result<ObjectDownload> {
         let request = metainfo::DownloadObjectRequest {
             bucket: location.bucket_bytes(),
@@ -129,8 +129,9 @@ impl Satellite {
         };
         let reply = self.single(Request::ObjectDownload(request)).await.map_err(beyond)?;
         let Reply::ObjectDownload(reply) = reply else { return Err(other_reply()) };
-        let object =
-            reply.object.ok_or_else(|| Error::protocol("a download without its object"))?;
+        let object = reply
+            .object
+            .ok_or_else(|| Error::protocol("the reply to a download contains no object"))?;
         Ok(ObjectDownload {
             object: object.into(),
             segments: reply.segment_list.unwrap_or_default(),
@@ -145,8 +146,8 @@ impl ObjectDownload {
         segment::page(&self.segments, keys)
     }
 
-    /// Reads the first segment of the part asked for, if its order limits came along; it must be the
-    /// expected one.
+    /// Reads the first segment of the requested part if the reply contains its order limits. It must be
+    /// the expected one.
     pub(crate) fn first(
         self,
         expected: &ExpectedSegment,
@@ -181,22 +182,22 @@ pub(super) fn list_request(
     }
 }
 
-fn range(part: Part) -> Result<Option<metainfo::Range>> {
-    use metainfo::range::Range;
+fn range(part: &Part) -> Result<Option<metainfo::Range>> {
+    use metainfo::range::Range as Wire;
     let number = |number: u64| {
         i64::try_from(number).map_err(|_| {
             Error::new(ErrorKind::RangeInvalid, format!("offset {number} is out of range"))
         })
     };
-    let range = match part {
+    let range = match *part {
         Part::Whole => return Ok(None),
-        Part::From(offset) => Range::Start(metainfo::RangeStart { plain_start: number(offset)? }),
-        Part::Range(offset, length) => Range::StartLimit(metainfo::RangeStartLimit {
-            plain_start: number(offset)?,
-            plain_limit: signed(offset.saturating_add(length)),
+        Part::From(offset) => Wire::Start(metainfo::RangeStart { plain_start: number(offset)? }),
+        Part::Range(Range { start, end }) => Wire::StartLimit(metainfo::RangeStartLimit {
+            plain_start: number(start)?,
+            plain_limit: signed(end),
         }),
         Part::Suffix(length) => {
-            Range::Suffix(metainfo::RangeSuffix { plain_suffix: number(length)? })
+            Wire::Suffix(metainfo::RangeSuffix { plain_suffix: number(length)? })
         }
     };
     Ok(Some(metainfo::Range { range: Some(range) }))
@@ -208,7 +209,7 @@ fn beyond(error: Error) -> Error {
             if failure.code == Code::INVALID_ARGUMENT && failure.message.contains("range") =>
         {
             let text = "range starts beyond the end of the object";
-            Error::new(ErrorKind::RangeInvalid, text).with_source(error)
+            Error::new(ErrorKind::RangeInvalid, text).with_included(error)
         }
         _ => error,
     }

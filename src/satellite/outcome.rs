@@ -1,16 +1,16 @@
-//! Calls that may take effect twice: sent once, and after a reply that is lost or makes no sense
-//! their outcome is queried.
+//! Calls that may take effect twice: each is sent once, and its outcome is queried after a lost or
+//! invalid reply.
 //!
-//! | call | queried | took effect | did not | cannot be learned |
+//! | call | query | took effect | did not | unknown |
 //! |---|---|---|---|---|
-//! | create bucket | the bucket | it is there and new | it is there and old, or absent | otherwise |
-//! | delete bucket | the bucket | it is absent | – | it is there |
-//! | delete object | the object | it is absent | – | it is there |
-//! | abort upload | sent again, by stream id | it is gone | – | – |
+//! | create bucket | the bucket | exists and is new | exists and is old, or absent | otherwise |
+//! | delete bucket | the bucket | absent | – | exists |
+//! | delete object | the object | absent | – | exists |
+//! | abort upload | retried, by stream id | absent | – | – |
 //!
-//! Something that is still there after a deletion may be what was to be deleted, or have been
-//! written since by another client. It is not deleted again: a lost reply must not cost what another
-//! client stored after the deletion.
+//! What exists after a deletion may be what was to be deleted, or may have been written since by
+//! another client. The deletion is not retried: a lost reply must not destroy what another client
+//! stored after it.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,17 +24,16 @@ use super::convert::bucket::{self, BucketRecord};
 use super::{RETRIES, Satellite};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Largest age of a bucket that counts as new: clocks that differ by more let no transfer work.
+/// Maximum age of a bucket that counts as new: with clocks that differ by more, transfers fail.
 const LATELY: Duration = MAX_SKEW;
-/// Attempts of a query for an outcome: about ten seconds, in which a satellite restarts.
+/// Retries of a query for an outcome: about ten seconds, enough for a satellite to restart.
 const QUERY_RETRIES: u32 = 8;
 
 impl Satellite {
     /// Creates a bucket.
     ///
-    /// After a lost reply a bucket that was created lately counts as created by this call: of two
-    /// clients that create it within [`LATELY`], both may be told so then. One that is absent is a
-    /// network error.
+    /// After a lost reply a bucket created within [`LATELY`] counts as created by this call: two clients
+    /// that create it at the same time may then both succeed. An absent one is a network error.
     pub(crate) async fn create_bucket(&self, name: &str) -> Result<BucketRecord> {
         let sent = SystemTime::now();
         let lost = match self.send_create_bucket(name).await {
@@ -86,8 +85,8 @@ impl Satellite {
         }
     }
 
-    /// Deletes the newest version of an object; returns whether the satellite deleted something.
-    /// After a lost reply an object that is absent counts as deleted.
+    /// Deletes the newest version of an object; returns whether the satellite deleted one. After a lost
+    /// reply an absent object counts as deleted.
     pub(crate) async fn delete_object(&self, bucket: &str, key: Vec<u8>) -> Result<bool> {
         let request = metainfo::BeginDeleteObjectRequest {
             bucket: Bytes::copy_from_slice(bucket.as_bytes()),
@@ -100,14 +99,14 @@ impl Satellite {
             outcome => return Ok(outcome?.object.is_some()),
         };
         match self.object_within(QUERY_RETRIES, bucket, key).await {
-            // Sent again, the call would say the same.
+            // A retry would give the same result.
             Err(error) if error.kind() == ErrorKind::BucketNotFound => Err(error),
             Err(error) if is_absent(&error) => Ok(true),
             _ => Err(unknown("deletion of an object", lost)),
         }
     }
 
-    /// Aborts an upload whose object was begun. One that is gone after a lost reply is aborted.
+    /// Aborts an upload whose object was begun. After a lost reply an absent one counts as aborted.
     pub(crate) async fn abort_object(
         &self,
         bucket: &str,
@@ -122,7 +121,7 @@ impl Satellite {
             header: self.header(),
             ..Default::default()
         };
-        // Once first: an upload that is unknown to the satellite now was not aborted by this call.
+        // Without retries first: an upload that is unknown now was not aborted by this call.
         match self.begin_delete(Class::OnceOnly, RETRIES, &request).await {
             Err(error) if error.may_have_taken_effect() => {}
             outcome => return outcome.map(drop),
@@ -147,10 +146,10 @@ impl Satellite {
     }
 }
 
-/// Whether a bucket may have been created by a call that was sent at `sent`.
+/// Returns whether a bucket may have been created by a call sent at `sent`.
 fn is_new(bucket: &BucketRecord, sent: SystemTime) -> bool {
     bucket
-        .created
+        .created_at
         .is_none_or(|created| created.checked_add(LATELY).is_none_or(|until| until >= sent))
 }
 
@@ -159,7 +158,7 @@ fn is_absent(error: &Error) -> bool {
 }
 
 pub(crate) fn bucket_exists(name: &str) -> Error {
-    Error::new(ErrorKind::BucketAlreadyExists, format!("bucket {name:?} exists already"))
+    Error::new(ErrorKind::BucketAlreadyExists, format!("bucket {name:?} already exists"))
 }
 
 fn unknown(what: &str, lost: Error) -> Error {
@@ -174,12 +173,12 @@ mod tests {
     #[test]
     fn bucket_is_new_as_far_as_clocks_that_work_together_can_tell() {
         let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let created = |at| BucketRecord { name: "bucket".to_owned(), created: Some(at) };
+        let created = |at| BucketRecord { name: "bucket".to_owned(), created_at: Some(at) };
         assert!(is_new(&created(sent), sent));
         assert!(is_new(&created(sent - LATELY), sent));
         assert!(is_new(&created(sent + 2 * LATELY), sent));
         assert!(!is_new(&created(sent - LATELY - Duration::from_secs(1)), sent));
-        let unknown = BucketRecord { created: None, ..created(sent) };
+        let unknown = BucketRecord { created_at: None, ..created(sent) };
         assert!(is_new(&unknown, sent), "the satellite does not say");
     }
 }

@@ -1,18 +1,18 @@
-//! Pages of listings: each one advances, and the last one ends.
+//! Pages of listings: each one advances, so that a listing ends.
 
 use crate::error::{Error, Result};
 
 /// One page of a listing.
 #[derive(Debug)]
-pub(crate) struct Page<T> {
+pub(crate) struct Page<T, C = Vec<u8>> {
     pub(crate) items: Vec<T>,
     /// Where the next page begins; `None` after the last one.
-    pub(crate) next: Option<Vec<u8>>,
+    pub(crate) next: Option<C>,
 }
 
-/// Items asked for at once.
+/// Items requested per page.
 pub(super) const PAGE: u16 = 1000;
-/// Most items that a page may have; satellites round up when they collapse prefixes.
+/// Maximum items of a page; satellites round up when they collapse prefixes.
 pub(super) const MAX_ITEMS: usize = 2 * PAGE as usize;
 
 /// Checks the keys of the page after `cursor`. Returns the next page's cursor; `None` after the last.
@@ -30,7 +30,7 @@ pub(super) fn next_cursor<'a>(
         let text = format!("page of a listing: {count} items, limit is {MAX_ITEMS}");
         return Err(Error::protocol(text));
     }
-    // Without a cursor the first key may be empty: an unencrypted object named like the prefix.
+    // Without a cursor the first key may be empty: an unencrypted object whose key is the prefix.
     let mut last = Some(cursor).filter(|cursor| !cursor.is_empty());
     for key in keys {
         if last.is_some_and(|last| key <= last) {

@@ -8,37 +8,29 @@ use super::Satellite;
 use super::call::Call;
 use super::convert::object::ListedObject;
 use super::object::{Prefix, list_request};
-use super::page::{MAX_ITEMS, PAGE};
+use super::page::{MAX_ITEMS, PAGE, Page};
 use crate::error::{Error, Result};
 
-/// Pages of the uploads of one key.
+/// Maximum pages of the uploads of one key.
 const MAX_KEY_PAGES: usize = 1000;
 /// Bytes of an object version.
 const VERSION_SIZE: usize = 16;
 
-/// Where a listing of the uploads below a prefix goes on; several uploads may have one key.
+/// The cursor of a listing of uploads below a prefix; several uploads may have the same key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct UploadCursor {
     key: Bytes,
-    /// Big-endian number in the first half of an object version; the second half plays no part in
-    /// the order.
+    /// Big-endian number in the first half of an object version; the second half does not affect the
+    /// order.
     number: i64,
     version: Bytes,
 }
 
-/// Where a listing of the uploads of one key goes on. Stream ids are in no order that a client knows.
+/// The cursor of a listing of the uploads of one key. The order of stream ids is unknown to clients.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StreamCursor {
     after: Bytes,
     pages: usize,
-}
-
-/// One page of pending uploads.
-#[derive(Debug)]
-pub(crate) struct UploadPage<C> {
-    pub(crate) items: Vec<ListedObject>,
-    /// Where the next page begins; `None` after the last one.
-    pub(crate) next: Option<C>,
 }
 
 impl Satellite {
@@ -49,7 +41,7 @@ impl Satellite {
         prefix: Prefix<'_>,
         cursor: Option<&UploadCursor>,
         recursive: bool,
-    ) -> Result<UploadPage<UploadCursor>> {
+    ) -> Result<Page<ListedObject, UploadCursor>> {
         let after = cursor.map(|cursor| cursor.key.as_ref()).unwrap_or_default();
         let request = metainfo::ListObjectsRequest {
             version_cursor: cursor.map(|cursor| cursor.version.clone()).unwrap_or_default(),
@@ -61,7 +53,7 @@ impl Satellite {
         let items = read(reply.items)?;
         check_order(cursor, &items)?;
         let next = if reply.more { Some(UploadCursor::after(cursor, &items)?) } else { None };
-        Ok(UploadPage { items, next })
+        Ok(Page { items, next })
     }
 
     /// Lists the next page of the uploads of one key.
@@ -70,7 +62,7 @@ impl Satellite {
         bucket: &str,
         encrypted_key: &[u8],
         cursor: &StreamCursor,
-    ) -> Result<UploadPage<StreamCursor>> {
+    ) -> Result<Page<ListedObject, StreamCursor>> {
         let request = metainfo::ListPendingObjectStreamsRequest {
             bucket: Bytes::copy_from_slice(bucket.as_bytes()),
             encrypted_object_key: Bytes::copy_from_slice(encrypted_key),
@@ -86,13 +78,13 @@ impl Satellite {
             .await?;
         let items = read(reply.items)?;
         let next = if reply.more { Some(cursor.after(&items)?) } else { None };
-        Ok(UploadPage { items, next })
+        Ok(Page { items, next })
     }
 }
 
 fn read(items: Vec<metainfo::ObjectListItem>) -> Result<Vec<ListedObject>> {
     if items.len() > MAX_ITEMS {
-        return Err(Error::protocol("a page of a listing is larger than asked for"));
+        return Err(Error::protocol("page of a listing: more items than requested"));
     }
     Ok(items.into_iter().map(ListedObject::from).collect())
 }
@@ -111,18 +103,19 @@ fn check_order(cursor: Option<&UploadCursor>, items: &[ListedObject]) -> Result<
 }
 
 fn stuck() -> Error {
-    Error::protocol("a listing does not advance")
+    Error::protocol("page of a listing: more is announced and the cursor does not advance")
 }
 
 impl UploadCursor {
-    /// Returns the cursor behind a page that is not the last one, and rejects a listing that would
-    /// not end.
+    /// Returns the cursor after a page that is not the last one.
+    ///
+    /// # Errors
+    /// The page does not advance.
     fn after(before: Option<&Self>, items: &[ListedObject]) -> Result<Self> {
         let last = items.last().ok_or_else(stuck)?;
         let number = last.version().first_chunk::<8>();
         let number = number.filter(|_| last.version().len() == VERSION_SIZE);
-        let number =
-            number.ok_or_else(|| Error::protocol("an upload is listed without version"))?;
+        let number = number.ok_or_else(|| Error::protocol("a listed upload has no version"))?;
         let next = Self {
             key: Bytes::copy_from_slice(last.encrypted_key()),
             number: i64::from_be_bytes(*number),
@@ -136,8 +129,10 @@ impl UploadCursor {
 }
 
 impl StreamCursor {
-    /// Returns the cursor behind a page that is not the last one, and rejects a listing that would
-    /// not end.
+    /// Returns the cursor after a page that is not the last one.
+    ///
+    /// # Errors
+    /// The page does not advance.
     fn after(&self, items: &[ListedObject]) -> Result<Self> {
         let last = items.last().ok_or_else(stuck)?.stream_id();
         let pages = self.pages + 1;

@@ -1,4 +1,4 @@
-//! Calls about the segments of an object that is read, and about order limits.
+//! Calls about the segments of an object, and about order limits.
 
 use bytes::Bytes;
 use uplink_core::id::SegmentPosition;
@@ -15,11 +15,11 @@ use super::{Satellite, other_reply};
 use crate::error::Result;
 use crate::layout::ExpectedSegment;
 
-/// Limits asked for when every holder of a segment is wanted.
+/// Order limits requested when all holders of a segment are wanted.
 const ALL_NODES: i32 = i32::MAX;
 
 impl Satellite {
-    /// Lists the next page of an object's segments behind `after`.
+    /// Lists the next page of an object's segments after `after`.
     pub(crate) async fn list_segments(
         &self,
         stream_id: Bytes,
@@ -41,7 +41,7 @@ impl Satellite {
         segment::page(&reply, keys)
     }
 
-    /// Asks for the order limits of one segment, which must be the expected one; of all holders when
+    /// Requests the order limits of one segment, which must be the expected one; of all its holders if
     /// `all` is set.
     pub(crate) async fn download_segment(
         &self,

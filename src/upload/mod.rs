@@ -19,35 +19,45 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use self::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{Object, check_custom};
+use crate::object::{Object, check_custom_metadata};
 use crate::project::Project;
 
 mod commit;
 mod pending;
 mod writer;
 
-pub use self::writer::Placement;
+pub use self::writer::{Holder, Placement};
 
 impl Project {
     /// Begins uploading an object.
     ///
-    /// Nothing is visible until [`Upload::commit`] returns. Makes no call: a missing bucket or
-    /// right is reported while writing or on commit.
+    /// The object does not exist until [`Upload::commit`] returns. Makes no call: a missing bucket or
+    /// permission is reported while writing or on commit.
     ///
     /// # Errors
     /// [`ErrorKind::BucketNameInvalid`] and [`ErrorKind::ObjectKeyInvalid`] for empty names,
     /// [`ErrorKind::PermissionDenied`] when the access grant holds no encryption key for the key.
-    pub fn upload_object(
+    pub fn upload_object(&self, bucket: &str, key: impl AsRef<[u8]>) -> Result<Upload> {
+        self.upload_object_with(bucket, key, &UploadOptions::new())
+    }
+
+    /// Begins uploading an object with options.
+    ///
+    /// # Errors
+    /// As [`upload_object`](Self::upload_object), and [`ErrorKind::CustomMetadataInvalid`].
+    pub fn upload_object_with(
         &self,
         bucket: &str,
         key: impl AsRef<[u8]>,
-        options: UploadOptions,
+        options: &UploadOptions,
     ) -> Result<Upload> {
+        check_custom_metadata(&options.custom_metadata)?;
         let session = self.session().clone();
         let location = session.locate(bucket, key.as_ref())?;
-        let writer = Writer::new(session, location, options.expires)?;
+        let writer = Writer::new(session, location, options.expires_at)?;
         let state = State::Ready(Box::new(writer));
-        Ok(Upload { state, part: Vec::new(), custom: BTreeMap::new() })
+        let custom_metadata = options.custom_metadata.clone();
+        Ok(Upload { state, part: Vec::new(), custom_metadata })
     }
 }
 
@@ -55,18 +65,26 @@ impl Project {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct UploadOptions {
-    pub(crate) expires: Option<SystemTime>,
+    expires_at: Option<SystemTime>,
+    custom_metadata: BTreeMap<String, String>,
 }
 
 impl UploadOptions {
-    /// Writes an object that stays.
+    /// Writes an object that does not expire, without custom metadata.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets the object disappear at a time in the future.
-    pub fn expires(mut self, at: SystemTime) -> Self {
-        self.expires = Some(at);
+    /// Makes the object expire at a time in the future.
+    pub fn expires_at(mut self, at: SystemTime) -> Self {
+        self.expires_at = Some(at);
+        self
+    }
+
+    /// Stores custom metadata with the object, encrypted like the content. Keys must not be empty, and
+    /// keys and values must not contain NUL.
+    pub fn custom_metadata(mut self, entries: BTreeMap<String, String>) -> Self {
+        self.custom_metadata = entries;
         self
     }
 }
@@ -74,34 +92,34 @@ impl UploadOptions {
 /// An object being written. **Shutting it down as an [`AsyncWrite`] flushes and does not commit;
 /// [`commit`](Self::commit) does.**
 ///
-/// Bytes are encrypted and sent on while they come in; of each segment one encrypted copy is held
-/// in memory until enough of its pieces are stored, and writing waits while the project's budget is
-/// used up.
+/// Bytes are encrypted and sent as they are written. One encrypted copy of each segment is held in
+/// memory until enough of its pieces are stored; a write waits while the project's memory budget is
+/// used up ([`Config::memory`](crate::Config::memory)).
 ///
 /// # Cancellation
 ///
-/// Dropping it without commit aborts: all transfers end, nothing becomes visible, and the satellite
-/// is told within five seconds as far as it can be reached. Dropping the future of a `write` that has
-/// not returned does the same; further writes and a commit fail with [`ErrorKind::UploadDone`]. As an
-/// [`AsyncWrite`] it takes 256 KiB at most at once, and they are sealed while it is called again or
-/// flushed.
+/// Dropping it without a commit aborts the upload: transfers are cancelled, no object is created, and
+/// the satellite is notified within five seconds if it is reachable. Dropping the future of a `write`
+/// before it returns does the same; further writes and a commit fail with [`ErrorKind::UploadDone`].
+/// As an [`AsyncWrite`] it accepts at most 256 KiB per call, which are encrypted when it is called
+/// again or flushed.
 pub struct Upload {
     state: State,
-    /// Where the bytes of [`AsyncWrite`] are kept from one call to the next.
+    /// The buffer of [`AsyncWrite`], reused between calls.
     part: Vec<u8>,
-    custom: BTreeMap<String, String>,
+    custom_metadata: BTreeMap<String, String>,
 }
 
 enum State {
     /// Between two writes.
     Ready(Box<Writer>),
-    /// Takes bytes of [`AsyncWrite`].
+    /// A write of [`AsyncWrite`] is running.
     Busy(ReusableBoxFuture<'static, Written>),
-    /// It has failed, or a write was dropped.
+    /// The upload has failed, or a write was cancelled.
     Over,
 }
 
-/// What became of a part, and its buffer.
+/// The outcome of a write, and its buffer.
 type Written = (Result<Box<Writer>>, Vec<u8>);
 
 impl fmt::Debug for Upload {
@@ -121,13 +139,14 @@ pub struct Uploaded {
 }
 
 impl Upload {
-    /// Writes all of `bytes`, waiting while the budget is used up.
+    /// Writes all of `bytes`, waiting while the memory budget is used up.
     ///
-    /// They are encrypted in the task that calls, without being copied first, and sent by others.
+    /// They are encrypted in the calling task without being copied first; other tasks send them.
     ///
     /// # Errors
-    /// Whatever ended the upload: the bucket is missing, the grant does not allow it, too few nodes
-    /// take pieces. The upload is over then.
+    /// The bucket is missing, the access grant does not permit the upload, or not enough storage nodes
+    /// accept pieces. [`ErrorKind::MemoryBudgetExceeded`] with
+    /// [`Config::memory_strict`](crate::Config::memory_strict). An error ends the upload.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let mut writer = self.take().await?;
         writer.write(bytes).await?;
@@ -138,42 +157,42 @@ impl Upload {
     /// Replaces the custom metadata that the commit will store; it is encrypted like the content.
     ///
     /// # Errors
-    /// [`ErrorKind::ObjectKeyInvalid`]: a key is empty, or a key or value holds NUL.
-    pub fn set_metadata(&mut self, custom: BTreeMap<String, String>) -> Result<()> {
-        check_custom(&custom)?;
-        self.custom = custom;
+    /// [`ErrorKind::CustomMetadataInvalid`]: a key is empty, or a key or value contains NUL.
+    pub fn set_custom_metadata(&mut self, entries: BTreeMap<String, String>) -> Result<()> {
+        check_custom_metadata(&entries)?;
+        self.custom_metadata = entries;
         Ok(())
     }
 
-    /// Makes the object visible, replacing one of the same key.
+    /// Commits the object, replacing one of the same key.
     ///
-    /// Returns once enough storage nodes have signed for every piece and the satellite has stored
-    /// the commit durably.
+    /// Returns once enough storage nodes have signed for the pieces of every segment and the satellite
+    /// has stored the commit durably.
     ///
     /// # Errors
-    /// Whatever ended the upload. [`ErrorKind::CommitUnknown`] when the connection broke while
-    /// committing and the outcome cannot be learned.
+    /// As [`write`](Self::write). [`ErrorKind::CommitUnknown`] when the reply to the commit was lost and
+    /// its outcome cannot be queried.
     pub async fn commit(mut self) -> Result<Uploaded> {
         let writer = self.take().await?;
-        let custom = std::mem::take(&mut self.custom);
-        let (object, placement) = commit::commit(*writer, custom).await?;
+        let entries = std::mem::take(&mut self.custom_metadata);
+        let (object, placement) = commit::commit(*writer, entries).await?;
         Ok(Uploaded { object, placement })
     }
 
-    /// Gives the upload up; nothing becomes visible.
+    /// Aborts the upload and discards its data.
     ///
     /// # Errors
-    /// The satellite could not be told; it forgets the upload by itself after a day.
+    /// The satellite could not be notified; it discards the upload by itself after a day.
     pub async fn abort(self) -> Result<()> {
         match self.state {
             State::Ready(writer) => writer.abort().await,
-            // The satellite is told in the background.
+            // Dropping the state notifies the satellite in the background.
             State::Busy(_) | State::Over => Ok(()),
         }
     }
 
-    /// The writer, once it has taken what was written before. The upload is over unless it is put
-    /// back.
+    /// Takes the writer, once it has finished the write before. The upload has ended unless the writer
+    /// is put back.
     async fn take(&mut self) -> Result<Box<Writer>> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Ready(writer) => Ok(writer),
@@ -182,7 +201,7 @@ impl Upload {
         }
     }
 
-    /// Goes on with what was written before.
+    /// Continues the write before.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let State::Busy(writing) = &mut self.state else { return Poll::Ready(Ok(())) };
         let (written, part) = ready!(writing.poll(context));
@@ -194,10 +213,10 @@ impl Upload {
 }
 
 fn over() -> Error {
-    Error::new(ErrorKind::UploadDone, "the upload has failed, or a write was given up")
+    Error::new(ErrorKind::UploadDone, "the upload has failed, or a write was cancelled")
 }
 
-/// Most bytes that [`AsyncWrite`] takes at once.
+/// Maximum bytes that [`AsyncWrite`] accepts per call.
 const WRITE_SIZE: usize = 256 << 10;
 
 impl AsyncWrite for Upload {
@@ -220,7 +239,7 @@ impl AsyncWrite for Upload {
         }));
         match self.poll_ready(context) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-            // The rest of it is done when this is called again.
+            // A pending write continues at the next call.
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(taken)),
         }
     }

@@ -1,4 +1,4 @@
-//! An object that is begun and not committed: the satellite is told when it is given up.
+//! An object that was begun and not committed: dropping it aborts it at the satellite.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use crate::error::Result;
 use crate::location::Location;
 use crate::session::Session;
 
-/// Time to tell the satellite of an abandoned upload.
+/// Timeout of the call that aborts a dropped upload.
 const ABORT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What is being written, and where. Dropping it before it is committed tells the satellite on its
-/// own, in the background and within [`ABORT_DEADLINE`]: the one task that outlives its handle.
+/// The object being written. Dropping it before the commit aborts it at the satellite, in a detached
+/// task that ends within [`ABORT_DEADLINE`].
 #[derive(Debug)]
 pub(super) struct Pending {
     session: Session,
     location: Location,
-    /// Empty before the object is begun, as batches expect it, and after it is committed.
+    /// Empty before the object is begun, which batches rely on, and after it is committed.
     stream_id: Bytes,
 }
 
@@ -46,7 +46,7 @@ impl Pending {
         self.stream_id.clear();
     }
 
-    /// Tells the satellite, if it knows of the object.
+    /// Aborts the object at the satellite, if it was begun.
     pub(super) async fn abort(mut self) -> Result<()> {
         let stream_id = std::mem::take(&mut self.stream_id);
         if stream_id.is_empty() {
@@ -65,10 +65,10 @@ impl Drop for Pending {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         tracing::debug!("an upload was dropped without commit");
         let stream_id = std::mem::take(&mut self.stream_id);
-        let given_up =
+        let abandoned =
             Self { session: self.session.clone(), location: self.location.clone(), stream_id };
         runtime.spawn(async move {
-            let _ = tokio::time::timeout(ABORT_DEADLINE, given_up.abort()).await;
+            let _ = tokio::time::timeout(ABORT_DEADLINE, abandoned.abort()).await;
         });
     }
 }

@@ -1,6 +1,6 @@
-//! The bytes of one object: cut into segments, sealed, and on their way to storage nodes.
+//! Cuts the bytes of one object into segments, encrypts them and uploads them to storage nodes.
 //!
-//! Committing the object is not the writer's business: `commit.rs` does it for whole uploads.
+//! `commit.rs` commits the object.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use uplink_core::encryption::content::{ContentCipher, SegmentCipher};
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind};
 use uplink_core::encryption::nonce::segment_start_nonce;
 use uplink_core::encryption::{EncryptionParameters, Key, Nonce, key};
-use uplink_core::id::SegmentPosition;
+use uplink_core::id::{NodeId, SegmentPosition};
 use uplink_core::layout;
 use uplink_rpc::runtime::{RuntimeError, random};
 use uplink_segment::memory::Reservation;
@@ -28,56 +28,65 @@ use crate::satellite::batch::{
 };
 use crate::session::Session;
 
-/// What every object of this client is encrypted with.
+/// The encryption parameters of every object that this client writes.
 pub(super) const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
-/// How long sealing a segment waits for its transfers in all. Nodes that are far away take longer;
-/// then the rest is sealed at once, and the next segments are sent beside this one.
+/// Total time for which sealing a segment waits for its transfers. With slower nodes the rest is sealed
+/// without waiting, and the next segments are uploaded concurrently.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Most plain bytes that are sealed before other events are looked at.
+/// Maximum plain bytes sealed before other events are handled.
 const STEP: usize = 256 << 10;
 
-/// The segments of one object being written, in the task of its caller. Dropping it cancels all
-/// transfers and aborts the upload.
+/// Writes the segments of one object in the task of its caller. Dropping it cancels all transfers and
+/// aborts the upload.
 pub(crate) struct Writer {
     pub(super) pending: Pending,
-    expires: Option<SystemTime>,
-    /// The keys of the segments. It begins with a random value of this attempt; no key seals twice.
+    expires_at: Option<SystemTime>,
+    /// The keys of the segments. The chain starts with a random value, so that no key is used twice.
     chain: Chain,
     /// The first value of the chain, which the metadata records.
     pub(super) chain_start: ChainValue,
-    /// The first bytes of the next segment, as long as they fit into an inline one.
+    /// The first bytes of the next segment, until they exceed an inline one.
     head: Vec<u8>,
-    /// The remote segment that takes bytes.
+    /// The remote segment being written.
     open: Option<OpenSegment>,
     /// All segments so far, in order.
     pub(super) segments: Vec<Segment>,
     uploads: JoinSet<(usize, Result<StoredSegment, SegmentError>)>,
-    /// Calls that wait for the next batch.
+    /// Calls queued for the next batch.
     calls: Batch,
 }
 
-/// Where one segment of an object is.
+/// Where one segment of an object is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Placement {
-    /// Plaintext bytes of the segment.
+    /// Plain bytes of the segment.
     pub size: u64,
-    /// Piece numbers and node ids of the storage nodes that hold a piece; empty when the satellite
-    /// keeps the segment itself.
-    pub holders: Vec<(u16, String)>,
+    /// The storage nodes that hold a piece; empty for an inline segment, which the satellite keeps.
+    pub holders: Vec<Holder>,
 }
 
-/// What the object's seal and metadata are made of.
+/// A storage node that holds a piece of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Number of the piece within its segment.
+    pub piece: u16,
+    /// The storage node.
+    pub node: NodeId,
+}
+
+/// A segment, as the object's seal and metadata record it.
 pub(super) struct Segment {
     key: Key,
     pub(super) encrypted_size: u64,
     pub(super) placement: Placement,
 }
 
-/// A remote segment that takes bytes while its pieces are being sent.
+/// A remote segment being written while its pieces are sent.
 struct OpenSegment {
     index: usize,
-    /// Plain bytes that it can still take.
+    /// Remaining capacity in plain bytes.
     left: u64,
     sealer: Sealer,
     sealed: Arc<SealedSegment>,
@@ -88,12 +97,12 @@ impl Writer {
     pub(crate) fn new(
         session: Session,
         location: Location,
-        expires: Option<SystemTime>,
+        expires_at: Option<SystemTime>,
     ) -> Result<Self> {
         let chain_start = ChainValue::new(random()?);
         Ok(Self {
             pending: Pending::new(session, location),
-            expires,
+            expires_at,
             chain: Chain::new(KeyKind::Stream, 0, chain_start.clone()),
             chain_start,
             head: Vec::new(),
@@ -104,8 +113,8 @@ impl Writer {
         })
     }
 
-    /// Takes all of `bytes`. After an error, or when this is dropped before it returns, some of them
-    /// may be part of the object: the writer must be dropped then.
+    /// Writes all of `bytes`. After an error, or when the future is dropped before it returns, some of
+    /// them may be part of the object: the writer must be dropped.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             while let Some(ended) = self.uploads.try_join_next() {
@@ -120,8 +129,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the last segment and waits until all are stored. Returns the calls that are still to be
-    /// sent: the commits of segments, after the one that begins the object if need be.
+    /// Completes the last segment and waits until all are stored. Returns the calls to send before the
+    /// commit: the commits of segments, after the call that begins the object if that was not sent.
     pub(super) async fn finish(&mut self) -> Result<Batch> {
         if let Some(open) = self.open.take() {
             self.close(open)?;
@@ -142,8 +151,8 @@ impl Writer {
         pending.abort().await
     }
 
-    /// Takes bytes into the head of a segment, and begins the segment once that is full. Returns how
-    /// many it has taken.
+    /// Adds bytes to the head of a segment, and begins a remote segment once the head exceeds an inline
+    /// one. Returns the number of bytes consumed.
     async fn gather(&mut self, bytes: &[u8]) -> Result<usize> {
         let size = self.session().config().segment_size;
         let inline = size.min(layout::INLINE_LIMIT);
@@ -163,8 +172,8 @@ impl Writer {
         Ok(taken)
     }
 
-    /// Seals bytes into an open segment, and closes it once that is full. Returns how many it has
-    /// taken.
+    /// Seals bytes into an open segment, and closes it once it is full. Returns the number of bytes
+    /// consumed.
     async fn seal(&mut self, mut open: OpenSegment, bytes: &[u8]) -> Result<usize> {
         let left = usize::try_from(open.left).unwrap_or(usize::MAX);
         let taken = bytes.get(..bytes.len().min(STEP).min(left)).unwrap_or(bytes);
@@ -179,7 +188,7 @@ impl Writer {
         Ok(taken.len())
     }
 
-    /// Queues an inline segment, which is sealed in one piece.
+    /// Queues an inline segment, which is encrypted as a whole.
     fn inline(&mut self, plain: &[u8]) -> Result<()> {
         let position = self.position()?;
         let segment_key = self.chain.key(position.index);
@@ -214,7 +223,7 @@ impl Writer {
         Ok(OpenSegment { index, left: size, sealer, sealed, patience: PATIENCE })
     }
 
-    /// Completes a remote segment; its upload continues by itself.
+    /// Completes a remote segment; its upload continues in the background.
     fn close(&mut self, open: OpenSegment) -> Result<()> {
         let size = open.sealer.finish()?;
         if let Some(segment) = self.segments.get_mut(open.index) {
@@ -224,7 +233,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits until the coder has nearly caught up, for as long as there is patience left.
+    /// Waits until the coder has nearly caught up, for at most the rest of the segment's patience.
     async fn wait_for_coder(&mut self, open: &mut OpenSegment) -> Result<()> {
         if !open.sealed.is_ahead() {
             return Ok(());
@@ -245,13 +254,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for memory; meanwhile segments end and free theirs.
+    /// Waits for memory, and handles segments that complete meanwhile.
     async fn reserve(&mut self, bytes: u64) -> Result<Reservation> {
         let budget = self.session().transfers().budget().clone();
         let mut free = std::pin::pin!(budget.reserve(bytes));
         loop {
             tokio::select! {
-                memory = &mut free => return Ok(memory),
+                memory = &mut free => return Ok(memory?),
                 Some(ended) = self.uploads.join_next() => self.stored(ended)?,
             }
         }
@@ -271,23 +280,24 @@ impl Writer {
         begun.segment
     }
 
-    /// The calls that wait, after the one that begins the object if that is still to come.
+    /// Returns the queued calls, after the one that begins the object if that was not sent.
     fn take_calls(&mut self) -> Batch {
         let mut batch = Batch::default();
         if self.pending.stream_id().is_empty() {
-            let (location, expires) = (self.pending.location(), self.expires);
-            batch.begin_object(&BeginObject { location, parameters: PARAMETERS, expires });
+            let location = self.pending.location();
+            let expires_at = self.expires_at;
+            batch.begin_object(&BeginObject { location, parameters: PARAMETERS, expires_at });
         }
         batch.append(std::mem::take(&mut self.calls));
         batch
     }
 
-    /// Takes the outcome of a segment's upload and queues its commit.
+    /// Handles the outcome of a segment's upload and queues its commit.
     fn stored(&mut self, ended: UploadEnded) -> Result<()> {
         let (index, stored) = ended.map_err(RuntimeError::from)?;
         let StoredSegment { segment_id, pieces, .. } = stored?;
         let segment = self.segments.get_mut(index).ok_or_else(unknown_segment)?;
-        let holders = pieces.iter().map(|piece| (piece.number, piece.node.to_string()));
+        let holders = pieces.iter().map(|piece| Holder { piece: piece.number, node: piece.node });
         segment.placement.holders = holders.collect();
         let (encrypted_size, plain_size) = (segment.encrypted_size, segment.placement.size);
         let key = segment.key.clone();
@@ -309,7 +319,7 @@ impl Writer {
         let count = self.segments.len() as u64;
         let index = u32::try_from(count).ok().filter(|_| count < MAX_SEGMENTS);
         let index = index.ok_or_else(|| {
-            let text = format!("object is too large: it has more than {MAX_SEGMENTS} segments");
+            let text = format!("object too large: more than {MAX_SEGMENTS} segments");
             Error::new(ErrorKind::RangeInvalid, text)
         })?;
         Ok(SegmentPosition { part: 0, index })
@@ -339,5 +349,5 @@ impl ExchangeLimits for Exchange {
 }
 
 fn unknown_segment() -> Error {
-    Error::new(ErrorKind::Internal, "an unknown segment was stored")
+    Error::new(ErrorKind::Internal, "an unknown segment completed")
 }

@@ -1,6 +1,7 @@
 //! Buckets, and errors of names, keys and grants.
 
-use uplink::{Access, DownloadOptions, ErrorKind, ListItem, ListOptions, Project};
+use futures_util::TryStreamExt;
+use uplink::{Access, DownloadOptions, ErrorKind, ListBucketsOptions, ListItem, Project};
 
 use super::world::{BUCKET, World, access, bytes, config};
 
@@ -10,7 +11,7 @@ async fn buckets_are_created_listed_in_order_and_deleted_when_empty() {
     let project = &world.project;
     for name in ["zebra", "alpha", "mid.dle"] {
         let created = project.create_bucket(name).await.expect("created");
-        assert!(created.created.is_some());
+        assert!(created.created_at.is_some());
         assert_eq!(project.stat_bucket(name).await.expect("exists"), created);
         assert_eq!(project.ensure_bucket(name).await.expect("exists"), created);
     }
@@ -29,9 +30,9 @@ async fn buckets_are_created_listed_in_order_and_deleted_when_empty() {
 }
 
 async fn names(project: &Project, cursor: &str) -> Vec<String> {
-    let mut list = project.list_buckets(cursor);
+    let mut list = project.list_buckets_with(&ListBucketsOptions::new().cursor(cursor));
     let mut names = Vec::new();
-    while let Some(bucket) = list.next().await.expect("listed") {
+    while let Some(bucket) = list.try_next().await.expect("listed") {
         names.push(bucket.name);
     }
     names
@@ -49,10 +50,10 @@ async fn invalid_names_are_refused_with_their_kind() {
     let missing = world.get("no such key").await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::ObjectNotFound, "{missing}");
     let options = DownloadOptions::new();
-    let missing = world.project.download_object("no-such-bucket", "key", options).await;
+    let missing = world.project.download_object_with("no-such-bucket", "key", &options).await;
     assert_eq!(missing.unwrap_err().kind(), ErrorKind::BucketNotFound);
     let options = uplink::UploadOptions::new();
-    let mut upload = world.project.upload_object("no-such-bucket", "key", options).unwrap();
+    let mut upload = world.project.upload_object_with("no-such-bucket", "key", &options).unwrap();
     let written = upload.write(b"bytes").await;
     let missing = match written {
         Ok(()) => upload.commit().await.unwrap_err(),
@@ -70,12 +71,11 @@ async fn wrong_passphrase_is_an_error_not_an_empty_bucket() {
     let error = project.stat_object(BUCKET, "secret/name").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decryption);
     assert!(error.to_string().contains("passphrase"), "{error}");
-    let error =
-        project.download_object(BUCKET, "secret/name", DownloadOptions::new()).await.unwrap_err();
+    let error = project.download_object(BUCKET, "secret/name").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decryption);
-    let mut list = project.list_objects(BUCKET, ListOptions::new()).unwrap();
-    assert!(matches!(list.next().await.unwrap(), Some(ListItem::Undecryptable(_))));
-    assert_eq!(list.next().await.unwrap(), None);
+    let mut list = project.list_objects(BUCKET).unwrap();
+    assert!(matches!(list.try_next().await.unwrap(), Some(ListItem::Undecryptable(_))));
+    assert_eq!(list.try_next().await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

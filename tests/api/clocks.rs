@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use uplink::{Error, UploadOptions};
+use uplink::Error;
 use uplink_testnet::Options;
 
 use super::shared_clocks::{Clocks, NODES};
@@ -99,8 +99,7 @@ async fn clock_steps_during_an_upload_do_not_fail_it() {
     let (world, clocks) = world().await;
     for (seed, step) in [(1, 3500), (2, -3500)] {
         let data = bytes(seed, 3 * SMALL_SEGMENT);
-        let mut upload =
-            world.project.upload_object(BUCKET, "key", UploadOptions::new()).expect("started");
+        let mut upload = world.project.upload_object(BUCKET, "key").expect("started");
         let (first, rest) = data.split_at(data.len() / 2);
         upload.write(first).await.expect("written");
         clocks.set(step, |_| 0);
@@ -154,8 +153,8 @@ async fn nodes_with_a_wrong_clock_are_excluded_until_corrected() {
         }
         for seed in 0..3 {
             let uploaded = world.put(&format!("object {seed}"), &bytes(seed, SIZE)).await;
-            for (_, holder) in &uploaded.placement[0].holders {
-                let holder = world.network.node_by_id(holder.parse().expect("an id"));
+            for holder in &uploaded.placement[0].holders {
+                let holder = world.network.node_by_id(holder.node);
                 assert!(!wrong(holder.expect("a node").index()), "{step} s");
             }
         }

@@ -13,15 +13,19 @@ const REQUIRED: usize = 4;
 /// Reads with a new client, without history of the nodes.
 async fn get(world: &World, options: DownloadOptions) -> Result<Vec<u8>, Error> {
     let project = Project::open(&world.access).expect("a project");
-    project.download_object(BUCKET, "key", options).await?.read_to_vec().await
+    project
+        .download_object_with(BUCKET, "key", &options)
+        .await?
+        .read_to_end(u64::MAX)
+        .await
+        .map(Vec::from)
 }
 
 /// Returns the nodes that hold pieces of an object's only segment.
 fn holders<'a>(world: &'a World, uploaded: &Uploaded) -> Vec<&'a Node> {
     assert_eq!(uploaded.placement.len(), 1);
     let holders = uploaded.placement[0].holders.iter();
-    let node = |id: &str| world.network.node_by_id(id.parse().expect("a node id"));
-    holders.map(|(_, id)| node(id).expect("a node")).collect()
+    holders.map(|holder| world.network.node_by_id(holder.node).expect("a node")).collect()
 }
 
 /// Corrupts the pieces of these holders from a byte on.
@@ -77,7 +81,7 @@ async fn too_many_corrupt_nodes_give_an_error_with_their_number() {
         let error = get(&world, DownloadOptions::new()).await.expect_err("nothing is authentic");
         assert_eq!(error.kind(), ErrorKind::Decryption, "{error}");
         assert!(error.to_string().contains("corrupt beyond repair"), "{error}");
-        let corrupt = format!("at min {} of {} pieces read are corrupt", bound + 2, holders.len());
+        let corrupt = format!("at least {} of {} pieces are corrupt", bound + 2, holders.len());
         assert!(error.to_string().contains(&corrupt), "{error}");
     }
 }
@@ -93,7 +97,7 @@ async fn corrupt_nodes_are_detected_with_too_few_others_online() {
     let error =
         get(&world, DownloadOptions::new()).await.expect_err("three intact holders are left");
     assert_eq!(error.kind(), ErrorKind::NotEnoughNodes, "{error}");
-    assert!(error.to_string().contains("at min 2 of 5 pieces read are corrupt"), "{error}");
+    assert!(error.to_string().contains("at least 2 of 5 pieces are corrupt"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,7 +130,7 @@ async fn ranges_are_exact_with_corrupt_nodes() {
         (size - 1, 1),
         (9999, size),
     ] {
-        let read = get(&world, DownloadOptions::new().range(start, length)).await;
+        let read = get(&world, DownloadOptions::new().range(start..start + length)).await;
         let end = (start + length).min(size) as usize;
         assert!(read.expect("read") == plain[start as usize..end], "{length} bytes from {start}");
     }
@@ -142,14 +146,14 @@ async fn reads_fail_if_transfer_limit_prevents_correction() {
     let config = config().transfers(REQUIRED).progress_deadline(deadline);
     let project = Project::open_with(&world.access, &config).expect("a project");
     let reading = async {
-        let download = project.download_object(BUCKET, "key", DownloadOptions::new()).await?;
-        { download }.read_to_vec().await
+        let download = project.download_object(BUCKET, "key").await?;
+        { download }.read_to_end(u64::MAX).await
     };
     let read =
         tokio::time::timeout(Duration::from_secs(60), reading).await.expect("completes in time");
     let error = read.expect_err("nothing is authentic");
     assert_eq!(error.kind(), ErrorKind::NotEnoughNodes, "{error}");
-    assert!(error.to_string().contains("at min 1 of 4 pieces read are corrupt"), "{error}");
+    assert!(error.to_string().contains("at least 1 of 4 pieces are corrupt"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,5 +17,5 @@ async fn quickstart_uploads_and_reads_back() {
     let output = run.await.expect("waits").expect("the example is built");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "5 bytes\n", "{errors}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "17 bytes\n", "{errors}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use uplink::{ErrorKind, UploadOptions};
+use uplink::ErrorKind;
 use uplink_testnet::Options;
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
@@ -10,7 +10,7 @@ use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upload_succeeds_while_two_of_ten_nodes_fail() {
     let world = World::start().await;
-    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    let mut upload = world.project.upload_object(BUCKET, "key").unwrap();
     upload.write(&bytes(1, SMALL_SEGMENT / 2)).await.expect("written");
     for node in [1, 6] {
         world.network.nodes()[node].kill().await.expect("killed");
@@ -57,20 +57,20 @@ async fn download_continues_when_holders_fail() {
     let plain = bytes(1, 24 << 20);
     world.put("key", &plain).await;
     let download =
-        world.project.download_object(BUCKET, "key", uplink::DownloadOptions::new()).await;
+        world.project.download_object_with(BUCKET, "key", &uplink::DownloadOptions::new()).await;
     let mut download = download.expect("opened");
-    let mut read = download.next().await.expect("read").expect("bytes").to_vec();
+    let mut read = download.chunk().await.expect("read").expect("bytes").to_vec();
     for node in [0, 2, 4, 6] {
         world.network.nodes()[node].kill().await.expect("killed");
     }
-    read.extend(download.read_to_vec().await.expect("six nodes are left"));
+    read.extend(download.read_to_end(u64::MAX).await.expect("six nodes are left"));
     assert!(read == plain);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn satellite_killed_during_upload_leaves_no_object() {
     let world = World::start().await;
-    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    let mut upload = world.project.upload_object(BUCKET, "key").unwrap();
     upload.write(&bytes(1, SMALL_SEGMENT / 2)).await.expect("written");
     world.network.kill_satellite().await.expect("killed");
     let error = upload.commit().await.expect_err("the satellite is down");

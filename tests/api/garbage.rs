@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::time::sleep;
-use uplink::{ErrorKind, UploadOptions, Uploaded};
+use uplink::{ErrorKind, Uploaded};
 use uplink_core::macaroon::ApiKey;
 use uplink_rpc::channel::Channel;
 use uplink_rpc::client;
@@ -58,7 +58,7 @@ impl Timed {
     /// Collects garbage and waits until all nodes have processed their filters.
     async fn collect(&self) {
         let report = self.network().collect_garbage().await.expect("collected");
-        assert_eq!((report.told, report.failed), (10, 0));
+        assert_eq!((report.notified, report.failed), (10, 0));
         for node in self.network().nodes() {
             let filters = node.directory().join("data/filters");
             while std::fs::read_dir(&filters).expect("a folder").count() > 0 {
@@ -94,8 +94,8 @@ impl Timed {
     fn placed<'a>(&self, objects: impl IntoIterator<Item = &'a Uploaded>) -> Vec<u64> {
         let mut counts = HashMap::<String, u64>::new();
         let segments = objects.into_iter().flat_map(|object| &object.placement);
-        for (_, node) in segments.flat_map(|segment| &segment.holders) {
-            *counts.entry(node.to_string()).or_default() += 1;
+        for holder in segments.flat_map(|segment| &segment.holders) {
+            *counts.entry(holder.node.to_string()).or_default() += 1;
         }
         let count = |id: String| counts.get(&id).copied().unwrap_or(0);
         self.network().nodes().iter().map(|node| count(node.id().to_string())).collect()
@@ -161,8 +161,7 @@ async fn deleted_pieces_are_trashed_and_removed_others_stay() {
     let kept_at = world.put("kept", &kept).await;
     world.put("deleted", &bytes(3, size)).await;
     world.project.create_bucket(COPIES).await.expect("a bucket");
-    let mut upload =
-        world.project.upload_object(COPIES, "copied", UploadOptions::new()).expect("started");
+    let mut upload = world.project.upload_object(COPIES, "copied").expect("started");
     upload.write(&copied).await.expect("written");
     let copied_at = upload.commit().await.expect("committed");
     let source = timed.encrypted_key(COPIES).await;
@@ -192,8 +191,8 @@ async fn deleted_pieces_are_trashed_and_removed_others_stay() {
     assert!(world.get("kept").await.expect("read") == kept);
     assert!(world.get("young").await.expect("read") == young);
     timed.copy(COPIES, &copy, &source).await;
-    let download = world.project.download_object(COPIES, "copied", Default::default()).await;
-    assert!(download.expect("opened").read_to_vec().await.expect("read") == copied);
+    let download = world.project.download_object_with(COPIES, "copied", &Default::default()).await;
+    assert!(download.expect("opened").read_to_end(u64::MAX).await.expect("read") == copied);
     assert_eq!(world.get("deleted").await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
     assert_eq!(timed.pieces().await.1, trashed, "no piece was read from the trash");
 
@@ -207,8 +206,7 @@ async fn garbage_collection_keeps_pieces_of_running_uploads() {
     let timed = Timed::start().await;
     let world = &timed.world;
     let long = bytes(1, 7 * SMALL_SEGMENT + 5_000);
-    let mut upload =
-        world.project.upload_object(BUCKET, "long", UploadOptions::new()).expect("started");
+    let mut upload = world.project.upload_object(BUCKET, "long").expect("started");
     let mut rest = &long[..];
     let mut objects = Vec::new();
     let mut deleted = 0;
@@ -271,7 +269,7 @@ async fn node_that_misses_a_filter_processes_the_next_one() {
     let away = timed.network().node(3).expect("a node");
     away.kill().await.expect("killed");
     let report = timed.network().collect_garbage().await.expect("collected");
-    assert_eq!((report.told, report.failed), (9, 1));
+    assert_eq!((report.notified, report.failed), (9, 1));
     away.start().await.expect("started");
     timed.wait(0).await;
     timed.collect().await;

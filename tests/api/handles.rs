@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use uplink::{
     Access, Authenticity, Download, DownloadOptions, ErrorKind, ListItem, ListOptions, ObjectList,
-    Project, Upload, UploadOptions,
+    Project, Upload,
 };
 use uplink_testnet::Options;
 
@@ -26,17 +26,17 @@ fn handles_can_be_sent_between_threads() {
 async fn objects_are_written_and_read_through_the_traits_of_tokio() {
     let world = World::start().await;
     let plain = bytes(7, SMALL_SEGMENT + 100_000);
-    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    let mut upload = world.project.upload_object(BUCKET, "key").unwrap();
     upload.write_all(&plain).await.expect("written");
     upload.shutdown().await.expect("shut down");
     let hidden = world.get("key").await.unwrap_err();
     assert_eq!(hidden.kind(), ErrorKind::ObjectNotFound, "shutting down does not commit");
     upload.commit().await.expect("committed");
 
-    let download = world.project.download_object(BUCKET, "key", DownloadOptions::new()).await;
+    let download = world.project.download_object(BUCKET, "key").await;
     let mut download = download.expect("opened");
     let mut read = Vec::new();
-    download.read_to_end(&mut read).await.expect("read");
+    AsyncReadExt::read_to_end(&mut download, &mut read).await.expect("read");
     assert!(read == plain);
     for offset in [0, 1, SMALL_SEGMENT - 1, SMALL_SEGMENT + 1, 5000] {
         let at = download.seek(std::io::SeekFrom::Start(offset)).await.expect("sought");
@@ -49,15 +49,17 @@ async fn objects_are_written_and_read_through_the_traits_of_tokio() {
         );
     }
 
-    let download = world.project.download_object(BUCKET, "key", DownloadOptions::new().last(10));
+    let options = DownloadOptions::new().suffix(10);
+    let download = world.project.download_object_with(BUCKET, "key", &options);
     let parts: Vec<_> = download.await.expect("opened").collect().await;
     let last: Vec<u8> = parts.into_iter().flat_map(|part| part.expect("read")).collect();
     assert_eq!(last, plain[plain.len() - 10..]);
-    let error = world.get_with("key", DownloadOptions::new().from(u64::MAX / 4)).await.unwrap_err();
+    let error =
+        world.get_with("key", DownloadOptions::new().range(u64::MAX / 4..)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RangeInvalid, "{error}");
-    let end = DownloadOptions::new().from(plain.len() as u64);
+    let end = DownloadOptions::new().range(plain.len() as u64..);
     assert!(world.get_with("key", end).await.expect("the end is a valid offset").is_empty());
-    let all = DownloadOptions::new().last(u64::from(u32::MAX));
+    let all = DownloadOptions::new().suffix(u64::from(u32::MAX));
     assert!(world.get_with("key", all).await.expect("a long suffix is the object") == plain);
 }
 
@@ -65,23 +67,23 @@ async fn objects_are_written_and_read_through_the_traits_of_tokio() {
 async fn dropped_or_aborted_upload_leaves_no_object() {
     let world = World::start().await;
     for (key, write) in [("inline", 100), ("remote", 300_000), ("segments", 2_500_000)] {
-        let mut upload = world.project.upload_object(BUCKET, key, UploadOptions::new()).unwrap();
+        let mut upload = world.project.upload_object(BUCKET, key).unwrap();
         upload.write(&bytes(1, write)).await.expect("written");
         drop(upload);
-        let mut upload = world.project.upload_object(BUCKET, key, UploadOptions::new()).unwrap();
+        let mut upload = world.project.upload_object(BUCKET, key).unwrap();
         upload.write(&bytes(1, write)).await.expect("written");
         upload.abort().await.expect("aborted");
         assert_eq!(world.get(key).await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
     }
-    let mut list = world.project.list_objects(BUCKET, ListOptions::new()).unwrap();
-    assert_eq!(list.next().await.unwrap(), None);
+    let mut list = world.project.list_objects(BUCKET).unwrap();
+    assert_eq!(list.try_next().await.unwrap(), None);
     world.put("after", b"the project still works").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelled_write_ends_the_upload_without_an_object() {
     let world = World::start().await;
-    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    let mut upload = world.project.upload_object(BUCKET, "key").unwrap();
     let plain = bytes(1, SMALL_SEGMENT);
     let mut write = Box::pin(upload.write(&plain));
     assert!(futures_util::poll!(&mut write).is_pending(), "a segment is being started");
@@ -94,7 +96,7 @@ async fn cancelled_write_ends_the_upload_without_an_object() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn write_methods_can_be_mixed_in_call_order() {
     let world = World::start().await;
-    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    let mut upload = world.project.upload_object(BUCKET, "key").unwrap();
     let plain = bytes(3, SMALL_SEGMENT + 700_000);
     let (first, rest) = plain.split_at(600_000);
     let (second, third) = rest.split_at(500_000);
@@ -108,7 +110,7 @@ async fn write_methods_can_be_mixed_in_call_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pieces_of_the_first_segment_are_stored_before_the_input_ends() {
     let world = World::start().await;
-    let mut upload = world.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    let mut upload = world.project.upload_object(BUCKET, "key").unwrap();
     upload.write(&bytes(1, SMALL_SEGMENT)).await.expect("written");
     let stored = async {
         loop {
@@ -132,7 +134,7 @@ async fn first_bytes_arrive_before_a_tenth_of_the_segment_is_read() {
     const SIZE: u64 = 64 << 20;
     let world = World::start_with(Options::new(), &config()).await;
     world.put("key", &bytes(1, SIZE)).await;
-    let download = world.project.download_object(BUCKET, "key", DownloadOptions::new()).await;
+    let download = world.project.download_object(BUCKET, "key").await;
     let mut download = download.expect("opened");
     let first = download.next().await.expect("read").expect("bytes");
     let mut served = 0;
@@ -140,7 +142,7 @@ async fn first_bytes_arrive_before_a_tenth_of_the_segment_is_read() {
         served += node.served().await;
     }
     assert!(!first.is_empty() && served < SIZE / 10, "{served} bytes were read");
-    let rest = download.read_to_vec().await.expect("read");
+    let rest = download.read_to_end(u64::MAX).await.expect("read");
     assert!([&first[..], &rest].concat() == bytes(1, SIZE));
 }
 
@@ -178,7 +180,8 @@ async fn object_replaced_during_read_is_object_changed_error() {
     for replace in [true, false] {
         world.put("key", &plain).await;
         let options = DownloadOptions::new();
-        let mut download = world.project.download_object(BUCKET, "key", options).await.unwrap();
+        let mut download =
+            world.project.download_object_with(BUCKET, "key", &options).await.unwrap();
         let mut read = download.next().await.expect("read").expect("bytes").to_vec();
         if replace {
             world.put("key", b"another one").await;
@@ -186,7 +189,7 @@ async fn object_replaced_during_read_is_object_changed_error() {
             world.project.delete_object(BUCKET, "key").await.expect("deleted");
         }
         let error = loop {
-            match download.next().await {
+            match download.chunk().await {
                 Ok(Some(more)) => read.extend_from_slice(&more),
                 Ok(None) => panic!("a short read looks complete"),
                 Err(error) => break error,
@@ -207,9 +210,9 @@ async fn sizes_are_sealed_if_metadata_is_returned() {
     let found = world.project.stat_object(BUCKET, "key").await.expect("exists");
     assert_eq!(found, uploaded.object);
     for (custom, expected) in [(true, Authenticity::Sealed), (false, Authenticity::Claimed)] {
-        let options = ListOptions::new().custom(custom);
-        let mut list = world.project.list_objects(BUCKET, options).expect("a list");
-        let Some(ListItem::Object(listed)) = list.next().await.expect("an item") else {
+        let options = ListOptions::new().custom_metadata(custom);
+        let mut list = world.project.list_objects_with(BUCKET, &options).expect("a list");
+        let Some(ListItem::Object(listed)) = list.try_next().await.expect("an item") else {
             panic!("an object");
         };
         assert_eq!((listed.size, listed.authenticity), (found.size, expected));
@@ -221,17 +224,19 @@ async fn keys_of_any_bytes_round_trip() {
     let world = World::start().await;
     let keys: [&[u8]; 5] = [b"\0", b"\xff\xfe/\x80", b"a//b/", b"/", &[b'k'; 1000]];
     for key in keys {
-        let mut upload = world.project.upload_object(BUCKET, key, UploadOptions::new()).unwrap();
+        let mut upload = world.project.upload_object(BUCKET, key).unwrap();
         upload.write(key).await.unwrap();
         upload.commit().await.expect("committed");
     }
     let mut seen = 0;
-    let mut list = world.project.list_objects(BUCKET, ListOptions::new().recursive(true)).unwrap();
-    while let Some(item) = list.next().await.unwrap() {
+    let mut list =
+        world.project.list_objects_with(BUCKET, &ListOptions::new().recursive(true)).unwrap();
+    while let Some(item) = list.try_next().await.unwrap() {
         let ListItem::Object(object) = item else { panic!("an object") };
-        assert!(keys.contains(&object.key.as_slice()));
-        let download = world.project.download_object(BUCKET, &object.key, DownloadOptions::new());
-        assert_eq!(download.await.unwrap().read_to_vec().await.unwrap(), object.key);
+        assert!(keys.contains(&&*object.key));
+        let download = world.project.download_object(BUCKET, &object.key);
+        let read = download.await.unwrap().read_to_end(u64::MAX).await.unwrap();
+        assert_eq!(object.key, &read[..]);
         seen += 1;
     }
     assert_eq!(seen, keys.len());

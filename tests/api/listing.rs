@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use futures_util::TryStreamExt;
 use uplink::{Access, ErrorKind, ListItem, ListOptions, Project, UploadOptions};
 use uplink_core::access_grant::AccessGrant;
 use uplink_core::encryption::{CipherSuite, EncryptionStore, Key};
@@ -11,12 +12,12 @@ use uplink_core::macaroon::ApiKey;
 use super::world::{BUCKET, World, bytes};
 
 async fn list(world: &World, options: ListOptions) -> BTreeSet<String> {
-    let mut list = world.project.list_objects(BUCKET, options).expect("a listing");
+    let mut list = world.project.list_objects_with(BUCKET, &options).expect("a listing");
     let mut names = BTreeSet::new();
-    while let Some(item) = list.next().await.expect("listed") {
+    while let Some(item) = list.try_next().await.expect("listed") {
         let name = match item {
-            ListItem::Object(object) => object.key_text().into_owned(),
-            ListItem::Prefix(prefix) => String::from_utf8(prefix).expect("text"),
+            ListItem::Object(object) => object.key.to_text().into_owned(),
+            ListItem::Prefix(prefix) => String::from_utf8(prefix.into_bytes()).expect("text"),
             other => panic!("{other:?}"),
         };
         assert!(names.insert(name), "an item is listed twice");
@@ -45,7 +46,8 @@ async fn prefixes_collapse_unless_the_listing_is_recursive() {
     for key in keys {
         assert_eq!(world.get(key).await.expect("read"), key.as_bytes(), "{key}");
     }
-    let error = world.project.list_objects(BUCKET, ListOptions::new().prefix("a")).unwrap_err();
+    let error =
+        world.project.list_objects_with(BUCKET, &ListOptions::new().prefix("a")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ObjectKeyInvalid);
 }
 
@@ -56,12 +58,15 @@ async fn listing_continues_after_its_cursor() {
         world.put(key, b"").await;
     }
     let all = list(&world, ListOptions::new().prefix("x/")).await;
-    let mut listing = world.project.list_objects(BUCKET, ListOptions::new().prefix("x/")).unwrap();
-    let Some(ListItem::Object(first)) = listing.next().await.unwrap() else { panic!("an object") };
-    let name = first.key_text().trim_start_matches("x/").to_owned();
+    let mut listing =
+        world.project.list_objects_with(BUCKET, &ListOptions::new().prefix("x/")).unwrap();
+    let Some(ListItem::Object(first)) = listing.try_next().await.unwrap() else {
+        panic!("an object")
+    };
+    let name = first.key.to_text().trim_start_matches("x/").to_owned();
     let rest = list(&world, ListOptions::new().prefix("x/").cursor(name)).await;
     assert_eq!(rest.len(), 3);
-    assert_eq!(rest, &all - &BTreeSet::from([first.key_text().into_owned()]));
+    assert_eq!(rest, &all - &BTreeSet::from([first.key.to_text().into_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,25 +89,28 @@ async fn stat_and_listing_return_metadata_size_and_expiry() {
         ("content-type".to_owned(), "image/jpeg".to_owned()),
         ("größe".to_owned(), "XL".to_owned()),
     ]);
-    let options = UploadOptions::new().expires(expires);
-    let mut upload = world.project.upload_object(BUCKET, "cat.jpg", options).unwrap();
+    let options = UploadOptions::new().expires_at(expires);
+    let mut upload = world.project.upload_object_with(BUCKET, "cat.jpg", &options).unwrap();
     upload.write(&bytes(1, 20_000)).await.unwrap();
-    upload.set_metadata(custom.clone()).unwrap();
+    upload.set_custom_metadata(custom.clone()).unwrap();
     let committed = upload.commit().await.expect("committed").object;
 
     let object = world.project.stat_object(BUCKET, "cat.jpg").await.expect("exists");
     assert_eq!(object, committed);
-    assert_eq!((object.size, object.expires), (20_000, Some(expires)));
-    assert_eq!(object.custom, custom);
-    let mut listing = world.project.list_objects(BUCKET, ListOptions::new().custom(true)).unwrap();
-    let Some(ListItem::Object(listed)) = listing.next().await.unwrap() else { panic!("an object") };
-    assert_eq!((listed.custom, listed.size), (custom, 20_000));
+    assert_eq!((object.size, object.expires_at), (20_000, Some(expires)));
+    assert_eq!(object.custom_metadata, custom);
+    let mut listing =
+        world.project.list_objects_with(BUCKET, &ListOptions::new().custom_metadata(true)).unwrap();
+    let Some(ListItem::Object(listed)) = listing.try_next().await.unwrap() else {
+        panic!("an object")
+    };
+    assert_eq!((listed.custom_metadata, listed.size), (custom, 20_000));
 
-    let mut upload = world.project.upload_object(BUCKET, "x", UploadOptions::new()).unwrap();
+    let mut upload = world.project.upload_object(BUCKET, "x").unwrap();
     let bad = BTreeMap::from([(String::new(), "value".to_owned())]);
-    assert_eq!(upload.set_metadata(bad).unwrap_err().kind(), ErrorKind::ObjectKeyInvalid);
-    let past = UploadOptions::new().expires(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
-    let upload = world.project.upload_object(BUCKET, "old", past).unwrap();
+    assert_eq!(upload.set_custom_metadata(bad).unwrap_err().kind(), ErrorKind::ObjectKeyInvalid);
+    let past = UploadOptions::new().expires_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+    let upload = world.project.upload_object_with(BUCKET, "old", &past).unwrap();
     upload.commit().await.expect_err("an expiry in the past is refused");
 }
 
@@ -122,15 +130,16 @@ async fn object_named_like_the_prefix_is_listed() {
         for keys in [&["a/"][..], &["a/", "a/1", "a//"]] {
             for key in keys {
                 let options = UploadOptions::new();
-                let upload = world.project.upload_object(&bucket, key, options).expect("an upload");
+                let upload =
+                    world.project.upload_object_with(&bucket, key, &options).expect("an upload");
                 upload.commit().await.expect("committed");
             }
             let options = ListOptions::new().prefix("a/").recursive(true);
-            let mut list = world.project.list_objects(&bucket, options).expect("a listing");
+            let mut list = world.project.list_objects_with(&bucket, &options).expect("a listing");
             let mut listed = BTreeSet::new();
-            while let Some(item) = list.next().await.expect("listed") {
+            while let Some(item) = list.try_next().await.expect("listed") {
                 let ListItem::Object(object) = item else { panic!("{item:?}") };
-                listed.insert(object.key_text().into_owned());
+                listed.insert(object.key.to_text().into_owned());
             }
             assert_eq!(listed, set(keys), "{cipher:?}");
         }

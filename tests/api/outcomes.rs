@@ -1,6 +1,6 @@
 //! Responses lost after or before the satellite received the call.
 
-use uplink::{ErrorKind, Project, UploadOptions};
+use uplink::{ErrorKind, Project};
 
 use super::proxy::{Fate, Proxy};
 use super::world::{BUCKET, World, bytes, config};
@@ -12,7 +12,7 @@ async fn worlds() -> (World, Proxy) {
 }
 
 async fn put(project: &Project, key: &str) {
-    let mut upload = project.upload_object(BUCKET, key, UploadOptions::new()).expect("an upload");
+    let mut upload = project.upload_object(BUCKET, key).expect("an upload");
     upload.write(b"content").await.expect("written");
     upload.commit().await.expect("committed");
 }
@@ -121,7 +121,7 @@ async fn upload_aborted_before_lost_reply_is_aborted() {
     let (_world, mut proxy) = worlds().await;
     let project = proxy.project.clone();
     for fate in [Fate::Executed, Fate::Lost] {
-        let upload = project.upload_object(BUCKET, "key", UploadOptions::new());
+        let upload = project.upload_object(BUCKET, "key");
         let mut upload = upload.expect("an upload");
         upload.write(&bytes(1, 100_000)).await.expect("written");
         proxy.lose("BeginDeleteObject", fate);

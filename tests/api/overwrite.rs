@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use uplink::{DownloadOptions, ErrorKind, Project, UploadOptions};
+use uplink::{DownloadOptions, ErrorKind, Project};
 
 use super::world::{BUCKET, SMALL_SEGMENT, World};
 
@@ -78,7 +78,7 @@ async fn read_during_overwrites(sizes: [u64; 2], reads: u64) {
 }
 
 async fn write(project: &Project, size: u64, version: u8) {
-    let mut upload = project.upload_object(BUCKET, "key", UploadOptions::new()).expect("started");
+    let mut upload = project.upload_object(BUCKET, "key").expect("started");
     upload.write(&vec![version; usize::try_from(size).expect("a size")]).await.expect("written");
     upload.commit().await.expect("committed");
 }
@@ -86,11 +86,11 @@ async fn write(project: &Project, size: u64, version: u8) {
 /// Reads the object. Returns whether the read was completed, which a replacement may prevent.
 async fn read(project: &Project) -> bool {
     let options = DownloadOptions::new();
-    let mut download = project.download_object(BUCKET, "key", options).await.expect("opened");
+    let mut download = project.download_object_with(BUCKET, "key", &options).await.expect("opened");
     let size = download.object().size;
     let mut read = Vec::new();
     loop {
-        match download.next().await {
+        match download.chunk().await {
             Ok(Some(bytes)) => read.extend_from_slice(&bytes),
             Ok(None) => break,
             Err(error) if error.kind() == ErrorKind::ObjectChanged => return false,

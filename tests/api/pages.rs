@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use uplink::{ErrorKind, ListItem, ListOptions, Project, UploadOptions};
+use futures_util::TryStreamExt;
+use uplink::{ErrorKind, ListItem, Project};
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
 use uplink_rpc::r#gen::metainfo::{BucketListItem, ListBucketsResponse, ObjectListItem};
 
@@ -24,10 +25,10 @@ fn object(key: &[u8]) -> ObjectListItem {
 }
 
 async fn buckets(project: &Project) -> Result<Vec<String>, ErrorKind> {
-    let mut list = project.list_buckets("");
+    let mut list = project.list_buckets();
     let mut names = Vec::new();
     loop {
-        match list.next().await {
+        match list.try_next().await {
             Ok(Some(bucket)) => names.push(bucket.name),
             Ok(None) => return Ok(names),
             Err(error) => return Err(error.kind()),
@@ -36,10 +37,10 @@ async fn buckets(project: &Project) -> Result<Vec<String>, ErrorKind> {
 }
 
 async fn objects(project: &Project) -> Result<Vec<ListItem>, ErrorKind> {
-    let mut list = project.list_objects(BUCKET, ListOptions::new()).expect("a listing");
+    let mut list = project.list_objects(BUCKET).expect("a listing");
     let mut items = Vec::new();
     loop {
-        match list.next().await {
+        match list.try_next().await {
             Ok(Some(item)) => items.push(item),
             Ok(None) => return Ok(items),
             Err(error) => return Err(error.kind()),
@@ -92,7 +93,7 @@ async fn object_pages_that_do_not_advance_are_an_error() {
     let world = World::start().await;
     let proxy = Proxy::start(&world).await;
     for key in ["a", "b", "c"] {
-        let upload = proxy.project.upload_object(BUCKET, key, UploadOptions::new()).unwrap();
+        let upload = proxy.project.upload_object(BUCKET, key).unwrap();
         upload.commit().await.expect("committed");
     }
     assert_eq!(objects(&proxy.project).await.expect("listed").len(), 3);
@@ -128,7 +129,7 @@ async fn object_pages_that_do_not_advance_are_an_error() {
 async fn undecryptable_item_is_listed_as_such() {
     let world = World::start().await;
     let proxy = Proxy::start(&world).await;
-    let upload = proxy.project.upload_object(BUCKET, "name", UploadOptions::new()).unwrap();
+    let upload = proxy.project.upload_object(BUCKET, "name").unwrap();
     upload.commit().await.expect("committed");
     proxy.change_items(|item| {
         let Response::ObjectList(page) = item else { return };
@@ -150,7 +151,7 @@ async fn invalid_node_address_gives_a_short_error() {
     let world = World::start().await;
     let proxy = Proxy::start(&world).await;
     let plain = super::world::bytes(1, 100_000);
-    let mut upload = proxy.project.upload_object(BUCKET, "key", UploadOptions::new()).unwrap();
+    let mut upload = proxy.project.upload_object(BUCKET, "key").unwrap();
     upload.write(&plain).await.expect("written");
     upload.commit().await.expect("committed");
     let long = format!("{}:7777", "x".repeat(300_000));
@@ -170,8 +171,8 @@ async fn invalid_node_address_gives_a_short_error() {
             }
         });
         let options = uplink::DownloadOptions::new();
-        let read = match proxy.project.download_object(BUCKET, "key", options).await {
-            Ok(mut download) => download.read_to_vec().await,
+        let read = match proxy.project.download_object_with(BUCKET, "key", &options).await {
+            Ok(mut download) => download.read_to_end(u64::MAX).await,
             Err(error) => Err(error),
         };
         let error = read.expect_err("no node at such an address");

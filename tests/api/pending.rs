@@ -1,23 +1,22 @@
 //! Uploads that have started but are not committed.
 
-use uplink::{
-    ErrorKind, ListUploadsOptions, PendingUpload, Project, Upload, UploadItem, UploadOptions,
-};
+use futures_util::TryStreamExt;
+use uplink::{ErrorKind, ListUploadsOptions, PendingUpload, Project, Upload, UploadItem};
 
 use super::world::{BUCKET, World, access, bytes, config};
 
 /// Starts an upload and writes enough for it to be known to the satellite.
 async fn begin(world: &World, key: &str) -> Upload {
-    let upload = world.project.upload_object(BUCKET, key, UploadOptions::new());
+    let upload = world.project.upload_object(BUCKET, key);
     let mut upload = upload.expect("an upload");
     upload.write(&bytes(1, 100_000)).await.expect("written");
     upload
 }
 
 async fn list(project: &Project, options: ListUploadsOptions) -> Vec<UploadItem> {
-    let mut list = project.list_uploads(BUCKET, options).expect("a listing");
+    let mut list = project.list_uploads_with(BUCKET, &options).expect("a listing");
     let mut items = Vec::new();
-    while let Some(item) = list.next().await.expect("listed") {
+    while let Some(item) = list.try_next().await.expect("listed") {
         items.push(item);
     }
     items
@@ -49,14 +48,14 @@ async fn begun_uploads_are_listed_until_committed() {
     let all = uploads(&world, options().recursive(true)).await;
     assert_eq!(keys(&all), ["a/b/one", "a/b/one", "a/two", "top"]);
     assert_ne!(all[0].upload_id, all[1].upload_id);
-    assert!(all.iter().all(|upload| upload.begun.is_some() && upload.expires.is_none()));
+    assert!(all.iter().all(|upload| upload.created_at.is_some() && upload.expires_at.is_none()));
     let top = list(&world.project, options()).await;
     assert_eq!(top.len(), 2);
-    assert!(top.contains(&UploadItem::Prefix(b"a/".to_vec())));
+    assert!(top.contains(&UploadItem::Prefix("a/".into())));
     let below = uploads(&world, options().prefix("a/").recursive(true)).await;
     assert_eq!(below, all[..3]);
     let below = list(&world.project, options().prefix("a/")).await;
-    assert!(below.contains(&UploadItem::Prefix(b"a/b/".to_vec())));
+    assert!(below.contains(&UploadItem::Prefix("a/b/".into())));
     assert_eq!(below.len(), 2);
     let mut of_key = uploads(&world, options().prefix("a/b/one")).await;
     of_key.sort_by(|one, other| one.upload_id.cmp(&other.upload_id));
@@ -98,7 +97,7 @@ async fn uploads_of_another_passphrase_are_undecryptable() {
     let project = Project::open_with(&wrong, &config()).expect("a project");
     let items = list(&project, ListUploadsOptions::new().recursive(true)).await;
     assert!(matches!(items[..], [UploadItem::Undecryptable(_)]), "{items:?}");
-    let error = project.list_uploads("missing", ListUploadsOptions::new());
-    let error = error.expect("a listing").next().await.unwrap_err();
+    let error = project.list_uploads("missing");
+    let error = error.expect("a listing").try_next().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BucketNotFound);
 }

@@ -55,8 +55,7 @@ async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
 
 fn holders<'a>(world: &'a World, uploaded: &Uploaded) -> Vec<&'a Node> {
     let holders = uploaded.placement[0].holders.iter();
-    let node = |id: &str| world.network.node_by_id(id.parse().expect("a node id"));
-    holders.map(|(_, id)| node(id).expect("a node")).collect()
+    holders.map(|holder| world.network.node_by_id(holder.node).expect("a node")).collect()
 }
 
 async fn settlements(world: &World, node: &Node) -> Vec<SettlementRecord> {

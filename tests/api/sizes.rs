@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use uplink::{DownloadOptions, ErrorKind, UploadOptions};
+use uplink::{DownloadOptions, ErrorKind};
 use uplink_testnet::Options;
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
@@ -134,8 +134,7 @@ async fn gigabyte_reads_back_with_up_to_four_nodes_stopped() {
     const SIZE: u64 = 1 << 30;
     const SEGMENT: u64 = 64 << 20;
     let world = World::start_with(Options::new(), &config()).await;
-    let mut upload =
-        world.project.upload_object(BUCKET, "gigabyte", UploadOptions::new()).expect("an upload");
+    let mut upload = world.project.upload_object(BUCKET, "gigabyte").expect("an upload");
     for part in 0..SIZE >> 20 {
         let part: Vec<u8> = numbered(part << 20..(part + 1) << 20).collect();
         upload.write(&part).await.expect("written");
@@ -162,10 +161,10 @@ async fn gigabyte_reads_back_with_up_to_four_nodes_stopped() {
 
 async fn whole(world: &World, size: u64) {
     let options = DownloadOptions::new();
-    let download = world.project.download_object(BUCKET, "gigabyte", options).await;
+    let download = world.project.download_object_with(BUCKET, "gigabyte", &options).await;
     let mut download = download.expect("opened");
     let mut offset = 0;
-    while let Some(read) = download.next().await.expect("read") {
+    while let Some(read) = download.chunk().await.expect("read") {
         let range = offset..offset + read.len() as u64;
         offset = range.end;
         assert!(read.iter().copied().eq(numbered(range.clone())), "{range:?}");

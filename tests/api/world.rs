@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use uplink::{Access, Config, DownloadOptions, Error, Project, UploadOptions, Uploaded};
+use uplink::{Access, Config, DownloadOptions, Error, Project, Uploaded};
 use uplink_testnet::{Network, Options};
 
 /// The bucket that every world starts with.
@@ -38,7 +38,7 @@ impl World {
     }
 
     pub(crate) async fn try_put(&self, key: &str, bytes: &[u8]) -> Result<Uploaded, Error> {
-        let mut upload = self.project.upload_object(BUCKET, key, UploadOptions::new())?;
+        let mut upload = self.project.upload_object(BUCKET, key)?;
         upload.write(bytes).await?;
         upload.commit().await
     }
@@ -48,7 +48,8 @@ impl World {
     }
 
     pub(crate) async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let options = DownloadOptions::new().range(range.start, range.end - range.start);
+        let options =
+            DownloadOptions::new().range(range.start..range.start + range.end - range.start);
         self.get_with(key, options).await
     }
 
@@ -57,14 +58,19 @@ impl World {
         key: &str,
         options: DownloadOptions,
     ) -> Result<Vec<u8>, Error> {
-        self.project.download_object(BUCKET, key, options).await?.read_to_vec().await
+        self.project
+            .download_object_with(BUCKET, key, &options)
+            .await?
+            .read_to_end(u64::MAX)
+            .await
+            .map(Vec::from)
     }
 
     /// Stops holders of an object's only remote segment until `left` of them are running.
     pub(crate) async fn stop_holders(&self, uploaded: &Uploaded, left: usize) {
         let holders = &uploaded.placement[0].holders;
-        for (_, node) in holders.iter().skip(left) {
-            let node = self.network.node_by_id(node.parse().expect("a node id")).expect("a node");
+        for holder in holders.iter().skip(left) {
+            let node = self.network.node_by_id(holder.node).expect("a node");
             if node.is_running().await {
                 node.kill().await.expect("stopped");
             }

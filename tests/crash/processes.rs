@@ -145,7 +145,11 @@ impl Process {
     async fn ready(&self) {
         let deadline = Instant::now() + START_DEADLINE;
         while tokio::net::TcpStream::connect(self.listen).await.is_err() {
-            assert!(Instant::now() < deadline, "timeout: the {} does not listen on its port", self.role);
+            assert!(
+                Instant::now() < deadline,
+                "timeout: the {} does not listen on its port",
+                self.role
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use uplink::{
-    Access, Config, DownloadOptions, Error, ErrorKind, Project, Transport, UploadOptions,
-};
+use uplink::{Access, Config, Error, ErrorKind, Project, Transport};
 
 use super::journal::{Journal, Operation, Possible};
 use crate::Random;
@@ -69,7 +67,7 @@ async fn perform(project: &Project, key: &str, operation: Operation) -> Result<(
     let Some(size) = operation.size else {
         return project.delete_object(BUCKET, key).await.map(|_| ());
     };
-    let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
+    let mut upload = project.upload_object(BUCKET, key)?;
     upload.write(&content(key, operation.number, size)).await?;
     upload.commit().await.map(|_| ())
 }
@@ -78,20 +76,22 @@ async fn perform(project: &Project, key: &str, operation: Operation) -> Result<(
 pub(crate) async fn check(access: &Access, keys: &BTreeMap<String, Possible>) {
     let project = open(access, Transport::Negotiated);
     for (key, possible) in keys {
-        let found = match project.download_object(BUCKET, key, DownloadOptions::new()).await {
-            Ok(mut download) => Some(download.read_to_vec().await.unwrap_or_else(|error| {
-                panic!("{key} exists but cannot be read: {error}; {possible:?}")
-            })),
+        let found = match project.download_object(BUCKET, key).await {
+            Ok(mut download) => {
+                Some(download.read_to_end(u64::MAX).await.unwrap_or_else(|error| {
+                    panic!("{key} exists but cannot be read: {error}; {possible:?}")
+                }))
+            }
             Err(error) if error.kind() == ErrorKind::ObjectNotFound => None,
             Err(error) => panic!("{key}: {error}"),
         };
         let candidates = possible.acknowledged.iter().chain(&possible.attempted);
         let explained = candidates.into_iter().any(|operation| {
-            operation.size.map(|size| content(key, operation.number, size)) == found
+            operation.size.map(|size| content(key, operation.number, size).into()) == found
         });
         // A key without any acknowledged operation may also be absent.
         let absent = found.is_none() && possible.acknowledged.is_none();
-        let size = found.as_ref().map(Vec::len);
+        let size = found.as_ref().map(|found| found.len());
         assert!(
             explained || absent,
             "{key} holds {size:?} bytes, which no operation wrote: {possible:?}"

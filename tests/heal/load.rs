@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
-use uplink::{
-    DownloadOptions, Error, ErrorKind, ListItem, ListOptions, Project, Transport, UploadOptions,
-};
+use uplink::{DownloadOptions, Error, ErrorKind, ListItem, ListOptions, Project, Transport};
 
 use super::faults::Fault;
 use super::model::Key;
@@ -122,11 +121,11 @@ impl Load {
             there.extend(found.map(|_| key.name.clone()));
         }
         let options = ListOptions::new().recursive(true);
-        let mut list = project.list_objects(BUCKET, options).expect("a list");
+        let mut list = project.list_objects_with(BUCKET, &options).expect("a list");
         let mut listed = BTreeSet::new();
-        while let Some(item) = list.next().await.expect("a page") {
+        while let Some(item) = list.try_next().await.expect("a page") {
             let ListItem::Object(object) = item else { panic!("a prefix in a recursive list") };
-            listed.insert(object.key_text().into_owned());
+            listed.insert(object.key.to_text().into_owned());
         }
         listed.retain(|key| !key.starts_with("probe"));
         assert_eq!(listed, there, "the list and the objects differ");
@@ -224,7 +223,7 @@ impl Shared {
             let start = random.below(3) * 20_000;
             let options = match start {
                 0 => DownloadOptions::new(),
-                _ => DownloadOptions::new().range(start, RANGE as u64),
+                _ => DownloadOptions::new().range(start..start + RANGE as u64),
             };
             let read = download(project, &key.name, options).await;
             let found = read.map(|found| match start {
@@ -247,7 +246,7 @@ impl Shared {
 }
 
 async fn upload(project: &Project, key: &str, bytes: &[u8]) -> Outcome {
-    let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
+    let mut upload = project.upload_object(BUCKET, key)?;
     upload.write(bytes).await?;
     upload.commit().await.map(drop)
 }
@@ -257,5 +256,10 @@ async fn download(
     key: &str,
     options: DownloadOptions,
 ) -> Result<Vec<u8>, Error> {
-    project.download_object(BUCKET, key, options).await?.read_to_vec().await
+    project
+        .download_object_with(BUCKET, key, &options)
+        .await?
+        .read_to_end(u64::MAX)
+        .await
+        .map(Vec::from)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use uplink::{Access, Config, DownloadOptions, ErrorKind, Project, Transport, UploadOptions};
+use uplink::{Access, Config, ErrorKind, Project, Transport};
 use uplink_testnet::{Network, Options};
 
 use super::clocks::Clocks;
@@ -118,7 +118,7 @@ impl FaultyNetwork {
     /// Collects garbage, and deletes expired pieces from the trash.
     pub(crate) async fn collect_garbage(&self) {
         let report = self.network.collect_garbage().await.expect("collected");
-        assert_eq!((report.told, report.failed), (NODES, 0), "garbage is collected everywhere");
+        assert_eq!((report.notified, report.failed), (NODES, 0), "garbage is collected everywhere");
         for node in self.network.nodes() {
             node.empty_trash().await.expect("emptied");
         }
@@ -142,13 +142,13 @@ fn client(access: &Access, transport: Transport) -> Project {
 async fn probe(project: &Project, size: u64) -> Result<(), uplink::Error> {
     let key = format!("probe {size}");
     let bytes = content("probe", 0, size);
-    let mut upload = project.upload_object(BUCKET, &key, UploadOptions::new())?;
+    let mut upload = project.upload_object(BUCKET, &key)?;
     upload.write(&bytes).await?;
     upload.commit().await?;
-    let mut download = project.download_object(BUCKET, &key, DownloadOptions::new()).await?;
-    assert!(download.read_to_vec().await? == bytes, "wrong bytes");
+    let mut download = project.download_object(BUCKET, &key).await?;
+    assert!(download.read_to_end(u64::MAX).await? == bytes, "wrong bytes");
     assert!(project.delete_object(BUCKET, &key).await?, "the probe existed");
-    match project.download_object(BUCKET, &key, DownloadOptions::new()).await {
+    match project.download_object(BUCKET, &key).await {
         Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(()),
         Err(error) => Err(error),
         Ok(_) => panic!("the probe exists after its deletion"),

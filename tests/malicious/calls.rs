@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use prost::Message;
 use tokio::time::timeout;
-use uplink::{
-    DownloadOptions, Error, ErrorKind, ListOptions, Project, Transport, UploadOptions, Uploaded,
-};
+use uplink::{Error, ErrorKind, Project, Transport, Uploaded};
 use uplink_rpc::r#gen::metainfo::{
     BeginSegmentResponse, BucketListItem, CommitObjectResponse, DownloadObjectResponse,
     ListBucketsResponse, ListObjectsResponse, ListSegmentsResponse, SegmentListItem,
@@ -80,32 +79,32 @@ fn assert_refused<T>(outcome: Result<T, Error>) -> Error {
 }
 
 async fn count_buckets(project: &Project) -> Result<usize, Error> {
-    let mut list = project.list_buckets("");
+    let mut list = project.list_buckets();
     let mut count = 0;
-    while list.next().await?.is_some() {
+    while list.try_next().await?.is_some() {
         count += 1;
     }
     Ok(count)
 }
 
 async fn count_objects(project: &Project) -> Result<usize, Error> {
-    let mut list = project.list_objects(LISTED, ListOptions::new())?;
+    let mut list = project.list_objects(LISTED)?;
     let mut count = 0;
-    while list.next().await?.is_some() {
+    while list.try_next().await?.is_some() {
         count += 1;
     }
     Ok(count)
 }
 
 async fn put(project: &Project, key: &str, size: u64) -> Result<Uploaded, Error> {
-    let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
-    upload.set_metadata(custom(key, 1))?;
+    let mut upload = project.upload_object(BUCKET, key)?;
+    upload.set_custom_metadata(custom(key, 1))?;
     upload.write(&content(key, 1, size)).await?;
     upload.commit().await
 }
 
 async fn get(project: &Project, key: &str) -> Result<Vec<u8>, Error> {
-    project.download_object(BUCKET, key, DownloadOptions::new()).await?.read_to_vec().await
+    project.download_object(BUCKET, key).await?.read_to_end(u64::MAX).await.map(Vec::from)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +134,7 @@ async fn bucket_pages_larger_than_requested_are_bounded() {
     let item = |n| BucketListItem { name: format!("b{n:06}").into(), ..Default::default() };
     let items = (0..BUCKETS_IN_FULL_PAGE).map(item).collect();
     let page: Bytes = ListBucketsResponse { items, more: false }.encode_to_vec().into();
-    world.satellite.lie(move |_, _| {
+    world.satellite.intercept(move |_, _| {
         let page = page.clone();
         async move { Ok(page) }
     });
@@ -269,12 +268,12 @@ async fn check_commits(edit: impl Fn(&mut CommitObjectResponse) + Clone + Send +
             rewrite_responses(&world, "CommitObjectResponse", edit.clone());
             match within_limits(put(&project, &key, size)).await {
                 Ok(Uploaded { object, .. }) => {
-                    assert_eq!((object.key, object.size), (key.clone().into_bytes(), size));
-                    assert_eq!(object.custom, custom(&key, 1));
+                    assert_eq!((object.key, object.size), (key.as_str().into(), size));
+                    assert_eq!(object.custom_metadata, custom(&key, 1));
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}"),
             }
-            world.satellite.tell_truth();
+            world.satellite.pass_through();
             let read = world.get(BUCKET, &key).await.expect("committed");
             assert!(read == content(&key, 1, size));
         }
@@ -325,7 +324,7 @@ async fn commit_response_of_another_type_is_resolved() {
                 Ok(uploaded) => assert_eq!(uploaded.object.size, 1000),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}"),
             }
-            world.satellite.tell_truth();
+            world.satellite.pass_through();
             assert!(world.get(BUCKET, &key).await.expect("committed") == content(&key, 1, 1000));
         }
     }
@@ -355,7 +354,7 @@ async fn garbage_responses_to_create_and_delete_are_resolved() {
             world.put(&name, "key", 1, b"content").await;
             within_limits(project.delete_object(&name, "key")).await.expect("deleted");
             within_limits(project.delete_bucket(&name)).await.expect("deleted");
-            world.satellite.tell_truth();
+            world.satellite.pass_through();
             let gone = project.stat_bucket(&name).await.expect_err("deleted");
             assert_eq!(gone.kind(), ErrorKind::BucketNotFound, "{gone}");
         }
@@ -433,7 +432,7 @@ async fn long_status_text_gives_equal_errors_on_both_transports() {
             let text = text.clone();
             let calls = Arc::new(AtomicUsize::new(0));
             let count = Arc::clone(&calls);
-            world.satellite.lie(move |_, _| {
+            world.satellite.intercept(move |_, _| {
                 count.fetch_add(1, Ordering::Relaxed);
                 let failure = Failure::new(code, text.clone());
                 async move { Err(failure) }
@@ -454,7 +453,7 @@ async fn millions_of_empty_batch_items_take_little_memory() {
     for transport in TRANSPORTS {
         let project = world.project(transport);
         let items = items.clone();
-        world.satellite.lie(move |_, _| {
+        world.satellite.intercept(move |_, _| {
             let items = items.clone();
             async move { Ok(items) }
         });

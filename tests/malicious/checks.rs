@@ -39,7 +39,7 @@ pub(crate) async fn check_bytes(
     let mut possible: Vec<&[u8]> =
         object.contents.iter().map(|content| &content[range.clone()]).collect();
     let mut offset = 0;
-    while let Some(bytes) = download.next().await? {
+    while let Some(bytes) = download.chunk().await? {
         let end = offset + bytes.len();
         possible.retain(|content| content.get(offset..end) == Some(&bytes[..]));
         if possible.is_empty() {
@@ -54,14 +54,14 @@ pub(crate) async fn check_bytes(
 /// Checks the authenticated properties of an object: its key, size and custom metadata.
 pub(crate) fn check_object(known: &Known, found: &Object) -> Option<String> {
     let size = known.contents[0].len() as u64;
-    if found.key_text() != known.key {
-        return Some(format!("key {:?}", found.key_text()));
+    if found.key.to_text() != known.key {
+        return Some(format!("key {:?}", found.key.to_text()));
     }
     if found.size != size {
         return Some(format!("size {} instead of {size}", found.size));
     }
-    let custom = known.custom.contains(&found.custom);
-    wrong_unless(custom, || format!("custom metadata {:?}", found.custom))
+    let custom = known.custom.contains(&found.custom_metadata);
+    wrong_unless(custom, || format!("custom metadata {:?}", found.custom_metadata))
 }
 
 /// Returns the client's error from the error of a tokio trait.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use uplink::{Project, UploadOptions};
+use uplink::Project;
 use uplink_core::encryption::content::{ContentCipher, append_padding};
 use uplink_core::encryption::key::unwrap_key;
 use uplink_core::encryption::nonce::segment_start_nonce;
@@ -146,8 +146,8 @@ impl Fixture {
 /// Writes a version of an object.
 pub(crate) async fn put(project: &Project, known: &Known, key: &str, version: usize) {
     let uploading = async {
-        let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
-        upload.set_metadata(known.custom[version].clone())?;
+        let mut upload = project.upload_object(BUCKET, key)?;
+        upload.set_custom_metadata(known.custom[version].clone())?;
         let plain: Arc<Vec<u8>> = Arc::clone(&known.contents[version]);
         upload.write(&plain).await?;
         upload.commit().await

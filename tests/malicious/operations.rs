@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
+use futures_util::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
-use uplink::{Access, DownloadOptions, ErrorKind, ListItem, ListOptions, Project, UploadOptions};
+use uplink::{Access, DownloadOptions, ErrorKind, ListItem, ListOptions, Project};
 
 use super::checks::{
     Checked, TransportKind, check_bytes, check_object, into_uplink_error, wrong_unless,
@@ -82,9 +83,9 @@ impl Operation {
         let end = size - size / 8;
         let (options, range) = match self {
             Self::Middle if start < end => {
-                (DownloadOptions::new().range(start, end - start), start..end)
+                (DownloadOptions::new().range(start..start + end - start), start..end)
             }
-            Self::Suffix => (DownloadOptions::new().last(size / 3), size - size / 3..size),
+            Self::Suffix => (DownloadOptions::new().suffix(size / 3), size - size / 3..size),
             _ => (DownloadOptions::new(), 0..size),
         };
         (options, range.start as usize..range.end as usize)
@@ -162,7 +163,7 @@ pub(crate) async fn perform(
         Operation::Stat => stat(project, &target(setting.kind)).await,
         Operation::List => list(project, ListOptions::new()).await,
         Operation::ListCustom => {
-            list(project, ListOptions::new().recursive(true).custom(true)).await
+            list(project, ListOptions::new().recursive(true).custom_metadata(true)).await
         }
         Operation::ListBuckets => list_buckets(project).await,
         Operation::StatBucket => project.stat_bucket(BUCKET).await.map(|bucket| {
@@ -241,7 +242,7 @@ pub(crate) async fn verify(
 
 async fn read(project: &Project, operation: Operation, object: &Known) -> Checked {
     let (options, range) = operation.range(object.contents[0].len() as u64);
-    let mut download = project.download_object(BUCKET, &object.key, options).await?;
+    let mut download = project.download_object_with(BUCKET, &object.key, &options).await?;
     // Bytes first: wrong content matters more than wrong metadata.
     let wrong = check_bytes(&mut download, object, range).await?;
     Ok(wrong.or_else(|| check_object(object, download.object())))
@@ -249,7 +250,7 @@ async fn read(project: &Project, operation: Operation, object: &Known) -> Checke
 
 async fn seek(project: &Project, object: &Known) -> Checked {
     let options = DownloadOptions::new();
-    let mut download = project.download_object(BUCKET, &object.key, options).await?;
+    let mut download = project.download_object_with(BUCKET, &object.key, &options).await?;
     let size = object.contents[0].len();
     // A few bytes, then one in the last segment, then back.
     let targets = [(0, 100), (size - size / 10, 1000), (size / 3, size)];
@@ -286,9 +287,9 @@ async fn stat(project: &Project, object: &Known) -> Checked {
 
 /// Names in a listing are authenticated, its completeness is not.
 async fn list(project: &Project, options: ListOptions) -> Checked {
-    let mut list = project.list_objects(LISTED, options)?;
+    let mut list = project.list_objects_with(LISTED, &options)?;
     for _ in 0..MAX_ITEMS {
-        let key = match list.next().await? {
+        let key = match list.try_next().await? {
             None => return Ok(None),
             Some(ListItem::Undecryptable(_)) => continue,
             Some(ListItem::Object(object)) => object.key,
@@ -304,9 +305,9 @@ async fn list(project: &Project, options: ListOptions) -> Checked {
 }
 
 async fn list_buckets(project: &Project) -> Checked {
-    let mut list = project.list_buckets("");
+    let mut list = project.list_buckets();
     for _ in 0..MAX_ITEMS {
-        if list.next().await?.is_none() {
+        if list.try_next().await?.is_none() {
             return Ok(None);
         }
     }
@@ -314,15 +315,15 @@ async fn list_buckets(project: &Project) -> Checked {
 }
 
 async fn upload(project: &Project, key: &str, size: u64) -> Checked {
-    let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
-    upload.set_metadata(custom(key, 1))?;
+    let mut upload = project.upload_object(BUCKET, key)?;
+    upload.set_custom_metadata(custom(key, 1))?;
     upload.write(&content(key, 1, size)).await?;
     let object = upload.commit().await?.object;
-    if object.key_text() != key || object.size != size {
-        return Ok(Some(format!("uploaded {:?} of {} bytes", object.key_text(), object.size)));
+    if object.key.to_text() != key || object.size != size {
+        return Ok(Some(format!("uploaded {:?} of {} bytes", object.key.to_text(), object.size)));
     }
-    let right = object.custom == custom(key, 1);
-    Ok(wrong_unless(right, || format!("uploaded with metadata {:?}", object.custom)))
+    let right = object.custom_metadata == custom(key, 1);
+    Ok(wrong_unless(right, || format!("uploaded with metadata {:?}", object.custom_metadata)))
 }
 
 /// The salt cannot be checked: a wrong one gives a grant that decrypts nothing.

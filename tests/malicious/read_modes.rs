@@ -63,7 +63,7 @@ pub(crate) async fn perform(project: &Project, fixture: &Fixture, read: ReadMode
         return seek(project, fixture).await;
     }
     let options = options(read, &range);
-    let mut download = project.download_object(BUCKET, &known.key, options).await?;
+    let mut download = project.download_object_with(BUCKET, &known.key, &options).await?;
     // Bytes first: wrong content matters more than wrong metadata.
     let wrong = check_bytes(&mut download, known, range.start as usize..range.end as usize).await?;
     Ok(wrong.or_else(|| check_object(known, download.object())))
@@ -73,8 +73,8 @@ pub(crate) async fn perform(project: &Project, fixture: &Fixture, read: ReadMode
 pub(crate) fn options(read: ReadMode, range: &Range<u64>) -> DownloadOptions {
     let length = range.end - range.start;
     match read {
-        ReadMode::Segment(_) => DownloadOptions::new().range(range.start, length),
-        ReadMode::Suffix => DownloadOptions::new().last(length),
+        ReadMode::Segment(_) => DownloadOptions::new().range(range.start..range.start + length),
+        ReadMode::Suffix => DownloadOptions::new().suffix(length),
         ReadMode::Seek | ReadMode::Stat | ReadMode::Whole => DownloadOptions::new(),
     }
 }
@@ -89,7 +89,7 @@ pub(crate) fn seek_ranges(size: usize) -> [Range<usize>; 4] {
 async fn seek(project: &Project, fixture: &Fixture) -> Checked {
     let known = &fixture.known;
     let options = DownloadOptions::new();
-    let mut download = project.download_object(BUCKET, &known.key, options).await?;
+    let mut download = project.download_object_with(BUCKET, &known.key, &options).await?;
     let size = known.contents[0].len();
     let mut possible = known.contents.to_vec();
     for Range { start, end } in seek_ranges(size) {

@@ -114,7 +114,7 @@ impl Attack {
         let raw = fixture.raw.clone();
         let key = fixture.encrypted_key.clone();
         let forger = Forger::new(raw, key, self.forgeries.clone(), self.selector);
-        world.satellite.lie(move |call, upstream| Arc::clone(&forger).answer(call, upstream));
+        world.satellite.intercept(move |call, upstream| Arc::clone(&forger).answer(call, upstream));
     }
 
     /// Returns whether a read of `length` bytes must fail.
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
                 findings.extend(found.map(finding));
             }
         }
-        self.world.satellite.tell_truth();
+        self.world.satellite.pass_through();
         findings
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
-use uplink::{Access, Config, DownloadOptions, Error, Project, Transport, UploadOptions};
-use uplink_testnet::{LyingSatellite, Network, Options};
+use uplink::{Access, Config, DownloadOptions, Error, Project, Transport};
+use uplink_testnet::{MaliciousSatellite, Network, Options};
 
 /// The bucket that holds the objects of [`Kind`].
 pub(crate) const BUCKET: &str = "bucket";
@@ -40,7 +40,7 @@ pub(crate) struct Known {
 
 pub(crate) struct World {
     _network: Network,
-    pub(crate) satellite: LyingSatellite,
+    pub(crate) satellite: MaliciousSatellite,
     pub(crate) api_key: String,
     /// Access grants with the address of the satellite itself and of the proxy.
     pub(crate) honest_access: Access,
@@ -75,7 +75,7 @@ impl World {
         let scheme = "2/2/3/4-256".parse().expect("a scheme");
         let network = Network::start(Options::new().nodes(6).scheme(scheme)).await;
         let network = network.expect("the network starts");
-        let satellite = LyingSatellite::start(&network).await.expect("the proxy starts");
+        let satellite = MaliciousSatellite::start(&network).await.expect("the proxy starts");
         let api_key = network.project("test").await.expect("a project").api_key;
         let honest_access = access(&network.satellite_url(), &api_key).await;
         let malicious_access = access(&satellite.url(), &api_key).await;
@@ -111,8 +111,8 @@ impl World {
     /// Writes an object directly on the satellite.
     pub(crate) async fn put(&self, bucket: &str, key: &str, version: usize, plain: &[u8]) {
         let uploading = async {
-            let mut upload = self.honest.upload_object(bucket, key, UploadOptions::new())?;
-            upload.set_metadata(custom(key, version))?;
+            let mut upload = self.honest.upload_object(bucket, key)?;
+            upload.set_custom_metadata(custom(key, version))?;
             upload.write(plain).await?;
             upload.commit().await
         };
@@ -122,7 +122,12 @@ impl World {
     /// Reads an object directly from the satellite.
     pub(crate) async fn get(&self, bucket: &str, key: &str) -> Result<Vec<u8>, Error> {
         let options = DownloadOptions::new();
-        self.honest.download_object(bucket, key, options).await?.read_to_vec().await
+        self.honest
+            .download_object_with(bucket, key, &options)
+            .await?
+            .read_to_end(u64::MAX)
+            .await
+            .map(Vec::from)
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uplink::Access;
-use uplink_core::secret::Secret;
+use uplink::Secret;
 
 use crate::failure::{Exit, Failure, Outcome};
 use crate::local::resolve::ResolvedPath;

@@ -14,6 +14,6 @@ pub(crate) async fn run(args: Cat, context: &Context) -> Outcome {
     let url = Url::parse_object(&args.url)?;
     let options = args.range.as_deref().map(range::parse).transpose()?.unwrap_or_default();
     let project = context.project(&args.access)?;
-    let mut download = project.download_object(&url.bucket, &url.key, options).await?;
+    let mut download = project.download_object_with(&url.bucket, &url.key, &options).await?;
     transfer::to_stdout(&mut download, &ProgressBar::hidden()).await.map(drop)
 }

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use uplink::{Access, DownloadOptions, Placement, Project, UploadOptions};
-use uplink_core::id::NodeId;
+use uplink::{Access, Placement, Project};
 use uplink_testnet::Network;
 
 use self::piece_map::{PieceMap, Segment};
@@ -91,7 +90,7 @@ async fn upload(
     let start = Instant::now();
     let mut hash = Sha256::new();
     let mut bytes = 0;
-    let mut upload = project.upload_object(BUCKET, KEY, UploadOptions::new())?;
+    let mut upload = project.upload_object(BUCKET, KEY)?;
     while let Some(part) = source.next().await? {
         hash.update(part);
         upload.write(part).await?;
@@ -111,8 +110,8 @@ async fn download(access: &Access, name: &str, size: u64, out: Output) -> Outcom
     let start = Instant::now();
     let mut hash = Sha256::new();
     let mut bytes = 0;
-    let mut download = project.download_object(BUCKET, KEY, DownloadOptions::new()).await?;
-    while let Some(part) = download.next().await? {
+    let mut download = project.download_object(BUCKET, KEY).await?;
+    while let Some(part) = download.chunk().await? {
         hash.update(&part);
         bytes += part.len() as u64;
         bar.inc(part.len() as u64);
@@ -127,12 +126,10 @@ fn segments(network: &Network, placement: &[Placement]) -> Outcome<Vec<Segment>>
     placement
         .iter()
         .map(|segment| {
-            let pieces = segment.holders.iter().map(|(piece, node)| {
-                let id: NodeId = node.parse().map_err(|error| {
-                    Failure::new(Exit::Protocol, format!("invalid node id {node:?}: {error}"))
-                })?;
-                Ok((network.node_by_id(id)?.index(), *piece))
-            });
+            let pieces = segment
+                .holders
+                .iter()
+                .map(|holder| Ok((network.node_by_id(holder.node)?.index(), holder.piece)));
             Ok(Segment { size: segment.size, pieces: pieces.collect::<Outcome<_>>()? })
         })
         .collect()

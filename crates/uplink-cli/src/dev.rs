@@ -77,7 +77,7 @@ async fn start(args: StartArgs, context: &Context) -> Outcome {
             if !args.yes {
                 confirm_reset(&directory, context).await?;
             }
-            options = options.anew();
+            options = options.reset();
         }
         options = options.directory(directory);
     }

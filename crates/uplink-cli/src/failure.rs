@@ -174,10 +174,25 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Formats an error with its sources, leaving out texts that were already printed: errors of other
+/// crates repeat their sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = error.source();
+    }
+    text
+}
+
 impl From<uplink::Error> for Failure {
     fn from(error: uplink::Error) -> Self {
         let scope = error.kind().into();
-        Self { scope, ..Self::new(error.kind().into(), error.to_string()) }
+        Self { scope, ..Self::new(error.kind().into(), chain(&error)) }
     }
 }
 
@@ -204,7 +219,11 @@ impl From<ErrorKind> for Exit {
         match kind {
             ErrorKind::AccessInvalid
             | ErrorKind::BucketNameInvalid
+            | ErrorKind::ConfigInvalid
+            | ErrorKind::CustomMetadataInvalid
             | ErrorKind::ObjectKeyInvalid
+            | ErrorKind::ObjectTooLarge
+            | ErrorKind::PrefixInvalid
             | ErrorKind::RangeInvalid
             | ErrorKind::UploadIdInvalid => Self::Usage,
             ErrorKind::BucketNotFound | ErrorKind::ObjectNotFound => Self::NotFound,

@@ -1,5 +1,6 @@
 //! `uplink ls`: lists buckets, objects and pending uploads.
 
+use futures_util::TryStreamExt;
 use uplink::{ListItem, ListOptions, Project};
 
 use crate::args::location::Url;
@@ -23,8 +24,8 @@ pub(crate) async fn run(args: List, context: &Context) -> Outcome {
 }
 
 async fn list_buckets(project: &Project, context: &Context) -> Outcome {
-    let mut list = project.list_buckets("");
-    while let Some(bucket) = list.next().await? {
+    let mut list = project.list_buckets();
+    while let Some(bucket) = list.try_next().await? {
         Record::bucket(&bucket).print(context.out)?;
     }
     Ok(())
@@ -33,9 +34,9 @@ async fn list_buckets(project: &Project, context: &Context) -> Outcome {
 async fn list_objects(project: &Project, url: &Url, recursive: bool, context: &Context) -> Outcome {
     let prefix = url.as_prefix();
     let options = ListOptions::new().prefix(&prefix.key).recursive(recursive);
-    let mut list = project.list_objects(&url.bucket, options)?;
+    let mut list = project.list_objects_with(&url.bucket, &options)?;
     let mut tally = Tally::default();
-    while let Some(item) = list.next().await? {
+    while let Some(item) = list.try_next().await? {
         tally.count(is_decrypted(&item));
         match &item {
             ListItem::Object(object) => Record::object(object).print(context.out)?,

@@ -20,8 +20,8 @@ impl From<NetworkError> for Failure {
         let exit = match &error {
             NetworkError::InUse { .. }
             | NetworkError::Port { .. }
-            | NetworkError::Running(_)
-            | NetworkError::Stopped(_) => Exit::Conflict,
+            | NetworkError::AlreadyRunning(_)
+            | NetworkError::NotRunning(_) => Exit::Conflict,
             NetworkError::NoSuchNode { .. } | NetworkError::NoSuchNodeId(_) => Exit::NotFound,
             NetworkError::NodeCount(_)
             | NetworkError::NodesLost { .. }

@@ -5,9 +5,7 @@ use std::fmt;
 
 use futures_util::TryStreamExt as _;
 use futures_util::stream;
-use uplink::{
-    ErrorKind, ListOptions, ListUploadsOptions, PendingUpload, Project, UploadItem, UploadList,
-};
+use uplink::{ErrorKind, ListUploadsOptions, PendingUpload, Project, UploadItem, UploadList};
 
 use crate::args::location::Url;
 use crate::context::Context;
@@ -27,7 +25,7 @@ pub(crate) async fn list(
     let key = Some(url).filter(|url| !url.is_prefix());
     for location in [Some(&prefix), key].into_iter().flatten() {
         let mut items = uploads_at(project, location, recursive)?;
-        while let Some(item) = items.next().await? {
+        while let Some(item) = items.try_next().await? {
             tally.count(is_decrypted(&item));
             print(&item, context)?;
         }
@@ -63,7 +61,7 @@ pub(crate) async fn abort(
     let location = if recursive { url.as_prefix() } else { url.clone() };
     let items = uploads_at(project, &location, recursive)?;
     let uploads = stream::try_unfold(items, move |mut items| async move {
-        let Some(item) = items.next().await? else { return Ok(None) };
+        let Some(item) = items.try_next().await? else { return Ok(None) };
         tally.count(is_decrypted(&item));
         Ok::<_, Failure>(Some((item, items)))
     });
@@ -87,7 +85,7 @@ pub(crate) async fn abort(
 
 fn uploads_at(project: &Project, location: &Url, recursive: bool) -> Outcome<UploadList> {
     let options = ListUploadsOptions::new().prefix(&location.key).recursive(recursive);
-    Ok(project.list_uploads(&location.bucket, options)?)
+    Ok(project.list_uploads_with(&location.bucket, &options)?)
 }
 
 fn is_decrypted(item: &UploadItem) -> bool {
@@ -116,8 +114,8 @@ fn nothing_at(url: &Url) -> Failure {
 /// aborts them. Returns `failure` unchanged if there are none or they cannot be listed.
 pub(crate) async fn explain_not_empty(failure: Failure, project: &Project, url: &Url) -> Failure {
     let Ok(Some(sample)) = PendingSample::read(project, url).await else { return failure };
-    let objects = match project.list_objects(&url.bucket, ListOptions::new()) {
-        Ok(mut list) => list.next().await,
+    let objects = match project.list_objects(&url.bucket) {
+        Ok(mut list) => list.try_next().await,
         Err(_) => return failure,
     };
     let also = if matches!(objects, Ok(None)) { "" } else { "objects and " };
@@ -138,9 +136,9 @@ struct PendingSample {
 impl PendingSample {
     async fn read(project: &Project, url: &Url) -> uplink::Result<Option<Self>> {
         let options = ListUploadsOptions::new().recursive(true);
-        let mut items = project.list_uploads(&url.bucket, options)?;
+        let mut items = project.list_uploads_with(&url.bucket, &options)?;
         let mut sample = Self { keys: Vec::new(), is_truncated: false };
-        while let Some(item) = items.next().await? {
+        while let Some(item) = items.try_next().await? {
             if sample.keys.len() == MAX_NAMED {
                 sample.is_truncated = true;
                 break;

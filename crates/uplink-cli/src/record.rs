@@ -49,7 +49,7 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     pub(crate) fn bucket(bucket: &'a Bucket) -> Self {
-        let created = bucket.created.and_then(rfc3339);
+        let created = bucket.created_at.and_then(rfc3339);
         Self { created, ..Self::new("bucket", bucket.name.as_bytes()) }
     }
 
@@ -57,8 +57,8 @@ impl<'a> Record<'a> {
     pub(crate) fn object(object: &'a Object) -> Self {
         Self {
             size: Some(object.size),
-            created: object.created.and_then(rfc3339),
-            expires: object.expires.and_then(rfc3339),
+            created: object.created_at.and_then(rfc3339),
+            expires: object.expires_at.and_then(rfc3339),
             ..Self::new("object", &object.key)
         }
     }
@@ -66,14 +66,14 @@ impl<'a> Record<'a> {
     /// Creates the record of an object with its version and metadata.
     pub(crate) fn object_with_metadata(object: &'a Object) -> Self {
         let version = (!object.version.is_empty()).then(|| hexadecimal(&object.version));
-        Self { version, metadata: Some(&object.custom), ..Self::object(object) }
+        Self { version, metadata: Some(&object.custom_metadata), ..Self::object(object) }
     }
 
     /// Creates the record of a pending upload.
     pub(crate) fn upload(upload: &'a PendingUpload) -> Self {
         Self {
-            created: upload.begun.and_then(rfc3339),
-            expires: upload.expires.and_then(rfc3339),
+            created: upload.created_at.and_then(rfc3339),
+            expires: upload.expires_at.and_then(rfc3339),
             upload_id: Some(&upload.upload_id),
             ..Self::new("upload", &upload.key)
         }

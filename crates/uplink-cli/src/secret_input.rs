@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Read};
 
-use uplink_core::secret::Secret;
+use uplink::Secret;
 
 use crate::failure::{Failure, Outcome};
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use indicatif::ProgressBar;
 use tokio::io::AsyncWriteExt as _;
-use uplink::{Download, DownloadOptions, Project, Upload, UploadOptions};
+use uplink::{Download, Project, Upload, UploadOptions};
 
 use crate::args::location::Url;
 use crate::context::Context;
@@ -58,7 +58,7 @@ pub(crate) async fn upload(
     bar: &ProgressBar,
 ) -> Outcome<u64> {
     let mut upload = begin(project, url, attributes.expires.resolve(None), context)?;
-    upload.set_metadata(attributes.metadata.clone())?;
+    upload.set_custom_metadata(attributes.metadata.clone())?;
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         let count = source.read(&mut buffer).await?;
@@ -83,15 +83,15 @@ pub(crate) async fn copy(
 ) -> Outcome<u64> {
     let mut download = open(project, from).await?;
     progress::set_size(bar, download.object().size);
-    let expires = attributes.expires.resolve(download.object().expires);
+    let expires = attributes.expires.resolve(download.object().expires_at);
     let mut upload = begin(project, to, expires, context)?;
     let metadata = if attributes.metadata.is_empty() {
-        download.object().custom.clone()
+        download.object().custom_metadata.clone()
     } else {
         attributes.metadata.clone()
     };
-    upload.set_metadata(metadata)?;
-    while let Some(bytes) = download.next().await? {
+    upload.set_custom_metadata(metadata)?;
+    while let Some(bytes) = download.chunk().await? {
         upload.write(&bytes).await?;
         bar.inc(bytes.len() as u64);
     }
@@ -122,7 +122,7 @@ pub(crate) async fn to_file(
 
 async fn write(download: &mut Download, target: &mut Target, bar: &ProgressBar) -> Outcome<u64> {
     let mut total = 0;
-    while let Some(bytes) = download.next().await? {
+    while let Some(bytes) = download.chunk().await? {
         target.write(&bytes).await?;
         bar.inc(bytes.len() as u64);
         total += bytes.len() as u64;
@@ -135,7 +135,7 @@ pub(crate) async fn to_stdout(download: &mut Download, bar: &ProgressBar) -> Out
     let failure = |error| Failure::io("cannot write to standard output", &error);
     let mut stdout = tokio::io::stdout();
     let mut total = 0;
-    while let Some(bytes) = download.next().await? {
+    while let Some(bytes) = download.chunk().await? {
         stdout.write_all(&bytes).await.map_err(failure)?;
         bar.inc(bytes.len() as u64);
         total += bytes.len() as u64;
@@ -146,7 +146,7 @@ pub(crate) async fn to_stdout(download: &mut Download, bar: &ProgressBar) -> Out
 
 /// Starts the download of a whole object.
 pub(crate) async fn open(project: &Project, url: &Url) -> Outcome<Download> {
-    Ok(project.download_object(&url.bucket, &url.key, DownloadOptions::new()).await?)
+    Ok(project.download_object(&url.bucket, &url.key).await?)
 }
 
 fn begin(
@@ -158,9 +158,9 @@ fn begin(
     context.wait_for_tasks();
     let mut options = UploadOptions::new();
     if let Some(expires) = expires {
-        options = options.expires(expires);
+        options = options.expires_at(expires);
     }
-    Ok(project.upload_object(&url.bucket, &url.key, options)?)
+    Ok(project.upload_object_with(&url.bucket, &url.key, &options)?)
 }
 
 async fn finish(upload: Upload) -> Outcome<u64> {

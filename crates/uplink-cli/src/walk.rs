@@ -24,9 +24,9 @@ pub(crate) fn objects<'a>(
     tally: &'a SharedTally,
 ) -> Outcome<impl Stream<Item = Outcome<Object>> + Send + 'a> {
     let options = ListOptions::new().prefix(&prefix.key).recursive(true);
-    let list = project.list_objects(&prefix.bucket, options)?;
+    let list = project.list_objects_with(&prefix.bucket, &options)?;
     let items = stream::try_unfold(list, move |mut list| async move {
-        let Some(item) = list.next().await? else { return Ok(None) };
+        let Some(item) = list.try_next().await? else { return Ok(None) };
         tally.count(is_decrypted(&item));
         Ok::<_, Failure>(Some((item, list)))
     });
@@ -70,12 +70,12 @@ pub(crate) async fn nothing_below(project: &Project, url: &Url) -> Failure {
 async fn check_passphrase(project: &Project, url: &Url) -> Outcome {
     const SAMPLE_SIZE: usize = 10;
     let root = url.with_key(Vec::new());
-    let Ok(mut list) = project.list_objects(&root.bucket, ListOptions::new()) else {
+    let Ok(mut list) = project.list_objects(&root.bucket) else {
         return Ok(());
     };
     let mut tally = Tally::default();
     for _ in 0..SAMPLE_SIZE {
-        let Ok(Some(item)) = list.next().await else { break };
+        let Ok(Some(item)) = list.try_next().await else { break };
         tally.count(is_decrypted(&item));
     }
     tally.require_any_decrypted(&root)

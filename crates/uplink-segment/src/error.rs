@@ -1,4 +1,4 @@
-//! Why a segment could not be moved.
+//! Errors of segment transfers.
 
 use std::fmt;
 
@@ -8,35 +8,40 @@ use uplink_core::layout::LayoutError;
 use uplink_rpc::piece::PieceError;
 use uplink_rpc::runtime::RuntimeError;
 
-/// Why a segment could not be uploaded or downloaded.
+/// An error of the upload or download of a segment.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SegmentError {
-    /// The reader of a download is gone.
-    #[error("the download was dropped")]
+    /// The reader of a download was dropped.
+    #[error("download cancelled")]
     Cancelled,
     /// More pieces are corrupt than can be corrected, and no others exist.
-    #[error("the pieces of a segment are corrupt beyond repair: {0}")]
+    #[error("segment cannot be recovered: {0}")]
     Corrupt(CorruptPieces),
     /// Shares could not be coded or decoded.
     #[error("erasure coding failed")]
     Erasure(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The cipher rejects its input, for another reason than a block that does not authenticate.
+    /// The cipher rejected its input, for another reason than an authentication failure.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
-    /// All pieces read agree on bytes that do not authenticate.
-    #[error("the {pieces} pieces read agree on bytes that are not authentic")]
+    /// All pieces read are consistent, and the bytes do not authenticate.
+    #[error(
+        "decryption failed: {pieces} consistent pieces decode to bytes that do not authenticate"
+    )]
     Forged {
         /// Pieces read.
         pieces: usize,
     },
-    /// A mistake of this crate.
+    /// A bug in this crate.
     #[error("{0}")]
     Internal(&'static str),
-    /// The range or size of a segment makes no sense.
+    /// The range or size of a segment is invalid.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// Too few storage nodes took or gave their pieces.
+    /// The strict memory budget of so many bytes is held by uploads that are open and not being written.
+    #[error("memory budget of {0} bytes exceeded: open uploads hold all of it")]
+    MemoryBudgetExceeded(u64),
+    /// Not enough storage nodes stored or returned pieces.
     #[error("{shortage}")]
     NotEnoughNodes {
         /// What is missing.
@@ -48,16 +53,16 @@ pub enum SegmentError {
     /// The runtime is shutting down, or a task panicked.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// The satellite's order limits cannot be used.
-    #[error("order limits: {0}")]
+    /// The satellite's order limits are unusable.
+    #[error("invalid order limits: {0}")]
     OrderLimits(&'static str),
 }
 
-/// What is missing when there are too few storage nodes.
+/// What is missing when there are not enough storage nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shortage {
-    /// Too few nodes give their pieces.
+    /// Not enough nodes return pieces.
     Download {
         /// Pieces that can be read.
         found: u16,
@@ -66,11 +71,11 @@ pub enum Shortage {
         /// Pieces with corrupt shares among those read.
         corrupt: usize,
     },
-    /// Too few of the pieces that nodes give are correct, and others cannot be reached.
+    /// Not enough returned pieces are correct, and others are unreachable.
     Correct(CorruptPieces),
-    /// Too few nodes take their pieces.
+    /// Not enough nodes store pieces.
     Upload {
-        /// Pieces stored, or still on their way.
+        /// Pieces stored or in flight.
         have: usize,
         /// Pieces required.
         needed: u16,
@@ -81,30 +86,33 @@ impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Correct(counts) => {
-                write!(f, "too few storage nodes give correct pieces: {counts}")
+                write!(f, "not enough correct pieces: {counts}")
             }
             Self::Download { found, needed, corrupt } => {
-                let text = "too few storage nodes give their pieces";
-                write!(f, "{text}: found {found}, need {needed}")?;
+                let text = "required pieces available";
+                write!(f, "not enough storage nodes: {found} of {needed} {text}")?;
                 match corrupt {
                     0 => Ok(()),
-                    corrupt => write!(f, "; {corrupt} gave corrupt shares"),
+                    corrupt => write!(f, "; {corrupt} returned corrupt shares"),
                 }
             }
             Self::Upload { have, needed } => {
-                write!(f, "too few storage nodes take their pieces: have {have}, need {needed}")
+                write!(
+                    f,
+                    "not enough storage nodes: {have} of {needed} required pieces stored or in flight"
+                )
             }
         }
     }
 }
 
-/// Counts of a segment that cannot be decoded.
+/// Counts of pieces of a segment that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CorruptPieces {
     /// Pieces read.
     pub read: usize,
-    /// How many of them are corrupt at least.
+    /// Minimum number of corrupt ones among them.
     pub corrupt: usize,
     /// Pieces that could not be read.
     pub unreachable: usize,
@@ -117,8 +125,8 @@ impl fmt::Display for CorruptPieces {
         let Self { read, corrupt, unreachable, required } = self;
         write!(
             f,
-            "at least {corrupt} of {read} pieces read are corrupt, {unreachable} are unreachable, \
-             {required} correct ones are required"
+            "at least {corrupt} of {read} pieces are corrupt, {unreachable} are unreachable, \
+             {required} correct pieces are required"
         )
     }
 }

@@ -8,13 +8,13 @@
 //!   download  one transfer per piece ─► shares by stripe ─► any k of them ─ decode ─ open ─► plain
 //! ```
 //!
-//! This crate knows no access grants, buckets, objects or metadata. Its caller brings the order
-//! limits, and a [`BlockCipher`] that seals plain blocks and verifies those that come back. All
-//! transfers that share a [`Transfers`] share its budgets of memory and of concurrent transfers.
+//! This crate knows nothing of access grants, buckets, objects or metadata. Its caller provides the
+//! order limits, and a [`BlockCipher`] that encrypts plain blocks and authenticates downloaded ones. All
+//! transfers of one [`Transfers`] share its budgets of memory and of concurrent transfers.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`memory`] | the budget, pools of buffers, slabs of huge pages |
+//! | [`memory`] | the budget, buffer pools, slabs of huge pages |
 //! | [`upload`] | sealing, coding and sending of one segment |
 //! | [`download`] | fetching, decoding and opening of one segment |
 //! | [`suspects`] | storage nodes that returned corrupt shares |
@@ -46,8 +46,8 @@ pub use self::error::{CorruptPieces, SegmentError, Shortage};
 use self::memory::Budget;
 use self::suspects::SuspectNodes;
 
-/// What all transfers of one caller share: connections, budgets, and what is known of storage nodes.
-/// Clones share it.
+/// What all transfers of one caller share: connections, budgets and suspect storage nodes. Clones share
+/// the same state.
 #[derive(Clone, Debug)]
 pub struct Transfers {
     pool: Pool,
@@ -57,8 +57,8 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Moves pieces over the connections of `pool`, within `budget`. `progress_deadline` bounds every
-    /// single wait for a storage node.
+    /// Transfers pieces over the connections of `pool`, within `budget`. `progress_deadline` is the
+    /// timeout of every single wait for progress of a storage node.
     #[must_use]
     pub fn new(pool: Pool, budget: Budget, progress_deadline: Duration) -> Self {
         Self { pool, budget, suspects: SuspectNodes::default(), progress_deadline }
@@ -76,9 +76,9 @@ impl Transfers {
     }
 }
 
-/// One piece that may be moved: its number, and the order limit and address of its storage node.
+/// A piece that may be transferred: its number, and the order limit and address of its storage node.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "its caller makes it of the satellite's reply")]
+#[expect(clippy::exhaustive_structs, reason = "its caller creates it from the satellite's reply")]
 pub struct PieceLimit {
     /// Number of the piece within its segment.
     pub piece: u16,
@@ -86,13 +86,13 @@ pub struct PieceLimit {
     pub node: NodeId,
     /// Its address, `host:port`.
     pub address: String,
-    /// What the satellite permits there.
+    /// The satellite's order limit for it.
     pub limit: raw::OrderLimit,
 }
 
 /// A segment whose pieces are to be read from storage nodes.
 #[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "its caller makes it of the satellite's reply")]
+#[expect(clippy::exhaustive_structs, reason = "its caller creates it from the satellite's reply")]
 pub struct RemoteSegment {
     /// How it is coded.
     pub scheme: Scheme,
@@ -104,7 +104,7 @@ pub struct RemoteSegment {
 
 /// A segment whose pieces are to be stored.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "its caller makes it of the satellite's reply")]
+#[expect(clippy::exhaustive_structs, reason = "its caller creates it from the satellite's reply")]
 pub struct SegmentUpload {
     /// The satellite's id of the segment.
     pub segment_id: Bytes,
@@ -130,7 +130,7 @@ pub struct PlacedPiece {
     pub hash: raw::PieceHash,
 }
 
-/// Seals the blocks of one segment, and opens those that authenticate.
+/// Encrypts the blocks of one segment, and decrypts those that authenticate.
 pub trait BlockCipher: fmt::Debug + Send + Sync + 'static {
     /// Returns the bytes of a sealed block.
     fn block_size(&self) -> usize;
@@ -138,10 +138,10 @@ pub trait BlockCipher: fmt::Debug + Send + Sync + 'static {
     /// Returns the plain bytes of a block.
     fn plain_block_size(&self) -> usize;
 
-    /// Seals the block of a number into `sealed`.
+    /// Encrypts the block at an index into `sealed`.
     ///
     /// # Errors
-    /// The sizes do not fit.
+    /// A buffer has the wrong size.
     fn seal_block(
         &self,
         index: u64,
@@ -149,11 +149,11 @@ pub trait BlockCipher: fmt::Debug + Send + Sync + 'static {
         sealed: &mut [u8],
     ) -> Result<(), EncryptionError>;
 
-    /// Opens a run of whole blocks, the first of which has the number `first`.
+    /// Decrypts consecutive whole blocks, the first of which has the index `first`.
     ///
     /// # Errors
-    /// [`EncryptionError::Decryption`]: a block does not authenticate. Nothing of `plain` is used
-    /// then.
+    /// [`EncryptionError::Decryption`]: a block does not authenticate. The contents of `plain`
+    /// are unspecified then.
     fn open_blocks(
         &self,
         first: u64,

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uplink_core::id::NodeId;
 use uplink_core::policy::suspicion::UNRELIABLE;
 
-/// Storage nodes that returned corrupt shares: read from after others, and as a last resort when many
-/// of their shares were corrupt. Clones share what is known.
+/// Storage nodes that returned corrupt shares. They are read from after others, and as a last resort if
+/// many of their shares were corrupt. Clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub struct SuspectNodes(Arc<Mutex<HashMap<NodeId, u32>>>);
 
-/// Nodes remembered, at most: more than networks have.
+/// Maximum nodes remembered: more than networks have.
 const MAX: usize = 100_000;
 
 impl SuspectNodes {
@@ -30,7 +30,7 @@ impl SuspectNodes {
         nodes.get(&node).copied().unwrap_or_default()
     }
 
-    /// Returns whether a node is read from only when all others do not suffice.
+    /// Returns whether a node is read from only if all others are not enough.
     pub(crate) fn is_unreliable(&self, node: NodeId) -> bool {
         self.corrupt_shares(node) >= UNRELIABLE
     }

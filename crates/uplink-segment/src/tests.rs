@@ -1,4 +1,4 @@
-//! Sealing, holding and coding of one segment, without a network.
+//! Sealing, buffering and coding of one segment, without a network.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,18 +33,18 @@ pub(super) fn cipher() -> SegmentCipher {
 }
 
 fn budget() -> Budget {
-    Budget::new(64 << 20, 10)
+    Budget::new(64 << 20, 10, false)
 }
 
-/// Runs what needs a tokio runtime.
+/// Runs a future in a tokio runtime.
 pub(super) fn in_runtime<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// Seals in parts of the sizes given, over and over.
+/// Seals in parts of the given sizes, cyclically.
 pub(super) async fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<SealedSegment> {
     let budget = budget();
-    let sealed = SealedSegment::new(budget.reserve(plain.len() as u64).await);
+    let sealed = SealedSegment::new(budget.reserve(plain.len() as u64).await.unwrap());
     let mut sealer = Sealer::new(cipher(), scheme, &budget, &sealed);
     let (mut rest, mut parts) = (plain, parts.iter().cycle());
     while !rest.is_empty() {
@@ -77,8 +77,8 @@ pub(super) fn piece(sealed: &SealedSegment, scheme: &Scheme, number: u16) -> Vec
     piece
 }
 
-/// So many cases, and as many times more as `PROPTEST_CASES` is more than the ten thousand of
-/// lighter properties.
+/// Returns a number of cases, scaled like `PROPTEST_CASES` is relative to the ten thousand of cheaper
+/// properties.
 pub(super) fn cases(usual: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = usual.saturating_mul((default.cases / 10_000).max(1));
@@ -136,16 +136,18 @@ async fn transfers_in_step_and_replacements_that_start_later_read_the_same_piece
 #[tokio::test]
 async fn transfer_fails_when_coding_stops_before_the_end() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
-    let ring = Ring::new(&budget(), SealedSegment::new(budget().reserve(1).await), scheme, 3);
+    let sealed = SealedSegment::new(budget().reserve(1).await.unwrap());
+    let ring = Ring::new(&budget(), sealed, scheme, 3);
     let mut reader = ring.reader(1);
     let coder = tokio::spawn(Arc::clone(&ring).code());
     let waiting = tokio::spawn(async move { reader.next().await });
     coder.abort();
-    let next = tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it is told");
+    let next =
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it is notified");
     assert!(matches!(next.unwrap(), Some(Err(_))));
 }
 
-/// A connection may keep a reader for as long as its node likes.
+/// A connection may keep a reader for as long as its node stalls.
 #[tokio::test]
 async fn reader_that_outlives_its_ring_fails_and_keeps_nothing_of_the_segment() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
@@ -164,7 +166,7 @@ async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
     let sealed = seal(&plain(4_000_000), &[50_000], &scheme).await;
     let ring = Ring::new(&budget(), Arc::clone(&sealed), scheme, 3);
-    // Three are needed and one of them stands still: the other two get only what the ring holds.
+    // Three are required and one of them stalls: the other two get only what is in the ring.
     tokio::spawn(Arc::clone(&ring).code());
     let stalled = ring.reader(2);
     let (mut first, mut second) = (ring.reader(0), ring.reader(1));
@@ -173,15 +175,15 @@ async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
         assert!(second.next().await.is_some(), "the segment is longer than the ring");
     }
     let further = tokio::time::timeout(Duration::from_millis(300), first.next()).await;
-    assert!(further.is_err(), "the ring ran ahead of a transfer that is needed");
-    // Two others reach the number needed: nobody waits for the one that stands still.
+    assert!(further.is_err(), "the ring ran ahead of a required transfer");
+    // Two others reach the required number: no transfer waits for the stalled one.
     let rest = |mut reader: Reader| async move {
         while let Some(shares) = reader.next().await {
             shares.expect("shares");
         }
     };
     let whole = async { tokio::join!(rest(first), rest(second), read(&ring, 3), read(&ring, 4)) };
-    tokio::time::timeout(Duration::from_secs(30), whole).await.expect("the ring goes on");
+    tokio::time::timeout(Duration::from_secs(30), whole).await.expect("the ring advances");
     drop(stalled);
 }
 
@@ -199,5 +201,8 @@ async fn sealing_has_caught_up_when_few_windows_wait_for_the_coder() {
         assert_eq!(sealed.is_ahead(), windows - number > 4, "{number} of {windows} windows coded");
         sealed.grown(number).await.expect("a window");
     }
-    tokio::time::timeout(Duration::from_secs(30), caught_up).await.expect("it is told").unwrap();
+    tokio::time::timeout(Duration::from_secs(30), caught_up)
+        .await
+        .expect("it is notified")
+        .unwrap();
 }

@@ -3,9 +3,9 @@
 use uplink_core::erasure::Scheme;
 use uplink_rpc::piece::CHUNK_SIZE;
 
-/// Most bytes of one piece in a window: one message.
+/// Maximum bytes of one piece in a window: one message.
 const PIECE_WINDOW: u64 = CHUNK_SIZE as u64;
-/// Most bytes of stripes in a window, so that a window stays in a core's cache.
+/// Maximum bytes of stripes in a window, so that it stays in a core's cache.
 const STRIPES_WINDOW: u64 = 512 << 10;
 
 /// Returns the stripes of a window: a power of two, because BLAKE3 is fastest on power-of-two inputs.

@@ -11,19 +11,19 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BucketRecord {
     pub(crate) name: String,
-    pub(crate) created: Option<SystemTime>,
+    pub(crate) created_at: Option<SystemTime>,
 }
 
-/// Longest name of a bucket accepted from a satellite; new names have at most 63 bytes.
+/// Maximum bytes of a bucket name accepted from a satellite; new names have at most 63.
 const MAX_NAME: usize = 255;
 
-/// Reads the bucket of a reply, which must be the one asked for.
+/// Reads the bucket of a reply, which must be the requested one.
 pub(crate) fn named(bucket: Option<metainfo::Bucket>, name: &str) -> Result<BucketRecord> {
-    let bucket = bucket.ok_or_else(|| Error::protocol("the satellite's answer holds no bucket"))?;
+    let bucket = bucket.ok_or_else(|| Error::protocol("the reply contains no bucket"))?;
     if bucket.name != name.as_bytes() {
-        return Err(Error::protocol("the satellite's answer holds another bucket"));
+        return Err(Error::protocol("the reply contains a different bucket than requested"));
     }
-    Ok(BucketRecord { name: name.to_owned(), created: system_time(bucket.created_at.as_ref()) })
+    Ok(BucketRecord { name: name.to_owned(), created_at: system_time(bucket.created_at.as_ref()) })
 }
 
 /// Reads an item of a listing.
@@ -33,5 +33,5 @@ pub(crate) fn listed(item: &metainfo::BucketListItem) -> Result<BucketRecord> {
         let text = format!("listing of buckets: invalid name of {} bytes", item.name.len());
         return Err(Error::protocol(text));
     }
-    Ok(BucketRecord { name: name.to_owned(), created: system_time(item.created_at.as_ref()) })
+    Ok(BucketRecord { name: name.to_owned(), created_at: system_time(item.created_at.as_ref()) })
 }

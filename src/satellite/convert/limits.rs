@@ -1,4 +1,4 @@
-//! Order limits, with the nodes and the redundancy scheme that they are for.
+//! Order limits, with their storage nodes and redundancy scheme.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -14,7 +14,7 @@ use uplink_rpc::r#gen::pointerdb::RedundancyScheme;
 use crate::error::{Error, Result};
 use uplink_segment::{PieceLimit, SegmentUpload};
 
-/// Reads an answer to beginning a segment.
+/// Reads the reply to beginning a segment.
 pub(crate) fn begun_segment(
     reply: metainfo::BeginSegmentResponse,
     satellite: &VerifyingKey,
@@ -22,7 +22,7 @@ pub(crate) fn begun_segment(
     let scheme = scheme(reply.redundancy_scheme.as_ref())?;
     let limits = upload_limits(reply.addressed_limits, &scheme, satellite)?;
     if reply.segment_id.is_empty() {
-        return Err(Error::protocol("a segment was begun without an id"));
+        return Err(Error::protocol("the begun segment has no id"));
     }
     let cohort = reply.cohort_requirements.as_ref().map_or(Ok(0), |wanted| cohort(wanted, 0))?;
     Ok(SegmentUpload {
@@ -48,8 +48,8 @@ pub(crate) fn upload_limits(
     Err(Error::protocol(format!("{found} order limits for an upload of {wanted} pieces")))
 }
 
-/// Pieces that a cohort requirement asks for at least. Requirements over node tags are refused:
-/// storing fewer pieces than the satellite wants would waste the upload.
+/// Returns the minimum pieces of a cohort requirement. Requirements over node tags are rejected: an
+/// upload that stores fewer pieces than required would fail at its commit.
 fn cohort(wanted: &metainfo::CohortRequirements, depth: usize) -> Result<u16> {
     use metainfo::cohort_requirements::Requirement;
     const DEPTH: usize = 8;
@@ -61,7 +61,7 @@ fn cohort(wanted: &metainfo::CohortRequirements, depth: usize) -> Result<u16> {
             each.try_fold(0, |most, one| Ok(most.max(cohort(one, depth)?)))
         }
         None => Ok(0),
-        _ => Err(Error::protocol("the satellite asks for a cohort that this client cannot meet")),
+        _ => Err(Error::protocol("unsupported cohort requirement")),
     }
 }
 
@@ -79,13 +79,13 @@ pub(super) fn limits(
     let (mut limits, mut nodes) = (Vec::with_capacity(addressed.len()), HashSet::new());
     for (piece, addressed) in (0_u16..).zip(addressed) {
         let Some(limit) = addressed.limit else { continue };
-        // One signature stands for the response; a node verifies its own anyway.
+        // One signature is verified per response; each node verifies its own limit.
         let typed = match limits.is_empty() {
             true => OrderLimit::verify(limit.wire(), satellite).map_err(unusable)?,
             false => limit.decode_typed().map_err(unusable)?,
         };
         if typed.action != i32::from(action) || typed.limit < min {
-            return Err(Error::protocol("an order limit is for something else"));
+            return Err(Error::protocol("an order limit does not match the request"));
         }
         let node = NodeId::from_slice(&typed.storage_node_id).map_err(unusable)?;
         if !nodes.insert(node) {
@@ -102,10 +102,10 @@ fn unusable(error: impl Display) -> Error {
     Error::protocol(format!("order limit: {error}"))
 }
 
-/// Longest address of a storage node: a domain name has at most 253 bytes.
+/// Maximum bytes of a storage node's address: a domain name has at most 253.
 const MAX_ADDRESS: usize = 272;
 
-/// Checks that an address is a name or IP address with a port.
+/// Checks that an address is a host name or IP address with a port.
 fn node_address(address: String) -> Result<String> {
     let size = address.len();
     let url = address.parse::<NodeUrl>().ok().filter(|_| size <= MAX_ADDRESS);
@@ -118,7 +118,7 @@ fn node_address(address: String) -> Result<String> {
 pub(super) fn scheme(wire: Option<&RedundancyScheme>) -> Result<Scheme> {
     let wire = wire.ok_or_else(|| Error::protocol("a segment has no redundancy scheme"))?;
     if wire.r#type() != uplink_rpc::r#gen::pointerdb::redundancy_scheme::SchemeType::Rs {
-        return Err(Error::protocol("a segment has an unknown kind of redundancy"));
+        return Err(Error::protocol("unknown redundancy algorithm"));
     }
     Scheme::from_wire(
         wire.min_req,

@@ -1,7 +1,7 @@
-//! Wire → domain: every check of what a satellite says, in one place.
+//! Protobuf messages to domain types: every check of a satellite's reply.
 //!
-//! The satellite is not trusted with integrity. Sizes, positions, keys and order limits become
-//! domain types here or the answer is rejected; above this module no value is checked again.
+//! The satellite is not trusted. Sizes, positions, keys and order limits become domain types here, or
+//! the reply is rejected. Code above this module relies on the types.
 
 #![cfg_attr(
     not(test),
@@ -26,7 +26,7 @@ pub(crate) mod limits;
 pub(crate) mod object;
 pub(crate) mod segment;
 
-/// Writes a segment position as the wire has it.
+/// Converts a segment position.
 pub(super) fn position(position: SegmentPosition) -> Result<metainfo::SegmentPosition> {
     let number = |number: u32| {
         i32::try_from(number).map_err(|_| Error::protocol("segment position out of range"))
@@ -37,7 +37,7 @@ pub(super) fn position(position: SegmentPosition) -> Result<metainfo::SegmentPos
     })
 }
 
-/// Writes a size as the wire has it.
+/// Converts a size.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -16,7 +16,7 @@ use super::size;
 use crate::error::{Error, Result};
 use crate::layout::SaidSize;
 
-/// An object as the satellite describes it. Each field is checked when it is read.
+/// An object in a satellite's reply. Each field is checked when it is read.
 #[derive(Clone, Debug)]
 pub(crate) struct ObjectRecord(metainfo::Object);
 
@@ -29,15 +29,15 @@ impl ObjectRecord {
         self.0.object_version.to_vec()
     }
 
-    pub(crate) fn created(&self) -> Option<SystemTime> {
+    pub(crate) fn created_at(&self) -> Option<SystemTime> {
         system_time(self.0.created_at.as_ref())
     }
 
-    pub(crate) fn expires(&self) -> Option<SystemTime> {
+    pub(crate) fn expires_at(&self) -> Option<SystemTime> {
         system_time(self.0.expires_at.as_ref())
     }
 
-    /// Reads the parameters of the object's encryption.
+    /// Returns the encryption parameters of the object.
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol): there are none, or the content is not
@@ -46,12 +46,12 @@ impl ObjectRecord {
         parameters(self.0.encryption_parameters.as_ref())
     }
 
-    /// Returns what the satellite says of the object's size.
+    /// Returns the object's size according to the satellite.
     pub(crate) fn said_size(&self) -> Result<SaidSize> {
         said(self.0.plain_size, &self.0.encrypted_metadata)
     }
 
-    /// Opens the metadata envelope; `None` when the object carries none.
+    /// Decrypts the metadata envelope; `None` when the object has none.
     pub(crate) fn metadata(&self, content_key: &Key) -> Result<Option<OpenedMetadata>> {
         let suite = self.parameters()?.suite;
         let sealed = SealedFields::from(&self.0);
@@ -62,12 +62,12 @@ impl ObjectRecord {
         }
     }
 
-    /// Returns whether the object carries the metadata of this commit: the nonce is random.
+    /// Returns whether the object has the metadata of this commit, which its random nonce identifies.
     pub(crate) fn has_metadata_of(&self, sealed: &SealedMetadata) -> bool {
         self.0.encrypted_metadata_nonce == sealed.metadata_key_nonce.as_bytes()[..]
     }
 
-    /// Replaces the metadata by what was written.
+    /// Replaces the metadata with that of a commit.
     pub(crate) fn with_metadata(self, sealed: &SealedMetadata) -> Self {
         let nonce = sealed.metadata_key_nonce.as_bytes();
         Self(metainfo::Object {
@@ -110,21 +110,21 @@ impl ListedObject {
         &self.0.object_version
     }
 
-    pub(crate) fn created(&self) -> Option<SystemTime> {
+    pub(crate) fn created_at(&self) -> Option<SystemTime> {
         system_time(self.0.created_at.as_ref())
     }
 
-    pub(crate) fn expires(&self) -> Option<SystemTime> {
+    pub(crate) fn expires_at(&self) -> Option<SystemTime> {
         system_time(self.0.expires_at.as_ref())
     }
 
-    /// Returns what the satellite says of the object's size.
+    /// Returns the object's size according to the satellite.
     pub(crate) fn said_size(&self) -> Result<SaidSize> {
         said(self.0.plain_size, &self.0.encrypted_metadata)
     }
 
-    /// Opens the metadata envelope, whose suite the satellite puts into the envelope. `None` when
-    /// the item carries none, or one of a suite that this client does not know.
+    /// Decrypts the metadata envelope, in which the satellite names its cipher suite. `None` when the
+    /// item has none, or one of an unknown suite.
     pub(crate) fn metadata(&self, content_key: &Key) -> Result<Option<OpenedMetadata>> {
         let sealed = SealedFields::from(&self.0);
         let meta = stream_meta(sealed.metadata)?;
@@ -147,7 +147,7 @@ fn parameters(wire: Option<&encryption::EncryptionParameters>) -> Result<Encrypt
     let wire = wire.ok_or_else(|| Error::protocol("an object has no encryption parameters"))?;
     let suite = CipherSuite::from_number(u64::try_from(wire.cipher_suite).unwrap_or(u64::MAX));
     if matches!(suite, CipherSuite::Null | CipherSuite::NullBase64Url) {
-        return Err(Error::protocol("the satellite offers unencrypted content, which is refused"));
+        return Err(Error::protocol("unencrypted content is not accepted"));
     }
     Ok(EncryptionParameters::new(suite, wire.block_size)?)
 }
@@ -157,7 +157,7 @@ fn stream_meta(message: &[u8]) -> Result<StreamMeta> {
         .map_err(|error| Error::protocol(format!("object metadata: {error}")))
 }
 
-/// The sealed fields that objects and listing items have in common.
+/// The encrypted fields that objects and listing items have in common.
 #[derive(Debug)]
 struct SealedFields<'a> {
     metadata: &'a [u8],
@@ -167,7 +167,7 @@ struct SealedFields<'a> {
 }
 
 impl SealedFields<'_> {
-    /// What there is to open; a key alone opens nothing, and some satellites keep one.
+    /// Returns the envelope, if there is one: some satellites keep a key without an envelope.
     fn envelope<'b>(
         &'b self,
         suite: CipherSuite,
@@ -215,7 +215,7 @@ fn said(plain: i64, metadata: &[u8]) -> Result<SaidSize> {
     Ok(SaidSize { plain, segments })
 }
 
-/// The fields of a listing item that tests fill.
+/// The fields of a listing item that tests set.
 #[cfg(test)]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListedFields {

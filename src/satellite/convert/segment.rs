@@ -1,4 +1,4 @@
-//! Segments: listed, and with order limits for their download.
+//! Segments: in lists, and with order limits for their download.
 
 use bytes::Bytes;
 use uplink_core::encryption::mark::KeyKind;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::layout::{ExpectedSegment, ListedSegment, unauthenticated};
 use uplink_segment::RemoteSegment;
 
-/// A segment that may be downloaded.
+/// A segment to download.
 #[derive(Debug)]
 pub(crate) struct SegmentDownload {
     pub(crate) position: SegmentPosition,
@@ -27,17 +27,17 @@ pub(crate) struct SegmentDownload {
 /// Where the bytes of a segment are.
 #[derive(Debug)]
 pub(crate) enum Content {
-    /// With the satellite: sealed in one piece.
+    /// At the satellite, encrypted as a whole.
     Inline(Bytes),
-    /// On storage nodes: sealed in blocks, coded into pieces.
+    /// On storage nodes, encrypted in blocks and coded into pieces.
     Remote(RemoteSegment),
 }
 
-/// Reads an answer to downloading a segment, which must be the expected one.
+/// Reads the reply to downloading a segment, which must be the expected one.
 ///
 /// # Errors
 /// [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind::LayoutUnauthenticated) for another segment
-/// than the expected one, [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) for an answer that
+/// than the expected one, [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) for a reply that
 /// contradicts itself.
 pub(in super::super) fn segment_download(
     reply: metainfo::DownloadSegmentResponse,
@@ -47,26 +47,26 @@ pub(in super::super) fn segment_download(
 ) -> Result<SegmentDownload> {
     let extent = expected.extent;
     let said = (size(reply.plain_offset, "a segment")?, segment_size(reply.plain_size)?);
-    // Satellites have neither offset nor size of objects that were migrated from old formats.
+    // Satellites have neither offset nor size for objects migrated from old formats.
     let migrated = expected.inline.is_none() && said == (0, 0);
     let position = read_position(reply.position)?;
     if position != expected.position || (said != (extent.offset, extent.size) && !migrated) {
-        return Err(unauthenticated("the satellite sent another segment than the expected one"));
+        return Err(unauthenticated("the satellite sent a different segment than expected"));
     }
     let key = object.segment_key(&reply.encrypted_key_nonce, &reply.encrypted_key)?;
     if expected.key.as_ref().is_some_and(|expected| *expected != key) {
-        return Err(unauthenticated("a segment has another key than the expected one"));
+        return Err(unauthenticated("the key of a segment does not match the expected one"));
     }
     let remote = reply.addressed_limits.iter().any(|offered| offered.limit.is_some());
     if expected.inline.is_some_and(|inline| inline == remote) {
-        return Err(unauthenticated("a segment is kept by other servers than its writer chose"));
+        return Err(unauthenticated("a segment is inline or remote contrary to the record"));
     }
     let content = if remote {
         let scheme = scheme(reply.redundancy_scheme.as_ref())?;
         let encrypted = layout::encrypted_size(extent.size, object.parameters.block_size)?;
         if size(reply.segment_size, "a segment")? != encrypted {
             return Err(Error::protocol(
-                "the encrypted size of a segment is not that of its content",
+                "the encrypted size of a segment does not match its content",
             ));
         }
         let limits = limits(reply.addressed_limits, &scheme, PieceAction::Get, 1, satellite)?;
@@ -76,14 +76,16 @@ pub(in super::super) fn segment_download(
         if extent.size > layout::MAX_INLINE_SIZE
             || sealed.len() as u64 != layout::inline_encrypted_size(extent.size)?
         {
-            return Err(Error::protocol("an inline segment has another size than its content"));
+            return Err(Error::protocol(
+                "the size of an inline segment does not match its content",
+            ));
         }
         Content::Inline(sealed)
     };
     Ok(SegmentDownload { position, plain_size: extent.size, key, content })
 }
 
-/// What the keys of an object's segments are wrapped with.
+/// The key and parameters that wrap the keys of an object's segments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ObjectKeys<'a> {
     pub(crate) parameters: EncryptionParameters,
@@ -91,12 +93,12 @@ pub(crate) struct ObjectKeys<'a> {
 }
 
 impl ObjectKeys<'_> {
-    /// Opens the key of a segment (R1): a key must be there, and it must not be that of metadata.
+    /// Unwraps the key of a segment (R1). There must be one, and it must not be a metadata key.
     fn segment_key(&self, nonce: &[u8], wrapped: &[u8]) -> Result<Key> {
         let nonce = self::nonce(nonce)?;
         let key = key::unwrap_key(self.parameters.suite, self.content_key, &nonce, wrapped)?;
         if KeyKind::of(&key) == Some(KeyKind::Metadata) {
-            return Err(unauthenticated("a segment is sealed with the key of metadata"));
+            return Err(unauthenticated("a segment is encrypted with a metadata key"));
         }
         Ok(key)
     }
@@ -115,7 +117,7 @@ pub(in super::super) fn page(
     object: &ObjectKeys<'_>,
 ) -> Result<SegmentPage> {
     if reply.items.len() > MAX_LISTED_SEGMENTS {
-        return Err(Error::protocol("a page of a segment listing is larger than asked for"));
+        return Err(Error::protocol("page of a segment list: more items than requested"));
     }
     let read = |item: &metainfo::SegmentListItem| {
         Ok(ListedSegment {
@@ -129,5 +131,5 @@ pub(in super::super) fn page(
     Ok(SegmentPage { segments: segments?, more: reply.more })
 }
 
-/// Segments of one page that are accepted: twice as many as satellites list.
+/// Maximum segments of a page: twice as many as satellites list.
 const MAX_LISTED_SEGMENTS: usize = 2_000;

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 mod imports;
 mod lengths;
+mod words;
 
 pub(crate) use self::imports::cycles;
 pub(crate) use self::lengths::{functions, percentile};
+pub(crate) use self::words::forbidden_words;
 
 /// Metrics of the source tree without tests and generated code.
 #[derive(Debug, Default)]
@@ -22,11 +24,13 @@ pub(crate) struct Measures {
     pub(crate) files: Vec<usize>,
     /// `let (a, b) = (x, y);`
     pub(crate) tuple_lets: usize,
+    /// Uses of words that the project does not use.
+    pub(crate) words: Vec<String>,
 }
 
 /// Measures the crates of the workspace at `root`.
 pub(crate) fn measure(root: &Path) -> Measures {
-    let mut measures = Measures::default();
+    let mut measures = Measures { words: forbidden_words(root), ..Measures::default() };
     for (name, src) in crates(root) {
         for cycle in cycles(&src) {
             measures.circles.push(format!("{name}: {}", cycle.join(" ↔ ")));
@@ -71,6 +75,10 @@ pub(crate) fn print(root: &Path) {
         );
     }
     println!("tuple lets                   {}", measures.tuple_lets);
+    println!("forbidden words              {}", measures.words.len());
+    for word in &measures.words {
+        println!("  {word}");
+    }
 }
 
 /// Returns name and source folder of each package.
@@ -88,20 +96,34 @@ fn crates(root: &Path) -> Vec<(String, PathBuf)> {
 
 /// Returns all Rust files below a folder, sorted.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    files(folder, &["rs"])
+}
+
+/// Returns the files below a folder with one of these extensions, sorted. Build output, hidden folders
+/// and test vectors are left out.
+fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
             if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let is_skipped = name.starts_with('.') || ["target", "vectors"].contains(&&*name);
+                folders.extend((!is_skipped).then_some(path));
+            } else if extensions.iter().any(|extension| name.ends_with(&format!(".{extension}"))) {
                 files.push(path);
             }
         }
     }
     files.sort();
     files
+}
+
+/// Returns whether a program wrote the file.
+fn is_generated(relative: &Path) -> bool {
+    relative.components().any(|part| part.as_os_str() == "gen")
 }
 
 /// Returns whether a file contains only tests.

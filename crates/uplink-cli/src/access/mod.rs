@@ -6,7 +6,7 @@ mod save;
 
 use serde::Serialize;
 use uplink::Access;
-use uplink_core::secret::Secret;
+use uplink::Secret;
 
 use self::save::save;
 use crate::access_store::{self, AccessName};

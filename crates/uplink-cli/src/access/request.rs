@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal};
 
 use serde::Serialize;
+use uplink::Secret;
 use uplink::{Access, Config};
-use uplink_core::secret::Secret;
 
 use super::save::{require_unused, save};
 use crate::access_store::AccessName;

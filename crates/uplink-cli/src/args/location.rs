@@ -80,8 +80,8 @@ impl Url {
     }
 
     /// Returns the URL of another key in the same bucket.
-    pub(crate) fn with_key(&self, key: Vec<u8>) -> Self {
-        Self { bucket: self.bucket.clone(), key }
+    pub(crate) fn with_key(&self, key: impl Into<Vec<u8>>) -> Self {
+        Self { bucket: self.bucket.clone(), key: key.into() }
     }
 
     /// Returns the URL as a prefix: the whole bucket, or everything below the key.

@@ -20,14 +20,14 @@ pub(crate) fn parse(text: &str) -> Outcome<DownloadOptions> {
     match (first, last) {
         ("", last) => match number(last)? {
             0 => Err(malformed()),
-            length => Ok(options.last(length)),
+            length => Ok(options.suffix(length)),
         },
-        (first, "") => Ok(options.from(number(first)?)),
+        (first, "") => Ok(options.range(number(first)?..)),
         (first, last) => {
             let first = number(first)?;
             let last = number(last)?;
-            let length = last.checked_sub(first).and_then(|distance| distance.checked_add(1));
-            Ok(options.range(first, length.ok_or_else(malformed)?))
+            let is_valid = first <= last && last < u64::MAX;
+            if is_valid { Ok(options.range(first..=last)) } else { Err(malformed()) }
         }
     }
 }
@@ -39,10 +39,10 @@ mod tests {
     #[test]
     fn ranges_include_both_ends() {
         let options = DownloadOptions::new;
-        assert_eq!(parse("0-0").unwrap(), options().range(0, 1));
-        assert_eq!(parse("10-19").unwrap(), options().range(10, 10));
-        assert_eq!(parse("7-").unwrap(), options().from(7));
-        assert_eq!(parse("-7").unwrap(), options().last(7));
+        assert_eq!(parse("0-0").unwrap(), options().range(0..=0));
+        assert_eq!(parse("10-19").unwrap(), options().range(10..=19));
+        assert_eq!(parse("7-").unwrap(), options().range(7..));
+        assert_eq!(parse("-7").unwrap(), options().suffix(7));
     }
 
     #[test]

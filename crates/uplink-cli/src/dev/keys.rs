@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use uplink_core::secret::Secret;
+use uplink::Secret;
 use uplink_testnet::Network;
 
 use crate::failure::{Exit, Failure, Outcome};

@@ -1,6 +1,6 @@
 //! Invalid input: a one-line message and the exit code of its family.
 
-use uplink_core::macaroon::{Permission, Timestamp};
+use uplink::grant::{Permission, Timestamp};
 use uplink_testnet::Options;
 
 use crate::access::known_grant;

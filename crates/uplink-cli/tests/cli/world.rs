@@ -1,7 +1,7 @@
 //! A test network, and a home with its access grant stored as `main`.
 
-use uplink_core::access_grant::{AccessGrant, SharePrefix};
-use uplink_core::macaroon::Permission;
+use uplink::grant::Permission;
+use uplink::grant::{AccessGrant, SharePrefix};
 use uplink_testnet::{Network, Options};
 
 use crate::home::Home;

@@ -9,6 +9,7 @@
 //! | [`correction`] | how many pieces a download decodes from, and when it aborts |
 //! | [`hedge`] | which pieces a download opens, and when to open another |
 //! | [`long_tail`] | when an upload has stored enough pieces |
+//! | [`memory`] | when an upload may take memory for its next segment |
 //! | [`order_step`] | how many bytes the next order grants |
 //! | [`pieces`] | which piece an upload sends next, and when it requests other nodes |
 //! | [`retry`] | how long to back off before the next attempt, and when to stop |
@@ -21,6 +22,7 @@
 pub mod correction;
 pub mod hedge;
 pub mod long_tail;
+pub mod memory;
 pub mod order_step;
 pub mod pieces;
 pub mod retry;

@@ -84,7 +84,7 @@ async fn every_node_receives_filter_of_its_pieces_or_empty_filter() {
     offline.running.stop(Duration::ZERO).await;
     let before = SystemTime::now();
     let report = network.satellite.collect_garbage().await.unwrap();
-    assert_eq!((report.told, report.failed), (11, 1));
+    assert_eq!((report.notified, report.failed), (11, 1));
     let received = std::mem::take(&mut *received.lock().unwrap());
     for number in 0..11 {
         let (_, request) =

@@ -1,23 +1,23 @@
-//! One segment → any k pieces → plain bytes.
+//! Downloads one segment: any k pieces are decoded to plain bytes.
 //!
-//! Each open piece has a task that reads its shares. Whatever k of them have delivered of the next
-//! stripes is decoded, the encryption blocks complete by then are authenticated and opened, and
-//! their plain bytes go out, while the rest is still on its way. Which pieces are opened, and when
-//! another, is decided by `policy::hedge`.
+//! Each open piece has a task that reads its shares. As soon as k of them have delivered shares of the
+//! next stripes these are decoded, complete encryption blocks are authenticated and decrypted, and
+//! their plain bytes are returned, while the rest is in flight. `policy::hedge` decides which pieces
+//! are opened, and when another one.
 //!
 //! ```text
 //!   0 ──────────── settled ────────────── done ─────────────── what pieces have delivered
-//!      handed out           decoded, its           not decoded
+//!      returned             decoded, its           not decoded
 //!                           block incomplete
 //! ```
 //!
-//! When a block does not open, some shares are corrupt. The same line then goes back to where bytes
-//! are settled and *recovers* block by block, to the end of the window that failed, from all pieces
-//! that have come: `decode/recover.rs` corrects their shares or tries subsets of them, and
-//! `policy::correction` says how many pieces to wait for. After that k pieces are enough again. No piece is
-//! dropped: its other shares may be needed. `policy::suspicion` prefers those without corrupt shares.
-//! The transfers of all pieces go on to the end of the segment, so that a second corrupt piece costs
-//! no further round trip.
+//! When a block does not authenticate, some shares are corrupt. The download then returns to the settled
+//! position and *recovers* block by block, to the end of the window that failed, from all delivered
+//! pieces: `decode/recover.rs` corrects their shares or tries subsets of them, and
+//! `policy::correction` decides how many pieces to wait for. After that k pieces are enough again. No
+//! piece is dropped: its other shares may be needed. `policy::suspicion` prefers pieces without corrupt
+//! shares. The transfers of all pieces continue to the end of the segment, so that a second corrupt
+//! piece costs no further round trip.
 
 use std::ops::Range;
 
@@ -37,13 +37,13 @@ pub use self::run::{AskForAll, Output};
 
 /// The plain bytes of a segment to read.
 #[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "its caller makes it")]
+#[expect(clippy::exhaustive_structs, reason = "its caller creates it")]
 pub struct Read<C> {
-    /// Opens the blocks of the segment.
+    /// Decrypts the blocks of the segment.
     pub cipher: C,
     /// Plain bytes of the whole segment.
     pub plain_size: u64,
-    /// The part of them to read.
+    /// The range of them to read.
     pub range: Range<u64>,
 }
 
@@ -53,9 +53,9 @@ pub struct Read<C> {
 ///
 /// # Errors
 /// [`SegmentError::NotEnoughNodes`] when fewer than k pieces can be read, or too many of these are
-/// corrupt and others exist that cannot be reached now; [`SegmentError::Corrupt`] when too many pieces
-/// are corrupt and no others exist; [`SegmentError::Forged`] when they agree on bytes that are not
-/// authentic; [`SegmentError::Cancelled`] when the reader is gone.
+/// corrupt and others are unreachable; [`SegmentError::Corrupt`] when too many pieces
+/// are corrupt and no others exist; [`SegmentError::Forged`] when they are consistent and the bytes
+/// do not authenticate; [`SegmentError::Cancelled`] when the reader was dropped.
 pub async fn download<E: Send>(
     transfers: &Transfers,
     segment: RemoteSegment,

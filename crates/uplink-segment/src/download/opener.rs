@@ -1,4 +1,4 @@
-//! Stripes → blocks → plain bytes.
+//! Decrypts stripes to plain bytes.
 
 use std::ops::Range;
 
@@ -10,26 +10,26 @@ use uplink_core::layout::{LayoutError, SegmentRead};
 use crate::BlockCipher;
 use crate::error::SegmentError;
 
-/// Opens the blocks of a range of a segment as its stripes come, in order.
+/// Decrypts the blocks of a range of a segment as its stripes arrive, in order.
 pub(super) struct Opener {
     cipher: Box<dyn BlockCipher>,
     block_size: u32,
     scheme: Scheme,
     plain_size: u64,
-    /// Plain bytes of the segment that are still to come.
+    /// Plain bytes of the segment not yet returned.
     range: Range<u64>,
-    /// Where they are.
+    /// Their position.
     plan: SegmentRead,
-    /// Bytes of the next stripes that come before the first block.
+    /// Bytes of the next stripes before the first block.
     skip: u64,
-    /// The beginning of a block that the last stripes ended in.
+    /// The beginning of an incomplete block.
     begun: BytesMut,
     known: Known,
 }
 
-/// The authentic beginning of a stripe that a block opened alone ended in.
+/// The authentic beginning of the stripe in which a block that was decrypted alone ended.
 struct Known {
-    /// Where the stripe's shares begin in each piece.
+    /// Position of the stripe's shares in each piece.
     at: u64,
     bytes: Vec<u8>,
 }
@@ -52,33 +52,33 @@ impl Opener {
         Ok(Self { cipher, block_size, scheme, plain_size, range, plan, skip, begun, known })
     }
 
-    /// Bytes of each piece that are needed from here on.
+    /// Returns the range of each piece that is still needed.
     pub(super) fn shares(&self) -> Range<u64> {
         self.plan.shares.clone()
     }
 
-    /// Where in each piece the first block begins that has not been opened.
+    /// Returns the position in each piece of the first block that has not been decrypted.
     pub(super) fn settled(&self) -> u64 {
         if self.range.is_empty() { u64::MAX } else { self.plan.shares.start }
     }
 
-    /// Bytes of each piece that hold that block.
+    /// Returns the range of each piece that contains that block.
     pub(super) fn block_shares(&self) -> Result<Range<u64>, LayoutError> {
         let byte = self.range.start..self.range.end.min(self.range.start.saturating_add(1));
         Ok(SegmentRead::new(self.plain_size, self.block_size, &self.scheme, byte)?.shares)
     }
 
-    /// Where that block lies in the stripes of [`block_shares`](Self::block_shares).
+    /// Returns the range of that block in the stripes of [`block_shares`](Self::block_shares).
     pub(super) fn block(&self) -> Range<usize> {
         let start = usize::try_from(self.plan.skip_encrypted).unwrap_or(usize::MAX);
         start..start.saturating_add(self.block_size as usize)
     }
 
-    /// Takes the next stripes and opens the blocks that are complete. None is if one of them is not
-    /// authentic; the next stripes must then begin where bytes are settled.
+    /// Adds the next stripes and decrypts the complete blocks. If one of them does not authenticate, none
+    /// is returned, and the next stripes must begin at the settled position.
     ///
     /// # Errors
-    /// The cipher or the layout cannot be used at all.
+    /// The cipher or the layout is unusable.
     pub(super) fn open(&mut self, stripes: &[u8]) -> Result<Option<Bytes>, SegmentError> {
         let opened = self.open_blocks(stripes, u64::MAX)?;
         if opened.is_none() {
@@ -87,8 +87,8 @@ impl Opener {
         Ok(opened)
     }
 
-    /// Takes the stripes of [`block_shares`](Self::block_shares) and opens that block alone. Whether it
-    /// is authentic or not, the next stripes must begin where bytes are settled.
+    /// Decrypts one block alone, from the stripes of [`block_shares`](Self::block_shares). The next
+    /// stripes must begin at the settled position in either case.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -99,10 +99,10 @@ impl Opener {
         opened
     }
 
-    /// Tells which of the stripes of a block that was just opened alone are authentic as a whole.
+    /// Returns which stripes of a block that was just decrypted alone are completely authentic.
     ///
-    /// The block was at `block` in `stripes`, whose shares begin `at` in each piece. What earlier blocks
-    /// authenticated of the first stripe is put in its place.
+    /// The block was at `block` in `stripes`, whose shares begin `at` in each piece. The part of the first
+    /// stripe that earlier blocks authenticated is inserted.
     pub(super) fn authentic_stripes(
         &mut self,
         stripes: &mut [u8],
@@ -126,7 +126,7 @@ impl Opener {
         first.min(complete)..complete
     }
 
-    /// Begins again with the stripe in which the first block begins that has not been opened.
+    /// Restarts at the stripe with the beginning of the first block that has not been decrypted.
     fn restart(&mut self) {
         self.begun.clear();
         self.skip = self.plan.skip_encrypted;
@@ -160,8 +160,7 @@ impl Opener {
         Ok(Some(plain))
     }
 
-    /// Opens whole blocks: that which was begun, and those after it. Only the one that was begun
-    /// is copied together.
+    /// Decrypts whole blocks: the incomplete one, and those after it. Only the incomplete one is copied.
     fn decrypt(&mut self, sealed: &[u8], plain: &mut [u8]) -> Result<(), EncryptionError> {
         let block_size = self.block_size as usize;
         let (mut first, mut sealed, mut plain) = (self.plan.blocks.start, sealed, plain);

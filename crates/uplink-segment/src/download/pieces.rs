@@ -1,4 +1,4 @@
-//! The open pieces: one task each, which reads shares from its node, and the shares held.
+//! The open pieces: one task each, which reads shares from its node, and the buffered shares.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -12,20 +12,20 @@ use uplink_rpc::piece::download::PieceDownload;
 
 use crate::{PieceLimit, Transfers};
 
-/// Bytes of one piece that may be ahead of decoding, unless a block needs more.
+/// Maximum bytes of one piece ahead of decoding, unless a block needs more.
 const AHEAD: u64 = 512 << 10;
-/// Deliveries of pieces that may wait to be looked at.
+/// Maximum deliveries queued.
 const DELIVERIES: usize = 64;
 
-/// The open pieces of a download. Dropping it ends all transfers.
+/// The open pieces of a download. Dropping it cancels all transfers.
 pub(super) struct Pieces {
     shared: Transfers,
-    /// Bytes of every piece that are wanted.
+    /// Requested bytes of every piece.
     wanted: Range<u64>,
-    /// How far a piece may get ahead of decoding.
+    /// Maximum bytes of a piece ahead of decoding.
     ahead: u64,
     open: BTreeMap<u16, Shares>,
-    /// Transfers so far.
+    /// Transfers started so far.
     opened: usize,
     readers: JoinSet<()>,
     deliveries: mpsc::Receiver<Delivery>,
@@ -33,19 +33,19 @@ pub(super) struct Pieces {
     decoded: watch::Sender<u64>,
 }
 
-/// What came of a delivery.
+/// The outcome of a delivery.
 pub(super) enum Delivered {
-    /// The piece is closed by now.
+    /// The piece has been closed.
     Closed,
     /// The transfer of this piece has failed.
     Failed(u16, PieceError),
-    /// This piece has come so far.
+    /// This piece has delivered bytes up to this position.
     Progress(u16, u64),
 }
 
 impl Pieces {
-    /// Reads the `wanted` bytes of pieces, each of which may get `block` bytes ahead of decoding at
-    /// least twice.
+    /// Reads the `wanted` bytes of pieces, each of which may be at least two times `block` bytes ahead of
+    /// decoding.
     pub(super) fn new(shared: Transfers, wanted: Range<u64>, block: u64) -> Self {
         let (deliver, deliveries) = mpsc::channel(DELIVERIES);
         Self {
@@ -61,7 +61,7 @@ impl Pieces {
         }
     }
 
-    /// Opens a piece from a position on.
+    /// Opens a piece at a position.
     pub(super) fn open(&mut self, limit: PieceLimit, key: PiecePrivateKey, position: u64) {
         let piece = limit.piece;
         let reader = PieceReader {
@@ -79,7 +79,7 @@ impl Pieces {
         self.opened += 1;
     }
 
-    /// Ends the transfer of a piece and drops its shares.
+    /// Cancels the transfer of a piece and drops its shares.
     pub(super) fn close(&mut self, piece: u16) {
         self.open.remove(&piece);
     }
@@ -134,25 +134,25 @@ impl Pieces {
         }
     }
 
-    /// Lets pieces go on that are far ahead of what is decoded.
+    /// Resumes pieces that were far ahead of decoding.
     pub(super) fn decoded_to(&self, position: u64) {
         self.decoded.send_replace(position);
     }
 }
 
-/// What a piece's task reports.
+/// A report of a piece's task.
 pub(super) struct Delivery {
     piece: u16,
-    /// Which transfer of the piece.
+    /// The transfer of the piece that reports.
     transfer: usize,
     shares: Result<Bytes, PieceError>,
 }
 
 /// The shares of one piece that may still be needed.
 struct Shares {
-    /// Whose deliveries count.
+    /// The transfer whose deliveries are accepted.
     transfer: usize,
-    /// Where the next delivery belongs.
+    /// Position of the next delivery.
     position: u64,
     parts: VecDeque<(u64, Bytes)>,
     reader: AbortHandle,
@@ -161,12 +161,12 @@ struct Shares {
 }
 
 impl Shares {
-    /// Holds the shares from `position` on that `reader` will deliver.
+    /// Buffers the shares from `position` on that `reader` will deliver.
     fn new(transfer: usize, position: u64, reader: AbortHandle) -> Self {
         Self { transfer, position, parts: VecDeque::new(), reader, failed: false }
     }
 
-    /// Takes a delivery and returns how far the piece has come.
+    /// Adds a delivery and returns the position up to which the piece has delivered.
     fn append(&mut self, shares: Bytes) -> u64 {
         let at = self.position;
         self.position += shares.len() as u64;
@@ -174,7 +174,7 @@ impl Shares {
         self.position
     }
 
-    /// Bytes held from `position` on.
+    /// Returns the number of bytes buffered from `position` on.
     fn available(&self, position: u64) -> u64 {
         match self.parts.front() {
             Some((first, _)) if *first <= position => self.position.saturating_sub(position),
@@ -182,7 +182,7 @@ impl Shares {
         }
     }
 
-    /// `size` bytes from `position`, in one piece. Copies only across deliveries.
+    /// Returns `size` contiguous bytes from `position`. Copies only across deliveries.
     fn copy(&self, position: u64, size: usize) -> Bytes {
         let mut whole = BytesMut::new();
         let (mut at, mut left) = (position, size);
@@ -214,7 +214,7 @@ impl Shares {
     }
 }
 
-/// Closing a piece ends its transfer.
+/// Cancels the transfer of a closed piece.
 impl Drop for Shares {
     fn drop(&mut self) {
         self.reader.abort();
@@ -226,14 +226,14 @@ struct PieceReader {
     shared: Transfers,
     piece: u16,
     transfer: usize,
-    /// Position within the wanted range.
+    /// Position within the requested range.
     position: u64,
-    /// Bytes of the piece that are wanted.
+    /// Requested bytes of the piece.
     range: Range<u64>,
-    /// How far it may get ahead of decoding.
+    /// Maximum bytes ahead of decoding.
     ahead: u64,
     deliver: mpsc::Sender<Delivery>,
-    /// How far decoding has come, within the wanted range.
+    /// Progress of decoding, within the requested range.
     decoded: watch::Receiver<u64>,
 }
 
@@ -250,7 +250,7 @@ impl PieceReader {
         let begin = self.range.start + self.position;
         let mut piece = PieceDownload::open(target, begin, self.range.end - begin).await?;
         while let Some(shares) = piece.next().await? {
-            // What has come is delivered whatever its size, or decoding could wait for it forever.
+            // Deliver whatever arrived: decoding may need it, and would otherwise deadlock.
             let ahead = self.position.saturating_sub(self.ahead);
             self.position += shares.len() as u64;
             // Both fail only after the piece was closed.

@@ -1,12 +1,12 @@
-//! How far a download has come.
+//! The progress of a download.
 
 use std::ops::Range;
 
-/// Positions in every piece, in bytes from the first one wanted.
+/// Positions in every piece, in bytes from the first requested one.
 ///
 /// ```text
 ///   0 ──────────── settled ────────────── decoded ──────────── what pieces have delivered
-///      handed out           decoded, its           not decoded
+///      returned             decoded, its           not decoded
 ///                           block incomplete
 /// ```
 ///
@@ -14,13 +14,13 @@ use std::ops::Range;
 /// length`; during a recovery `decoded = settled < recovering`.
 #[derive(Debug)]
 pub(super) struct Progress {
-    /// Bytes of every piece that are wanted.
+    /// Requested bytes of every piece.
     wanted: Range<u64>,
-    /// Bytes of them that are decoded.
+    /// Decoded bytes of every piece.
     decoded: u64,
-    /// Bytes of them whose blocks have been opened: nothing before is needed again.
+    /// Bytes whose blocks have been decrypted: nothing before is needed again.
     settled: u64,
-    /// Where the recovery ends: shares before are corrupt, and blocks are recovered one by one.
+    /// The end of the recovery: shares before it are corrupt, and blocks are recovered one by one.
     recovering: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ impl Progress {
         Self { wanted, decoded: 0, settled: 0, recovering: None }
     }
 
-    /// Returns how many bytes of every piece are wanted.
+    /// Returns the requested bytes of every piece.
     pub(super) fn length(&self) -> u64 {
         self.wanted.end - self.wanted.start
     }
@@ -50,8 +50,8 @@ impl Progress {
         self.recovering.is_some()
     }
 
-    /// Moves on after a window up to `end` was decoded. `settled` is where in each piece the first
-    /// block begins that has not been opened. A recovery goes on with that block, and ends behind the
+    /// Advances after a window up to `end` was decoded. `settled` is the position in each piece of the
+    /// first block that has not been decrypted. A recovery continues with that block, and ends after the
     /// window that failed.
     pub(super) fn settle(&mut self, end: u64, settled: u64) {
         self.settled = settled.min(self.wanted.end).saturating_sub(self.wanted.start);
@@ -59,7 +59,7 @@ impl Progress {
         self.recovering = self.recovering.filter(|until| self.settled < *until);
     }
 
-    /// Goes back to where bytes are settled, to recover blocks up to `end`.
+    /// Returns to the settled position, to recover blocks up to `end`.
     pub(super) fn go_back(&mut self, end: u64) {
         self.recovering = Some(self.recovering.map_or(end, |until| until.max(end)));
         self.decoded = self.settled;

@@ -1,4 +1,4 @@
-//! One download: events of pieces in, decisions of the policies out, windows decoded in order.
+//! One download: passes events of pieces to the policies, and decodes windows in order.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -24,10 +24,10 @@ use crate::suspects::SuspectNodes;
 use crate::window::window_stripes;
 use crate::{PieceLimit, RemoteSegment, Transfers};
 
-/// Takes plain bytes in order. It is closed when the reader is gone.
+/// Receives plain bytes in order. Closed when the reader is dropped.
 pub type Output<E> = mpsc::Sender<Result<Bytes, E>>;
 
-/// Asks the satellite for all holders of a segment; used once, on shortage or when shares are corrupt.
+/// Requests all holders of a segment from the satellite; used once, on shortage or corrupt shares.
 pub type AskForAll<'a> = Pin<
     Box<
         dyn Future<Output = Result<RemoteSegment, Box<dyn std::error::Error + Send + Sync>>>
@@ -36,7 +36,7 @@ pub type AskForAll<'a> = Pin<
     >,
 >;
 
-/// Longest wait for an event when nothing is due.
+/// Maximum wait for an event when no timer is due.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 pub(super) struct Run<'a> {
@@ -48,44 +48,44 @@ pub(super) struct Run<'a> {
     decoder: Option<Decoder>,
     policies: Policies,
     clock: Clock,
-    /// Whether the pieces that the present block was last decoded from do not contradict each other.
+    /// Whether the pieces from which the current block was last decoded are consistent.
     agree: bool,
     last_failure: Option<PieceError>,
 }
 
-/// Who holds the pieces, as far as the satellite has said.
+/// The known holders of pieces.
 struct Holders {
     limits: HashMap<u16, (PieceLimit, PiecePrivateKey)>,
-    /// Whether the satellite is being asked for all of them.
+    /// Whether a request for all of them is in flight.
     asking: bool,
-    /// Whether it has named all that it knows to be online.
+    /// Whether the satellite has returned all holders that it knows to be online.
     complete: bool,
 }
 
-/// What decides which pieces to open, to wait for and to believe.
+/// The policies that decide which pieces to open, wait for and prefer.
 struct Policies {
     hedge: Hedge,
-    /// What the hedge has decided and nothing has done yet.
+    /// Actions of the hedge that are not executed yet.
     actions: Vec<HedgeAction>,
     correction: Correction,
     suspicion: Suspicion,
 }
 
-/// The time that counts for the policies.
+/// The clock of the policies.
 struct Clock {
     began: Instant,
-    /// Time in which the reader did not take our output: not the nodes' fault.
+    /// Time in which the reader did not consume the output, which does not count against nodes.
     blocked: Duration,
-    /// When a piece last delivered something.
+    /// Time of the last delivery of any piece.
     last_delivery: Duration,
 }
 
-/// Shares to decode next: the same bytes of some pieces.
+/// Shares to decode next: the same range of several pieces.
 struct Next {
-    /// In recovery the most suspect ones first.
+    /// The most suspect ones first during recovery.
     pieces: Vec<u16>,
     size: usize,
-    /// How many of them are suspects.
+    /// Number of suspects among them.
     suspects: usize,
 }
 
@@ -98,7 +98,7 @@ impl Clock {
 impl Holders {
     fn add(&mut self, limits: Vec<PieceLimit>, key: &PiecePrivateKey) {
         for limit in limits {
-            // A newer order limit may take the place of one that is used up.
+            // A newer order limit may replace one that is used up.
             self.limits.insert(limit.piece, (limit, key.clone()));
         }
     }
@@ -170,11 +170,11 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Returns how long to wait for an event.
+    /// Returns the timeout of the wait for the next event.
     fn pause(&self) -> Duration {
         let all_trusted =
             !self.progress.is_recovering() && self.policies.suspicion.corrupt_pieces() == 0;
-        let longest = if all_trusted { LONGEST_PAUSE } else { correction::PATIENCE };
+        let longest = if all_trusted { LONGEST_PAUSE } else { correction::PIECE_TIMEOUT };
         let tick = self.policies.hedge.next_tick().unwrap_or(Duration::MAX);
         tick.saturating_sub(self.clock.now()).min(longest)
     }
@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
         self.policies.actions.extend(actions);
     }
 
-    /// Carries out what the hedge has decided.
+    /// Executes the actions of the hedge.
     fn act(&mut self) -> Result<(), SegmentError> {
         for action in std::mem::take(&mut self.policies.actions) {
             match action {
@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
                 }
                 HedgeAction::Close(piece) => self.pieces.close(piece),
                 HedgeAction::AskForAll => self.holders.asking = true,
-                HedgeAction::GiveUp { found, needed } => return Err(self.shortage(found, needed)),
+                HedgeAction::Abort { found, needed } => return Err(self.shortage(found, needed)),
             }
         }
         Ok(())
@@ -205,7 +205,7 @@ impl<'a> Run<'a> {
         match self.pieces.take(delivery) {
             Delivered::Closed => HedgeEvent::Tick,
             Delivered::Failed(piece, error) => {
-                tracing::debug!(piece, %error, "the transfer of a piece failed");
+                tracing::debug!(piece, %error, "transfer of a piece failed");
                 self.last_failure = Some(error);
                 HedgeEvent::Failed(piece)
             }
@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
             Ok(segment) if segment.scheme == self.scheme => segment,
             Ok(_) => return Vec::new(),
             Err(error) => {
-                tracing::debug!(%error, "the satellite names no further holders");
+                tracing::debug!(%error, "no further holders available");
                 return Vec::new();
             }
         };
@@ -232,7 +232,7 @@ impl<'a> Run<'a> {
         pieces
     }
 
-    /// Returns the shares to decode next, when enough have come.
+    /// Returns the shares to decode next, if enough have arrived.
     fn ready(&mut self) -> Result<Option<Next>, SegmentError> {
         let needed = match self.progress.is_recovering() {
             true => self.decoder()?.block_shares().map(|block| block.end - block.start)?,
@@ -248,11 +248,11 @@ impl<'a> Run<'a> {
         };
         match self.policies.correction.decide(available, self.clock.now()) {
             Verdict::Decode(_) => {}
-            Verdict::GiveUp => return Err(self.unreadable(have.len())),
+            Verdict::Abort => return Err(self.unreadable(have.len())),
             Verdict::Wait => return Ok(None),
         }
         if self.progress.is_recovering() {
-            // Every piece tells more.
+            // Every further piece improves the recovery.
             have.sort_by_key(|piece| Reverse(self.rank(*piece)));
             let size = usize::try_from(needed).unwrap_or(usize::MAX);
             return Ok(Some(Next { pieces: have, size, suspects }));
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
         Ok(Some(self.window(have)))
     }
 
-    /// Returns as long a window as the required number of pieces have delivered.
+    /// Returns the longest window that the required number of pieces have delivered.
     fn window(&self, mut have: Vec<u16>) -> Next {
         let required = usize::from(self.scheme.required());
         let share_size = u64::from(self.scheme.share_size());
@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
         let size = sizes.get(required.saturating_sub(1)).copied().unwrap_or_default();
         let size = size.min(window_stripes(&self.scheme) * share_size);
         have.retain(|piece| available(piece) >= size);
-        // Lowest numbers first: data shares are only copied.
+        // Lowest piece numbers first: data shares are only copied.
         have.sort_by_key(|piece| self.rank(*piece));
         have.truncate(required);
         have.sort_unstable();
@@ -339,7 +339,7 @@ impl<'a> Run<'a> {
         sent
     }
 
-    /// Moves on after a window that was authentic.
+    /// Advances after an authentic window.
     fn settle(&mut self, end: u64, opened: Opened) -> Bytes {
         if !opened.plain.is_empty() {
             self.policies.correction.progressed(self.clock.now());
@@ -363,9 +363,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Goes back to recover blocks up to `end` from more pieces.
+    /// Starts recovering blocks up to `end` from more pieces.
     fn go_back(&mut self, used: usize, end: u64) -> Result<(), SegmentError> {
-        tracing::debug!(used, "some shares are corrupt");
+        tracing::debug!(used, "corrupt shares, recovering");
         self.progress.go_back(end);
         let pieces = u16::try_from(used).unwrap_or(u16::MAX);
         if !self.policies.correction.failed(pieces, self.clock.now()) {
@@ -375,13 +375,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Why a block cannot be read from `read` pieces.
+    /// Returns the error of a block that cannot be decoded from `read` pieces.
     fn unreadable(&mut self, read: usize) -> SegmentError {
         if self.agree {
             return SegmentError::Forged { pieces: read };
         }
-        // A segment has at least the optimal number of pieces when it is committed. The satellite
-        // names only the holders that it knows to be online.
+        // A committed segment has at least the optimal number of pieces. The satellite returns only the
+        // holders that it knows to be online.
         let pieces = self.holders.limits.len().max(self.scheme.optimal().into());
         let unreachable = pieces.saturating_sub(read);
         let required = usize::from(self.scheme.required());
@@ -403,8 +403,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Puts nodes with corrupt shares at the end. Returns how many pieces more than required to open at
-/// once: none of unreliable nodes, if the others are enough.
+/// Moves suspect nodes to the end. Returns how many pieces more than required to open at once: none of
+/// suspect nodes, if the others are enough.
 fn suspects_last(segment: &mut RemoteSegment, suspects: &SuspectNodes) -> u16 {
     segment.limits.sort_by_cached_key(|limit| suspects.corrupt_shares(limit.node));
     let required = segment.scheme.required();

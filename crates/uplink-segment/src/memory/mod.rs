@@ -1,4 +1,4 @@
-//! Memory of transfers: one budget, pools of buffers within it, and slabs behind the pools.
+//! Memory of transfers: one budget, buffer pools within it, and slabs that back the pools.
 
 mod budget;
 pub(crate) mod pool;

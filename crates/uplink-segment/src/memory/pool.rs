@@ -1,8 +1,7 @@
-//! BufferPool that are used again and again.
+//! Pools of reusable buffers.
 //!
-//! Megabytes per second of fresh memory cost more than what is done in it: the system zeroes every
-//! page that it gives. A buffer becomes [`Bytes`] without a copy and comes back when the last part
-//! of those is dropped, wherever that is.
+//! Allocating per window costs more than encrypting it: the kernel zeroes every page. A buffer becomes
+//! [`Bytes`] without a copy, and returns to its pool when the last slice of them is dropped.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,10 +14,10 @@ use tokio::time::sleep;
 
 use super::slab;
 
-/// Pools that nothing uses are freed after about this long.
+/// Unused pools are freed after about this time.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// The pools of one budget, by size of their buffers.
+/// The buffer pools of one budget, by buffer size.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPools(Arc<Mutex<Kinds>>);
 
@@ -29,14 +28,14 @@ struct Kinds {
     sweeper: Option<JoinHandle<()>>,
 }
 
-/// BufferPool of one size. Clones share them.
+/// A pool of buffers of one size. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct BufferPool(Arc<Shared>);
 
 struct Shared {
     size: usize,
-    /// BufferPool in use and kept together, beyond which none is kept. Memory goes back by slabs: one
-    /// that is still in use keeps its neighbours'.
+    /// Maximum buffers in use and kept together. Memory is freed by slabs: a buffer in use keeps the
+    /// memory of the others in its slab allocated.
     max: usize,
     state: Mutex<State>,
 }
@@ -47,17 +46,17 @@ struct State {
     free: Vec<BytesMut>,
 }
 
-/// A buffer in use. What was in it before is unspecified.
+/// A buffer in use, with unspecified initial contents.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: BytesMut,
-    /// Where it returns when it is dropped, unless the pool is gone.
+    /// The pool to which it returns when it is dropped, if that still exists.
     home: Weak<Shared>,
 }
 
 impl BufferPools {
-    /// BufferPool of `size` bytes, the same for all who name the same figures. Must be called inside a
-    /// tokio runtime.
+    /// Returns the pool of buffers of `size` bytes, shared between callers with the same arguments. Must
+    /// be called inside a tokio runtime.
     pub(crate) fn of(&self, size: usize, max: usize) -> BufferPool {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kinds.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -68,7 +67,7 @@ impl BufferPools {
     }
 }
 
-/// Frees pools that nothing uses, until there are none.
+/// Frees unused pools until there are none left.
 async fn sweep(kinds: Weak<Mutex<Kinds>>) {
     loop {
         sleep(IDLE).await;
@@ -89,8 +88,8 @@ impl Kinds {
 }
 
 impl BufferPool {
-    /// BufferPool of `size` bytes. One that comes back is kept for the next user unless `max` are in
-    /// use or kept then.
+    /// Creates a pool of buffers of `size` bytes. A returned buffer is kept for reuse unless `max` are
+    /// already in use or kept.
     pub(crate) fn new(size: usize, max: usize) -> Self {
         Self(Arc::new(Shared { size, max, state: Mutex::default() }))
     }
@@ -115,7 +114,7 @@ impl Shared {
 }
 
 impl Buffer {
-    /// The first `length` bytes; more than there are means all.
+    /// Returns the first `length` bytes, or all if there are fewer.
     pub(crate) fn freeze(self, length: usize) -> Bytes {
         let mut bytes = Bytes::from_owner(self);
         bytes.truncate(length);
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn buffer_comes_back_when_the_last_part_of_it_is_dropped() {
+    fn buffer_returns_when_its_last_slice_is_dropped() {
         let buffers = BufferPool::new(8, 1);
         let mut first = buffers.take();
         first.as_mut().copy_from_slice(b"used now");
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_buffers_are_in_use_and_kept_together_than_wanted() {
+    fn buffers_beyond_the_maximum_are_not_kept() {
         let buffers = BufferPool::new(8, 2);
         let mut used: Vec<Buffer> = (0..4).map(|_| buffers.take()).collect();
         for expected in [0, 0, 0, 1] {

@@ -1,24 +1,23 @@
-//! Memory for many buffers at once.
+//! Allocation of many buffers at once.
 //!
-//! The system gives fresh memory a page at a time, when it is first touched: with pages of 4 KiB that
-//! costs more than sealing and coding what is put there. A slab is large enough for huge pages, and
-//! asks for them where the system has them.
+//! The kernel allocates and zeroes memory page by page when it is first touched. With pages of 4 KiB
+//! that costs more than encrypting and coding the bytes written there. A slab is large enough for huge
+//! pages, and requests them where the system supports them.
 
 use bytes::BytesMut;
 
-/// About the bytes of the smallest and the largest slab.
+/// Approximate bytes of the smallest and the largest slab.
 const SMALLEST: usize = 1 << 20;
 const LARGEST: usize = 4 << 20;
-/// Bytes of a huge page on the processors that most machines have. Where it is another size a slab
-/// is as good as any memory.
+/// Bytes of a huge page on x86-64 and most ARM systems. With another size a slab is ordinary memory.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// One to `most` buffers of `size` zero bytes, for a user of buffers that has `used` of them already:
-/// about twice as many, so that who needs few does not take a huge page. Their memory goes back
-/// with the last of them.
-pub(crate) fn buffers(size: usize, used: usize, most: usize) -> Vec<BytesMut> {
+/// Allocates one to `max` zeroed buffers of `size` bytes for a pool that has `used` buffers in use:
+/// about as many again, so that a pool that needs few does not allocate a huge page. The memory is
+/// freed with the last of them.
+pub(crate) fn buffers(size: usize, used: usize, max: usize) -> Vec<BytesMut> {
     let fit = |bytes: usize| bytes.div_ceil(size.max(1));
-    let number = used.saturating_mul(2).clamp(fit(SMALLEST), fit(LARGEST)).min(most).max(1);
+    let number = used.saturating_mul(2).clamp(fit(SMALLEST), fit(LARGEST)).min(max).max(1);
     let mut slab = slab(number * size);
     (0..number).map(|_| slab.split_to(size)).collect()
 }
@@ -27,7 +26,7 @@ fn slab(length: usize) -> BytesMut {
     if length < HUGE_PAGE {
         return BytesMut::zeroed(length);
     }
-    // What is before and behind the slab is not used: the system need not give it.
+    // The bytes before and after the slab are never touched, so the kernel does not allocate them.
     let mut memory = BytesMut::zeroed(length + HUGE_PAGE);
     let before = memory.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
     let mut slab = memory.split_off(before);
@@ -36,7 +35,7 @@ fn slab(length: usize) -> BytesMut {
     slab
 }
 
-/// Tells the system that these bytes are best held in huge pages; it may do as it likes.
+/// Requests huge pages for these bytes; best effort: the kernel may ignore it.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn ask_for_huge_pages(bytes: &mut [u8]) {
@@ -55,7 +54,7 @@ mod tests {
 
     #[test]
     fn slab_gives_as_many_separate_buffers_of_zeros_as_fit_and_are_wanted() {
-        for (size, used, most, expected) in [
+        for (size, used, max, expected) in [
             (64 << 10, 0, 100, 16),
             (64 << 10, 16, 100, 32),
             (64 << 10, 48, 100, 64),
@@ -66,8 +65,8 @@ mod tests {
             (256 << 10, 40, 0, 1),
             (0, 0, 4, 4),
         ] {
-            let mut buffers = buffers(size, used, most);
-            assert_eq!(buffers.len(), expected, "{size} bytes, {used} used, at most {most}");
+            let mut buffers = buffers(size, used, max);
+            assert_eq!(buffers.len(), expected, "{size} bytes, {used} used, at most {max}");
             for (number, buffer) in (1..).zip(&mut buffers) {
                 assert!(buffer.iter().all(|byte| *byte == 0), "{size} bytes, number {number}");
                 buffer.fill(number);

@@ -1,8 +1,8 @@
-//! One sealed segment → pieces on nodes.
+//! Uploads the pieces of one sealed segment.
 //!
-//! One task per order limit sends one piece. Which piece is sent next, when failed pieces are
-//! exchanged for other nodes and when enough are stored is decided by `policy::pieces`; here events
-//! go in and actions come out.
+//! One task per order limit sends one piece. `policy::pieces` decides which piece is sent next, when
+//! order limits of failed pieces are exchanged and when enough pieces are stored; this module feeds it
+//! events and executes its actions.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub use self::sealed::SealedSegment;
 #[cfg(test)]
 pub(crate) use self::sealed::Window;
 
-/// A segment whose pieces are on nodes.
+/// A segment whose pieces are stored.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct StoredSegment {
@@ -47,7 +47,7 @@ pub trait ExchangeLimits: Send + Sync + 'static {
     /// Returns the new id of the segment and its order limits, one per piece number.
     ///
     /// # Errors
-    /// The satellite does not exchange them; the upload goes on with the pieces it has.
+    /// The satellite does not exchange them; the upload continues with the pieces it has.
     fn exchange(
         &self,
         segment: &SegmentUpload,
@@ -57,12 +57,12 @@ pub trait ExchangeLimits: Send + Sync + 'static {
     > + Send;
 }
 
-/// Stores the pieces of a growing segment until enough are on nodes.
+/// Uploads the pieces of a growing segment until enough are stored.
 ///
 /// Dropping the future cancels all transfers.
 ///
 /// # Errors
-/// [`SegmentError::NotEnoughNodes`] when too few nodes take their pieces, replacements included.
+/// [`SegmentError::NotEnoughNodes`] when not enough nodes store pieces, replacements included.
 pub async fn upload(
     transfers: Transfers,
     segment: SegmentUpload,
@@ -91,7 +91,7 @@ pub async fn upload(
         }
         match decision {
             Some(PieceDecision::Commit(numbers)) => return run.finish(&numbers),
-            // Those still on their way might have made it, but could not have been enough.
+            // Those in flight might have succeeded, but would not have been enough.
             Some(PieceDecision::Fail { .. }) => return Err(run.shortage(run.transfers.len())),
             _ => {}
         }
@@ -101,7 +101,7 @@ pub async fn upload(
 /// A piece, and the outcome of its transfer.
 type Ended = (u16, Result<StoredPiece, PieceError>);
 
-/// How often to look whether the transfers wait for a slow one.
+/// Interval of checks for blocked transfers.
 const TICK: Duration = Duration::from_millis(25);
 
 struct Run {
@@ -110,7 +110,7 @@ struct Run {
     ring: Arc<Ring>,
     pieces: Pieces,
     spares: Spares,
-    /// One task, which ends with this.
+    /// The coder's task, which ends with the upload.
     coder: JoinSet<()>,
     transfers: JoinSet<Ended>,
     stored: Vec<(u16, StoredPiece)>,
@@ -118,26 +118,26 @@ struct Run {
 }
 
 impl Run {
-    /// Waits for the next transfer to end. Meanwhile spare pieces are started when the others wait.
+    /// Waits for the next transfer to end, and starts spare pieces while others are blocked.
     async fn ended(&mut self) -> Option<Result<Ended, JoinError>> {
-        while self.spares.more() {
+        while self.spares.has_more() {
             if let Ok(ended) = timeout(TICK, self.transfers.join_next()).await {
                 return ended;
             }
-            self.spares.passed(TICK, self.ring.held_up(self.stored.len()));
+            self.spares.passed(TICK, self.ring.is_blocked(self.stored.len()));
             if let Err(error) = self.start_waiting() {
-                tracing::debug!(%error, "a spare piece was not started");
+                tracing::debug!(%error, "spare piece not started");
             }
         }
         self.transfers.join_next().await
     }
 
-    /// Starts as many transfers as the policy wants.
+    /// Starts as many transfers as the policy requests.
     fn start_waiting(&mut self) -> Result<(), SegmentError> {
-        while self.transfers.len() + self.stored.len() < self.spares.at_once().into() {
+        while self.transfers.len() + self.stored.len() < self.spares.max_active().into() {
             let Some(piece) = self.pieces.next_piece() else { break };
             let limit = self.segment.limits.get(usize::from(piece)).cloned();
-            let limit = limit.ok_or(SegmentError::OrderLimits("a piece has none"))?;
+            let limit = limit.ok_or(SegmentError::OrderLimits("missing for a piece"))?;
             let reader = self.ring.reader(piece);
             let sending = Sending {
                 shared: self.shared.clone(),
@@ -148,13 +148,13 @@ impl Run {
             self.transfers.spawn(async move { (piece, sending.run(reader).await) });
         }
         if self.coder.is_empty() {
-            // After the first readers are there, so that it codes for them.
+            // Started after the first readers exist, so that it codes for them.
             self.coder.spawn(Arc::clone(&self.ring).code());
         }
         Ok(())
     }
 
-    /// Takes the outcome of a transfer.
+    /// Handles the outcome of a transfer.
     fn take(
         &mut self,
         ended: Result<Ended, JoinError>,
@@ -164,13 +164,13 @@ impl Run {
                 self.stored.push((piece, stored));
                 PieceEvent::Stored(piece)
             }
-            // Not the node's fault: another one would get no further.
+            // Not the node's fault: another node would fail too.
             (_, Err(PieceError::Source)) => {
                 let failure = self.ring.take_failure();
-                return Err(failure.unwrap_or(SegmentError::Internal("coding was stopped")));
+                return Err(failure.unwrap_or(SegmentError::Internal("coding stopped")));
             }
             (piece, Err(error)) => {
-                tracing::debug!(piece, %error, "a piece was not stored");
+                tracing::debug!(piece, %error, "piece not stored");
                 self.last_failure = Some(error);
                 PieceEvent::Failed(piece)
             }
@@ -178,7 +178,7 @@ impl Run {
         Ok(self.pieces.on(event))
     }
 
-    /// Asks the satellite for other nodes; the transfers on their way continue meanwhile.
+    /// Requests other nodes from the satellite; transfers in flight continue.
     async fn exchange(
         &mut self,
         exchange: &impl ExchangeLimits,
@@ -191,7 +191,7 @@ impl Run {
                 PieceEvent::Exchanged
             }
             Err(error) => {
-                tracing::debug!(%error, "failed pieces were not exchanged");
+                tracing::debug!(%error, "order limits of failed pieces not exchanged");
                 PieceEvent::NotExchanged
             }
         };
@@ -214,26 +214,26 @@ impl Run {
         Ok(StoredSegment { segment_id: self.segment.segment_id, pieces })
     }
 
-    /// Why too few pieces are stored, with `under_way` others not failed yet.
-    fn shortage(&mut self, under_way: usize) -> SegmentError {
-        let have = self.stored.len() + under_way;
+    /// Returns the error of too few stored pieces, with `in_flight` others not failed yet.
+    fn shortage(&mut self, in_flight: usize) -> SegmentError {
+        let have = self.stored.len() + in_flight;
         let shortage = Shortage::Upload { have, needed: self.segment.needed };
         SegmentError::NotEnoughNodes { shortage, last: self.last_failure.take() }
     }
 }
 
-/// One piece and the node that it goes to.
+/// The transfer of one piece to its node.
 struct Sending {
     shared: Transfers,
-    /// Weak: transfers end with the upload.
+    /// Weak, so that transfers end with the upload.
     ring: Weak<Ring>,
     limit: PieceLimit,
     key: PiecePrivateKey,
 }
 
 impl Sending {
-    /// Sends the piece, again while the node is overloaded: it has not used the order limit then, and
-    /// the satellite may have no other node. Pauses are bounded by the deadline for progress.
+    /// Sends the piece, with retries while the node is overloaded: it has not used the order limit then,
+    /// and the satellite may have no other node. The progress deadline limits the pauses.
     async fn run(&self, mut reader: Reader) -> Result<StoredPiece, PieceError> {
         let deadline = self.shared.progress_deadline;
         let (started, mut backoff) = (Instant::now(), Backoff::new());
@@ -247,7 +247,7 @@ impl Sending {
                 return Err(error);
             };
             let piece = self.limit.piece;
-            tracing::debug!(piece, %error, "a piece waits for its node");
+            tracing::debug!(piece, %error, "node is overloaded, retrying");
             tokio::time::sleep(pause).await;
             let Some(ring) = self.ring.upgrade() else { return Err(error) };
             reader = ring.reader(piece);

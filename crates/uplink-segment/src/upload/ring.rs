@@ -1,9 +1,9 @@
-//! A few coded windows of a segment, from which the transfers of its pieces read.
+//! A ring of coded windows of a segment, from which the transfers of its pieces read.
 //!
 //! Coding all wanted pieces of a window in one pass is many times faster than piece by piece, so
-//! one [`Coder`] does it for all transfers. The ring goes on when as many transfers as the upload
-//! still needs have taken its oldest window. Those left behind, and replacements that start later,
-//! code their own row from the sealed segment.
+//! one [`Coder`] does it for all transfers. The ring advances when as many transfers as the upload
+//! still needs have consumed its oldest window. Stragglers, and replacements that start later, code
+//! their own row from the sealed segment.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
@@ -22,12 +22,12 @@ use crate::error::SegmentError;
 use crate::memory::Budget;
 use crate::memory::pool::{Buffer, BufferPool};
 
-/// Coded windows kept.
+/// Coded windows in the ring.
 const WINDOWS: usize = 4;
-/// Rings of a project whose buffers are kept for the next ones.
+/// Rings whose buffers are kept for reuse.
 const KEPT: usize = 4;
-/// Products of bytes that a task computes without leaving its thread, in less than a millisecond,
-/// with and without vector instructions.
+/// Byte products that are cheap enough to compute inline, in less than a millisecond, with and without
+/// vector instructions.
 const INLINE_WORK: usize = 64 << 20;
 const INLINE_WORK_PORTABLE: usize = 4 << 20;
 
@@ -36,33 +36,33 @@ const INLINE_WORK_PORTABLE: usize = 4 << 20;
 pub(crate) struct Ring {
     segment: Arc<SealedSegment>,
     scheme: Scheme,
-    /// Transfers that must have taken a window before it is let go.
+    /// Transfers that must have consumed a window before it is evicted.
     needed: usize,
     encoder: Encoder,
     buffers: BufferPool,
     state: Mutex<State>,
-    /// Wakes the coder when a window is let go.
+    /// Wakes the coder when a window is evicted.
     room: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Number of the oldest window kept.
+    /// Index of the oldest window in the ring.
     oldest: usize,
     windows: VecDeque<Coded>,
-    /// Whether the next window is still being written.
+    /// Whether the next window is still being coded.
     growing: bool,
     end: Option<End>,
     /// Why coding failed, until the upload takes it.
     failure: Option<SegmentError>,
-    /// Those that are running or have ended well, in the order they came. A failed one may go after
-    /// its replacement has come.
+    /// Transfers that are running or have succeeded, in the order in which they started. A failed one
+    /// may be removed after its replacement has started.
     transfers: BTreeMap<usize, Transfer>,
-    /// Transfers so far.
+    /// Transfers started so far.
     count: usize,
 }
 
-/// Why no further window will be coded.
+/// The reason why no further window will be coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Complete,
@@ -72,19 +72,19 @@ enum End {
 #[derive(Debug)]
 struct Transfer {
     piece: u16,
-    /// Wakes it, if it waits for its next window.
+    /// Wakes the transfer if it waits for its next window.
     waker: Option<Waker>,
 }
 
 #[derive(Debug)]
 struct Coded {
     shares: BTreeMap<u16, Bytes>,
-    /// Transfers that have this window behind them.
+    /// Transfers that have consumed this window.
     taken: usize,
 }
 
 impl Ring {
-    /// Codes into buffers of `budget`. Must be called inside a tokio runtime.
+    /// Creates a ring with buffers of `budget`. Must be called inside a tokio runtime.
     pub(crate) fn new(
         budget: &Budget,
         segment: Arc<SealedSegment>,
@@ -103,7 +103,7 @@ impl Ring {
         })
     }
 
-    /// Begins reading a piece from its first byte.
+    /// Returns a reader of a piece, at its first byte.
     pub(crate) fn reader(self: &Arc<Self>, piece: u16) -> Reader {
         let mut state = self.lock();
         let number = state.count;
@@ -112,10 +112,10 @@ impl Ring {
         Reader { ring: Arc::downgrade(self), piece, number, window: 0, ended: false, failed: false }
     }
 
-    /// Codes the segment, window by window, as it grows and as the transfers go on. Readers wait for
-    /// ever unless this runs; dropping it makes them fail.
+    /// Codes the segment, window by window, as it grows and as the transfers advance. Readers make no
+    /// progress unless this runs; dropping it makes them fail.
     pub(crate) fn code(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
-        // Made here, so that it is dropped even with a future that was never polled.
+        // Outside the future, so that it is dropped even with one that was never polled.
         let end = EndOnDrop(self);
         async move {
             if let Err(error) = end.0.code_all().await {
@@ -142,9 +142,9 @@ impl Ring {
         Ok(())
     }
 
-    /// Whether half of the transfers needed, `stored` ones included, wait for the others: they could
-    /// go on, and nobody but slower transfers keeps them from it.
-    pub(crate) fn held_up(&self, stored: usize) -> bool {
+    /// Returns whether half of the required transfers, `stored` ones included, are blocked by slower
+    /// ones.
+    pub(crate) fn is_blocked(&self, stored: usize) -> bool {
         let state = self.lock();
         let waiting = state.transfers.values().filter(|transfer| transfer.waker.is_some()).count();
         !state.growing && waiting + stored >= self.needed.div_ceil(2)
@@ -171,13 +171,13 @@ impl Ring {
         state.wake();
     }
 
-    /// Ends coding with an error, which the upload reports.
+    /// Stops coding with an error, which the upload reports.
     fn fail(&self, error: SegmentError) {
         self.lock().failure.get_or_insert(error);
         self.end(End::Failed);
     }
 
-    /// Takes the error that coding failed with, if it did.
+    /// Takes the error with which coding failed.
     pub(crate) fn take_failure(&self) -> Option<SegmentError> {
         self.lock().failure.take()
     }
@@ -189,7 +189,7 @@ impl Ring {
         state.wake();
     }
 
-    /// Notes that a transfer has a window behind it.
+    /// Records that a transfer has consumed a window.
     fn taken(&self, state: &mut State, number: usize) {
         let Some(place) = number.checked_sub(state.oldest) else { return };
         if let Some(window) = state.windows.get_mut(place) {
@@ -224,7 +224,7 @@ impl State {
     }
 }
 
-/// Tells the transfers when coding stops before the end.
+/// Fails the transfers when coding stops before the end.
 struct EndOnDrop(Arc<Ring>);
 
 impl Drop for EndOnDrop {
@@ -233,17 +233,17 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// One piece, window by window. Dropping it before the end tells the ring not to wait for it.
+/// Reads one piece, window by window. After it is dropped the ring does not wait for it.
 ///
-/// It does not keep the ring: a connection may keep a reader for as long as its node likes, and
-/// the segment must not stay in memory with it.
+/// It does not own the ring: a connection may keep a reader alive for as long as its node stalls, and
+/// must not keep the segment in memory.
 #[derive(Debug)]
 pub(crate) struct Reader {
     ring: Weak<Ring>,
     piece: u16,
-    /// Which of the ring's transfers it is.
+    /// Id of the transfer in the ring.
     number: usize,
-    /// Number of the next window.
+    /// Index of the next window.
     window: usize,
     ended: bool,
     failed: bool,

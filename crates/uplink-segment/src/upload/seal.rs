@@ -1,4 +1,4 @@
-//! Plain bytes → encrypted blocks → the windows of a [`SealedSegment`].
+//! Encrypts plain bytes in blocks into the windows of a [`SealedSegment`].
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::memory::Budget;
 pub struct Sealer {
     cipher: Box<dyn BlockCipher>,
     stripe_size: u64,
-    /// Plain bytes that do not fill a block yet.
+    /// Plain bytes of an incomplete block.
     partial: Vec<u8>,
-    /// Takes a sealed block that extends beyond the window.
+    /// Buffer for a sealed block that extends beyond the window.
     block: Vec<u8>,
     window: WindowWriter,
     blocks: u64,
@@ -55,11 +55,12 @@ impl Sealer {
         }
     }
 
-    /// Takes the next plain bytes of the segment.
+    /// Writes the next plain bytes of the segment.
     ///
     /// # Errors
-    /// [`SegmentError::Encryption`]; the segment cannot be completed then.
+    /// [`SegmentError::Encryption`]. The segment cannot be completed afterwards.
     pub fn write(&mut self, mut plain: &[u8]) -> Result<(), SegmentError> {
+        self.window.written();
         let plain_block = self.cipher.plain_block_size();
         self.plain_size += plain.len() as u64;
         if !self.partial.is_empty() {

@@ -8,12 +8,12 @@ use tokio::sync::Notify;
 use crate::memory::Reservation;
 use crate::memory::pool::{Buffer, BufferPool};
 
-/// Sealed windows that may wait for the coder while sealing keeps up with it.
+/// Maximum sealed windows ahead of the coder.
 const MAX_LEAD: usize = 4;
 
 /// An encrypted segment, padded to whole stripes, that grows window by window.
 ///
-/// It owns the memory reserved for it, from the first byte until the last reader is done.
+/// It owns the memory reserved for it until the last reader is done.
 #[derive(Debug)]
 pub struct SealedSegment {
     state: Mutex<State>,
@@ -26,13 +26,13 @@ pub struct SealedSegment {
 #[derive(Debug)]
 struct State {
     windows: Vec<Bytes>,
-    /// Windows that the coder has taken.
+    /// Windows that the coder has consumed.
     coded: usize,
     complete: bool,
     reservation: Reservation,
 }
 
-/// What is known of one window of a growing segment.
+/// The state of one window of a growing segment.
 #[derive(Clone, Debug)]
 pub(crate) enum Window {
     /// The segment ends before it.
@@ -44,46 +44,49 @@ pub(crate) enum Window {
 }
 
 impl SealedSegment {
-    /// Makes an empty segment, which keeps `reservation` while it exists.
+    /// Creates an empty segment that owns `reservation`.
     #[must_use]
     pub fn new(reservation: Reservation) -> Arc<Self> {
         let state = State { windows: Vec::new(), coded: 0, complete: false, reservation };
         Arc::new(Self { state: Mutex::new(state), grown: Notify::new(), coded: Notify::new() })
     }
 
-    /// Waits until few sealed windows wait for the coder. One task may wait.
+    /// Waits until few sealed windows are ahead of the coder. One task may wait.
     ///
-    /// A window that is coded soon after it was sealed is still in the processor's cache then, and
-    /// the next segment does not take memory before this one is nearly sent.
+    /// A window that is coded soon after it was sealed is still in the processor's cache, and the next
+    /// segment does not reserve memory before this one is nearly sent.
     pub async fn caught_up(&self) {
         while self.is_ahead() {
             self.coded.notified().await;
         }
     }
 
-    /// Returns whether many sealed windows wait for the coder.
+    /// Returns whether many sealed windows are ahead of the coder.
     pub fn is_ahead(&self) -> bool {
         let state = self.lock();
         state.windows.len() > state.coded + MAX_LEAD
     }
 
-    /// Returns a window, by number.
-    pub(crate) fn window(&self, number: usize) -> Window {
+    /// Returns the window at an index.
+    pub(crate) fn window(&self, index: usize) -> Window {
         let state = self.lock();
-        match state.windows.get(number) {
+        match state.windows.get(index) {
             Some(stripes) => Window::Stripes(stripes.clone()),
             None if state.complete => Window::Beyond,
             None => Window::NotYet,
         }
     }
 
-    /// Waits for a window to code, by number; `None` when the segment ends before it. One task may
+    /// Waits for the window at an index, to code it; `None` when the segment ends before it. One task may
     /// wait.
-    pub(crate) async fn grown(&self, number: usize) -> Option<Bytes> {
+    pub(crate) async fn grown(&self, index: usize) -> Option<Bytes> {
         loop {
-            match self.window(number) {
+            match self.window(index) {
                 Window::Stripes(stripes) => {
-                    self.lock().coded = number + 1;
+                    let mut state = self.lock();
+                    state.coded = index + 1;
+                    state.reservation.progress();
+                    drop(state);
                     self.coded.notify_one();
                     return Some(stripes);
                 }
@@ -93,16 +96,21 @@ impl SealedSegment {
         }
     }
 
+    /// Records that the writer of the segment is running.
+    pub(super) fn written(&self) {
+        self.lock().reservation.progress();
+    }
+
     fn push(&self, window: Bytes) {
         self.lock().windows.push(window);
         self.grown.notify_one();
     }
 
-    /// Ends the segment, and gives back the memory that its `encrypted` bytes do not need.
+    /// Completes the segment, and frees the memory that its `encrypted` bytes do not need.
     fn complete(&self, encrypted: u64) {
         let mut state = self.lock();
         state.complete = true;
-        state.reservation.shrink(encrypted);
+        state.reservation.complete(encrypted);
         drop(state);
         self.grown.notify_one();
     }
@@ -126,12 +134,17 @@ impl WindowWriter {
         Self { buffer: pool.take(), filled: 0, pool, segment }
     }
 
+    /// Records that the writer of the segment is running.
+    pub(super) fn written(&self) {
+        self.segment.written();
+    }
+
     /// Returns the next `size` bytes, if that many are left in this window.
     pub(super) fn space(&mut self, size: usize) -> Option<&mut [u8]> {
         self.buffer.as_mut().get_mut(self.filled..)?.get_mut(..size)
     }
 
-    /// Takes the next `size` bytes as written.
+    /// Marks the next `size` bytes as written.
     pub(super) fn advance(&mut self, size: usize) {
         self.filled += size;
         if self.filled == self.buffer.as_ref().len() {
@@ -152,7 +165,7 @@ impl WindowWriter {
         }
     }
 
-    /// Hands the last window over and ends the segment at `encrypted` bytes.
+    /// Adds the last window and completes the segment at `encrypted` bytes.
     pub(super) fn finish(mut self, encrypted: u64) {
         if self.filled > 0 {
             self.push();

@@ -135,7 +135,7 @@ pub(crate) fn move_if_asked() -> bool {
 }
 
 async fn run(job: &Job, transport: Transport) {
-    use uplink::{Access, Config, DownloadOptions, Project, UploadOptions};
+    use uplink::{Access, Config, Project};
 
     let access = Access::parse(&job.access).expect("a grant");
     let config = Config::new().transport(transport);
@@ -149,7 +149,7 @@ async fn run(job: &Job, transport: Transport) {
     for number in 0..job.count {
         let key = job.key_of(number);
         if job.is_upload() {
-            let upload = project.upload_object(BUCKET, key, UploadOptions::new());
+            let upload = project.upload_object(BUCKET, key);
             let mut upload = upload.expect("an upload");
             let mut content = Content::new(job.size);
             while let Some(part) = content.part() {
@@ -157,7 +157,7 @@ async fn run(job: &Job, transport: Transport) {
             }
             upload.commit().await.expect("committed");
         } else {
-            let download = project.download_object(BUCKET, key, DownloadOptions::new()).await;
+            let download = project.download_object(BUCKET, key).await;
             let came = read(download.expect("a download"), job.size, meter.begun).await;
             first = if job.count == 1 { came } else { first };
         }

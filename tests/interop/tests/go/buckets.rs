@@ -20,7 +20,7 @@ async fn both_clients_see_the_same_buckets() {
         assert_eq!(found, created);
         assert_eq!(world.call("ensure_bucket", json!({"bucket": name})).await, created);
         let ours = world.project.stat_bucket(name).await.expect("exists");
-        let ours = ours.created.expect("a time").duration_since(std::time::UNIX_EPOCH);
+        let ours = ours.created_at.expect("a time").duration_since(std::time::UNIX_EPOCH);
         let theirs = super::expiry::seconds(&created["created"]);
         assert!((ours.expect("after 1970").as_secs_f64() - theirs).abs() < 1e-5, "{created}");
     }

@@ -81,7 +81,7 @@ async fn objects_are_copied_and_moved_between_buckets() {
         let there = json!({"bucket": OTHER, "key": b64(op)});
         assert_eq!(world.call("download", there).await["sha256"], digest(seed, size));
         let found = world.project.stat_object(OTHER, op).await.expect("exists");
-        assert_eq!((found.size, found.custom), (size, custom(size)));
+        assert_eq!((found.size, found.custom_metadata), (size, custom(size)));
     }
     let missing = world.call_err("stat", json!({"key": b64("key")})).await;
     assert_eq!(missing.kind, "ErrObjectNotFound");

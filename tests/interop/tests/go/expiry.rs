@@ -35,10 +35,11 @@ async fn expiry_set_by_one_client_is_shown_by_the_other() {
         let upload = json!({"key": b64("go"), "size": size, "expires": rfc3339(at)});
         world.call("upload", upload).await;
         let ours = world.project.stat_object(BUCKET, "go").await.expect("exists");
-        assert_eq!(ours.expires, Some(at));
+        assert_eq!(ours.expires_at, Some(at));
 
-        let options = UploadOptions::new().expires(at);
-        let mut upload = world.project.upload_object(BUCKET, "rust", options).expect("an upload");
+        let options = UploadOptions::new().expires_at(at);
+        let mut upload =
+            world.project.upload_object_with(BUCKET, "rust", &options).expect("an upload");
         upload.write(&vec![7; size as usize]).await.expect("written");
         upload.commit().await.expect("committed");
         let theirs = world.call("stat", json!({"key": b64("rust")})).await;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use uplink::{Access, Config, ErrorKind, ListOptions, Project};
 use uplink_core::access_grant::{AccessGrant, SharePrefix};
@@ -91,13 +92,14 @@ async fn shared_prefix_allows_only_itself_in_both_clients() {
         assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
         let denied = write(&shared, b"docs/new", b"new").await.unwrap_err();
         assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
-        let mut list =
-            shared.list_objects(BUCKET, ListOptions::new().prefix("docs/")).expect("a listing");
-        let mut listed = list.next().await;
+        let mut list = shared
+            .list_objects_with(BUCKET, &ListOptions::new().prefix("docs/"))
+            .expect("a listing");
+        let mut listed = list.try_next().await;
         let mut count = 0;
         while listed.expect("listed").is_some() {
             count += 1;
-            listed = list.next().await;
+            listed = list.try_next().await;
         }
         assert_eq!(count, 2);
 
@@ -211,11 +213,11 @@ async fn max_ttl_of_a_grant_limits_uploads() {
     let go = go_share(&mut world, permission, &[]).await;
     for (name, grant) in [("by rust", rust), ("by go", go)] {
         world.call("upload", json!({"access": grant, "key": b64(name), "size": 10})).await;
-        let expires = world.project.stat_object(BUCKET, name).await.expect("exists").expires;
+        let expires = world.project.stat_object(BUCKET, name).await.expect("exists").expires_at;
         let left = expires.expect("a time").duration_since(SystemTime::now()).expect("ahead");
         assert!(left.as_secs().abs_diff(3600) < 60, "{left:?}");
         write(&open(&grant, SMALL_SEGMENT), b"ours", b"x").await.expect("written");
-        let expires = world.project.stat_object(BUCKET, "ours").await.expect("exists").expires;
+        let expires = world.project.stat_object(BUCKET, "ours").await.expect("exists").expires_at;
         assert!(expires.is_some());
         world.project.delete_object(BUCKET, "ours").await.expect("deleted");
         let late = rfc3339(SystemTime::now() + Duration::from_secs(7200));

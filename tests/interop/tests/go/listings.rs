@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use uplink::{ListItem, ListOptions, Project};
 
@@ -37,12 +38,12 @@ fn names_of(answer: &Value) -> Names {
 
 /// Returns the listing of our client, in its order.
 async fn ours(project: &Project, options: ListOptions) -> Vec<(Vec<u8>, bool)> {
-    let mut list = project.list_objects(BUCKET, options).expect("a listing");
+    let mut list = project.list_objects_with(BUCKET, &options).expect("a listing");
     let mut names = Vec::new();
-    while let Some(item) = list.next().await.expect("listed") {
+    while let Some(item) = list.try_next().await.expect("listed") {
         names.push(match item {
-            ListItem::Object(object) => (object.key, false),
-            ListItem::Prefix(prefix) => (prefix, true),
+            ListItem::Object(object) => (object.key.into_bytes(), false),
+            ListItem::Prefix(prefix) => (prefix.into_bytes(), true),
             other => panic!("{other:?}"),
         });
     }
@@ -176,10 +177,11 @@ async fn listing_returns_only_the_requested_metadata() {
             assert_eq!(item["custom"], expected, "{item}");
         }
     }
-    let mut list = world.project.list_objects(BUCKET, ListOptions::new().custom(true)).unwrap();
-    while let Some(item) = list.next().await.expect("listed") {
+    let mut list =
+        world.project.list_objects_with(BUCKET, &ListOptions::new().custom_metadata(true)).unwrap();
+    while let Some(item) = list.try_next().await.expect("listed") {
         let ListItem::Object(object) = item else { panic!("{item:?}") };
-        assert_eq!(object.custom, custom(object.size));
+        assert_eq!(object.custom_metadata, custom(object.size));
     }
 }
 

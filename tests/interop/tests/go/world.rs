@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use uplink::{Access, Config, DownloadOptions, Error, Object, Project, UploadOptions};
+use uplink::{Access, Config, Error, Object, Project};
 use uplink_interop::{ClientError, Driver};
 use uplink_testnet::{Network, Options};
 
@@ -107,11 +107,8 @@ impl<N: Send + Sync> World<N> {
 
     /// Uploads the same pattern with our client.
     pub(crate) async fn rust_put(&self, key: impl AsRef<[u8]>, seed: u8, size: u64) -> Object {
-        let mut upload = self
-            .project
-            .upload_object(BUCKET, key.as_ref(), UploadOptions::new())
-            .expect("an upload");
-        upload.set_metadata(custom(size)).expect("metadata");
+        let mut upload = self.project.upload_object(BUCKET, key.as_ref()).expect("an upload");
+        upload.set_custom_metadata(custom(size)).expect("metadata");
         let mut offset = 0;
         while offset < size {
             let end = size.min(offset + (1 << 20));
@@ -129,12 +126,11 @@ impl<N: Send + Sync> World<N> {
 
     /// Reads with our client, and returns length and SHA-256 of the content.
     pub(crate) async fn rust_get(&self, key: impl AsRef<[u8]>) -> (u64, String) {
-        let download =
-            self.project.download_object(BUCKET, key.as_ref(), DownloadOptions::new()).await;
+        let download = self.project.download_object(BUCKET, key.as_ref()).await;
         let mut download = download.expect("opened");
         let mut length = 0;
         let mut hash = Sha256::new();
-        while let Some(bytes) = download.next().await.expect("read") {
+        while let Some(bytes) = download.chunk().await.expect("read") {
             length += bytes.len() as u64;
             hash.update(&bytes);
         }
@@ -167,9 +163,9 @@ impl<N: Send + Sync> World<N> {
         let ours = self.project.stat_object(BUCKET, key).await.expect("exists");
         let theirs = self.call("stat", json!({"key": b64(key)})).await;
         assert_eq!((ours.size, &theirs["size"]), (size, &json!(size)), "{shown}");
-        assert_eq!(json!(ours.custom), theirs["custom"], "{shown} in both clients");
+        assert_eq!(json!(ours.custom_metadata), theirs["custom"], "{shown} in both clients");
         assert_eq!(bytes(&theirs["key"]), key);
-        ours.custom
+        ours.custom_metadata
     }
 }
 
@@ -193,12 +189,12 @@ async fn request(satellite: &str, api_key: &str, driver: &mut Driver, plain: boo
 
 /// Reads a whole object of the world's bucket with our client.
 pub(crate) async fn read(project: &Project, key: &[u8]) -> Result<Vec<u8>, Error> {
-    project.download_object(BUCKET, key, DownloadOptions::new()).await?.read_to_vec().await
+    project.download_object(BUCKET, key).await?.read_to_end(u64::MAX).await.map(Vec::from)
 }
 
 /// Writes an object into the world's bucket with our client.
 pub(crate) async fn write(project: &Project, key: &[u8], content: &[u8]) -> Result<(), Error> {
-    let mut upload = project.upload_object(BUCKET, key, UploadOptions::new())?;
+    let mut upload = project.upload_object(BUCKET, key)?;
     upload.write(content).await?;
     upload.commit().await.map(drop)
 }

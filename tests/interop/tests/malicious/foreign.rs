@@ -1,6 +1,6 @@
 //! Objects that the reference client wrote.
 
-use uplink::{Config, DownloadOptions, ErrorKind, Project};
+use uplink::{Config, ErrorKind, Project};
 
 use super::clients::Clients;
 use super::expected::{PARTS, STREAMS};
@@ -76,8 +76,7 @@ async fn foreign_part_0_without_metadata_is_refused_by_default() {
     assert_eq!(read.kind(), ErrorKind::LayoutUnauthenticated, "{read}");
     let config = Config::new().allow_unauthenticated_layout(true);
     let allowed = Project::open_with(&clients.world.honest_access, &config).expect("a project");
-    let mut download =
-        allowed.download_object(BUCKET, key, DownloadOptions::new()).await.expect("opened");
-    let read = download.read_to_vec().await.expect("read");
+    let mut download = allowed.download_object(BUCKET, key).await.expect("opened");
+    let read = download.read_to_end(u64::MAX).await.expect("read");
     assert!(read == *subject.fixture.known.contents[0]);
 }

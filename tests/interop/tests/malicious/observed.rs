@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
-use uplink::{Authenticity, DownloadOptions, Error, Object, Project};
+use uplink::{Authenticity, Error, Object, Project};
 
 use super::checks::into_uplink_error;
 use super::clients::{Clients, b64};
@@ -37,15 +37,15 @@ impl Observed {
         if read == ReadMode::Stat {
             let object = project.stat_object(BUCKET, key).await?;
             claimed(&object);
-            return Ok(Self::Object(object.size as i64, object.custom));
+            return Ok(Self::Object(object.size as i64, object.custom_metadata));
         }
         if read != ReadMode::Seek {
             let options = options(read, &range(fixture, read));
-            let mut download = project.download_object(BUCKET, key, options).await?;
+            let mut download = project.download_object_with(BUCKET, key, &options).await?;
             claimed(download.object());
-            return Ok(Self::Bytes(vec![digest(&download.read_to_vec().await?)]));
+            return Ok(Self::Bytes(vec![digest(&download.read_to_end(u64::MAX).await?)]));
         }
-        let mut download = project.download_object(BUCKET, key, DownloadOptions::new()).await?;
+        let mut download = project.download_object(BUCKET, key).await?;
         claimed(download.object());
         let mut pieces = Vec::new();
         for range in seek_ranges(fixture.size() as usize) {

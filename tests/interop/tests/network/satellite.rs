@@ -84,7 +84,11 @@ impl Theirs {
         let count = "select count(*) from nodes where last_contact_success > '2000-01-01'";
         while self.postgres.query(DATABASE, count) != NODES.to_string() {
             self.nodes.iter_mut().for_each(|node| node.process.assert_runs());
-            assert!(Instant::now() < deadline, "timeout: nodes are missing:\n{}", self.satellite.end());
+            assert!(
+                Instant::now() < deadline,
+                "timeout: nodes are missing:\n{}",
+                self.satellite.end()
+            );
             sleep(Duration::from_millis(200)).await;
         }
         self.postgres.execute(DATABASE, "update nodes set vetted_at = now()");

@@ -44,7 +44,12 @@ async fn orders_of_stock_nodes_are_accepted() {
     }
     let deadline = Instant::now() + Duration::from_secs(2 * LEFT) + SETTLED_DEADLINE;
     while let Some(node) = world.network.nodes.iter().find(|node| !settled(&world.network, node)) {
-        assert!(Instant::now() < deadline, "{} settled no orders:\n{}", node.id, node.process.end());
+        assert!(
+            Instant::now() < deadline,
+            "{} settled no orders:\n{}",
+            node.id,
+            node.process.end()
+        );
         sleep(Duration::from_millis(500)).await;
     }
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use uplink_core::macaroon::Timestamp;
+use uplink::grant::Timestamp;
 
 /// Formats an encrypted path: each component in URL-safe Base64.
 pub(super) fn encoded_path(path: &[u8]) -> String {

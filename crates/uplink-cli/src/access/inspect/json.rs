@@ -17,10 +17,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use uplink_core::access_grant::AccessGrant;
-use uplink_core::encryption::store::StoreEntry;
-use uplink_core::encryption::{CipherSuite, PathScope};
-use uplink_core::macaroon::Caveat;
+use uplink::grant::AccessGrant;
+use uplink::grant::Caveat;
+use uplink::grant::StoreEntry;
+use uplink::grant::{CipherSuite, PathScope};
 
 use super::format::{encoded_path, timestamp};
 

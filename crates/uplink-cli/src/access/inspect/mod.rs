@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use time::OffsetDateTime;
-use uplink_core::access_grant::AccessGrant;
-use uplink_core::encryption::path::decrypt_path;
-use uplink_core::encryption::{CipherSuite, EncryptionStore, PathScope};
-use uplink_core::macaroon::{Caveat, Operation, OperationSet, Timestamp};
+use uplink::grant::AccessGrant;
+use uplink::grant::decrypt_path;
+use uplink::grant::{Caveat, Operation, OperationSet, Timestamp};
+use uplink::grant::{CipherSuite, EncryptionStore, PathScope};
 
 use self::format::{count, duration, encoded_path, timestamp};
 use crate::args::access::Inspect;

@@ -1,8 +1,8 @@
 //! Rows of a known grant and of restricted ones.
 
-use uplink_core::access_grant::SharePrefix;
-use uplink_core::encryption::Key;
-use uplink_core::macaroon::{ApiKey, Permission};
+use uplink::grant::Key;
+use uplink::grant::SharePrefix;
+use uplink::grant::{ApiKey, Permission};
 
 use super::*;
 

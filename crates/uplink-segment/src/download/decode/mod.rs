@@ -1,4 +1,4 @@
-//! Shares → stripes → plain bytes.
+//! Decodes shares to plain bytes.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,13 +14,13 @@ mod recover;
 #[cfg(test)]
 mod tests;
 
-/// Bytes of a window that is decoded without leaving the thread.
+/// Maximum bytes of a window that is decoded inline.
 const QUICK: usize = 1 << 20;
 
-/// Decodes windows of shares and opens what they hold; moves to another thread and back.
+/// Decodes windows of shares and decrypts them; moves to a compute thread and back.
 ///
-/// The required pieces are only decoded. From more of them, a block is recovered although some of
-/// their shares are corrupt.
+/// From exactly the required pieces it only decodes. From more pieces it recovers a block although some
+/// shares are corrupt.
 pub(super) struct Decoder {
     scheme: Scheme,
     /// For the pieces of the last window.
@@ -31,23 +31,23 @@ pub(super) struct Decoder {
     opener: Opener,
 }
 
-/// What shares became.
+/// The outcome of decoding shares.
 pub(super) enum Decoded {
-    /// They are authentic, as far as complete.
+    /// The complete blocks are authentic.
     Opened(Opened),
     /// Some of the shares are corrupt.
     Corrupt,
-    /// More than the required shares agree on something that is not authentic.
+    /// More than the required shares are consistent, and the block does not authenticate.
     Forged,
 }
 
 /// Authentic bytes.
 pub(super) struct Opened {
-    /// The plain bytes that are complete now, in order.
+    /// The newly completed plain bytes, in order.
     pub(super) plain: Bytes,
-    /// By piece, shares that differ from the authentic ones; only a recovery finds them.
+    /// Shares per piece that differ from the authentic ones; only a recovery finds them.
     pub(super) corrupt: BTreeMap<u16, u32>,
-    /// Where in each piece the first block begins that has not been opened.
+    /// Position in each piece of the first block that has not been decrypted.
     pub(super) settled: u64,
 }
 
@@ -56,26 +56,26 @@ impl Decoder {
         Self { scheme, shares: None, corrector: None, stripes: Vec::new(), opener }
     }
 
-    /// Whether a window takes so little time that it is decoded inline: vector instructions decode
-    /// and open a megabyte in less than a millisecond. A recovery takes longer.
+    /// Returns whether a window is cheap enough to decode inline: vector instructions decode and decrypt a
+    /// megabyte in less than a millisecond. A recovery takes longer.
     pub(super) fn is_quick(shares: &[Bytes]) -> bool {
         let size: usize = shares.iter().map(Bytes::len).sum();
         size <= QUICK && !Kernel::fastest().is_portable()
     }
 
-    /// Bytes of each piece that are needed from here on.
+    /// Returns the range of each piece that is still needed.
     pub(super) fn shares(&self) -> Range<u64> {
         self.opener.shares()
     }
 
-    /// Bytes of each piece that hold the first block that has not been opened.
+    /// Returns the range of each piece that contains the first block that has not been decrypted.
     pub(super) fn block_shares(&self) -> Result<Range<u64>, LayoutError> {
         self.opener.block_shares()
     }
 
-    /// Takes the next window: the shares of exactly the required `pieces`.
+    /// Decodes the next window: the shares of exactly the required `pieces`.
     ///
-    /// Unless it returns [`Decoded::Opened`], the next window must begin where the last one settled.
+    /// Unless it returns [`Decoded::Opened`], the next window must begin at the settled position.
     pub(super) fn decode(
         &mut self,
         pieces: &[u16],

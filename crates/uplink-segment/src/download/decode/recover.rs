@@ -1,4 +1,4 @@
-//! One encryption block from pieces some of whose shares are corrupt.
+//! Recovers one encryption block from pieces with corrupt shares.
 //!
 //! ```text
 //! sites of a block   0      1      2      3        each one stripe or a few
@@ -8,8 +8,8 @@
 //!                              authenticates
 //! ```
 //!
-//! Which subsets are tried is decided by `policy::subsets`. A try decodes only the sites whose subset
-//! has changed.
+//! `policy::subsets` decides which subsets are tried. An attempt decodes only the sites whose subset has
+//! changed.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,7 +21,7 @@ use uplink_core::policy::subsets::{Tries, left_out};
 use super::{Decoded, Decoder, Opened};
 use crate::error::SegmentError;
 
-/// Sites of a block, at most: bounds the calls for blocks of many small stripes.
+/// Maximum sites of a block: limits the calls for blocks of many small stripes.
 const MAX_SITES: usize = 64;
 
 /// The shares of one block.
@@ -35,21 +35,21 @@ struct Block<'a> {
     site_size: usize,
 }
 
-/// Sites that the pieces disagree about.
+/// Sites where the pieces are inconsistent.
 #[derive(Default)]
 struct Disagreement {
-    /// Those where corrupt shares were found and corrected.
+    /// Sites where corrupt shares were found and corrected.
     corrected: Vec<usize>,
-    /// Those where more shares are corrupt than can be corrected.
+    /// Sites where more shares are corrupt than can be corrected.
     unresolved: Vec<usize>,
 }
 
 impl Decoder {
-    /// Recovers the block at the beginning of what is not settled, and opens it.
+    /// Recovers the block at the settled position, and decrypts it.
     ///
     /// `shares` are those of [`block_shares`](Self::block_shares), of the required pieces or more, the
-    /// most suspect ones first; the first `suspects` had corrupt shares before. What comes next must
-    /// begin where bytes are settled.
+    /// most suspect ones first; the first `suspects` had corrupt shares before. The next window must
+    /// begin at the settled position.
     pub(in super::super) fn recover(
         &mut self,
         pieces: &[u16],
@@ -123,8 +123,8 @@ impl Decoder {
         Ok(Decoded::Corrupt)
     }
 
-    /// Decodes some sites without some pieces. What cannot be corrected is decoded from the least
-    /// suspect pieces: corrupt bytes may lie where the block does not reach.
+    /// Decodes some sites without some pieces. Sites that cannot be corrected are decoded from the least
+    /// suspect pieces: the corrupt bytes may be outside the block.
     fn decode_without(
         &mut self,
         block: &Block<'_>,
@@ -151,7 +151,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Opens the block if the stripes hold it.
+    /// Decrypts the block if the stripes contain it.
     fn open_block(
         &mut self,
         block: &Block<'_>,
@@ -164,7 +164,7 @@ impl Decoder {
         Ok(Some(Opened { plain, corrupt, settled: self.opener.settled() }))
     }
 
-    /// By piece, how many shares differ from those of the stripes that are authentic as a whole.
+    /// Returns the shares per piece that differ from those of the completely authentic stripes.
     fn corrupt_shares(
         &self,
         block: &Block<'_>,
@@ -193,7 +193,7 @@ impl<'a> Block<'a> {
     fn new(scheme: &'a Scheme, pieces: &'a [u16], shares: &'a [Bytes]) -> Self {
         let share_size = scheme.share_size() as usize;
         let size = shares.first().map_or(0, Bytes::len);
-        // Whole shares, in at most so many sites.
+        // Whole shares, in at most MAX_SITES sites.
         let site_size = size.div_ceil(MAX_SITES).next_multiple_of(share_size).max(share_size);
         Self { scheme, pieces, shares, site_size }
     }

@@ -41,7 +41,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads all; else returns the shares of the block that cannot be recovered.
+    /// Reads everything, or returns the shares of the block that cannot be recovered.
     fn run(&mut self, windows: &[usize]) -> Result<(), Range<usize>> {
         let (mut settled, mut at) = (self.shares.start, self.shares.start);
         for window in windows.iter().cycle() {
@@ -89,8 +89,8 @@ impl Reading {
 proptest! {
     #![proptest_config(cases(64))]
 
-    /// Bit rot in any of k + 2 pieces: a block is read if k pieces are right in it, never to other
-    /// bytes, and no piece is blamed that is right.
+    /// Bit rot in any of k + 2 pieces: a block is read if k pieces are correct in it, never with wrong
+    /// bytes, and no correct piece is reported as corrupt.
     #[test]
     fn range_is_exact_if_each_block_has_k_right_pieces(
         scheme in prop::sample::select(&SCHEMES[..]), size in 1..60_000_u64,
@@ -145,7 +145,7 @@ fn one_corrupt_of_five_is_told_and_blamed() {
         let mut reading = Reading { decoder, required: 4, pieces, shares, read, blamed };
         reading.run(&[4096]).unwrap();
         assert!(reading.read == whole);
-        // The first four decode without the fifth, whose corrupt share is never looked at.
+        // The first four decode without the fifth, whose corrupt share is never used.
         let expected = if corrupt < 4 { vec![corrupt as u16] } else { vec![] };
         assert_eq!(reading.blamed.into_iter().collect::<Vec<_>>(), expected);
     }
@@ -168,7 +168,7 @@ fn pieces_that_all_agree_on_other_bytes_are_not_believed() {
     for count in 4..=10 {
         let given = shares(&pieces[..count], block.clone());
         let decoded = decoder.recover(&numbers[..count], &given, 0).unwrap();
-        // With the required pieces alone nothing can be compared.
+        // With only the required pieces corruption cannot be located.
         assert!(matches!(decoded, Decoded::Corrupt) == (count == 4));
         assert!(matches!(decoded, Decoded::Forged) == (count > 4));
     }
