@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use network::{Moved, Network};
 use stages::Costs;
-use uplink::{Project, UploadOptions};
+use uplink::Project;
 use uplink_core::erasure::Scheme;
 
 mod network;
@@ -73,8 +73,7 @@ impl Bench {
 
         let meter = self.meter();
         for number in 0..self.objects() {
-            let options = UploadOptions::new();
-            let upload = project.upload_object_with("bench", key(number), &options);
+            let upload = project.upload_object("bench", key(number));
             let mut upload = upload.expect("an upload");
             for _ in 0..self.mib {
                 upload.write(&pattern).await.expect("written");

@@ -41,7 +41,7 @@
 //! Calls need a tokio runtime with IO and time enabled. With several threads a transfer seals, codes
 //! and sends side by side, which a fast link needs. With one thread
 //! (`tokio::runtime::Builder::new_current_thread`) its bytes stay in one core's cache and cost less
-//! CPU time: `docs/INTEROP.md` has figures of both.
+//! CPU time: `docs/PERFORMANCE.md` has figures of both.
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 

@@ -40,7 +40,8 @@ impl Session {
         let budget = Budget::new(config.memory, config.transfers, config.memory_strict);
         let deadline = config.progress_deadline;
         let transfers = Transfers::new(satellite.pool().clone(), budget, deadline);
-        let (access, config) = (access.clone(), config.clone());
+        let access = access.clone();
+        let config = config.clone();
         let shared = Shared { access, config, satellite, transfers };
         Ok(Self { shared: Arc::new(shared) })
     }

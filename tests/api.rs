@@ -15,6 +15,7 @@ mod api {
     mod garbage;
     mod handles;
     mod listing;
+    mod memory;
     mod outcomes;
     mod overwrite;
     mod pages;

@@ -186,7 +186,8 @@ fn protobuf_messages_of_the_client_stay_below_its_satellite_module() {
 
 /// Returns all Rust files of the project that are not generated.
 fn source_files() -> Vec<PathBuf> {
-    let (mut folders, mut files) = (vec![root()], Vec::new());
+    let mut folders = vec![root()];
+    let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();

@@ -92,7 +92,8 @@ impl Download {
                 opened => {
                     let source::Opened { source, object, range, first } = opened?;
                     let pass = Pass::spawn(source.clone(), range.clone(), first);
-                    let (offset, current) = (range.start, Bytes::new());
+                    let offset = range.start;
+                    let current = Bytes::new();
                     return Ok(Self { source, object, range, offset, current, pass, ended: false });
                 }
             }

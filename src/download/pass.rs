@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use uplink_rpc::runtime;
 
 use super::source::Source;
 use crate::error::Result;
@@ -25,7 +26,7 @@ pub(super) struct Pass {
 impl Pass {
     pub(super) fn spawn(source: Source, range: Range<u64>, first: Option<SegmentDownload>) -> Self {
         let (sender, output) = mpsc::channel(READ_AHEAD);
-        let task = tokio::spawn(async move {
+        let task = runtime::spawn(async move {
             let mut layout = source.lock_layout().await;
             if let Err(error) = run(&source, &mut layout, range, first, &sender).await {
                 let _ = sender.send(Err(error)).await;

@@ -87,7 +87,8 @@ pub(crate) async fn check_bare(
     record: &ObjectRecord,
     claimed: Claimed,
 ) -> Result<()> {
-    let (parameters, stream_id) = (record.parameters()?, record.stream_id());
+    let parameters = record.parameters()?;
+    let stream_id = record.stream_id();
     let stream = Stream { session, location, parameters, stream_id };
     match stream.page(None).await {
         Ok(SegmentPage { segments, more }) => {
@@ -222,7 +223,8 @@ impl Stream<'_> {
     }
 
     async fn ask(&self, expected: &ExpectedSegment, all: bool) -> Result<SegmentDownload> {
-        let (satellite, stream_id) = (self.session.satellite(), self.stream_id.clone());
+        let satellite = self.session.satellite();
+        let stream_id = self.stream_id.clone();
         let segment = satellite.download_segment(stream_id, expected, &self.keys(), all).await;
         segment.map_err(changed)
     }
@@ -255,7 +257,8 @@ impl Stream<'_> {
     /// the padding of exactly this size proves that nothing was cut off.
     async fn check_end(&self, layout: &mut Layout, last: &ListedSegment) -> Result<()> {
         let extent = Extent { offset: last.offset, size: last.plain_size };
-        let (key, inline) = (Some(last.key.clone()), Some(extent.is_inline()));
+        let key = Some(last.key.clone());
+        let inline = Some(extent.is_inline());
         let expected = ExpectedSegment { position: last.position, extent, key, inline };
         let mut segment = self.segment(layout, &expected).await?;
         let in_block = layout::in_block_size(self.parameters.block_size)?;

@@ -72,10 +72,8 @@ impl WholeList {
     /// The list is incomplete.
     pub(crate) fn finish(mut self) -> Result<(Layout, Option<ListedSegment>)> {
         let first = self.segments.first();
-        let (begin, end) = (
-            first.map_or(0, |first| first.offset),
-            self.segments.last().map_or(0, ListedSegment::end),
-        );
+        let begin = first.map_or(0, |first| first.offset);
+        let end = self.segments.last().map_or(0, ListedSegment::end);
         if begin != 0 || end != self.order.size {
             return Err(unauthenticated("the listed segments do not cover it"));
         }

@@ -55,7 +55,8 @@ pub(crate) struct Rules {
 
 impl From<&Config> for Rules {
     fn from(config: &Config) -> Self {
-        let (require_seal, allow) = (config.require_seal, config.allow_unauthenticated_layout);
+        let require_seal = config.require_seal;
+        let allow = config.allow_unauthenticated_layout;
         Self { require_seal, allow_unauthenticated: allow && !require_seal }
     }
 }

@@ -84,7 +84,7 @@ impl Layout {
         }
     }
 
-    /// Returns the position after which the list continues; `None` if it is complete.
+    /// Returns the last listed segment, after which a partial list continues.
     pub(crate) fn list_after(&self) -> Option<&ListedSegment> {
         match &self.0 {
             Plan::Partial { segments, .. } => segments.last(),

@@ -21,12 +21,12 @@ pub(crate) enum Start {
     Whole(WholeList),
 }
 
-/// The page of segments that arrived with an object.
+/// What a page of listed segments covers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PageState {
     /// The satellite announces more segments.
     pub(crate) more: bool,
-    /// The request was for the whole object, and the list is complete.
+    /// The page lists every segment of the object.
     pub(crate) covers: bool,
 }
 

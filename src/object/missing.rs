@@ -17,7 +17,8 @@ pub(crate) async fn explain(session: &Session, error: Error, location: &Location
     if error.failure().map(|failure| failure.code) != Some(Code::NOT_FOUND) {
         return error;
     }
-    let (key, bucket) = (String::from_utf8_lossy(&location.key), &location.bucket);
+    let key = String::from_utf8_lossy(&location.key);
+    let bucket = &location.bucket;
     if error.kind() == ErrorKind::BucketNotFound {
         return bucket_missing(error, bucket);
     }

@@ -21,8 +21,9 @@ use uplink_segment::{PlacedPiece, SegmentUpload};
 
 /// Calls queued until the next one whose reply is needed.
 ///
-/// The satellite executes them in order, and the first failure fails all. An empty stream id stands for
-/// that of the object which the same batch begins.
+/// The satellite executes them in order. The first failure ends the batch and hides the earlier
+/// replies; the effects of earlier calls remain. An empty stream id stands for that of the object which
+/// the same batch begins.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     requests: Vec<Request>,
@@ -172,7 +173,8 @@ impl Satellite {
         metadata: &SealedMetadata,
     ) -> Result<ObjectRecord> {
         let Batch { mut requests, .. } = batch;
-        let (nonce, key) = (&metadata.metadata_key_nonce, &metadata.encrypted_metadata_key);
+        let nonce = &metadata.metadata_key_nonce;
+        let key = &metadata.encrypted_metadata_key;
         requests.push(Request::ObjectCommit(metainfo::CommitObjectRequest {
             stream_id,
             encrypted_metadata_nonce: Bytes::copy_from_slice(nonce.as_bytes()),

@@ -12,7 +12,7 @@ pub(crate) enum Class {
     ReadOnly,
     /// Idempotent: it identifies what it changes by id. Retried after a lost reply.
     Idempotent,
-    /// It may take effect twice. Never retried: the caller queries the outcome.
+    /// It may take effect twice. Not retried after a lost reply: the caller queries the outcome.
     OnceOnly,
 }
 

@@ -1,5 +1,7 @@
-//! Typed calls to the satellite. Every reply is checked in [`convert`].
+//! Typed calls to the satellite. Every reply is checked here: its fields in [`convert`], pages of
+//! listings in [`page`].
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,6 +52,8 @@ const RETRIES: u32 = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Satellite {
     pool: Pool,
+    /// Kept apart from the pool, which evicts connections while many nodes are in use.
+    connection: Arc<OnceLock<Connection>>,
     node: NodeId,
     address: String,
     header: RequestHeader,
@@ -72,6 +76,7 @@ impl Satellite {
         };
         Ok(Self {
             pool: Pool::new(dialer),
+            connection: Arc::default(),
             node,
             address: url.address.clone(),
             header,
@@ -102,7 +107,8 @@ impl Satellite {
         Ok(reply.project_salt)
     }
 
-    /// Sends several calls as one. They run in order, and the first failure fails all.
+    /// Sends several calls as one. They run in order. The first failure ends the batch and hides the
+    /// earlier replies; the effects of earlier calls remain.
     ///
     /// Retried after a lost reply only if every one of them may be.
     async fn batch(&self, requests: Vec<Request>) -> Result<Vec<Reply>> {
@@ -110,7 +116,8 @@ impl Satellite {
     }
 
     async fn batch_within(&self, retries: u32, requests: Vec<Request>) -> Result<Vec<Reply>> {
-        let (count, class) = (requests.len(), call::class(&requests));
+        let count = requests.len();
+        let class = call::class(&requests);
         let request = self.batch_request(requests);
         let send = |mut client: MetainfoClient<Channel>| {
             let request = request.clone();
@@ -138,8 +145,8 @@ impl Satellite {
         Some(self.header.clone())
     }
 
-    fn connection(&self) -> Connection {
-        self.pool.peer(self.node, &self.address)
+    fn connection(&self) -> &Connection {
+        self.connection.get_or_init(|| self.pool.peer(self.node, &self.address))
     }
 
     /// Sends a call, with the retries that its class allows.

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use uplink_rpc::r#gen::metainfo;
+use uplink_rpc::runtime;
 use uplink_rpc::status::Code;
 use uplink_rpc::time::MAX_SKEW;
 
@@ -35,7 +36,7 @@ impl Satellite {
     /// After a lost reply a bucket created within [`LATELY`] counts as created by this call: two clients
     /// that create it at the same time may then both succeed. An absent one is a network error.
     pub(crate) async fn create_bucket(&self, name: &str) -> Result<BucketRecord> {
-        let sent = SystemTime::now();
+        let sent = runtime::now();
         let lost = match self.send_create_bucket(name).await {
             Err(error) if error.may_have_taken_effect() => error,
             outcome => return outcome,

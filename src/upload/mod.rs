@@ -99,10 +99,11 @@ impl UploadOptions {
 /// # Cancellation
 ///
 /// Dropping it without a commit aborts the upload: transfers are cancelled, no object is created, and
-/// the satellite is notified within five seconds if it is reachable. Dropping the future of a `write`
+/// the satellite is notified within five seconds if it is reachable and the drop is inside a tokio
+/// runtime. Dropping the future of a `write`
 /// before it returns does the same; further writes and a commit fail with [`ErrorKind::UploadDone`].
-/// As an [`AsyncWrite`] it accepts at most 256 KiB per call, which are encrypted when it is called
-/// again or flushed.
+/// As an [`AsyncWrite`] it accepts at most 256 KiB per call; a write that must wait for memory or
+/// transfers continues at the next call or flush.
 pub struct Upload {
     state: State,
     /// The buffer of [`AsyncWrite`], reused between calls.
@@ -182,7 +183,9 @@ impl Upload {
     /// Aborts the upload and discards its data.
     ///
     /// # Errors
-    /// The satellite could not be notified; it discards the upload by itself after a day.
+    /// The satellite could not be notified; it discards the upload by itself after a day. While a write
+    /// of [`AsyncWrite`] is running the satellite is notified in the background instead, and after a
+    /// failed write it has been already: neither returns an error.
     pub async fn abort(self) -> Result<()> {
         match self.state {
             State::Ready(writer) => writer.abort().await,

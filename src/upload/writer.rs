@@ -76,7 +76,7 @@ pub struct Holder {
     pub node: NodeId,
 }
 
-/// A segment, as the object's seal and metadata record it.
+/// A segment begun so far, with what its commit and the object's metadata need.
 pub(super) struct Segment {
     key: Key,
     pub(super) encrypted_size: u64,
@@ -212,7 +212,8 @@ impl Writer {
         let segment = self.begin_segment(position, max_size).await?;
         let key = self.chain.key(position.index);
         let cipher = SegmentCipher::new(PARAMETERS, &key, position)?;
-        let (transfers, sealed) = (self.session().transfers(), SealedSegment::new(reservation));
+        let transfers = self.session().transfers();
+        let sealed = SealedSegment::new(reservation);
         let sealer = Sealer::new(cipher, &segment.scheme, transfers.budget(), &sealed);
         let exchange = Exchange { session: self.session().clone() };
         let upload = upload(transfers.clone(), segment, Arc::clone(&sealed), exchange);
@@ -271,7 +272,8 @@ impl Writer {
         position: SegmentPosition,
         max_size: u64,
     ) -> Result<SegmentUpload> {
-        let (batch, stream_id) = (self.take_calls(), self.pending.stream_id());
+        let batch = self.take_calls();
+        let stream_id = self.pending.stream_id();
         let segment = BeginSegment { stream_id, position, max_size };
         let begun = self.session().satellite().begin_segment(batch, segment).await?;
         if let Some(stream_id) = begun.stream_id {
@@ -299,7 +301,8 @@ impl Writer {
         let segment = self.segments.get_mut(index).ok_or_else(unknown_segment)?;
         let holders = pieces.iter().map(|piece| Holder { piece: piece.number, node: piece.node });
         segment.placement.holders = holders.collect();
-        let (encrypted_size, plain_size) = (segment.encrypted_size, segment.placement.size);
+        let encrypted_size = segment.encrypted_size;
+        let plain_size = segment.placement.size;
         let key = segment.key.clone();
         let key = self.wrap(&key)?;
         let commit = CommitSegment { segment_id, key, encrypted_size, plain_size, pieces };

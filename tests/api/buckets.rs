@@ -1,7 +1,7 @@
 //! Buckets, and errors of names, keys and grants.
 
 use futures_util::TryStreamExt;
-use uplink::{Access, DownloadOptions, ErrorKind, ListBucketsOptions, ListItem, Project};
+use uplink::{Access, ErrorKind, ListBucketsOptions, ListItem, Project};
 
 use super::world::{BUCKET, World, access, bytes, config};
 
@@ -49,11 +49,9 @@ async fn invalid_names_are_refused_with_their_kind() {
     assert_eq!(empty.kind(), ErrorKind::ObjectKeyInvalid);
     let missing = world.get("no such key").await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::ObjectNotFound, "{missing}");
-    let options = DownloadOptions::new();
-    let missing = world.project.download_object_with("no-such-bucket", "key", &options).await;
+    let missing = world.project.download_object("no-such-bucket", "key").await;
     assert_eq!(missing.unwrap_err().kind(), ErrorKind::BucketNotFound);
-    let options = uplink::UploadOptions::new();
-    let mut upload = world.project.upload_object_with("no-such-bucket", "key", &options).unwrap();
+    let mut upload = world.project.upload_object("no-such-bucket", "key").unwrap();
     let written = upload.write(b"bytes").await;
     let missing = match written {
         Ok(()) => upload.commit().await.unwrap_err(),

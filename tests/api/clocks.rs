@@ -162,7 +162,7 @@ async fn nodes_with_a_wrong_clock_are_excluded_until_corrected() {
         clocks.set(0, |index| if index < 3 { step } else { 0 });
         world.network.node(2).expect("a node").check_in().await.expect_err("reported");
         let refused = world.try_put("new", &bytes(9, SIZE)).await.expect_err("refused").to_string();
-        assert!(refused.contains("3 left out because of their clocks"), "{step} s: {refused}");
+        assert!(refused.contains("3 excluded because of clock skew"), "{step} s: {refused}");
         clocks.set(0, |_| 0);
         world.network.online().await.expect("all are online after one check-in");
         transfers(&world, 8).await.expect("works");

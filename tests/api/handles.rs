@@ -179,9 +179,7 @@ async fn object_replaced_during_read_is_object_changed_error() {
     let plain = bytes(5, 6 * SMALL_SEGMENT);
     for replace in [true, false] {
         world.put("key", &plain).await;
-        let options = DownloadOptions::new();
-        let mut download =
-            world.project.download_object_with(BUCKET, "key", &options).await.unwrap();
+        let mut download = world.project.download_object(BUCKET, "key").await.unwrap();
         let mut read = download.next().await.expect("read").expect("bytes").to_vec();
         if replace {
             world.put("key", b"another one").await;

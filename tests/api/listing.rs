@@ -48,7 +48,7 @@ async fn prefixes_collapse_unless_the_listing_is_recursive() {
     }
     let error =
         world.project.list_objects_with(BUCKET, &ListOptions::new().prefix("a")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ObjectKeyInvalid);
+    assert_eq!(error.kind(), ErrorKind::PrefixInvalid);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +108,10 @@ async fn stat_and_listing_return_metadata_size_and_expiry() {
 
     let mut upload = world.project.upload_object(BUCKET, "x").unwrap();
     let bad = BTreeMap::from([(String::new(), "value".to_owned())]);
-    assert_eq!(upload.set_custom_metadata(bad).unwrap_err().kind(), ErrorKind::ObjectKeyInvalid);
+    assert_eq!(
+        upload.set_custom_metadata(bad).unwrap_err().kind(),
+        ErrorKind::CustomMetadataInvalid
+    );
     let past = UploadOptions::new().expires_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
     let upload = world.project.upload_object_with(BUCKET, "old", &past).unwrap();
     upload.commit().await.expect_err("an expiry in the past is refused");
@@ -129,9 +132,7 @@ async fn object_named_like_the_prefix_is_listed() {
         world.project.create_bucket(&bucket).await.expect("a bucket");
         for keys in [&["a/"][..], &["a/", "a/1", "a//"]] {
             for key in keys {
-                let options = UploadOptions::new();
-                let upload =
-                    world.project.upload_object_with(&bucket, key, &options).expect("an upload");
+                let upload = world.project.upload_object(&bucket, key).expect("an upload");
                 upload.commit().await.expect("committed");
             }
             let options = ListOptions::new().prefix("a/").recursive(true);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use uplink::{DownloadOptions, ErrorKind, Project};
+use uplink::{ErrorKind, Project};
 
 use super::world::{BUCKET, SMALL_SEGMENT, World};
 
@@ -85,8 +85,7 @@ async fn write(project: &Project, size: u64, version: u8) {
 
 /// Reads the object. Returns whether the read was completed, which a replacement may prevent.
 async fn read(project: &Project) -> bool {
-    let options = DownloadOptions::new();
-    let mut download = project.download_object_with(BUCKET, "key", &options).await.expect("opened");
+    let mut download = project.download_object(BUCKET, "key").await.expect("opened");
     let size = download.object().size;
     let mut read = Vec::new();
     loop {

@@ -170,8 +170,7 @@ async fn invalid_node_address_gives_a_short_error() {
                 limit.storage_node_address.get_or_insert_default().address.clone_from(&to);
             }
         });
-        let options = uplink::DownloadOptions::new();
-        let read = match proxy.project.download_object_with(BUCKET, "key", &options).await {
+        let read = match proxy.project.download_object(BUCKET, "key").await {
             Ok(mut download) => download.read_to_end(u64::MAX).await,
             Err(error) => Err(error),
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use uplink::{DownloadOptions, ErrorKind};
+use uplink::ErrorKind;
 use uplink_testnet::Options;
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
@@ -93,7 +93,7 @@ async fn one_holder_too_few_gives_an_error_with_both_numbers() {
     world.stop_holders(&uploaded, 3).await;
     let error = world.get("key").await.expect_err("three are too few");
     assert_eq!(error.kind(), ErrorKind::NotEnoughNodes);
-    assert!(error.to_string().contains("found 3, need 4"), "{error}");
+    assert!(error.to_string().contains("3 of 4 required pieces available"), "{error}");
 }
 
 /// Decoding needs a whole share of every piece, even if that exceeds the read-ahead.
@@ -160,8 +160,7 @@ async fn gigabyte_reads_back_with_up_to_four_nodes_stopped() {
 }
 
 async fn whole(world: &World, size: u64) {
-    let options = DownloadOptions::new();
-    let download = world.project.download_object_with(BUCKET, "gigabyte", &options).await;
+    let download = world.project.download_object(BUCKET, "gigabyte").await;
     let mut download = download.expect("opened");
     let mut offset = 0;
     while let Some(read) = download.chunk().await.expect("read") {

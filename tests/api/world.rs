@@ -48,9 +48,7 @@ impl World {
     }
 
     pub(crate) async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let options =
-            DownloadOptions::new().range(range.start..range.start + range.end - range.start);
-        self.get_with(key, options).await
+        self.get_with(key, DownloadOptions::new().range(range)).await
     }
 
     pub(crate) async fn get_with(

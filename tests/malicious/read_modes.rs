@@ -88,8 +88,7 @@ pub(crate) fn seek_ranges(size: usize) -> [Range<usize>; 4] {
 /// of one version.
 async fn seek(project: &Project, fixture: &Fixture) -> Checked {
     let known = &fixture.known;
-    let options = DownloadOptions::new();
-    let mut download = project.download_object_with(BUCKET, &known.key, &options).await?;
+    let mut download = project.download_object(BUCKET, &known.key).await?;
     let size = known.contents[0].len();
     let mut possible = known.contents.to_vec();
     for Range { start, end } in seek_ranges(size) {

@@ -354,8 +354,7 @@ async fn responses_about(world: &World, key: &str) -> Answers {
     });
     let project = world.project(TransportKind::Grpc.get());
     project.stat_object(BUCKET, key).await.expect("known");
-    let options = uplink::DownloadOptions::new();
-    let mut download = project.download_object_with(BUCKET, key, &options).await.expect("opened");
+    let mut download = project.download_object(BUCKET, key).await.expect("opened");
     download.read_to_end(u64::MAX).await.expect("read");
     world.satellite.pass_through();
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
-use uplink::{Access, Config, DownloadOptions, Error, Project, Transport};
+use uplink::{Access, Config, Error, Project, Transport};
 use uplink_testnet::{MaliciousSatellite, Network, Options};
 
 /// The bucket that holds the objects of [`Kind`].
@@ -121,13 +121,7 @@ impl World {
 
     /// Reads an object directly from the satellite.
     pub(crate) async fn get(&self, bucket: &str, key: &str) -> Result<Vec<u8>, Error> {
-        let options = DownloadOptions::new();
-        self.honest
-            .download_object_with(bucket, key, &options)
-            .await?
-            .read_to_end(u64::MAX)
-            .await
-            .map(Vec::from)
+        self.honest.download_object(bucket, key).await?.read_to_end(u64::MAX).await.map(Vec::from)
     }
 }
 

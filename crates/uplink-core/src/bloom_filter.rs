@@ -222,9 +222,9 @@ mod tests {
 
     #[test]
     fn size_follows_pieces_and_rate_within_bounds() {
-        let size = |expected, rate, most| {
-            let filter = BloomFilter::for_rate(7, expected, rate, most);
-            assert_eq!(BloomFilter::bytes_for_rate(expected, rate, most), filter.bytes.len());
+        let size = |expected, rate, max| {
+            let filter = BloomFilter::for_rate(7, expected, rate, max);
+            assert_eq!(BloomFilter::bytes_for_rate(expected, rate, max), filter.bytes.len());
             filter.bytes.len()
         };
         // log₂ 10 / ln 2 = 4.7925 bits.
@@ -233,8 +233,8 @@ mod tests {
         assert_eq!(size(0, 0.1, MAX_FILTER_BYTES), 3 + 64);
         assert_eq!(size(u64::MAX, 0.1, usize::MAX), MAX_FILTER_BYTES);
         for rate in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1.0] {
-            for most in [0, 3, 4, 100] {
-                assert!((4..=100).contains(&size(1, rate, most)), "{rate} {most}");
+            for max in [0, 3, 4, 100] {
+                assert!((4..=100).contains(&size(1, rate, max)), "{rate} {max}");
             }
         }
         assert_eq!(BloomFilter::new(1, 0, 0).bytes, [1, 1, 1, 0]);

@@ -95,7 +95,7 @@ struct State {
     protocol: PeerProtocol,
     /// The dial that determines the protocol, while a call waits for it.
     first_dial: Option<WeakShared<FirstDial>>,
-    /// Result of the most recent dial.
+    /// Identity from the last successful dial; `error` is that of the last dial if it failed.
     peer: Option<Arc<PeerIdentity>>,
     error: Option<DialError>,
 }

@@ -13,7 +13,7 @@ use uplink_core::identity::PeerIdentity;
 use crate::channel::Channel;
 use crate::dial::{DialError, Dialer};
 
-/// Maximum number of connections; the least recently used one is evicted first.
+/// Maximum peers remembered; the least recently used one is evicted first, and closes once unused.
 pub const CAPACITY: usize = 128;
 
 /// A pool of connections by node id and address. Clones share them.

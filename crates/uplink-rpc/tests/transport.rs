@@ -302,7 +302,7 @@ impl Decoder for RawCodec {
 async fn request_of_millions_of_empty_items_is_rejected() {
     for transport in TRANSPORTS {
         let world = World::new(transport).await;
-        // UnimplementedPiecestore piece ids.
+        // Empty piece ids.
         for (count, code) in [(1000, Code::UNIMPLEMENTED), (1_900_000, Code::OUT_OF_RANGE)] {
             let request = Request::new(Bytes::from([0x0a, 0].repeat(count)));
             let mut client = tonic::client::Grpc::new(world.channel());

@@ -85,7 +85,11 @@ async fn run(common: &Common, accept_empty_database: bool) -> Result<(), Failure
         return Err(text.into());
     }
     let mut stop = StopSignal::listen()?;
-    let satellite = Satellite::start(config, identity).await.map_err(|error| {
+    let started = tokio::select! {
+        started = Satellite::start(config, identity) => started,
+        () = stop.received() => return Ok(()),
+    };
+    let satellite = started.map_err(|error| {
         let file = config_file(common);
         match error {
             uplink_satellite::StartError::Listen(error) => {

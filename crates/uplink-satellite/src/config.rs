@@ -241,7 +241,7 @@ const KEYS: &[Key] = &[
     Key::text(
         "scheme",
         "Redundancy of new segments: required pieces / repair threshold / optimal pieces / total
-         pieces - bytes per share. At least the optimal number of nodes must be online.",
+         pieces - bytes per share. The optimal number of nodes or more must be online.",
     ),
     Key::text(
         "distinct_networks",

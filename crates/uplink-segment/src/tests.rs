@@ -46,7 +46,8 @@ pub(super) async fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<
     let budget = budget();
     let sealed = SealedSegment::new(budget.reserve(plain.len() as u64).await.unwrap());
     let mut sealer = Sealer::new(cipher(), scheme, &budget, &sealed);
-    let (mut rest, mut parts) = (plain, parts.iter().cycle());
+    let mut rest = plain;
+    let mut parts = parts.iter().cycle();
     while !rest.is_empty() {
         let (part, further) = rest.split_at((*parts.next().unwrap()).min(rest.len()));
         sealer.write(part).unwrap();
@@ -113,7 +114,8 @@ proptest! {
 }
 
 async fn read(ring: &Arc<Ring>, number: u16) -> Vec<u8> {
-    let (mut reader, mut piece) = (ring.reader(number), Vec::new());
+    let mut reader = ring.reader(number);
+    let mut piece = Vec::new();
     while let Some(shares) = reader.next().await {
         piece.extend_from_slice(&shares.unwrap());
     }
@@ -169,7 +171,8 @@ async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
     // Three are required and one of them stalls: the other two get only what is in the ring.
     tokio::spawn(Arc::clone(&ring).code());
     let stalled = ring.reader(2);
-    let (mut first, mut second) = (ring.reader(0), ring.reader(1));
+    let mut first = ring.reader(0);
+    let mut second = ring.reader(1);
     for _ in 0..4 {
         assert!(first.next().await.is_some(), "the segment is longer than the ring");
         assert!(second.next().await.is_some(), "the segment is longer than the ring");

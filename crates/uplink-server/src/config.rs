@@ -205,7 +205,8 @@ impl Layers {
     /// Overrides values with the environment variables of the schema. Others are ignored.
     ///
     /// # Errors
-    /// A variable has the schema's prefix and names an unknown key.
+    /// A variable has the schema's prefix and names an unknown key, or is not valid UTF-8. Variables that
+    /// Kubernetes and Docker add for a service of the same name are ignored.
     pub fn environment(
         mut self,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -214,9 +215,14 @@ impl Layers {
             let Some(name) = variable.strip_prefix(self.schema.environment_prefix) else {
                 continue;
             };
-            if !self.schema.other_variables.contains(&&*variable) {
-                self.set(&name.to_lowercase(), &text, &variable)?;
+            if is_of_orchestrator(name) || self.schema.other_variables.contains(&&*variable) {
+                continue;
             }
+            if text.contains(char::REPLACEMENT_CHARACTER) {
+                let reason = "not valid UTF-8".to_owned();
+                return Err(ConfigError::Malformed { place: variable, reason });
+            }
+            self.set(&name.to_lowercase(), &text, &variable)?;
         }
         Ok(self)
     }
@@ -283,7 +289,15 @@ fn table(place: &str, values: &impl Serialize) -> Result<Table, ConfigError> {
     })
 }
 
-/// Returns the environment of the process. Bytes that are not UTF-8 are replaced.
+/// Returns whether container orchestrators add a variable with this suffix for each service: a service
+/// named `uplink-node` must not keep nodes from starting.
+fn is_of_orchestrator(suffix: &str) -> bool {
+    let names = ["NAME", "PORT", "SERVICE_HOST"];
+    let prefixes = ["ENV_", "PORT_", "SERVICE_PORT"];
+    names.contains(&suffix) || prefixes.iter().any(|prefix| suffix.starts_with(prefix))
+}
+
+/// Returns the environment of the process. Bytes that are not UTF-8 are replaced by U+FFFD.
 pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(move |(name, value)| (lossy(name), lossy(value)))

@@ -7,6 +7,10 @@ use uplink_rpc::server::Running;
 
 use crate::workers::{WorkerStates, Workers};
 
+/// Maximum wait for work in progress. All work is safe to abort, and what depends on the stop, such as
+/// writing the last orders, must not wait for a worker that waits for a lost peer.
+const WORKER_GRACE: Duration = Duration::from_secs(2);
+
 /// A listening port and background workers that stop together.
 ///
 /// # Cancellation
@@ -36,10 +40,10 @@ impl Service {
         self.workers.states()
     }
 
-    /// Stops accepting connections and starting work, waits up to `grace` for calls and work in
-    /// progress, then ends what is left. The port is free when it returns.
+    /// Stops accepting connections and starting work, waits up to `grace` for calls and up to
+    /// [`WORKER_GRACE`] for work in progress, then ends what is left. The port is free when it returns.
     pub async fn stop(self, grace: Duration) {
-        tokio::join!(self.port.stop(grace), self.workers.stop(grace));
+        tokio::join!(self.port.stop(grace), self.workers.stop(grace.min(WORKER_GRACE)));
     }
 
     /// Closes the port and all connections and aborts the workers at once.

@@ -70,7 +70,8 @@ impl Contact {
         }
         if !reply.ping_node_success {
             let reason = Failure::from(Status::unavailable(reply.ping_error_message)).message;
-            let (satellite, address) = (satellite.clone(), self.address.clone());
+            let satellite = satellite.clone();
+            let address = self.address.clone();
             return Err(CheckInError::NotReachable { satellite, address, reason });
         }
         self.shared.store.space().reported(free);

@@ -111,7 +111,8 @@ impl Settings {
 
     /// Adds the settings of the environment and of a file to those of the flags.
     pub(crate) fn or_file(&self, path: &Path) -> Result<Self, SettingsError> {
-        if !path.exists() {
+        // An unreadable directory is an error of its own, below.
+        if matches!(path.try_exists(), Ok(false)) {
             return Err(SettingsError::Missing { path: path.to_owned() });
         }
         self.over(SCHEMA.file(path)?)

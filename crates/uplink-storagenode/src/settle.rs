@@ -63,7 +63,8 @@ impl Settler {
     }
 
     async fn closed(&self) -> Result<Vec<PathBuf>, SettleError> {
-        let (settlement, satellite) = (Arc::clone(&self.settlement), self.satellite.id);
+        let settlement = Arc::clone(&self.settlement);
+        let satellite = self.satellite.id;
         on_disk(Path::new("orders"), spawn_blocking(move || settlement.closed(satellite))).await
     }
 

@@ -44,7 +44,8 @@ pub(crate) fn upload_limits(
     if limits.len() == usize::from(scheme.total()) {
         return Ok(limits);
     }
-    let (found, wanted) = (limits.len(), scheme.total());
+    let found = limits.len();
+    let wanted = scheme.total();
     Err(Error::protocol(format!("{found} order limits for an upload of {wanted} pieces")))
 }
 
@@ -57,8 +58,9 @@ fn cohort(wanted: &metainfo::CohortRequirements, depth: usize) -> Result<u16> {
         Some(Requirement::Literal(literal)) => u16::try_from(literal.value)
             .map_err(|_| Error::protocol("a cohort requirement is out of range")),
         Some(Requirement::And(and)) if depth < DEPTH => {
-            let (mut each, depth) = (and.requirements.iter(), depth.saturating_add(1));
-            each.try_fold(0, |most, one| Ok(most.max(cohort(one, depth)?)))
+            let mut each = and.requirements.iter();
+            let depth = depth.saturating_add(1);
+            each.try_fold(0, |max, one| Ok(max.max(cohort(one, depth)?)))
         }
         None => Ok(0),
         _ => Err(Error::protocol("unsupported cohort requirement")),
@@ -76,7 +78,8 @@ pub(super) fn limits(
     if addressed.len() > usize::from(scheme.total()) {
         return Err(Error::protocol("more order limits than pieces"));
     }
-    let (mut limits, mut nodes) = (Vec::with_capacity(addressed.len()), HashSet::new());
+    let mut limits = Vec::with_capacity(addressed.len());
+    let mut nodes = HashSet::new();
     for (piece, addressed) in (0_u16..).zip(addressed) {
         let Some(limit) = addressed.limit else { continue };
         // One signature is verified per response; each node verifies its own limit.

@@ -1,4 +1,4 @@
-//! Protobuf messages to domain types: every check of a satellite's reply.
+//! Protobuf messages to domain types: the checks of the fields of a reply.
 //!
 //! The satellite is not trusted. Sizes, positions, keys and order limits become domain types here, or
 //! the reply is rejected. Code above this module relies on the types.

@@ -211,7 +211,8 @@ impl<'a> From<&'a metainfo::ObjectListItem> for SealedFields<'a> {
 
 fn said(plain: i64, metadata: &[u8]) -> Result<SaidSize> {
     let segments = stream_meta(metadata)?.number_of_segments;
-    let (plain, segments) = (size(plain, "an object")?, u64::try_from(segments).unwrap_or(0));
+    let plain = size(plain, "an object")?;
+    let segments = u64::try_from(segments).unwrap_or(0);
     Ok(SaidSize { plain, segments })
 }
 

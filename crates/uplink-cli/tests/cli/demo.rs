@@ -93,8 +93,9 @@ fn one_stopped_holder_too_many_fails_with_piece_counts() {
     // Eight nodes for eight pieces give exactly eight holders.
     let exact = ["demo", "file", "--nodes", "8", "--scheme", "4/6/8/8-256"];
     home.run(&[&exact[..], &["--stop", "4", "--json"]].concat()).json();
-    home.run(&[&exact[..], &["--stop", "5", "--json"]].concat()).fails(7, "found 3, need 4");
-    home.run(&[&exact[..], &["--stop", "8"]].concat()).fails(7, "found 0, need 4");
+    home.run(&[&exact[..], &["--stop", "5", "--json"]].concat())
+        .fails(7, "3 of 4 required pieces available");
+    home.run(&[&exact[..], &["--stop", "8"]].concat()).fails(7, "0 of 4 required pieces available");
     home.run(&[&exact[..], &["--stop", "9"]].concat()).fails(2, "the network has 8");
 }
 
@@ -103,7 +104,7 @@ fn invalid_files_and_networks_have_one_line_messages() {
     let home = Home::new();
     home.run(&["demo", "none"]).fails(3, "none");
     home.run(&["demo", "."]).fails(2, "is a directory");
-    home.run(&["demo", "--nodes", "3"]).fails(2, "scheme 4/6/8/10-256 stores 8 pieces");
-    home.run(&["demo", "--nodes", "300"]).fails(2, "1 to 256 storage nodes, not 300");
+    home.run(&["demo", "--nodes", "3"]).fails(2, "scheme 4/6/8/10-256 requires 8");
+    home.run(&["demo", "--nodes", "300"]).fails(2, "storage nodes 300: must be 1 to 256");
     home.run(&["demo", "--scheme", "9/6/8/10-256"]).fails(2, "--scheme");
 }

@@ -154,7 +154,7 @@ fn nodes_are_stopped_started_and_slowed_at_runtime() {
     home.run(&["cp", "sj://bucket/o", "back"]).ok();
     assert_eq!(home.read("back"), bytes(50_000));
     assert_eq!(node(&["stop", "2"]).json()[0]["running"], false);
-    home.run(&["cat", "sj://bucket/o"]).fails(7, "need 2");
+    home.run(&["cat", "sj://bucket/o"]).fails(7, "1 of 2 required pieces available");
 
     let started = node(&["start", "0"]).json().remove(0);
     assert_eq!(started["running"], true);
@@ -162,13 +162,13 @@ fn nodes_are_stopped_started_and_slowed_at_runtime() {
         (&started["pieces"], &started["address"]),
         (&listed[0]["pieces"], &listed[0]["address"])
     );
-    node(&["start", "0"]).fails(8, "storage node 0 is running already");
+    node(&["start", "0"]).fails(8, "storage node 0 is already running");
     assert_eq!(node(&["start", "1"]).json()[0]["running"], true);
     assert_eq!(node(&["slow", "1", "--latency", "50"]).json()[0]["latency_ms"], 50);
     assert_eq!(home.run(&["cat", "sj://bucket/o"]).ok_bytes(), bytes(50_000));
     assert_eq!(node(&["slow", "1", "--latency", "0"]).json()[0]["latency_ms"], 0);
 
-    node(&["stop", "4"]).fails(3, "there is no storage node 4");
+    node(&["stop", "4"]).fails(3, "no storage node 4");
     node(&["stop", "x"]).fails(2, "invalid storage node \"x\"");
     node(&["slow", "1", "--latency", "9999"]).fails(2, "9999");
     dev.end(Signal::TERM);

@@ -12,7 +12,7 @@ fn buckets_are_created_listed_and_removed() {
     let made = home.run(&["mb", "sj://second", "--json"]).json();
     assert_eq!((&made[0]["kind"], &made[0]["key"]), (&"bucket".into(), &"second".into()));
     assert!(made[0]["created"].as_str().unwrap().ends_with('Z'));
-    home.run(&["mb", "sj://second"]).fails(8, "exists already");
+    home.run(&["mb", "sj://second"]).fails(8, "already exists");
     let names: Vec<_> = home.run(&["ls", "--json"]).json();
     let names: Vec<_> = names.iter().map(|item| item["key"].as_str().unwrap()).collect();
     assert_eq!(names, ["bucket", "second"]);

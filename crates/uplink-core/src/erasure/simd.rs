@@ -1,4 +1,4 @@
-//! The code's arithmetic on vector instructions: the workspace's only file with unsafe code.
+//! The code's arithmetic on vector instructions: the only unsafe code of this crate.
 //!
 //! One generic implementation serves three instruction sets. [`multiply`] is safe to call: it checks
 //! that every pointer stays inside a slice, and only [`detected`] reports available instructions. The

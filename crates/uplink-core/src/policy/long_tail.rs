@@ -1,6 +1,6 @@
 //! When an upload has stored enough pieces.
 //!
-//! An upload starts more pieces than it needs. To avoid waiting for stragglers, it ends with the
+//! An upload may start spare pieces. To avoid waiting for stragglers, it ends with the
 //! first `optimal` confirmed pieces, in replacement rounds too.
 
 /// Decides when one segment has enough pieces.

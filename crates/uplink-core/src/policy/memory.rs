@@ -233,7 +233,9 @@ mod tests {
             strict in any::<bool>(),
         ) {
             let mut memory = MemoryPolicy::new(capacity, strict);
-            let (mut caller, mut now, mut next) = (Caller::default(), Duration::ZERO, 0);
+            let mut caller = Caller::default();
+            let mut now = Duration::ZERO;
+            let mut next = 0;
             for event in events {
                 let decisions = match event {
                     Event::Request(bytes) => {

@@ -113,13 +113,15 @@ fn encrypted(access: &Value) -> Vec<Seed> {
 fn arithmetic(erasure: &Value) -> Vec<Seed> {
     let mut seeds = Vec::new();
     for case in list(&erasure["decode"]) {
-        let (k, n) = (number(&case["k"]), number(&case["n"]));
+        let k = number(&case["k"]);
+        let n = number(&case["n"]);
         let shares = list(&case["shares"]);
         let numbers: Vec<u8> = shares.iter().map(|share| number(&share["number"])).collect();
         let data: Vec<Vec<u8>> = shares.iter().map(|share| hex(&share["data"])).collect();
         let few = usize::from(k).min(numbers.len());
         let head = [k, n - k, number(&case["share_size"])];
-        let (numbers, data) = (&numbers[..few], data[..few].concat());
+        let numbers = &numbers[..few];
+        let data = data[..few].concat();
         seeds.push(("erasure_decode", [&head[..], numbers, &data].concat()));
     }
     for scheme in ["4/6/8/10-256", "29/35/80/110-256", "1/0/0/1-1", "2/1/0/3"] {

@@ -96,7 +96,8 @@ fn fields(mut rest: &[u8]) -> Option<Vec<Field<'_>>> {
     let mut fields = Vec::new();
     while !rest.is_empty() {
         let key = prost::encoding::decode_varint(&mut rest).ok()?;
-        let (number, kind) = (key >> 3, key & 7);
+        let number = key >> 3;
+        let kind = key & 7;
         let length = match kind {
             0 => rest.iter().position(|byte| byte & 0x80 == 0)? + 1,
             1 => 8,

@@ -158,7 +158,8 @@ impl Transfers<'_> {
             };
             let object = objects.object(self.bucket.as_bytes(), &self.name);
             for segment in segments {
-                let (start, size) = (segment.plain_offset as usize, segment.plain_size as usize);
+                let start = segment.plain_offset as usize;
+                let size = segment.plain_size as usize;
                 self.read_segment(&segment, &object.data[start..][..size]);
             }
         }
@@ -287,7 +288,8 @@ fn position(position: Option<metainfo::SegmentPosition>) -> SegmentPosition {
 
 fn scheme(scheme: Option<RedundancyScheme>) -> Scheme {
     let it = scheme.expect("a scheme");
-    let (required, total) = (it.min_req, it.total);
+    let required = it.min_req;
+    let total = it.total;
     Scheme::from_wire(
         required,
         it.repair_threshold,

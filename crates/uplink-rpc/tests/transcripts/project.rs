@@ -32,7 +32,8 @@ pub(crate) fn name(keys: &EncryptionStore, scenario: &Scenario<'_>) -> Vec<u8> {
 /// Generates the bytes that a scenario describes by length and seed.
 pub(crate) fn plaintext(data: &Value) -> Vec<u8> {
     let number = |name: &str| data[name].as_u64().expect("a number");
-    let (length, seed) = (number("len"), number("seed"));
+    let length = number("len");
+    let seed = number("seed");
     (0..length).map(|i| (i * 131 + (i >> 8) * 17 + seed) as u8).collect()
 }
 

@@ -1,5 +1,7 @@
 //! Check-ins of storage nodes, and when nodes count as online.
 
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use uplink_rpc::client;
 use uplink_rpc::dial::Dialer;
 use uplink_rpc::r#gen::contact::{GetTimeRequest, PingMeRequest};
@@ -113,8 +115,8 @@ async fn node_id_with_different_ca_certificate_is_rejected() {
 fn reissued(identity: &Identity) -> Identity {
     let folder = tempfile::tempdir().unwrap();
     identity.save(folder.path()).unwrap();
-    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-    let authority = rcgen::KeyPair::from_pem(&read("ca.key")).unwrap();
+    let authority = PrivateKeyDer::from_pem_file(folder.path().join("ca.key")).unwrap();
+    let authority = rcgen::KeyPair::try_from(&authority).unwrap();
     let leaf = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -142,7 +142,7 @@ fn existing_files_are_kept_and_missing_ones_reported() {
     let config = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
     let kept = program.failure(&["setup"]);
-    assert!(kept.contains("exists already") && kept.contains("identity"), "{kept}");
+    assert!(kept.contains("already exists") && kept.contains("identity"), "{kept}");
     assert!(!file.exists());
     let missing = program.failure(&["run"]);
     assert!(missing.contains("satellite.toml does not exist"), "{missing}");
@@ -178,11 +178,8 @@ fn invalid_configuration_and_database_are_reported() {
     let file = program.dir().join("satellite.toml");
     let config = std::fs::read_to_string(&file).unwrap();
     for (damage, expected) in [
-        (
-            config.replace("listen", "lisnet"),
-            "unknown key \"lisnet\", the nearest known one is \"listen\"",
-        ),
-        (config.replace("4/6/8/10-256", "4/6"), "is not of the form"),
+        (config.replace("listen", "lisnet"), "unknown key \"lisnet\": did you mean \"listen\"?"),
+        (config.replace("4/6/8/10-256", "4/6"), "expected the form"),
         (format!("{config}\n["), "satellite.toml"),
     ] {
         std::fs::write(&file, damage).unwrap();

@@ -16,7 +16,7 @@
 //! pieces: `decode/recover.rs` corrects their shares or tries subsets of them, and
 //! `policy::correction` decides how many pieces to wait for. After that k pieces are enough again. No
 //! piece is dropped: its other shares may be needed. `policy::suspicion` prefers pieces without corrupt
-//! shares. The transfers of all pieces continue to the end of the segment, so that a second corrupt
+//! shares. The transfers of all pieces continue to the end of the requested range, so that a second corrupt
 //! piece costs no further round trip.
 
 use std::ops::Range;

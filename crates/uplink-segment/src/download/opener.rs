@@ -47,7 +47,9 @@ impl Opener {
     ) -> Result<Self, LayoutError> {
         let block_size = u32::try_from(cipher.block_size()).unwrap_or(u32::MAX);
         let plan = SegmentRead::new(plain_size, block_size, &scheme, range.clone())?;
-        let (skip, begun, known) = (plan.skip_encrypted, BytesMut::new(), Known::NOTHING);
+        let skip = plan.skip_encrypted;
+        let begun = BytesMut::new();
+        let known = Known::NOTHING;
         let cipher = Box::new(cipher);
         Ok(Self { cipher, block_size, scheme, plain_size, range, plan, skip, begun, known })
     }
@@ -118,7 +120,8 @@ impl Opener {
         }
         let first = usize::from(block.start > 0 && !begins);
         let whole = authentic.chunks_exact(stripe_size);
-        let (complete, rest) = (whole.len(), whole.remainder());
+        let complete = whole.len();
+        let rest = whole.remainder();
         if complete >= first {
             let shares = complete as u64 * u64::from(self.scheme.share_size());
             self.known = Known { at: at + shares, bytes: rest.to_vec() };
@@ -163,7 +166,9 @@ impl Opener {
     /// Decrypts whole blocks: the incomplete one, and those after it. Only the incomplete one is copied.
     fn decrypt(&mut self, sealed: &[u8], plain: &mut [u8]) -> Result<(), EncryptionError> {
         let block_size = self.block_size as usize;
-        let (mut first, mut sealed, mut plain) = (self.plan.blocks.start, sealed, plain);
+        let mut first = self.plan.blocks.start;
+        let mut sealed = sealed;
+        let mut plain = plain;
         if !self.begun.is_empty() && !plain.is_empty() {
             let (end, after) = sealed.split_at(block_size - self.begun.len());
             self.begun.extend_from_slice(end);

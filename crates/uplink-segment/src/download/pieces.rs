@@ -185,7 +185,8 @@ impl Shares {
     /// Returns `size` contiguous bytes from `position`. Copies only across deliveries.
     fn copy(&self, position: u64, size: usize) -> Bytes {
         let mut whole = BytesMut::new();
-        let (mut at, mut left) = (position, size);
+        let mut at = position;
+        let mut left = size;
         for (start, part) in &self.parts {
             let skip = usize::try_from(at.saturating_sub(*start)).unwrap_or(usize::MAX);
             if skip >= part.len() {
@@ -267,7 +268,8 @@ impl PieceReader {
         &self,
         shares: Result<Bytes, PieceError>,
     ) -> Result<(), mpsc::error::SendError<Delivery>> {
-        let (piece, transfer) = (self.piece, self.transfer);
+        let piece = self.piece;
+        let transfer = self.transfer;
         self.deliver.send(Delivery { piece, transfer, shares }).await
     }
 }

@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use uplink_core::erasure::Scheme;
 use uplink_core::order::PiecePrivateKey;
 use uplink_core::policy::correction::{self, Available, Cause, Correction, Verdict};
@@ -24,7 +25,7 @@ use crate::suspects::SuspectNodes;
 use crate::window::window_stripes;
 use crate::{PieceLimit, RemoteSegment, Transfers};
 
-/// Receives plain bytes in order. Closed when the reader is dropped.
+/// Sends plain bytes in order. Closed when the reader is dropped.
 pub type Output<E> = mpsc::Sender<Result<Bytes, E>>;
 
 /// Requests all holders of a segment from the satellite; used once, on shortage or corrupt shares.
@@ -110,7 +111,8 @@ impl<'a> Run<'a> {
         mut segment: RemoteSegment,
         decoder: Decoder,
     ) -> Result<Self, SegmentError> {
-        let (scheme, wanted) = (segment.scheme, decoder.shares());
+        let scheme = segment.scheme;
+        let wanted = decoder.shares();
         let extra = suspects_last(&mut segment, &shared.suspects);
         let offered: Vec<u16> = segment.limits.iter().map(|limit| limit.piece).collect();
         let share_size = u64::from(scheme.share_size());
@@ -276,7 +278,7 @@ impl<'a> Run<'a> {
         let size = sizes.get(required.saturating_sub(1)).copied().unwrap_or_default();
         let size = size.min(window_stripes(&self.scheme) * share_size);
         have.retain(|piece| available(piece) >= size);
-        // Lowest piece numbers first: data shares are only copied.
+        // Least suspect first, then lowest numbers: data shares are only copied.
         have.sort_by_key(|piece| self.rank(*piece));
         have.truncate(required);
         have.sort_unstable();
@@ -310,7 +312,8 @@ impl<'a> Run<'a> {
     ) -> Result<(), SegmentError> {
         let Next { pieces, size, suspects } = next;
         let shares = self.pieces.shares(&pieces, self.progress.decoded(), size);
-        let (used, recover) = (pieces.len(), self.progress.is_recovering());
+        let used = pieces.len();
+        let recover = self.progress.is_recovering();
         let decoder = self.decoder.take();
         let mut decoder = decoder.ok_or(SegmentError::Internal("decoding has ended"))?;
         let quick = !recover && Decoder::is_quick(&shares);

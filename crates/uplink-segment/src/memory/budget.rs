@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uplink_core::erasure::Scheme;
 use uplink_core::layout;
 use uplink_core::policy::memory::{MemoryDecision, MemoryPolicy, STALL};
@@ -149,7 +149,8 @@ impl Memory {
                 MemoryDecision::Granted(segment) => (segment, true),
                 MemoryDecision::GrantedOver(segment) => {
                     if state.exceeded == 0 {
-                        let (used, capacity) = (state.policy.used(), self.capacity);
+                        let used = state.policy.used();
+                        let capacity = self.capacity;
                         tracing::warn!(used, capacity, "open uploads exceed the memory budget");
                     }
                     state.exceeded += 1;

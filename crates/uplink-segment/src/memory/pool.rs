@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use uplink_rpc::runtime;
 
 use super::slab;
 
@@ -60,7 +61,7 @@ impl BufferPools {
     pub(crate) fn of(&self, size: usize, max: usize) -> BufferPool {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kinds.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
-            kinds.sweeper = Some(tokio::spawn(sweep(Arc::downgrade(&self.0))));
+            kinds.sweeper = Some(runtime::spawn(sweep(Arc::downgrade(&self.0))));
         }
         let pool = kinds.pools.entry((size, max));
         pool.or_insert_with(|| BufferPool::new(size, max)).clone()
@@ -189,7 +190,8 @@ mod tests {
     #[tokio::test]
     async fn pools_of_one_budget_are_shared_and_freed_when_unused() {
         let pools = BufferPools::default();
-        let (upload, next) = (pools.of(8, 2), pools.of(8, 2));
+        let upload = pools.of(8, 2);
+        let next = pools.of(8, 2);
         drop(upload.take());
         assert_eq!((kept(&next), kept(&pools.of(9, 2))), (2, 0));
         let weak = Arc::downgrade(&upload.0);

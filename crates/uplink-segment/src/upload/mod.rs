@@ -1,15 +1,15 @@
 //! Uploads the pieces of one sealed segment.
 //!
-//! One task per order limit sends one piece. `policy::pieces` decides which piece is sent next, when
+//! One task per piece sends it to its node. `policy::pieces` decides which piece is sent next, when
 //! order limits of failed pieces are exchanged and when enough pieces are stored; this module feeds it
 //! events and executes its actions.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use uplink_core::order::{PieceHashAlgorithm, PiecePrivateKey};
 use uplink_core::policy::long_tail::LongTail;
 use uplink_core::policy::pieces::{PieceDecision, PieceEvent, Pieces};
@@ -69,7 +69,8 @@ pub async fn upload(
     sealed: Arc<SealedSegment>,
     exchange: impl ExchangeLimits,
 ) -> Result<StoredSegment, SegmentError> {
-    let (total, needed) = (segment.scheme.total(), segment.needed);
+    let total = segment.scheme.total();
+    let needed = segment.needed;
     let ring = Ring::new(transfers.budget(), sealed, segment.scheme, needed);
     let mut run = Run {
         shared: transfers,
@@ -236,7 +237,8 @@ impl Sending {
     /// and the satellite may have no other node. The progress deadline limits the pauses.
     async fn run(&self, mut reader: Reader) -> Result<StoredPiece, PieceError> {
         let deadline = self.shared.progress_deadline;
-        let (started, mut backoff) = (Instant::now(), Backoff::new());
+        let started = Instant::now();
+        let mut backoff = Backoff::new();
         loop {
             let error = match self.send(reader).await {
                 Err(error) if error.is_overloaded() => error,

@@ -1,8 +1,8 @@
 //! A ring of coded windows of a segment, from which the transfers of its pieces read.
 //!
 //! Coding all wanted pieces of a window in one pass is many times faster than piece by piece, so
-//! one [`Coder`] does it for all transfers. The ring advances when as many transfers as the upload
-//! still needs have consumed its oldest window. Stragglers, and replacements that start later, code
+//! one [`Coder`] does it for all transfers. The ring advances when as many transfers as the segment
+//! needs, stored pieces included, have consumed its oldest window. Stragglers, and replacements that start later, code
 //! their own row from the sealed segment.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -50,7 +50,7 @@ struct State {
     /// Index of the oldest window in the ring.
     oldest: usize,
     windows: VecDeque<Coded>,
-    /// Whether the next window is still being coded.
+    /// Whether the coder waits for the writer to seal the next window.
     growing: bool,
     end: Option<End>,
     /// Why coding failed, until the upload takes it.
@@ -160,7 +160,8 @@ impl Ring {
         let portable = self.encoder.kernel().is_portable();
         let inline = if portable { INLINE_WORK_PORTABLE } else { INLINE_WORK };
         let quick = stripes.len() * wanted.len() <= inline;
-        let (encoder, wanted) = (self.encoder.clone(), wanted.to_vec());
+        let encoder = self.encoder.clone();
+        let wanted = wanted.to_vec();
         let coding = move || encode(&encoder, required, &stripes, &wanted, buffers);
         runtime::compute_unless(quick, coding).await?
     }
@@ -207,7 +208,8 @@ impl Ring {
         let Window::Stripes(stripes) = self.segment.window(number) else {
             return Err(SegmentError::Internal("a coded window is missing"));
         };
-        let (required, buffer) = (self.scheme.required(), self.buffers.take());
+        let required = self.scheme.required();
+        let buffer = self.buffers.take();
         let shares = encode(&self.encoder, required, &stripes, &[piece], vec![buffer])?.pop();
         Ok(shares.unwrap_or_default())
     }

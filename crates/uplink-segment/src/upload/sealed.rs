@@ -13,7 +13,7 @@ const MAX_LEAD: usize = 4;
 
 /// An encrypted segment, padded to whole stripes, that grows window by window.
 ///
-/// It owns the memory reserved for it until the last reader is done.
+/// It owns the memory reserved for it until writer and upload drop it.
 #[derive(Debug)]
 pub struct SealedSegment {
     state: Mutex<State>,

@@ -106,3 +106,16 @@ fn written_file_reads_back_and_explains_every_key() {
     let read: Settings = SCHEMA.document("file", &file).unwrap().parse().unwrap();
     assert_eq!(read, settings);
 }
+
+#[test]
+fn variables_of_orchestrators_are_ignored() {
+    let names = ["NAME", "PORT", "PORT_1_TCP", "SERVICE_HOST", "SERVICE_PORT_HTTP", "ENV_X"];
+    let variables = names.map(|name| (format!("TEST_{name}"), "10.0.0.1".to_owned()));
+    SCHEMA.empty().environment(variables).unwrap();
+}
+
+#[test]
+fn variable_that_is_not_utf8_is_an_error() {
+    let variables = environment(&[("TEST_DIR", "x"), ("TEST_LISTEN", "\u{fffd}")]);
+    assert!(text(SCHEMA.empty().environment(variables)).contains("TEST_LISTEN"));
+}

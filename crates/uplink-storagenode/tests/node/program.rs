@@ -144,7 +144,7 @@ async fn operator_mistakes_are_reported_clearly() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("capacity =", "capcity =")).unwrap();
     let unknown = error(&["run"], home).await;
-    assert!(unknown.contains("did you mean `capacity`?"), "{unknown}");
+    assert!(unknown.contains("did you mean \"capacity\"?"), "{unknown}");
     std::fs::write(&config, "capacity = [").unwrap();
     let malformed = error(&["run"], home).await;
     assert!(malformed.contains("config.toml") && malformed.contains("line 1"), "{malformed}");

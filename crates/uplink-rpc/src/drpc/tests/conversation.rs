@@ -1,4 +1,4 @@
-//! RecordedServer conversations of the public network's own client, replayed against our server.
+//! Recorded conversations of the public network's own client, replayed against our server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -92,7 +92,8 @@ impl Decoder {
         let opened = self.opener.open(&self.stripes)?;
         Ok(match opened {
             Some(plain) => {
-                let (corrupt, settled) = (BTreeMap::new(), self.opener.settled());
+                let corrupt = BTreeMap::new();
+                let settled = self.opener.settled();
                 Decoded::Opened(Opened { plain, corrupt, settled })
             }
             None => Decoded::Corrupt,

@@ -133,17 +133,17 @@ impl Decoder {
     ) -> Result<(), SegmentError> {
         let kept: Vec<usize> =
             (0..block.pieces.len()).filter(|it| !left_out.contains(it)).collect();
-        let least = kept.len().saturating_sub(block.scheme.required().into());
-        let least = kept.get(least..).unwrap_or_default();
+        let start = kept.len().saturating_sub(block.scheme.required().into());
+        let trusted = kept.get(start..).unwrap_or_default();
         let mut corrector = Corrector::new(block.scheme, &block.numbers(&kept))?;
-        let decoder = erasure::Decoder::new(block.scheme, &block.numbers(least))?;
+        let decoder = erasure::Decoder::new(block.scheme, &block.numbers(trusted))?;
         let site_stripes = block.site_stripes();
         for &site in sites {
             let Some(stripes) = self.stripes.chunks_mut(site_stripes).nth(site) else { continue };
             match corrector.correct(&block.shares_at(site, &kept), stripes) {
                 Ok(_) => {}
                 Err(error) if is_corrupt(&error) => {
-                    decoder.decode(&block.shares_at(site, least), stripes)?;
+                    decoder.decode(&block.shares_at(site, trusted), stripes)?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -157,7 +157,8 @@ impl Decoder {
         block: &Block<'_>,
         disagree: bool,
     ) -> Result<Option<Opened>, SegmentError> {
-        let (place, at) = (self.opener.block(), self.opener.settled());
+        let place = self.opener.block();
+        let at = self.opener.settled();
         let Some(plain) = self.opener.open_block(&self.stripes)? else { return Ok(None) };
         let certain = self.opener.authentic_stripes(&mut self.stripes, place, at);
         let corrupt = if disagree { self.corrupt_shares(block, certain)? } else { BTreeMap::new() };

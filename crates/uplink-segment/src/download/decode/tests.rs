@@ -43,7 +43,8 @@ struct Reading {
 impl Reading {
     /// Reads everything, or returns the shares of the block that cannot be recovered.
     fn run(&mut self, windows: &[usize]) -> Result<(), Range<usize>> {
-        let (mut settled, mut at) = (self.shares.start, self.shares.start);
+        let mut settled = self.shares.start;
+        let mut at = self.shares.start;
         for window in windows.iter().cycle() {
             if at == self.shares.end {
                 break;
@@ -99,7 +100,8 @@ proptest! {
         flips in prop::collection::vec((0..4_usize, any::<prop::sample::Index>(), 0..8_u8), 0..8),
     ) {
         let scheme: Scheme = scheme.parse().unwrap();
-        let (a, b) = (a.index(size as usize + 1), b.index(size as usize + 1));
+        let a = a.index(size as usize + 1);
+        let b = b.index(size as usize + 1);
         let range = a.min(b)..a.max(b);
         let whole = plain(size as usize);
         let held = sealed(&whole, &[7000], &scheme);
@@ -111,7 +113,9 @@ proptest! {
             pieces[number][at] ^= 1 << bit;
         }
         let (decoder, shares) = decoder(scheme, size, range.start as u64..range.end as u64);
-        let (required, read, blamed) = (scheme.required().into(), Vec::new(), BTreeSet::new());
+        let required = scheme.required().into();
+        let read = Vec::new();
+        let blamed = BTreeSet::new();
         let mut reading = Reading { decoder, required, pieces, shares, read, blamed };
         let share_size = scheme.share_size() as usize;
         let windows: Vec<usize> = windows.iter().map(|window| window * share_size).collect();
@@ -141,7 +145,8 @@ fn one_corrupt_of_five_is_told_and_blamed() {
         let mut pieces: Vec<Vec<u8>> = (0..5).map(|number| piece(&held, &scheme, number)).collect();
         pieces[corrupt][1000] ^= 1;
         let (decoder, shares) = decoder(scheme, 40_000, 0..40_000);
-        let (read, blamed) = (Vec::new(), BTreeSet::new());
+        let read = Vec::new();
+        let blamed = BTreeSet::new();
         let mut reading = Reading { decoder, required: 4, pieces, shares, read, blamed };
         reading.run(&[4096]).unwrap();
         assert!(reading.read == whole);
