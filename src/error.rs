@@ -197,10 +197,15 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         let cause = self.cause.as_ref()?;
-        match cause.is_included {
-            false => Some(cause.error.as_ref()),
-            true => cause.error.source(),
+        let mut source: &(dyn StdError + 'static) = match cause.is_included {
+            false => cause.error.as_ref(),
+            true => cause.error.source()?,
+        };
+        // Some errors of the layers below repeat their sources.
+        while self.message.contains(&source.to_string()) {
+            source = source.source()?;
         }
+        Some(source)
     }
 }
 

@@ -40,8 +40,8 @@ impl Service {
         self.workers.states()
     }
 
-    /// Stops accepting connections and starting work, waits up to `grace` for calls and up to
-    /// [`WORKER_GRACE`] for work in progress, then ends what is left. The port is free when it returns.
+    /// Stops accepting connections and starting work, waits up to `grace` for calls and at most
+    /// two seconds for work in progress, then ends what is left. The port is free when it returns.
     pub async fn stop(self, grace: Duration) {
         tokio::join!(self.port.stop(grace), self.workers.stop(grace.min(WORKER_GRACE)));
     }

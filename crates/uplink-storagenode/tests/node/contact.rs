@@ -140,7 +140,7 @@ async fn unreachable_external_address_is_named_in_the_error() {
 async fn unreachable_or_wrong_satellite_is_named_in_the_error() {
     let world = World::start().await;
     let other = world.satellite_port.address().to_string();
-    for (address, part) in [("127.0.0.1:1", "cannot connect"), (&other, "not 1")] {
+    for (address, part) in [("127.0.0.1:1", "cannot connect"), (&other, "wrong node")] {
         let directory = TempDir::new().unwrap();
         let satellite = Satellite { id: NodeId::new([0; 32]), address: address.to_owned() };
         let config = Config::new(directory.path(), CAPACITY, vec![satellite]);
