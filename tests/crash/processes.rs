@@ -171,7 +171,15 @@ impl Drop for Process {
 
 async fn api_key(folder: &Path) -> String {
     let database = folder.join("satellite.db").display().to_string();
-    let admin = Admin::open(&database).await.expect("the database");
+    let deadline = Instant::now() + START_DEADLINE;
+    // The satellite listens before it creates its database.
+    let admin = loop {
+        match Admin::open(&database).await {
+            Ok(admin) => break admin,
+            Err(error) => assert!(Instant::now() < deadline, "no database: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     let project = admin.create_project("crash").await.expect("a project");
     admin.create_api_key(&project, "key").await.expect("an API key").serialize()
 }
