@@ -151,7 +151,7 @@ impl Memory {
                     if state.exceeded == 0 {
                         let used = state.policy.used();
                         let capacity = self.capacity;
-                        tracing::warn!(used, capacity, "open uploads exceed the memory budget");
+                        tracing::info!(used, capacity, "open uploads exceed the memory budget");
                     }
                     state.exceeded += 1;
                     (segment, true)
