@@ -60,8 +60,8 @@ impl Config {
     /// written counts as a full one, because its final size is unknown. A write that needs a new
     /// segment waits until others are stored. When only writers of open uploads could free memory and
     /// none of them has written for 100 ms, as in a program that writes to several uploads in turn
-    /// from one task, the write takes one segment over the limit, and the first such write logs that at
-    /// level info. [`memory_strict`](Self::memory_strict) makes that an error.
+    /// from one task, the write takes one segment over the limit, and the first such write logs a
+    /// warning. [`memory_strict`](Self::memory_strict) makes that an error.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self

@@ -9,7 +9,7 @@ use futures_core::Stream;
 use uplink_core::encryption::path::{PrefixInfo, encrypt_path};
 
 use super::id::upload_id;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::object::ObjectKey;
 use crate::object::list::prefix;
 use crate::pages::Pages;
@@ -103,11 +103,11 @@ enum Keys {
     One(Vec<u8>),
 }
 
-/// Where the next page begins.
-#[derive(Clone, Debug)]
-enum Cursor {
-    Below(Option<UploadCursor>),
-    One(StreamCursor),
+/// Where the next page begins, for each kind of [`Keys`].
+#[derive(Clone, Debug, Default)]
+struct Cursor {
+    below: Option<UploadCursor>,
+    one: StreamCursor,
 }
 
 impl UploadList {
@@ -117,12 +117,8 @@ impl UploadList {
         options: &ListUploadsOptions,
     ) -> Result<Self> {
         let query = Arc::new(Query::new(session, bucket, options)?);
-        let first = match &query.keys {
-            Keys::Below(_) => Cursor::Below(None),
-            Keys::One(_) => Cursor::One(StreamCursor::default()),
-        };
         let fetched = Arc::clone(&query);
-        let pages = Pages::new(first, move |cursor| {
+        let pages = Pages::new(Cursor::default(), move |cursor| {
             let query = Arc::clone(&fetched);
             async move { query.fetch(cursor).await }
         });
@@ -153,20 +149,20 @@ impl Query {
 
     async fn fetch(&self, cursor: Cursor) -> Result<Page<ListedObject, Cursor>> {
         let satellite = self.session.satellite();
-        match (&self.keys, cursor) {
-            (Keys::Below(names), Cursor::Below(cursor)) => {
+        match &self.keys {
+            Keys::Below(names) => {
                 let recursive = self.options.recursive;
                 let page = satellite
-                    .list_uploads(&self.bucket, prefix(names), cursor.as_ref(), recursive)
+                    .list_uploads(&self.bucket, prefix(names), cursor.below.as_ref(), recursive)
                     .await?;
-                let next = page.next.map(|next| Cursor::Below(Some(next)));
+                let next = page.next.map(|below| Cursor { below: Some(below), ..cursor });
                 Ok(Page { items: page.items, next })
             }
-            (Keys::One(encrypted), Cursor::One(cursor)) => {
-                let page = satellite.list_uploads_of(&self.bucket, encrypted, &cursor).await?;
-                Ok(Page { items: page.items, next: page.next.map(Cursor::One) })
+            Keys::One(encrypted) => {
+                let page = satellite.list_uploads_of(&self.bucket, encrypted, &cursor.one).await?;
+                let next = page.next.map(|one| Cursor { one, ..cursor });
+                Ok(Page { items: page.items, next })
             }
-            _ => Err(Error::new(ErrorKind::Internal, "cursor of another listing")),
         }
     }
 

@@ -209,7 +209,8 @@ impl Writer {
         let max_size = layout::encrypted_size(size, PARAMETERS.block_size)?;
         let reservation = self.reserve(max_size).await?;
         let position = self.position()?;
-        let segment = self.begin_segment(position, max_size).await?;
+        let budget = self.session().transfers().budget().clone();
+        let segment = budget.while_running(self.begin_segment(position, max_size)).await?;
         let key = self.chain.key(position.index);
         let cipher = SegmentCipher::new(PARAMETERS, &key, position)?;
         let transfers = self.session().transfers();
@@ -244,7 +245,9 @@ impl Writer {
             return Ok(());
         }
         let begun = Instant::now();
-        let mut caught_up = std::pin::pin!(timeout(open.patience, open.sealed.caught_up()));
+        let budget = self.session().transfers().budget().clone();
+        let caught_up = budget.while_running(open.sealed.caught_up());
+        let mut caught_up = std::pin::pin!(timeout(open.patience, caught_up));
         loop {
             tokio::select! {
                 _ = &mut caught_up => break,

@@ -2,24 +2,13 @@
 
 use std::time::Duration;
 
-use uplink::{DownloadOptions, Error, ErrorKind, Project, Uploaded};
+use uplink::{DownloadOptions, ErrorKind, Project, Uploaded};
 use uplink_testnet::{Node, Options, Scheme};
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
 /// Required pieces in most of these networks.
 const REQUIRED: usize = 4;
-
-/// Reads with a new client, without history of the nodes.
-async fn get(world: &World, options: DownloadOptions) -> Result<Vec<u8>, Error> {
-    let project = Project::open(&world.access).expect("a project");
-    project
-        .download_object_with(BUCKET, "key", &options)
-        .await?
-        .read_to_end(u64::MAX)
-        .await
-        .map(Vec::from)
-}
 
 /// Returns the nodes that hold pieces of an object's only segment.
 fn holders<'a>(world: &'a World, uploaded: &Uploaded) -> Vec<&'a Node> {
@@ -42,7 +31,7 @@ async fn reads_are_exact_with_any_one_corrupt_node() {
     let uploaded = world.put("key", &plain).await;
     for corrupt_node in holders(&world, &uploaded) {
         corrupt_from(&[corrupt_node], 0);
-        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        assert!(world.get_with_new_client(DownloadOptions::new()).await.expect("read") == plain);
         corrupt_from(&[corrupt_node], 0);
     }
 }
@@ -59,7 +48,9 @@ async fn reads_are_exact_with_max_correctable_corrupt_nodes() {
         assert!(bound >= min);
         corrupt_from(&holders[..bound], 0);
         for _ in 0..4 {
-            assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+            assert!(
+                world.get_with_new_client(DownloadOptions::new()).await.expect("read") == plain
+            );
         }
     }
 }
@@ -73,12 +64,15 @@ async fn too_many_corrupt_nodes_give_an_error_with_their_number() {
     corrupt_from(&holders[..=bound], 0);
     // One more than can be corrected: excluded by trial decoding.
     for _ in 0..4 {
-        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        assert!(world.get_with_new_client(DownloadOptions::new()).await.expect("read") == plain);
     }
     // With three intact holders no four pieces agree.
     corrupt_from(&holders[bound + 1..holders.len() - (REQUIRED - 1)], 0);
     for _ in 0..2 {
-        let error = get(&world, DownloadOptions::new()).await.expect_err("nothing is authentic");
+        let error = world
+            .get_with_new_client(DownloadOptions::new())
+            .await
+            .expect_err("nothing is authentic");
         assert_eq!(error.kind(), ErrorKind::Decryption, "{error}");
         assert!(error.to_string().contains("segment cannot be recovered"), "{error}");
         let corrupt = format!("at least {} of {} pieces are corrupt", bound + 2, holders.len());
@@ -94,8 +88,10 @@ async fn corrupt_nodes_are_detected_with_too_few_others_online() {
     world.stop_holders(&uploaded, REQUIRED + 1).await;
     let holders = &holders(&world, &uploaded)[..=REQUIRED];
     corrupt_from(&holders[..2], 0);
-    let error =
-        get(&world, DownloadOptions::new()).await.expect_err("three intact holders are left");
+    let error = world
+        .get_with_new_client(DownloadOptions::new())
+        .await
+        .expect_err("three intact holders are left");
     assert_eq!(error.kind(), ErrorKind::NotEnoughNodes, "{error}");
     assert!(error.to_string().contains("at least 2 of 5 pieces are corrupt"), "{error}");
 }
@@ -110,7 +106,7 @@ async fn reads_are_exact_with_pieces_corrupt_from_the_middle() {
     corrupt_from(&holders[..1], 700_001);
     corrupt_from(&holders[1..2], 1_200_000);
     for _ in 0..3 {
-        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        assert!(world.get_with_new_client(DownloadOptions::new()).await.expect("read") == plain);
     }
 }
 
@@ -130,7 +126,8 @@ async fn ranges_are_exact_with_corrupt_nodes() {
         (size - 1, 1),
         (9999, size),
     ] {
-        let read = get(&world, DownloadOptions::new().range(start..start + length)).await;
+        let read =
+            world.get_with_new_client(DownloadOptions::new().range(start..start + length)).await;
         let end = (start + length).min(size) as usize;
         assert!(read.expect("read") == plain[start as usize..end], "{length} bytes from {start}");
     }
@@ -165,7 +162,7 @@ async fn node_found_corrupt_is_avoided_in_later_segments() {
     assert_eq!(uploaded.placement.len() as u64, SEGMENTS);
     let corrupt_node = &world.network.nodes()[4];
     assert!(corrupt_node.damage_pieces(0).expect("damaged") > 0);
-    assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+    assert!(world.get_with_new_client(DownloadOptions::new()).await.expect("read") == plain);
     let mut others = 0;
     for node in world.network.nodes().iter().filter(|node| node.index() != corrupt_node.index()) {
         others += node.served().await;

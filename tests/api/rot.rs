@@ -1,6 +1,6 @@
 //! Bit rot: single bits that flip at rest, scattered over many pieces.
 
-use uplink::{DownloadOptions, Error, ErrorKind, Project};
+use uplink::{DownloadOptions, ErrorKind, Project};
 use uplink_testnet::{Node, Options, Scheme};
 
 use super::world::{BUCKET, World, bytes, config};
@@ -20,20 +20,9 @@ async fn world() -> World {
     World::start_with(Options::new().nodes(PIECES).scheme(scheme), &config()).await
 }
 
-/// Reads with a new client, without history of the nodes.
-async fn get(world: &World, options: DownloadOptions) -> Result<Vec<u8>, Error> {
-    let project = Project::open_with(&world.access, &config()).expect("a project");
-    project
-        .download_object_with(BUCKET, "key", &options)
-        .await?
-        .read_to_end(u64::MAX)
-        .await
-        .map(Vec::from)
-}
-
 async fn assert_readable(world: &World, plain: &[u8]) {
     for _ in 0..3 {
-        assert!(get(world, DownloadOptions::new()).await.expect("read") == plain);
+        assert!(world.get_with_new_client(DownloadOptions::new()).await.expect("read") == plain);
     }
 }
 
@@ -78,8 +67,10 @@ async fn flipped_bits_in_all_pieces_are_corrected_in_any_range() {
     }
     assert_readable(&world, &plain).await;
     for (start, length) in [(0, 1), (17_000, 200_000), (350_001, 7408), (SIZE - 9, 9), (1, SIZE)] {
-        let read =
-            get(&world, DownloadOptions::new().range(start..start + length)).await.expect("read");
+        let read = world
+            .get_with_new_client(DownloadOptions::new().range(start..start + length))
+            .await
+            .expect("read");
         let end = (start + length).min(SIZE) as usize;
         assert!(read == plain[start as usize..end], "{length} bytes from {start}");
     }
@@ -93,11 +84,11 @@ async fn one_corrupt_of_five_reachable_pieces_is_corrected() {
     stop_all_but(&world, REQUIRED + 1).await;
     for node in &world.network.nodes()[..=REQUIRED] {
         flip(node, 300);
-        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        assert!(world.get_with_new_client(DownloadOptions::new()).await.expect("read") == plain);
         flip(node, 300);
         // The whole piece instead of one bit.
         assert_eq!(node.damage_pieces(0).expect("damaged"), 1);
-        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        assert!(world.get_with_new_client(DownloadOptions::new()).await.expect("read") == plain);
         assert_eq!(node.damage_pieces(0).expect("repaired"), 1);
     }
 }
@@ -122,7 +113,7 @@ async fn three_of_eight_pieces_corrupt_in_one_byte_are_corrected() {
     world.put("key", &plain).await;
     for corrupt in [[0, 1, 2], [5, 6, 7], [0, 3, 7]] {
         corrupt.iter().for_each(|node| flip(&world.network.nodes()[*node], 400));
-        assert!(get(&world, DownloadOptions::new()).await.expect("read") == plain);
+        assert!(world.get_with_new_client(DownloadOptions::new()).await.expect("read") == plain);
         corrupt.iter().for_each(|node| flip(&world.network.nodes()[*node], 400));
     }
 }
@@ -138,7 +129,10 @@ async fn corrupt_nodes_with_bit_rot_elsewhere_are_corrected() {
         assert_eq!(node.damage_pieces(0).expect("damaged"), 1);
     }
     assert_readable(&world, &plain).await;
-    let read = get(&world, DownloadOptions::new().range(123_456..523_456)).await.expect("read");
+    let read = world
+        .get_with_new_client(DownloadOptions::new().range(123_456..523_456))
+        .await
+        .expect("read");
     assert!(read == plain[123_456..523_456]);
 }
 
@@ -176,14 +170,19 @@ async fn five_of_eight_pieces_corrupt_in_one_byte_fail() {
     let plain = bytes(8, SIZE);
     world.put("key", &plain).await;
     world.network.nodes()[..5].iter().for_each(|node| flip(node, 500));
-    let error = get(&world, DownloadOptions::new()).await.expect_err("only three intact pieces");
+    let error = world
+        .get_with_new_client(DownloadOptions::new())
+        .await
+        .expect_err("only three intact pieces");
     assert_eq!(error.kind(), ErrorKind::Decryption, "{error}");
     let counts = "at least 4 of 8 pieces are corrupt, 0 are unreachable";
     assert!(error.to_string().contains(counts), "{error}");
     assert!(error.to_string().contains("cannot be recovered"), "{error}");
     // All other blocks are readable.
-    let read = get(&world, DownloadOptions::new().range(..400_000)).await.expect("read");
+    let read =
+        world.get_with_new_client(DownloadOptions::new().range(..400_000)).await.expect("read");
     assert!(read == plain[..400_000]);
-    let read = get(&world, DownloadOptions::new().suffix(150_000)).await.expect("read");
+    let read =
+        world.get_with_new_client(DownloadOptions::new().suffix(150_000)).await.expect("read");
     assert!(read == plain[SIZE as usize - 150_000..]);
 }

@@ -64,6 +64,16 @@ impl World {
             .map(Vec::from)
     }
 
+    /// Reads the object `key` with a new client, which has no history of the nodes.
+    pub(crate) async fn get_with_new_client(
+        &self,
+        options: DownloadOptions,
+    ) -> Result<Vec<u8>, Error> {
+        let project = Project::open_with(&self.access, &config()).expect("a project");
+        let mut download = project.download_object_with(BUCKET, "key", &options).await?;
+        download.read_to_end(u64::MAX).await.map(Vec::from)
+    }
+
     /// Stops holders of an object's only remote segment until `left` of them are running.
     pub(crate) async fn stop_holders(&self, uploaded: &Uploaded, left: usize) {
         let holders = &uploaded.placement[0].holders;

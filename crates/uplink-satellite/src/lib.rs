@@ -36,8 +36,3 @@ pub use metabase::MetabaseError;
 pub use satellite::{Satellite, StartError};
 pub use uplink_server::Clock;
 pub use uplink_server::config::ConfigError;
-
-/// Formats of the texts that clients show.
-mod text {
-    pub(crate) use uplink_server::units::readable_size;
-}

@@ -82,11 +82,6 @@ use crate::{
     verify::Verifier,
 };
 
-/// The server's clock.
-mod clock {
-    pub(crate) use uplink_server::Clock;
-}
-
 /// A running storage node.
 ///
 /// # Cancellation

@@ -40,8 +40,7 @@ use uplink_rpc::{
     raw,
     time::{StepGuard, timestamp},
 };
-
-use crate::clock::Clock;
+use uplink_server::Clock;
 
 /// Buffers orders in memory until the next flush, and stores them in files until they are settled.
 #[derive(Debug)]

@@ -26,9 +26,9 @@ use uplink_rpc::{
     status::{Code, Failure},
     time::{ZERO_SECONDS, is_skewed},
 };
+use uplink_server::Clock;
 
 use crate::{
-    clock::Clock,
     clocks::Clocks,
     serials::{SerialError, Serials},
     settlement::Settlement,

@@ -3,10 +3,10 @@
 use uplink_core::id::SegmentPosition;
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::status::{Code, Failure};
+use uplink_server::units::readable_size;
 
 use crate::failure::{RpcResult, invalid};
 use crate::metabase::Metadata;
-use crate::text::readable_size;
 
 /// Maximum length of an encrypted object key.
 pub(super) const MAX_KEY: usize = 4_000;

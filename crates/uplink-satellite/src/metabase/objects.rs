@@ -1,13 +1,13 @@
 //! Objects: begin, commit, read and delete.
 
 use sqlx::Row;
+use uplink_server::units::readable_size;
 
 use super::rows::{
     self, Metadata, Object, Status, bind_metadata, bind_sizes, by_stream, delete_stream, object_of,
     select_object,
 };
 use super::{Connection, Metabase, MetabaseError, Result, Snapshot, buckets, segments};
-use crate::text::readable_size;
 use crate::time::Time;
 
 /// An upload to begin.

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uplink_core::erasure::Scheme;
 use uplink_core::layout;
 use uplink_core::policy::memory::{MemoryDecision, MemoryPolicy, STALL};
@@ -93,6 +94,19 @@ impl Budget {
         }
     }
 
+    /// Awaits what the writer of an open segment depends on, such as a call or its transfers. While it is
+    /// polled the writer counts as running. A writer that is not polled, because its task writes to
+    /// another upload, does not.
+    pub async fn while_running<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            match timeout(STALL / 2, work.as_mut()).await {
+                Ok(done) => return done,
+                Err(_) => self.memory.progress(),
+            }
+        }
+    }
+
     /// Returns the number of segments granted beyond the budget.
     #[must_use]
     pub fn exceeded(&self) -> u64 {
@@ -151,7 +165,7 @@ impl Memory {
                     if state.exceeded == 0 {
                         let used = state.policy.used();
                         let capacity = self.capacity;
-                        tracing::info!(used, capacity, "open uploads exceed the memory budget");
+                        tracing::warn!(used, capacity, "open uploads exceed the memory budget");
                     }
                     state.exceeded += 1;
                     (segment, true)
@@ -162,6 +176,11 @@ impl Memory {
                 let _ = sender.send(granted);
             }
         }
+    }
+
+    fn progress(&self) {
+        let now = self.now();
+        self.lock().policy.progress(now);
     }
 
     fn now(&self) -> Duration {
@@ -182,7 +201,7 @@ impl fmt::Debug for Memory {
 impl Reservation {
     /// Records progress of the segment while it is open.
     pub(crate) fn progress(&self) {
-        self.memory.lock().policy.progress(self.memory.now());
+        self.memory.progress();
     }
 
     /// Records that the segment is complete, and frees what exceeds `bytes`.
@@ -237,6 +256,20 @@ mod tests {
             open.push(budget.reserve(UNIT).await.unwrap());
         }
         assert_eq!(budget.exceeded(), 3);
+    }
+
+    #[tokio::test]
+    async fn polled_writer_that_waits_for_a_call_is_running() {
+        let budget = Budget::new(UNIT, 1, true);
+        let open = budget.reserve(UNIT).await.unwrap();
+        let call = async {
+            sleep(5 * STALL).await;
+            open.complete(UNIT);
+            drop(open);
+        };
+        let (reserved, ()) = tokio::join!(budget.reserve(UNIT), budget.while_running(call));
+        reserved.expect("granted once the other segment is stored");
+        assert_eq!(budget.exceeded(), 0);
     }
 
     #[tokio::test]

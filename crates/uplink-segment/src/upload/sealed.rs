@@ -4,8 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::timeout;
-use uplink_core::policy::memory::STALL;
 
 use crate::memory::Reservation;
 use crate::memory::pool::{Buffer, BufferPool};
@@ -59,10 +57,7 @@ impl SealedSegment {
     /// segment does not reserve memory before this one is nearly sent.
     pub async fn caught_up(&self) {
         while self.is_ahead() {
-            // A writer that waits here is running: it must not count as stalled.
-            if timeout(STALL / 2, self.coded.notified()).await.is_err() {
-                self.written();
-            }
+            self.coded.notified().await;
         }
     }
 

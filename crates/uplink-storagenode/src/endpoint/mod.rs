@@ -33,9 +33,9 @@ use uplink_rpc::{
     status::{Code, Failure},
     tls::Identity,
 };
+use uplink_server::Clock;
 
 use crate::{
-    clock::Clock,
     retention::Retention,
     settlement::Settlement,
     store::{IoPool, PieceStore, StoreError},

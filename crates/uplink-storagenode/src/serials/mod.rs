@@ -30,8 +30,8 @@ use std::{
 use tokio::time::{Instant, sleep};
 use uplink_core::id::{NodeId, SerialNumber};
 
-use crate::clock::Clock;
 use log::{Log, Record, TimeRange};
+use uplink_server::Clock;
 
 /// Used serial numbers of all satellites. Clones share everything.
 #[derive(Clone, Debug)]
