@@ -5,10 +5,9 @@
 
 use aes_gcm::aead::{AeadInOut, KeyInit, Nonce as AeadNonce};
 use aes_gcm::{Aes256Gcm, Key as AesKey};
+use measure::{Candidate, Figure, Table, bytes, measure, report};
 use uplink_core::encryption::key::{derive_key, wrap_key};
 use uplink_core::encryption::{CipherSuite, ContentCipher, Key, Nonce};
-
-use measure::{Candidate, Figure, Table, bytes, measure, report};
 
 mod measure;
 

@@ -8,12 +8,11 @@
 //! Intel ISA-L is loaded if available (`benches/isa_l/mod.rs`). `reed-solomon-erasure` uses other
 //! evaluation points, so only its speed is comparable.
 
+use isa_l::{IsaL, Tables};
+use measure::{Candidate, Figure, Table, bytes, measure, report};
 use reed_solomon_erasure::galois_8::ReedSolomon;
 use reed_solomon_erasure_accel::galois_8::ReedSolomon as ReedSolomonAccel;
 use uplink_core::erasure::{Code, Decoder, Encoder, Kernel};
-
-use isa_l::{IsaL, Tables};
-use measure::{Candidate, Figure, Table, bytes, measure, report};
 
 mod isa_l;
 mod measure;

@@ -3,11 +3,10 @@
 //! Costs per item of a listing (a component decrypted below a prefix with known key), per whole key
 //! in other calls, and of parsing a grant.
 
+use measure::{Candidate, Table, measure, report};
 use uplink_core::access_grant::AccessGrant;
 use uplink_core::encryption::path::{PrefixInfo, decrypt_path, encrypt_path};
 use uplink_core::encryption::{CipherSuite, EncryptionStore, Key};
-
-use measure::{Candidate, Table, measure, report};
 
 mod measure;
 

@@ -6,11 +6,10 @@
 //! overhead between stages. Rates are of plain bytes on one core; `2 threads` is the rate of two
 //! concurrent pipelines over twice that of one.
 
+use measure::{Candidate, Figure, Table, bytes, measure, report};
 use uplink_core::encryption::content::ContentCipher;
 use uplink_core::encryption::{CipherSuite, Key, Nonce};
 use uplink_core::erasure::{Decoder, Encoder, Kernel, Scheme};
-
-use measure::{Candidate, Figure, Table, bytes, measure, report};
 
 mod measure;
 

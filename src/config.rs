@@ -13,9 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 #[must_use]
 pub struct Config {
     pub(crate) user_agent: String,
-    pub(crate) dial_deadline: Duration,
+    pub(crate) dial_timeout: Duration,
     pub(crate) transport: Transport,
-    pub(crate) progress_deadline: Duration,
+    pub(crate) progress_timeout: Duration,
     pub(crate) memory: u64,
     pub(crate) memory_strict: bool,
     pub(crate) transfers: usize,
@@ -37,8 +37,8 @@ impl Config {
     }
 
     /// Sets the timeout of name resolution, connect and handshake together. Default 10 s.
-    pub fn dial_deadline(mut self, deadline: Duration) -> Self {
-        self.dial_deadline = deadline;
+    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
+        self.dial_timeout = timeout;
         self
     }
 
@@ -49,8 +49,8 @@ impl Config {
     }
 
     /// Sets the timeout of every single wait for progress of a peer. Default 30 s.
-    pub fn progress_deadline(mut self, deadline: Duration) -> Self {
-        self.progress_deadline = deadline;
+    pub fn progress_timeout(mut self, timeout: Duration) -> Self {
+        self.progress_timeout = timeout;
         self
     }
 
@@ -128,9 +128,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             user_agent: concat!("uplink-rs/", env!("CARGO_PKG_VERSION")).to_owned(),
-            dial_deadline: uplink_rpc::dial::DIAL_DEADLINE,
+            dial_timeout: uplink_rpc::dial::DIAL_TIMEOUT,
             transport: Transport::default(),
-            progress_deadline: uplink_rpc::piece::PROGRESS_DEADLINE,
+            progress_timeout: uplink_rpc::piece::PROGRESS_TIMEOUT,
             memory: 136 << 20,
             memory_strict: false,
             transfers: 300,

@@ -13,5 +13,5 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) fn dialer(config: &Config) -> Result<Dialer> {
     let dialer = Identity::generate().and_then(|identity| Dialer::new(&identity));
     let dialer = dialer.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-    Ok(dialer.with_deadline(config.dial_deadline).with_transport(config.transport))
+    Ok(dialer.with_timeout(config.dial_timeout).with_transport(config.transport))
 }

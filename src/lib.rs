@@ -43,6 +43,7 @@
 //! (`tokio::runtime::Builder::new_current_thread`) its bytes stay in one core's cache and cost less
 //! CPU time: `docs/PERFORMANCE.md` has figures of both.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod access;

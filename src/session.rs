@@ -38,8 +38,8 @@ impl Session {
         let satellite =
             Satellite::new(access.satellite(), access.api_key(), config, dialer(config)?)?;
         let budget = Budget::new(config.memory, config.transfers, config.memory_strict);
-        let deadline = config.progress_deadline;
-        let transfers = Transfers::new(satellite.pool().clone(), budget, deadline);
+        let timeout = config.progress_timeout;
+        let transfers = Transfers::new(satellite.pool().clone(), budget, timeout);
         let access = access.clone();
         let config = config.clone();
         let shared = Shared { access, config, satellite, transfers };

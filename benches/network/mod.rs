@@ -24,7 +24,7 @@ const MEMORY: &str = "/dev/shm";
 const CAPACITY: u64 = 1 << 40;
 /// Shorter than the time after which a development satellite counts a node as offline.
 const CHECK_IN_INTERVAL: Duration = Duration::from_secs(10);
-const ONLINE_DEADLINE: Duration = Duration::from_secs(30);
+const ONLINE_TIMEOUT: Duration = Duration::from_secs(30);
 const READY: &str = "ready";
 
 /// A running network; its processes stop when it is dropped.
@@ -159,7 +159,7 @@ async fn nodes(scheme: Scheme, folder: &Path, satellite: &str) {
         let identity = Identity::generate().expect("an identity");
         nodes.push(StorageNode::start(config, identity).await.expect("a storage node"));
     }
-    let deadline = Instant::now() + ONLINE_DEADLINE;
+    let deadline = Instant::now() + ONLINE_TIMEOUT;
     for node in &nodes {
         while let Err(error) = node.check_in_now().await {
             assert!(Instant::now() < deadline, "node failed to come online: {error}");

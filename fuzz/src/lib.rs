@@ -24,13 +24,21 @@ mod path_decrypt;
 mod peer_identity;
 mod signed_message;
 
-pub use self::{
-    base58::base58, bloom_filter::bloom_filter, content_block::content_block,
-    drpc_frames::drpc_frames, drpc_stream::drpc_stream, erasure_correct::erasure_correct,
-    erasure_decode::erasure_decode, grant::grant, layout_ranges::layout_ranges, macaroon::macaroon,
-    metadata_envelope::metadata_envelope, node_url::node_url, path_decrypt::path_decrypt,
-    peer_identity::peer_identity, signed_message::signed_message,
-};
+pub use self::base58::base58;
+pub use self::bloom_filter::bloom_filter;
+pub use self::content_block::content_block;
+pub use self::drpc_frames::drpc_frames;
+pub use self::drpc_stream::drpc_stream;
+pub use self::erasure_correct::erasure_correct;
+pub use self::erasure_decode::erasure_decode;
+pub use self::grant::grant;
+pub use self::layout_ranges::layout_ranges;
+pub use self::macaroon::macaroon;
+pub use self::metadata_envelope::metadata_envelope;
+pub use self::node_url::node_url;
+pub use self::path_decrypt::path_decrypt;
+pub use self::peer_identity::peer_identity;
+pub use self::signed_message::signed_message;
 
 /// A function that processes the bytes of an input.
 pub type Target = fn(&[u8]);

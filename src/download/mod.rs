@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::location::Location;
 use crate::object::{Object, missing};
 use crate::project::Project;
-use crate::satellite::object::Part;
+use crate::satellite::object::ByteRange;
 use crate::session::Session;
 
 mod options;
@@ -48,8 +48,8 @@ impl Project {
     ) -> Result<Download> {
         let session = self.session();
         let location = session.locate(bucket, key.as_ref())?;
-        let part = options.part()?;
-        match Download::open(session, &location, &part).await {
+        let requested = options.byte_range()?;
+        match Download::open(session, &location, &requested).await {
             Err(error) => Err(missing::explain(session, error, &location).await),
             opened => opened,
         }
@@ -82,10 +82,10 @@ const RESTARTS: usize = 10;
 
 impl Download {
     /// Opens an object. If it is replaced meanwhile it is opened again: no byte was returned yet.
-    async fn open(session: &Session, location: &Location, part: &Part) -> Result<Self> {
+    async fn open(session: &Session, location: &Location, requested: &ByteRange) -> Result<Self> {
         let mut restarts = 0;
         loop {
-            match source::open(session, location, part).await {
+            match source::open(session, location, requested).await {
                 Err(error) if error.kind() == ErrorKind::ObjectChanged && restarts < RESTARTS => {
                     restarts += 1;
                 }

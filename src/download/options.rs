@@ -3,7 +3,7 @@
 use std::ops::{Bound, Range, RangeBounds};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::satellite::object::Part;
+use crate::satellite::object::ByteRange;
 
 /// Which part of an object to read; all of it by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,18 +37,18 @@ impl DownloadOptions {
         self
     }
 
-    /// Returns the part to request.
-    pub(super) fn part(self) -> Result<Part> {
+    /// Returns the range to request.
+    pub(super) fn byte_range(self) -> Result<ByteRange> {
         match (self.range, self.suffix) {
-            (None, None) => Ok(Part::Whole),
-            (None, Some(length)) => Ok(Part::Suffix(length)),
-            (Some((start, end)), None) => part(start, end),
+            (None, None) => Ok(ByteRange::Whole),
+            (None, Some(length)) => Ok(ByteRange::Suffix(length)),
+            (Some((start, end)), None) => byte_range(start, end),
             (Some(_), Some(_)) => Err(invalid("range and suffix exclude each other")),
         }
     }
 }
 
-fn part(start: Bound<u64>, end: Bound<u64>) -> Result<Part> {
+fn byte_range(start: Bound<u64>, end: Bound<u64>) -> Result<ByteRange> {
     let start = match start {
         Bound::Excluded(before) => before.checked_add(1),
         Bound::Included(start) => Some(start),
@@ -62,20 +62,20 @@ fn part(start: Bound<u64>, end: Bound<u64>) -> Result<Part> {
         Bound::Unbounded => None,
     };
     match end {
-        None if start == 0 => Ok(Part::Whole),
-        None => Ok(Part::From(start)),
-        Some(end) if start <= end => Ok(Part::Range(start..end)),
+        None if start == 0 => Ok(ByteRange::Whole),
+        None => Ok(ByteRange::From(start)),
+        Some(end) if start <= end => Ok(ByteRange::Range(start..end)),
         Some(end) => Err(invalid(&format!("it ends at {end}, before its start at {start}"))),
     }
 }
 
-/// Returns the bytes that `part` means in an object of `size` bytes.
-pub(super) fn resolve(part: &Part, size: u64) -> Result<Range<u64>> {
-    let range = match *part {
-        Part::Whole => 0..size,
-        Part::From(offset) => offset..size,
-        Part::Range(Range { start, end }) => start..end.min(size),
-        Part::Suffix(length) => size.saturating_sub(length)..size,
+/// Returns the bytes that `requested` means in an object of `size` bytes.
+pub(super) fn resolve(requested: &ByteRange, size: u64) -> Result<Range<u64>> {
+    let range = match *requested {
+        ByteRange::Whole => 0..size,
+        ByteRange::From(offset) => offset..size,
+        ByteRange::Range(Range { start, end }) => start..end.min(size),
+        ByteRange::Suffix(length) => size.saturating_sub(length)..size,
     };
     if range.start > size {
         let start = range.start;
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
 
     fn resolved(options: DownloadOptions, size: u64) -> Option<Range<u64>> {
-        let part = options.part().ok()?;
-        resolve(&part, size).ok()
+        let requested = options.byte_range().ok()?;
+        resolve(&requested, size).ok()
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn range_and_suffix_together_are_rejected() {
-        let error = DownloadOptions::new().range(1..).suffix(1).part().unwrap_err();
+        let error = DownloadOptions::new().range(1..).suffix(1).byte_range().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::RangeInvalid);
     }
 }

@@ -54,16 +54,16 @@ async fn run(
     mut first: Option<SegmentDownload>,
     output: &mpsc::Sender<Result<Bytes>>,
 ) -> Result<()> {
-    let stream = source.stream();
+    let segments = source.segments();
     while range.start < range.end {
-        let expected = stream.expect(layout, range.start).await?;
+        let expected = segments.expect(layout, range.start).await?;
         let segment = match first.take() {
             Some(first) => first,
-            None => stream.segment(layout, &expected).await?,
+            None => segments.fetch(layout, &expected).await?,
         };
         let within = expected.within(&range);
         let length = within.end - within.start;
-        stream.read(expected, segment, within, output).await?;
+        segments.read(expected, segment, within, output).await?;
         range.start += length;
     }
     Ok(())

@@ -17,12 +17,12 @@ use uplink_segment::download::{Read, download};
 use super::options::resolve;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{
-    Claimed, ExpectedSegment, Layout, ListedSegment, PageState, Rules, Start, WholeList,
+    ExpectedSegment, Layout, ListedSegment, PageState, RecordedObject, Rules, Start, WholeList,
     unauthenticated,
 };
 use crate::location::Location;
 use crate::object::{self, Object};
-use crate::satellite::object::Part;
+use crate::satellite::object::ByteRange;
 use crate::satellite::{Content, ObjectKeys, ObjectRecord, SegmentDownload, SegmentPage};
 use crate::session::Session;
 
@@ -46,26 +46,32 @@ pub(super) struct Opened {
 }
 
 /// Opens an object: checks its layout as far as its rule requires, and requests its first segment.
-pub(super) async fn open(session: &Session, location: &Location, part: &Part) -> Result<Opened> {
-    let offered = session.satellite().download_object(location, part).await?;
+pub(super) async fn open(
+    session: &Session,
+    location: &Location,
+    requested: &ByteRange,
+) -> Result<Opened> {
+    let offered = session.satellite().download_object(location, requested).await?;
     let rules = Rules::from(session.config());
     let parameters = offered.object.parameters()?;
-    let (object, claimed) = object::open(location, &offered.object, rules)?;
-    claimed.check_required(rules)?;
-    claimed.check_block_size(parameters.block_size)?;
-    let range = resolve(part, object.size)?;
-    let stream = Stream { session, location, parameters, stream_id: offered.object.stream_id() };
-    let listed = offered.listed(&stream.keys())?;
-    let page = PageState { more: listed.more, covers: *part == Part::Whole && !listed.more };
-    let mut layout = stream.layout(claimed, &listed.segments, page, rules).await?;
+    let (object, recorded) = object::open(location, &offered.object, rules)?;
+    recorded.check_required(rules)?;
+    recorded.check_block_size(parameters.block_size)?;
+    let range = resolve(requested, object.size)?;
+    let segments =
+        Segments { session, location, parameters, stream_id: offered.object.stream_id() };
+    let listed = offered.listed(&segments.keys())?;
+    let page =
+        PageState { more: listed.more, covers: *requested == ByteRange::Whole && !listed.more };
+    let mut layout = segments.layout(recorded, &listed.segments, page, rules).await?;
     let first = if range.is_empty() {
         None
     } else {
-        let expected = stream.expect(&mut layout, range.start).await?;
-        let key = session.satellite().signing_key()?;
-        let first = match offered.first(&expected, &stream.keys(), &key) {
-            Some(first) => stream.accept(&mut layout, first?)?,
-            None => stream.segment(&mut layout, &expected).await?,
+        let expected = segments.expect(&mut layout, range.start).await?;
+        let key = session.satellite().verifying_key()?;
+        let first = match offered.first(&expected, &segments.keys(), &key) {
+            Some(first) => segments.accept(&mut layout, first?)?,
+            None => segments.fetch(&mut layout, &expected).await?,
         };
         Some(first)
     };
@@ -73,7 +79,7 @@ pub(super) async fn open(session: &Session, location: &Location, part: &Part) ->
         session: session.clone(),
         parameters,
         location: location.clone(),
-        stream_id: stream.stream_id,
+        stream_id: segments.stream_id,
         layout: Arc::new(Mutex::new(layout)),
     };
     Ok(Opened { source, object, range, first })
@@ -81,19 +87,19 @@ pub(super) async fn open(session: &Session, location: &Location, part: &Part) ->
 
 /// R7: checks that an object without an envelope has no segments of this client, if the access grant
 /// permits listing them.
-pub(crate) async fn check_bare(
+pub(crate) async fn check_without_envelope(
     session: &Session,
     location: &Location,
     record: &ObjectRecord,
-    claimed: Claimed,
+    recorded: RecordedObject,
 ) -> Result<()> {
     let parameters = record.parameters()?;
     let stream_id = record.stream_id();
-    let stream = Stream { session, location, parameters, stream_id };
-    match stream.page(None).await {
+    let segments = Segments { session, location, parameters, stream_id };
+    match segments.page(None).await {
         Ok(SegmentPage { segments, more }) => {
             let page = PageState { more, covers: !more };
-            Layout::start(claimed, &segments, page, Rules::from(session.config()))?;
+            Layout::start(recorded, &segments, page, Rules::from(session.config()))?;
             Ok(())
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
@@ -108,8 +114,8 @@ impl Source {
     }
 
     /// Returns the object's segments at the satellite.
-    pub(super) fn stream(&self) -> Stream<'_> {
-        Stream {
+    pub(super) fn segments(&self) -> Segments<'_> {
+        Segments {
             session: &self.session,
             location: &self.location,
             parameters: self.parameters,
@@ -118,15 +124,15 @@ impl Source {
     }
 }
 
-/// One version of an object at its satellite.
-pub(super) struct Stream<'a> {
+/// The segments of one version of an object at its satellite.
+pub(super) struct Segments<'a> {
     session: &'a Session,
     location: &'a Location,
     parameters: EncryptionParameters,
     stream_id: Bytes,
 }
 
-impl Stream<'_> {
+impl Segments<'_> {
     fn keys(&self) -> ObjectKeys<'_> {
         ObjectKeys { parameters: self.parameters, content_key: &self.location.content_key }
     }
@@ -134,19 +140,19 @@ impl Stream<'_> {
     /// Lists as many of the object's segments as its rule requires before a byte is returned.
     async fn layout(
         &self,
-        claimed: Claimed,
+        recorded: RecordedObject,
         listed: &[ListedSegment],
         page: PageState,
         rules: Rules,
     ) -> Result<Layout> {
-        match Layout::start(claimed, listed, page, rules)? {
+        match Layout::start(recorded, listed, page, rules)? {
             Start::Ready(layout) => Ok(layout),
             Start::Whole(list) if page.covers => self.whole(list, Some(listed)).await,
             Start::Whole(list) => self.whole(list, None).await,
-            Start::AnySegment(claimed) => {
+            Start::AnySegment(recorded) => {
                 let SegmentPage { segments, more } = self.page(None).await?;
                 let page = PageState { more, covers: !more };
-                match Layout::start(claimed, &segments, page, rules)? {
+                match Layout::start(recorded, &segments, page, rules)? {
                     Start::Whole(list) => self.whole(list, None).await,
                     Start::Ready(layout) => Ok(layout),
                     Start::AnySegment(_) => Err(unauthenticated("the satellite lists no segments")),
@@ -195,12 +201,12 @@ impl Stream<'_> {
     }
 
     /// Requests a segment and checks that it is the expected one.
-    pub(super) async fn segment(
+    pub(super) async fn fetch(
         &self,
         layout: &mut Layout,
         expected: &ExpectedSegment,
     ) -> Result<SegmentDownload> {
-        let segment = self.ask(expected, false).await?;
+        let segment = self.request(expected, false).await?;
         self.accept(layout, segment)
     }
 
@@ -216,13 +222,13 @@ impl Stream<'_> {
         key: Key,
     ) -> Result<RemoteSegment, Box<dyn std::error::Error + Send + Sync>> {
         expected.key = Some(key);
-        match self.ask(&expected, true).await?.content {
+        match self.request(&expected, true).await?.content {
             Content::Remote(segment) => Ok(segment),
             Content::Inline(_) => Err("the segment has become inline".into()),
         }
     }
 
-    async fn ask(&self, expected: &ExpectedSegment, all: bool) -> Result<SegmentDownload> {
+    async fn request(&self, expected: &ExpectedSegment, all: bool) -> Result<SegmentDownload> {
         let satellite = self.session.satellite();
         let stream_id = self.stream_id.clone();
         let segment = satellite.download_segment(stream_id, expected, &self.keys(), all).await;
@@ -260,7 +266,7 @@ impl Stream<'_> {
         let key = Some(last.key.clone());
         let inline = Some(extent.is_inline());
         let expected = ExpectedSegment { position: last.position, extent, key, inline };
-        let mut segment = self.segment(layout, &expected).await?;
+        let mut segment = self.fetch(layout, &expected).await?;
         let in_block = layout::in_block_size(self.parameters.block_size)?;
         let mut padding = Vec::new();
         let mut range = 0..extent.size;

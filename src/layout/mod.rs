@@ -2,13 +2,13 @@
 //!
 //! The satellite is not trusted: it could omit segments, mix versions or serve a segment under another
 //! position. The record that the writer encrypted and the marks of the segment keys decide. The rules
-//! R1 to R10 of the layout integrity design are named where they are applied.
+//! R1 to R10 of `docs/LAYOUT.md` are named where they are applied.
 //!
 //! ```text
-//! envelope (StreamInfo) ─► Claim ──┬─ Stream   sizes, number and keys of all segments are computed   R3
-//!                                  ├─ Parts    the whole list must give the recorded seal            R4
-//!                                  ├─ Open     written or rewritten by another client                R5, R6, R8
-//!                                  └─ Bare     no envelope                                           R7
+//! envelope ─► RecordedSegments ──┬─ Stream    sizes, number and keys of all segments are computed   R3
+//!                                ├─ Parts     the whole list must give the recorded seal            R4
+//!                                ├─ Unsealed  written or rewritten by another client                R5, R6, R8
+//!                                └─ Nothing   no envelope                                           R7
 //! ```
 
 use std::ops::Range;
@@ -70,7 +70,7 @@ impl Rules {
 
 /// The size of an object according to the satellite.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SaidSize {
+pub(crate) struct ClaimedSize {
     /// Plain bytes; also 0 when the satellite does not know.
     pub(crate) plain: u64,
     /// Number of segments, as satellites write it into the clear part of the metadata.
@@ -109,33 +109,33 @@ impl Cut {
 
 /// What an object's metadata envelope records of its segments.
 #[derive(Debug)]
-pub(crate) enum Claim {
-    /// Nothing: the object has no envelope.
-    Bare,
-    /// Written or rewritten by a client without seals: the segment sizes of a stream, nothing for
-    /// parts; and the recorded size of the last segment.
-    Open { cut: Option<Cut>, last: u64 },
+pub(crate) enum RecordedSegments {
+    /// The object has no envelope.
+    Nothing,
     /// Parts under a seal.
     Parts { seal: [u8; 32] },
     /// A sealed stream: position, size and key of every segment are known.
     Stream { cut: Cut, first: ChainValue },
+    /// Written or rewritten by a client without seals: the segment sizes of a stream, nothing for
+    /// parts; and the recorded size of the last segment.
+    Unsealed { cut: Option<Cut>, last: u64 },
 }
 
 /// An object's size and what its envelope records.
 #[derive(Debug)]
-pub(crate) struct Claimed {
+pub(crate) struct RecordedObject {
     pub(crate) size: u64,
-    pub(crate) claim: Claim,
+    pub(crate) segments: RecordedSegments,
 }
 
-impl Claimed {
+impl RecordedObject {
     /// Reads an envelope and compares it with the satellite's claims.
     ///
     /// # Errors
     /// [`ErrorKind::LayoutUnauthenticated`] when the two contradict each other or the envelope is
     /// not that of a committed object.
     pub(crate) fn new(
-        said: SaidSize,
+        claimed: ClaimedSize,
         opened: Option<&OpenedMetadata>,
         rules: Rules,
     ) -> Result<Self> {
@@ -144,7 +144,7 @@ impl Claimed {
             return Err(unauthenticated("its metadata is sealed with the key of a segment"));
         }
         let Some(info) = opened.and_then(|opened| opened.stream_info.as_ref()) else {
-            return Ok(Self { size: said.plain, claim: Claim::Bare });
+            return Ok(Self { size: claimed.plain, segments: RecordedSegments::Nothing });
         };
         let sizes = [info.number_of_segments, info.segments_size, info.last_segment_size];
         let [Ok(count), Ok(segment), Ok(last)] = sizes.map(u64::try_from) else {
@@ -154,20 +154,20 @@ impl Claimed {
             (Some(_), Some(_)) => {
                 Err(unauthenticated("it is recorded both as a stream and as parts"))
             }
-            (Some(first), None) => Self::stream(said, count, segment, last, first.clone()),
-            (None, Some(seal)) => Self::parts(said, segment, last, *seal),
+            (Some(first), None) => Self::stream(claimed, count, segment, last, first.clone()),
+            (None, Some(seal)) => Self::parts(claimed, segment, last, *seal),
             (None, None) => {
                 if kind == Some(KeyKind::Metadata) {
                     rules.refuse_by_default("its metadata lacks the recorded segments")?;
                 }
-                Self::open(said, segment, last)
+                Self::unsealed(claimed, segment, last)
             }
         }
     }
 
     /// R3: count, sizes and first key are recorded.
     fn stream(
-        said: SaidSize,
+        claimed: ClaimedSize,
         count: u64,
         segment_size: u64,
         last_size: u64,
@@ -181,27 +181,30 @@ impl Claimed {
         }
         let cut = Cut { count, segment_size, last_size };
         let size = cut.size();
-        agree(said.plain, size)?;
-        Ok(Self { size, claim: Claim::Stream { cut, first } })
+        check_size(claimed.plain, size)?;
+        Ok(Self { size, segments: RecordedSegments::Stream { cut, first } })
     }
 
     /// R4: the seal authenticates the list of segments, and the recorded size is their sum.
-    fn parts(said: SaidSize, segment_size: u64, size: u64, seal: [u8; 32]) -> Result<Self> {
+    fn parts(claimed: ClaimedSize, segment_size: u64, size: u64, seal: [u8; 32]) -> Result<Self> {
         if segment_size != 0 {
             return Err(unauthenticated("it is recorded both as a stream and as parts"));
         }
-        agree(said.plain, size)?;
-        Ok(Self { size, claim: Claim::Parts { seal } })
+        check_size(claimed.plain, size)?;
+        Ok(Self { size, segments: RecordedSegments::Parts { seal } })
     }
 
     /// R8, as the reference client computes it: when the satellite has no size, the number of segments
     /// determines it.
-    fn open(said: SaidSize, segment_size: u64, last: u64) -> Result<Self> {
+    fn unsealed(claimed: ClaimedSize, segment_size: u64, last: u64) -> Result<Self> {
         if segment_size == 0 {
-            return Ok(Self { size: said.plain, claim: Claim::Open { cut: None, last } });
+            return Ok(Self {
+                size: claimed.plain,
+                segments: RecordedSegments::Unsealed { cut: None, last },
+            });
         }
-        let before_last = match said.plain {
-            0 => said.segments.checked_sub(1).and_then(|full| full.checked_mul(segment_size)),
+        let before_last = match claimed.plain {
+            0 => claimed.segments.checked_sub(1).and_then(|full| full.checked_mul(segment_size)),
             plain => plain.checked_sub(last),
         };
         let before_last = before_last.filter(|size| size % segment_size == 0);
@@ -212,22 +215,27 @@ impl Claimed {
                     return Err(unauthenticated("its recorded segments are out of bounds"));
                 }
                 let cut = Cut { count, segment_size, last_size: last };
-                Ok(Self { size: cut.size(), claim: Claim::Open { cut: Some(cut), last } })
+                Ok(Self {
+                    size: cut.size(),
+                    segments: RecordedSegments::Unsealed { cut: Some(cut), last },
+                })
             }
             _ => Err(unauthenticated("its size does not match the recorded segments")),
         }
     }
 
     /// Returns whether the object has no envelope.
-    pub(crate) fn is_bare(&self) -> bool {
-        matches!(self.claim, Claim::Bare)
+    pub(crate) fn has_no_envelope(&self) -> bool {
+        matches!(self.segments, RecordedSegments::Nothing)
     }
 
     /// Returns what confirms the size.
     pub(crate) fn authenticity(&self) -> Authenticity {
-        match self.claim {
-            Claim::Parts { .. } | Claim::Stream { .. } => Authenticity::Sealed,
-            Claim::Bare | Claim::Open { .. } => Authenticity::Claimed,
+        match self.segments {
+            RecordedSegments::Parts { .. } | RecordedSegments::Stream { .. } => {
+                Authenticity::Sealed
+            }
+            RecordedSegments::Nothing | RecordedSegments::Unsealed { .. } => Authenticity::Claimed,
         }
     }
 
@@ -256,11 +264,11 @@ impl Claimed {
     }
 }
 
-fn agree(said: u64, recorded: u64) -> Result<()> {
-    if said == 0 || said == recorded {
+fn check_size(claimed: u64, recorded: u64) -> Result<()> {
+    if claimed == 0 || claimed == recorded {
         return Ok(());
     }
-    let text = format!("the satellite claims {said} bytes, its writer recorded {recorded}");
+    let text = format!("the satellite claims {claimed} bytes, its writer recorded {recorded}");
     Err(unauthenticated(&text))
 }
 

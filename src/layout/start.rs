@@ -7,7 +7,7 @@ use uplink_core::encryption::mark::KeyKind;
 use super::listed::WholeList;
 use super::order::Order;
 use super::segments::{Layout, Plan};
-use super::{Claim, Claimed, ListedSegment, Rules, unauthenticated};
+use super::{ListedSegment, RecordedObject, RecordedSegments, Rules, unauthenticated};
 use crate::error::Result;
 
 /// What must be listed before the first byte of an object may be returned.
@@ -16,7 +16,7 @@ pub(crate) enum Start {
     /// Nothing more.
     Ready(Layout),
     /// Any segment of the object, because none was listed: its key determines the rule.
-    AnySegment(Claimed),
+    AnySegment(RecordedObject),
     /// All segments.
     Whole(WholeList),
 }
@@ -38,14 +38,14 @@ impl Layout {
     /// # Errors
     /// [`ErrorKind::LayoutUnauthenticated`](crate::ErrorKind::LayoutUnauthenticated).
     pub(crate) fn start(
-        claimed: Claimed,
+        recorded: RecordedObject,
         listed: &[ListedSegment],
         page: PageState,
         rules: Rules,
     ) -> Result<Start> {
-        let Claimed { size, claim } = claimed;
-        match claim {
-            Claim::Stream { cut, first } => {
+        let RecordedObject { size, segments } = recorded;
+        match segments {
+            RecordedSegments::Stream { cut, first } => {
                 if listed.is_empty() && page.covers {
                     return Err(unauthenticated("the satellite lists no segments"));
                 }
@@ -53,11 +53,11 @@ impl Layout {
                 layout.accept(listed)?;
                 Ok(Start::Ready(layout))
             }
-            Claim::Parts { seal } => Ok(Start::Whole(WholeList::sealed(size, seal))),
-            Claim::Bare | Claim::Open { .. } => match listed.first() {
+            RecordedSegments::Parts { seal } => Ok(Start::Whole(WholeList::sealed(size, seal))),
+            RecordedSegments::Nothing | RecordedSegments::Unsealed { .. } => match listed.first() {
                 Some(first) => {
                     let kind = KeyKind::of(&first.key);
-                    Self::unsealed(Claimed { size, claim }, kind, listed, page, rules)
+                    Self::unsealed(RecordedObject { size, segments }, kind, listed, page, rules)
                 }
                 None if page.covers => {
                     rules.refuse_by_default("the satellite lists no segments")?;
@@ -68,41 +68,41 @@ impl Layout {
                         order,
                     })))
                 }
-                None => Ok(Start::AnySegment(Claimed { size, claim })),
+                None => Ok(Start::AnySegment(RecordedObject { size, segments })),
             },
         }
     }
 
     /// R5 to R8: the kind of the first key determines the rule.
     fn unsealed(
-        claimed: Claimed,
+        recorded: RecordedObject,
         kind: Option<KeyKind>,
         listed: &[ListedSegment],
         page: PageState,
         rules: Rules,
     ) -> Result<Start> {
-        let size = claimed.size;
-        let order = match (claimed.claim, kind) {
-            (Claim::Open { cut: Some(cut), .. }, Some(KeyKind::Stream)) => {
+        let size = recorded.size;
+        let order = match (recorded.segments, kind) {
+            (RecordedSegments::Unsealed { cut: Some(cut), .. }, Some(KeyKind::Stream)) => {
                 // Nothing authenticates an empty last segment, and only an empty object has one.
                 if cut.last_size == 0 && cut.count > 1 {
                     return Err(unauthenticated("its last segment is empty"));
                 }
                 return Ok(Start::Whole(WholeList::rewritten_stream(cut)));
             }
-            (Claim::Open { cut: None, last }, Some(KeyKind::Part)) => {
+            (RecordedSegments::Unsealed { cut: None, last }, Some(KeyKind::Part)) => {
                 return Ok(Start::Whole(WholeList::rewritten_parts(size, last)));
             }
-            (Claim::Open { cut: Some(cut), .. }, None) => {
+            (RecordedSegments::Unsealed { cut: Some(cut), .. }, None) => {
                 let mut layout = Self(Plan::Stream { cut, keys: HashMap::new() });
                 layout.accept(listed)?;
                 return Ok(Start::Ready(layout));
             }
             // The reference client numbers parts from 0: part 0 alone does not imply a stream.
-            (Claim::Open { cut: None, .. }, None) => {
+            (RecordedSegments::Unsealed { cut: None, .. }, None) => {
                 Order { size, parts_only: false, marks: false }
             }
-            (Claim::Bare, kind) => {
+            (RecordedSegments::Nothing, kind) => {
                 if kind.is_some() {
                     rules.refuse_by_default("the metadata of its segments is missing")?;
                 }

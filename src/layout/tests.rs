@@ -2,8 +2,9 @@
 //! to it is rejected.
 
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind, PartDigest, parts_seal};
-use uplink_core::encryption::metadata::{EncryptedMetadata, MetadataKeys, StreamMeta};
-use uplink_core::encryption::metadata::{OpenedMetadata, StreamInfo};
+use uplink_core::encryption::metadata::{
+    EncryptedMetadata, MetadataKeys, OpenedMetadata, StreamInfo, StreamMeta,
+};
 use uplink_core::encryption::{CipherSuite, Key, Nonce};
 use uplink_core::id::SegmentPosition;
 
@@ -93,22 +94,22 @@ fn part_keys() -> impl FnMut(u32, u32) -> Key {
     }
 }
 
-fn said(plain: u64, segments: u64) -> SaidSize {
-    SaidSize { plain, segments }
+fn claimed(plain: u64, segments: u64) -> ClaimedSize {
+    ClaimedSize { plain, segments }
 }
 
 const WHOLE: PageState = PageState { more: false, covers: true };
 
 /// Reads a whole object: what it lists is taken in one page.
 fn read(
-    size: SaidSize,
+    size: ClaimedSize,
     envelope: Option<&OpenedMetadata>,
     list: &[ListedSegment],
     rules: Rules,
 ) -> Result<Layout> {
-    let claimed = Claimed::new(size, envelope, rules)?;
-    claimed.check_required(rules)?;
-    match Layout::start(claimed, list, WHOLE, rules)? {
+    let recorded = RecordedObject::new(size, envelope, rules)?;
+    recorded.check_required(rules)?;
+    match Layout::start(recorded, list, WHOLE, rules)? {
         Start::Ready(layout) => Ok(layout),
         Start::Whole(mut whole) => {
             whole.extend(list)?;
@@ -134,7 +135,7 @@ fn sealed_stream_computes_every_segment() {
         let envelope = opened(&stream_info(i64::from(count), last as i64), &marked());
         let list = stream_list(count, last, chained(KeyKind::Stream, 0));
         let size = u64::from(count - 1) * S + last;
-        let mut layout = read(said(size, 0), Some(&envelope), &list, REQUIRE).expect("accepted");
+        let mut layout = read(claimed(size, 0), Some(&envelope), &list, REQUIRE).expect("accepted");
         for segment in &list {
             if segment.plain_size == 0 {
                 continue;
@@ -155,7 +156,7 @@ fn sealed_stream_refuses_every_other_list_item() {
     let change = |place: usize, change: fn(&mut ListedSegment)| {
         let mut list = list.clone();
         change(&mut list[place]);
-        refused(read(said(2 * S + 7, 3), Some(&envelope), &list, DEFAULT));
+        refused(read(claimed(2 * S + 7, 3), Some(&envelope), &list, DEFAULT));
     };
     for place in 0..3 {
         change(place, |segment| segment.position.index += 1);
@@ -165,11 +166,11 @@ fn sealed_stream_refuses_every_other_list_item() {
         change(place, |segment| segment.key = Key::new([8; 32]));
         change(place, |segment| segment.key = ChainValue::of(&segment.key).key(KeyKind::Part));
     }
-    refused(read(said(2 * S + 7, 3), Some(&envelope), &[], DEFAULT));
+    refused(read(claimed(2 * S + 7, 3), Some(&envelope), &[], DEFAULT));
     for wrong in [1, S, 2 * S + 6, 2 * S + 8, u64::MAX] {
-        refused(read(said(wrong, 3), Some(&envelope), &list, DEFAULT));
+        refused(read(claimed(wrong, 3), Some(&envelope), &list, DEFAULT));
     }
-    let unknown = read(said(0, 0), Some(&envelope), &list, DEFAULT);
+    let unknown = read(claimed(0, 0), Some(&envelope), &list, DEFAULT);
     unknown.expect("the satellite has no size");
 }
 
@@ -184,7 +185,7 @@ fn recorded_streams_out_of_bounds_are_refused() {
         StreamInfo { segments_size: (1 << 30) + 1, ..good.clone() },
         StreamInfo { parts_seal: Some([0; 32]), ..good },
     ] {
-        refused(Claimed::new(said(0, 0), Some(&opened(&info, &marked())), ALLOW));
+        refused(RecordedObject::new(claimed(0, 0), Some(&opened(&info, &marked())), ALLOW));
     }
 }
 
@@ -192,7 +193,7 @@ fn recorded_streams_out_of_bounds_are_refused() {
 fn metadata_under_the_key_of_a_segment_is_refused() {
     for kind in [KeyKind::Stream, KeyKind::Part] {
         let envelope = opened(&stream_info(1, 7), &first_value().key(kind));
-        refused(Claimed::new(said(7, 1), Some(&envelope), ALLOW));
+        refused(RecordedObject::new(claimed(7, 1), Some(&envelope), ALLOW));
     }
 }
 
@@ -202,8 +203,8 @@ fn marked_metadata_without_seal_is_refused_by_default() {
         StreamInfo { segments_size: S as i64, last_segment_size: 7, ..StreamInfo::default() };
     let envelope = opened(&info, &marked());
     let list = stream_list(2, 7, |_| unmarked());
-    refused(read(said(S + 7, 2), Some(&envelope), &list, DEFAULT));
-    read(said(S + 7, 2), Some(&envelope), &list, ALLOW).expect("allowed");
+    refused(read(claimed(S + 7, 2), Some(&envelope), &list, DEFAULT));
+    read(claimed(S + 7, 2), Some(&envelope), &list, ALLOW).expect("allowed");
 }
 
 #[test]
@@ -222,25 +223,25 @@ fn sealed_parts_are_read_and_every_change_is_refused() {
         let info =
             StreamInfo { last_segment_size: 175, parts_seal: Some(seal), ..StreamInfo::default() };
         let envelope = opened(&info, &marked());
-        let mut layout = read(said(175, 3), Some(&envelope), &list, REQUIRE).expect("accepted");
+        let mut layout = read(claimed(175, 3), Some(&envelope), &list, REQUIRE).expect("accepted");
         assert_eq!(layout.at(150).unwrap().expect("known").position.part, 3);
         refused(layout.at(175));
-        refused(read(said(176, 3), Some(&envelope), &list, DEFAULT));
+        refused(read(claimed(176, 3), Some(&envelope), &list, DEFAULT));
         for place in 0..3 {
             let mut dropped = list.clone();
             dropped.remove(place);
-            refused(read(said(0, 3), Some(&envelope), &dropped, DEFAULT));
+            refused(read(claimed(0, 3), Some(&envelope), &dropped, DEFAULT));
             let mut moved = list.clone();
             moved[place].key = Key::new([9; 32]);
-            refused(read(said(0, 3), Some(&envelope), &moved, DEFAULT));
+            refused(read(claimed(0, 3), Some(&envelope), &moved, DEFAULT));
             let mut moved = list.clone();
             moved[place].position.part += 1;
-            refused(read(said(0, 3), Some(&envelope), &moved, DEFAULT));
+            refused(read(claimed(0, 3), Some(&envelope), &moved, DEFAULT));
         }
     }
     let empty = StreamInfo { parts_seal: Some(parts_seal([])), ..StreamInfo::default() };
     let empty = opened(&empty, &marked());
-    read(said(0, 0), Some(&empty), &[], REQUIRE).expect("the seal of the empty list");
+    read(claimed(0, 0), Some(&empty), &[], REQUIRE).expect("the seal of the empty list");
 }
 
 #[test]
@@ -249,25 +250,26 @@ fn rewritten_stream_is_read_only_as_one_whole_chain() {
         StreamInfo { segments_size: S as i64, last_segment_size: 7, ..StreamInfo::default() };
     let envelope = opened(&info, &unmarked());
     let list = stream_list(3, 7, chained(KeyKind::Stream, 0));
-    let mut layout = read(said(2 * S + 7, 3), Some(&envelope), &list, DEFAULT).expect("accepted");
+    let mut layout =
+        read(claimed(2 * S + 7, 3), Some(&envelope), &list, DEFAULT).expect("accepted");
     assert_eq!(layout.at(S).unwrap().expect("known").key, Some(list[1].key.clone()));
-    refused(read(said(2 * S + 7, 3), Some(&envelope), &list, REQUIRE));
-    refused(read(said(2 * S + 8, 3), Some(&envelope), &list, DEFAULT));
+    refused(read(claimed(2 * S + 7, 3), Some(&envelope), &list, REQUIRE));
+    refused(read(claimed(2 * S + 8, 3), Some(&envelope), &list, DEFAULT));
     // Cut between segments.
     let mut cut = list[..2].to_vec();
     cut[1].plain_size = 7;
-    read(said(S + 7, 2), Some(&envelope), &cut, DEFAULT).expect("its end is opened next");
+    read(claimed(S + 7, 2), Some(&envelope), &cut, DEFAULT).expect("its end is opened next");
     // Relabelled by one, from the middle of the chain.
     let mut relabelled = list[1..].to_vec();
     relabelled.iter_mut().for_each(|segment| {
         segment.position.index -= 1;
         segment.offset -= S;
     });
-    refused(read(said(S + 7, 2), Some(&envelope), &relabelled, DEFAULT));
+    refused(read(claimed(S + 7, 2), Some(&envelope), &relabelled, DEFAULT));
     // The second segment of another attempt.
     let mut mixed = list.clone();
     mixed[1].key = ChainValue::new([8; 26]).key(KeyKind::Stream);
-    refused(read(said(2 * S + 7, 3), Some(&envelope), &mixed, DEFAULT));
+    refused(read(claimed(2 * S + 7, 3), Some(&envelope), &mixed, DEFAULT));
 }
 
 #[test]
@@ -275,18 +277,18 @@ fn rewritten_stream_has_an_empty_end_only_if_it_is_empty() {
     let info = StreamInfo { segments_size: S as i64, ..StreamInfo::default() };
     let envelope = opened(&info, &unmarked());
     let empty = stream_list(1, 0, chained(KeyKind::Stream, 0));
-    read(said(0, 1), Some(&envelope), &empty, DEFAULT).expect("an empty object");
+    read(claimed(0, 1), Some(&envelope), &empty, DEFAULT).expect("an empty object");
     // Whole segments of an earlier version, and an end that has no tag.
     for count in [2, 3] {
         let list = stream_list(count, 0, chained(KeyKind::Stream, 0));
         let size = u64::from(count - 1) * S;
-        refused(read(said(size, u64::from(count)), Some(&envelope), &list, DEFAULT));
-        refused(read(said(0, u64::from(count)), Some(&envelope), &list, DEFAULT));
+        refused(read(claimed(size, u64::from(count)), Some(&envelope), &list, DEFAULT));
+        refused(read(claimed(0, u64::from(count)), Some(&envelope), &list, DEFAULT));
     }
 }
 
 #[test]
-fn stream_of_which_neither_size_nor_number_of_segments_is_said_is_refused() {
+fn stream_without_size_and_segment_count_is_refused() {
     let info = StreamInfo {
         segments_size: S as i64,
         last_segment_size: S as i64,
@@ -295,8 +297,8 @@ fn stream_of_which_neither_size_nor_number_of_segments_is_said_is_refused() {
     let envelope = opened(&info, &unmarked());
     for list in [stream_list(1, S, chained(KeyKind::Stream, 0)), stream_list(1, S, |_| unmarked())]
     {
-        refused(read(said(0, 0), Some(&envelope), &list, DEFAULT));
-        read(said(0, 1), Some(&envelope), &list, DEFAULT).expect("the number gives the size");
+        refused(read(claimed(0, 0), Some(&envelope), &list, DEFAULT));
+        read(claimed(0, 1), Some(&envelope), &list, DEFAULT).expect("the number gives the size");
     }
 }
 
@@ -308,31 +310,31 @@ fn rewritten_parts_are_read_only_as_whole_chains() {
     };
     let list = parts_list(part_keys());
     for sum in [0, 175] {
-        read(said(175, 3), Some(&envelope(sum)), &list, DEFAULT).expect("accepted");
+        read(claimed(175, 3), Some(&envelope(sum)), &list, DEFAULT).expect("accepted");
     }
-    refused(read(said(175, 3), Some(&envelope(174)), &list, DEFAULT));
+    refused(read(claimed(175, 3), Some(&envelope(174)), &list, DEFAULT));
     for place in 0..3 {
         let mut dropped = list.clone();
         dropped.remove(place);
         let size = 175 - list[place].plain_size;
-        let outcome = read(said(175, 3), Some(&envelope(175)), &dropped, DEFAULT);
+        let outcome = read(claimed(175, 3), Some(&envelope(175)), &dropped, DEFAULT);
         refused(outcome);
         if place == 0 {
-            refused(read(said(size, 2), Some(&envelope(0)), &dropped, DEFAULT));
+            refused(read(claimed(size, 2), Some(&envelope(0)), &dropped, DEFAULT));
         }
         let mut mixed = list.clone();
         mixed[place].key = unmarked();
-        refused(read(said(175, 3), Some(&envelope(0)), &mixed, DEFAULT));
+        refused(read(claimed(175, 3), Some(&envelope(0)), &mixed, DEFAULT));
     }
     let stream = stream_list(1, 175, chained(KeyKind::Stream, 0));
-    refused(read(said(175, 1), Some(&envelope(0)), &stream, DEFAULT));
+    refused(read(claimed(175, 1), Some(&envelope(0)), &stream, DEFAULT));
 }
 
 #[test]
 fn object_without_envelope_is_read_only_as_foreign_parts() {
     let foreign = parts_list(|_, _| unmarked());
-    read(said(175, 3), None, &foreign, DEFAULT).expect("parts of another client");
-    refused(read(said(175, 3), None, &foreign, REQUIRE));
+    read(claimed(175, 3), None, &foreign, DEFAULT).expect("parts of another client");
+    refused(read(claimed(175, 3), None, &foreign, REQUIRE));
     for list in [
         parts_list(part_keys()),
         stream_list(2, 7, chained(KeyKind::Stream, 0)),
@@ -340,8 +342,8 @@ fn object_without_envelope_is_read_only_as_foreign_parts() {
         Vec::new(),
     ] {
         let size = list.last().map_or(0, ListedSegment::end);
-        refused(read(said(size, 0), None, &list, DEFAULT));
-        read(said(size, 0), None, &list, ALLOW).expect("allowed");
+        refused(read(claimed(size, 0), None, &list, DEFAULT));
+        read(claimed(size, 0), None, &list, ALLOW).expect("allowed");
     }
 }
 
@@ -351,19 +353,20 @@ fn foreign_stream_is_cut_as_its_writer_recorded() {
         StreamInfo { segments_size: S as i64, last_segment_size: 7, ..StreamInfo::default() };
     let envelope = opened(&info, &unmarked());
     let list = stream_list(3, 7, |index| Key::new([index as u8 + 10; 32]));
-    let mut layout = read(said(2 * S + 7, 3), Some(&envelope), &list, DEFAULT).expect("accepted");
+    let mut layout =
+        read(claimed(2 * S + 7, 3), Some(&envelope), &list, DEFAULT).expect("accepted");
     assert_eq!(layout.at(2 * S + 6).unwrap().expect("known").extent.size, 7);
     let migrated: Vec<_> = list
         .iter()
         .map(|segment| ListedSegment { offset: 0, plain_size: 0, ..segment.clone() })
         .collect();
-    read(said(0, 3), Some(&envelope), &migrated, DEFAULT).expect("a migrated object");
-    refused(read(said(2 * S, 3), Some(&envelope), &list, DEFAULT));
+    read(claimed(0, 3), Some(&envelope), &migrated, DEFAULT).expect("a migrated object");
+    refused(read(claimed(2 * S, 3), Some(&envelope), &list, DEFAULT));
     let ours = stream_list(3, 7, |index| match index {
         1 => first_value().key(KeyKind::Stream),
         index => Key::new([index as u8 + 10; 32]),
     });
-    refused(read(said(2 * S + 7, 3), Some(&envelope), &ours, DEFAULT));
+    refused(read(claimed(2 * S + 7, 3), Some(&envelope), &ours, DEFAULT));
     let position = SegmentPosition { part: 0, index: 1 };
     refused(layout.confirm(position, &first_value().key(KeyKind::Stream)));
     refused(layout.confirm(position, &Key::new([99; 32])));
@@ -376,8 +379,8 @@ fn range_without_segments_asks_for_one() {
     let envelope = opened(&info, &unmarked());
     let page = PageState { more: false, covers: false };
     for envelope in [None, Some(&envelope)] {
-        let claimed = Claimed::new(said(175, 3), envelope, DEFAULT).expect("a claim");
-        let start = Layout::start(claimed, &[], page, DEFAULT).expect("a rule");
+        let recorded = RecordedObject::new(claimed(175, 3), envelope, DEFAULT).expect("recorded");
+        let start = Layout::start(recorded, &[], page, DEFAULT).expect("a rule");
         assert!(matches!(start, Start::AnySegment(_)), "{start:?}");
     }
 }
@@ -386,9 +389,10 @@ fn range_without_segments_asks_for_one() {
 fn page_that_does_not_advance_ends_the_list() {
     let envelope = opened(&StreamInfo::default(), &unmarked());
     let list = parts_list(|_, _| unmarked());
-    let claimed = Claimed::new(said(1000, 3), Some(&envelope), DEFAULT).expect("a claim");
+    let recorded =
+        RecordedObject::new(claimed(1000, 3), Some(&envelope), DEFAULT).expect("recorded");
     let page = PageState { more: true, covers: false };
-    let Start::Ready(mut layout) = Layout::start(claimed, &list, page, DEFAULT).unwrap() else {
+    let Start::Ready(mut layout) = Layout::start(recorded, &list, page, DEFAULT).unwrap() else {
         panic!("no more is needed");
     };
     assert!(layout.at(175).unwrap().is_none(), "a further page may hold it");

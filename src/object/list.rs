@@ -11,7 +11,7 @@ use uplink_core::encryption::path::{PrefixInfo, content_key};
 
 use super::{Object, ObjectKey, custom_metadata};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::Claimed;
+use crate::layout::RecordedObject;
 use crate::location::check_bucket;
 use crate::pages::Pages;
 use crate::project::Project;
@@ -206,16 +206,16 @@ impl Listing {
         }
         let opened = self.metadata(item, &key).and_then(|metadata| {
             let rules = self.session.config().into();
-            let claimed = Claimed::new(item.said_size()?, metadata.as_ref(), rules)?;
-            Ok((metadata, claimed))
+            let recorded = RecordedObject::new(item.claimed_size()?, metadata.as_ref(), rules)?;
+            Ok((metadata, recorded))
         });
-        let Ok((metadata, claimed)) = opened else { return undecryptable() };
+        let Ok((metadata, recorded)) = opened else { return undecryptable() };
         ListItem::Object(Object {
             key: key.into(),
             created_at: item.created_at(),
             expires_at: item.expires_at(),
-            size: claimed.size,
-            authenticity: claimed.authenticity(),
+            size: recorded.size,
+            authenticity: recorded.authenticity(),
             version: item.version().to_vec(),
             custom_metadata: custom_metadata(metadata),
         })

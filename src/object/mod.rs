@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use uplink_core::encryption::metadata::OpenedMetadata;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Authenticity, Claimed, Rules};
+use crate::layout::{Authenticity, RecordedObject, Rules};
 use crate::location::Location;
 use crate::satellite::ObjectRecord;
 
@@ -47,19 +47,19 @@ pub(crate) fn open(
     location: &Location,
     record: &ObjectRecord,
     rules: Rules,
-) -> Result<(Object, Claimed)> {
+) -> Result<(Object, RecordedObject)> {
     let metadata = record.metadata(&location.content_key)?;
-    let claimed = Claimed::new(record.said_size()?, metadata.as_ref(), rules)?;
+    let recorded = RecordedObject::new(record.claimed_size()?, metadata.as_ref(), rules)?;
     let object = Object {
         key: location.key.clone().into(),
         created_at: record.created_at(),
         expires_at: record.expires_at(),
-        size: claimed.size,
-        authenticity: claimed.authenticity(),
+        size: recorded.size,
+        authenticity: recorded.authenticity(),
         version: record.version(),
         custom_metadata: custom_metadata(metadata),
     };
-    Ok((object, claimed))
+    Ok((object, recorded))
 }
 
 fn custom_metadata(metadata: Option<OpenedMetadata>) -> BTreeMap<String, String> {

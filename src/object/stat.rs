@@ -1,7 +1,7 @@
 //! Attributes of an object.
 
 use super::{Object, missing, open};
-use crate::download::source::check_bare;
+use crate::download::source::check_without_envelope;
 use crate::error::Result;
 use crate::layout::Rules;
 use crate::project::Project;
@@ -24,10 +24,10 @@ impl Project {
             Ok(record) => record,
         };
         let rules = Rules::from(session.config());
-        let (object, claimed) = open(&location, &record, rules)?;
-        claimed.check_required(rules)?;
-        if claimed.is_bare() {
-            check_bare(session, &location, &record, claimed).await?;
+        let (object, recorded) = open(&location, &record, rules)?;
+        recorded.check_required(rules)?;
+        if recorded.has_no_envelope() {
+            check_without_envelope(session, &location, &record, recorded).await?;
         }
         Ok(object)
     }

@@ -10,6 +10,7 @@ use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 use uplink_rpc::r#gen::{encryption, metainfo};
 use uplink_rpc::time::timestamp;
+use uplink_segment::{PlacedPiece, SegmentUpload};
 
 use super::convert::limits::begun_segment;
 use super::convert::object::ObjectRecord;
@@ -17,7 +18,6 @@ use super::convert::{position, signed};
 use super::{Satellite, other_reply};
 use crate::error::Result;
 use crate::location::Location;
-use uplink_segment::{PlacedPiece, SegmentUpload};
 
 /// Calls queued until the next one whose reply is needed.
 ///
@@ -155,7 +155,7 @@ impl Satellite {
         let stream_id = if begins_object { Some(begun_object(replies.first())?) } else { None };
         let segment = match last {
             Some(Reply::SegmentBegin(reply)) => {
-                self.signing_key().and_then(|key| begun_segment(reply, &key))
+                self.verifying_key().and_then(|key| begun_segment(reply, &key))
             }
             _ => Err(other_reply()),
         };

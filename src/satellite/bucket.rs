@@ -21,7 +21,7 @@ impl Satellite {
             name: Bytes::copy_from_slice(name.as_bytes()),
             header: None,
         };
-        match self.item(retries, Request::BucketGet(request)).await? {
+        match self.request_with_retries(retries, Request::BucketGet(request)).await? {
             Reply::BucketGet(reply) => bucket::named(reply.bucket, name),
             _ => Err(other_reply()),
         }

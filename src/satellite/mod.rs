@@ -12,16 +12,15 @@ use uplink_core::macaroon::ApiKey;
 use uplink_core::node_url::NodeUrl;
 use uplink_core::policy::retry::Backoff;
 use uplink_core::signature::VerifyingKey;
-use uplink_rpc::channel::{Channel, unsent};
-use uplink_rpc::client;
+use uplink_rpc::channel::{Channel, dial_failure};
 use uplink_rpc::dial::Dialer;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 use uplink_rpc::r#gen::metainfo::metainfo_client::MetainfoClient;
 use uplink_rpc::r#gen::metainfo::{self, RequestHeader};
 use uplink_rpc::pool::{Connection, Pool};
-use uplink_rpc::runtime;
 use uplink_rpc::status::Failure;
+use uplink_rpc::{client, runtime};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,7 +56,7 @@ pub(crate) struct Satellite {
     node: NodeId,
     address: String,
     header: RequestHeader,
-    deadline: Duration,
+    timeout: Duration,
 }
 
 impl Satellite {
@@ -80,7 +79,7 @@ impl Satellite {
             node,
             address: url.address.clone(),
             header,
-            deadline: config.progress_deadline,
+            timeout: config.progress_timeout,
         })
     }
 
@@ -90,7 +89,7 @@ impl Satellite {
     }
 
     /// Returns the key with which this satellite signs order limits, known after its first reply.
-    pub(crate) fn signing_key(&self) -> Result<VerifyingKey> {
+    pub(crate) fn verifying_key(&self) -> Result<VerifyingKey> {
         let peer = self.connection().identity();
         let peer = peer.ok_or_else(|| Error::protocol("the satellite presented no certificate"))?;
         Ok(peer.leaf_key().clone())
@@ -112,10 +111,10 @@ impl Satellite {
     ///
     /// Retried after a lost reply only if every one of them may be.
     async fn batch(&self, requests: Vec<Request>) -> Result<Vec<Reply>> {
-        self.batch_within(RETRIES, requests).await
+        self.batch_with_retries(RETRIES, requests).await
     }
 
-    async fn batch_within(&self, retries: u32, requests: Vec<Request>) -> Result<Vec<Reply>> {
+    async fn batch_with_retries(&self, retries: u32, requests: Vec<Request>) -> Result<Vec<Reply>> {
         let count = requests.len();
         let class = call::class(&requests);
         let request = self.batch_request(requests);
@@ -123,16 +122,16 @@ impl Satellite {
             let request = request.clone();
             async move { client.batch(request).await }
         };
-        replies(self.send(class, retries, send).await?, count)
+        replies(self.send_with_retries(class, retries, send).await?, count)
     }
 
     /// Sends a batch of one call.
-    async fn single(&self, request: Request) -> Result<Reply> {
-        self.item(RETRIES, request).await
+    async fn request(&self, request: Request) -> Result<Reply> {
+        self.request_with_retries(RETRIES, request).await
     }
 
-    async fn item(&self, retries: u32, request: Request) -> Result<Reply> {
-        self.batch_within(retries, vec![request]).await?.pop().ok_or_else(other_reply)
+    async fn request_with_retries(&self, retries: u32, request: Request) -> Result<Reply> {
+        self.batch_with_retries(retries, vec![request]).await?.pop().ok_or_else(other_reply)
     }
 
     fn batch_request(&self, requests: Vec<Request>) -> metainfo::BatchRequest {
@@ -159,11 +158,11 @@ impl Satellite {
         T: Send,
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
-        self.send(call.class(), RETRIES, send).await
+        self.send_with_retries(call.class(), RETRIES, send).await
     }
 
     /// Sends a call, with retries and backoff after network failures if its class allows them.
-    async fn send<T, F>(
+    async fn send_with_retries<T, F>(
         &self,
         class: Class,
         retries: u32,
@@ -175,7 +174,7 @@ impl Satellite {
     {
         let mut backoff = Backoff::new();
         loop {
-            let error = match self.once(&send).await {
+            let error = match self.send_once(&send).await {
                 Err(error) if error.kind() == ErrorKind::Network => error,
                 outcome => return outcome,
             };
@@ -191,21 +190,21 @@ impl Satellite {
     }
 
     /// Sends a call once.
-    async fn once<T, F>(&self, call: impl Fn(MetainfoClient<Channel>) -> F + Send) -> Result<T>
+    async fn send_once<T, F>(&self, call: impl Fn(MetainfoClient<Channel>) -> F + Send) -> Result<T>
     where
         T: Send,
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
         let connection = self.connection();
-        let reply = timeout(self.deadline, call(client::metainfo(connection.channel()))).await;
+        let reply = timeout(self.timeout, call(client::metainfo(connection.channel()))).await;
         match reply {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(match unsent(&status) {
+            Ok(Err(status)) => Err(match dial_failure(&status) {
                 Some(error) => error.clone().into(),
                 None => Failure::from(status).into(),
             }),
             Err(_) => {
-                let after = self.deadline.as_secs();
+                let after = self.timeout.as_secs();
                 let text = format!("satellite {} timed out after {after} s", self.address);
                 Err(Error::new(ErrorKind::Network, text))
             }

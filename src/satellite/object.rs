@@ -20,7 +20,7 @@ use crate::location::Location;
 
 /// The part of an object to download, in plain bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum ByteRange {
     From(u64),
     Range(Range<u64>),
     /// The last bytes.
@@ -78,7 +78,7 @@ impl Satellite {
             redundancy_scheme_per_segment: true,
             ..Default::default()
         };
-        match self.item(retries, Request::ObjectGet(request)).await? {
+        match self.request_with_retries(retries, Request::ObjectGet(request)).await? {
             Reply::ObjectGet(reply) => match reply.object {
                 Some(object) => Ok(object.into()),
                 None => Err(Error::protocol("the reply contains no object")),
@@ -106,7 +106,7 @@ impl Satellite {
         &self,
         request: metainfo::ListObjectsRequest,
     ) -> Result<metainfo::ListObjectsResponse> {
-        match self.single(Request::ObjectList(request)).await? {
+        match self.request(Request::ObjectList(request)).await? {
             Reply::ObjectList(reply) => Ok(reply),
             _ => Err(other_reply()),
         }
@@ -115,19 +115,19 @@ impl Satellite {
     /// Requests an object with its first segments and the order limits of the first one.
     ///
     /// # Errors
-    /// [`ErrorKind::RangeInvalid`]: `part` starts beyond the end of the object.
+    /// [`ErrorKind::RangeInvalid`]: `requested` starts beyond the end of the object.
     pub(crate) async fn download_object(
         &self,
         location: &Location,
-        part: &Part,
+        requested: &ByteRange,
     ) -> Result<ObjectDownload> {
         let request = metainfo::DownloadObjectRequest {
             bucket: location.bucket_bytes(),
             encrypted_object_key: location.key_bytes(),
-            range: range(part)?,
+            range: range(requested)?,
             ..Default::default()
         };
-        let reply = self.single(Request::ObjectDownload(request)).await.map_err(beyond)?;
+        let reply = self.request(Request::ObjectDownload(request)).await.map_err(beyond)?;
         let Reply::ObjectDownload(reply) = reply else { return Err(other_reply()) };
         let object = reply
             .object
@@ -146,7 +146,7 @@ impl ObjectDownload {
         segment::page(&self.segments, keys)
     }
 
-    /// Reads the first segment of the requested part if the reply contains its order limits. It must be
+    /// Reads the first segment of the requested range if the reply contains its order limits. It must be
     /// the expected one.
     pub(crate) fn first(
         self,
@@ -182,21 +182,23 @@ pub(super) fn list_request(
     }
 }
 
-fn range(part: &Part) -> Result<Option<metainfo::Range>> {
+fn range(requested: &ByteRange) -> Result<Option<metainfo::Range>> {
     use metainfo::range::Range as Wire;
     let number = |number: u64| {
         i64::try_from(number).map_err(|_| {
             Error::new(ErrorKind::RangeInvalid, format!("offset {number} is out of range"))
         })
     };
-    let range = match *part {
-        Part::Whole => return Ok(None),
-        Part::From(offset) => Wire::Start(metainfo::RangeStart { plain_start: number(offset)? }),
-        Part::Range(Range { start, end }) => Wire::StartLimit(metainfo::RangeStartLimit {
+    let range = match *requested {
+        ByteRange::Whole => return Ok(None),
+        ByteRange::From(offset) => {
+            Wire::Start(metainfo::RangeStart { plain_start: number(offset)? })
+        }
+        ByteRange::Range(Range { start, end }) => Wire::StartLimit(metainfo::RangeStartLimit {
             plain_start: number(start)?,
             plain_limit: signed(end),
         }),
-        Part::Suffix(length) => {
+        ByteRange::Suffix(length) => {
             Wire::Suffix(metainfo::RangeSuffix { plain_suffix: number(length)? })
         }
     };

@@ -139,7 +139,7 @@ impl Satellite {
         retries: u32,
         request: &metainfo::BeginDeleteObjectRequest,
     ) -> Result<metainfo::BeginDeleteObjectResponse> {
-        self.send(class, retries, |mut client| {
+        self.send_with_retries(class, retries, |mut client| {
             let request = request.clone();
             async move { client.begin_delete_object(request).await }
         })

@@ -56,16 +56,17 @@ impl Satellite {
             desired_nodes: if all { ALL_NODES } else { 0 },
             ..Default::default()
         };
-        match self.single(Request::SegmentDownload(request)).await? {
+        match self.request(Request::SegmentDownload(request)).await? {
             Reply::SegmentDownload(reply) => {
-                segment::segment_download(reply, expected, keys, &self.signing_key()?)
+                segment::segment_download(reply, expected, keys, &self.verifying_key()?)
             }
             _ => Err(other_reply()),
         }
     }
 
-    /// Exchanges the order limits of failed pieces for those of other nodes. Returns the new id of the
-    /// segment, and one order limit per piece number.
+    /// Exchanges the order limits of failed pieces for those of other nodes, with the call
+    /// `RetryBeginSegmentPieces`. Returns the new id of the segment, and one order limit per piece
+    /// number.
     pub(crate) async fn exchange_limits(
         &self,
         segment: &SegmentUpload,
@@ -76,9 +77,9 @@ impl Satellite {
             retry_piece_numbers: pieces.iter().map(|piece| i32::from(*piece)).collect(),
             header: None,
         };
-        match self.single(Request::SegmentBeginRetryPieces(request)).await? {
+        match self.request(Request::SegmentBeginRetryPieces(request)).await? {
             Reply::SegmentBeginRetryPieces(reply) => {
-                let key = self.signing_key()?;
+                let key = self.verifying_key()?;
                 let limits = upload_limits(reply.addressed_limits, &segment.scheme, &key)?;
                 Ok((reply.segment_id, limits))
             }

@@ -9,10 +9,10 @@ use crate::location::Location;
 use crate::session::Session;
 
 /// Timeout of the call that aborts a dropped upload.
-const ABORT_DEADLINE: Duration = Duration::from_secs(5);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The object being written. Dropping it before the commit aborts it at the satellite, in a detached
-/// task that ends within [`ABORT_DEADLINE`].
+/// task that ends within [`ABORT_TIMEOUT`].
 #[derive(Debug)]
 pub(super) struct Pending {
     session: Session,
@@ -68,7 +68,7 @@ impl Drop for Pending {
         let abandoned =
             Self { session: self.session.clone(), location: self.location.clone(), stream_id };
         runtime.spawn(async move {
-            let _ = tokio::time::timeout(ABORT_DEADLINE, abandoned.abort()).await;
+            let _ = tokio::time::timeout(ABORT_TIMEOUT, abandoned.abort()).await;
         });
     }
 }

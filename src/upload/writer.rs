@@ -244,9 +244,9 @@ impl Writer {
             tokio::task::yield_now().await;
             return Ok(());
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let budget = self.session().transfers().budget().clone();
-        let caught_up = budget.while_running(open.sealed.caught_up());
+        let caught_up = budget.while_running(open.sealed.wait_for_coder());
         let mut caught_up = std::pin::pin!(timeout(open.patience, caught_up));
         loop {
             tokio::select! {
@@ -254,7 +254,7 @@ impl Writer {
                 Some(ended) = self.uploads.join_next() => self.stored(ended)?,
             }
         }
-        open.patience = open.patience.saturating_sub(begun.elapsed());
+        open.patience = open.patience.saturating_sub(started.elapsed());
         Ok(())
     }
 

@@ -139,8 +139,8 @@ async fn reads_fail_if_transfer_limit_prevents_correction() {
     let holders = &holders(&world, &world.put("key", &bytes(8, 6 << 20)).await);
     corrupt_from(&holders[..holders.len() - (REQUIRED - 1)], 0);
     // The four permitted transfers wait for a fifth, which waits for one of them to end.
-    let deadline = Duration::from_secs(2);
-    let config = config().transfers(REQUIRED).progress_deadline(deadline);
+    let timeout = Duration::from_secs(2);
+    let config = config().transfers(REQUIRED).progress_timeout(timeout);
     let project = Project::open_with(&world.access, &config).expect("a project");
     let reading = async {
         let download = project.download_object(BUCKET, "key").await?;

@@ -84,8 +84,8 @@ async fn satellite_killed_during_upload_leaves_no_object() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_node_times_out_after_the_progress_deadline() {
-    let config = config().progress_deadline(Duration::from_secs(2));
+async fn silent_node_ends_at_the_progress_timeout() {
+    let config = config().progress_timeout(Duration::from_secs(2));
     let world = World::start_with(Options::new(), &config).await;
     let plain = bytes(1, 400_000);
     world.put("key", &plain).await;

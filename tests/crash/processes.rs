@@ -16,7 +16,7 @@ const NODES: usize = 8;
 const SCHEME: &str = "2/3/4/6-256";
 const CAPACITY: u64 = 4 << 30;
 /// Time limit for a process to listen on its port.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 const ROLE: &str = "UPLINK_CRASH_ROLE";
 const FOLDER: &str = "UPLINK_CRASH_FOLDER";
@@ -94,7 +94,7 @@ impl Processes {
     /// Waits until every node has checked in.
     async fn online(&self) {
         let database = self.satellite.folder.join("satellite.db").display().to_string();
-        let deadline = Instant::now() + START_DEADLINE;
+        let deadline = Instant::now() + START_TIMEOUT;
         let satellite = dev_satellite();
         loop {
             let admin = Admin::open(&database).await.expect("the database");
@@ -143,7 +143,7 @@ impl Process {
     }
 
     async fn ready(&self) {
-        let deadline = Instant::now() + START_DEADLINE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while tokio::net::TcpStream::connect(self.listen).await.is_err() {
             assert!(
                 Instant::now() < deadline,
@@ -171,7 +171,7 @@ impl Drop for Process {
 
 async fn api_key(folder: &Path) -> String {
     let database = folder.join("satellite.db").display().to_string();
-    let deadline = Instant::now() + START_DEADLINE;
+    let deadline = Instant::now() + START_TIMEOUT;
     // The satellite listens before it creates its database.
     let admin = loop {
         match Admin::open(&database).await {

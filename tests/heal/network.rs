@@ -132,8 +132,8 @@ impl FaultyNetwork {
 fn client(access: &Access, transport: Transport) -> Project {
     let config = Config::new()
         .transport(transport)
-        .dial_deadline(Duration::from_secs(3))
-        .progress_deadline(Duration::from_secs(5))
+        .dial_timeout(Duration::from_secs(3))
+        .progress_timeout(Duration::from_secs(5))
         .segment_size(SEGMENT);
     Project::open_with(access, &config).expect("a project")
 }

@@ -33,7 +33,7 @@ pub(crate) struct Raw {
     grant: String,
 }
 
-const DEADLINE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Raw {
     pub(crate) fn new(world: &World) -> Self {
@@ -213,7 +213,7 @@ impl Raw {
         let address = &addressed.storage_node_address.as_ref().expect("an address").address;
         let connection = self.nodes.peer(node, address);
         let key = PiecePrivateKey::from_bytes(key).expect("a key");
-        let target = Target::new(connection, limit, key, DEADLINE).expect("a target");
+        let target = Target::new(connection, limit, key, TIMEOUT).expect("a target");
         let piece = stream::iter([Ok(Bytes::from(piece))]);
         let stored = upload(target, PieceHashAlgorithm::Blake3, piece).await.expect("stored");
         messages::SegmentPieceUploadResult {

@@ -17,8 +17,8 @@ pub(crate) const LISTED: &str = "listed";
 pub(crate) const SEGMENT: u64 = 64 << 10;
 
 const PASSPHRASE: &str = "correct horse battery staple";
-/// Deadline of every wait for a peer, which bounds the time of a client that an attack makes wait.
-const DEADLINE: Duration = Duration::from_secs(1);
+/// Timeout of every wait for a peer, which bounds the time of a client that an attack makes wait.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Storage of an object: inline, or in segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -152,8 +152,8 @@ pub(crate) fn config(transport: Transport) -> Config {
     Config::new()
         .transport(transport)
         .segment_size(SEGMENT)
-        .dial_deadline(DEADLINE)
-        .progress_deadline(DEADLINE)
+        .dial_timeout(TIMEOUT)
+        .progress_timeout(TIMEOUT)
 }
 
 async fn access(satellite: &str, api_key: &str) -> Access {

@@ -1,6 +1,7 @@
 //! Test clocks of a network's satellite and nodes.
 
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use uplink_testnet::Party;

@@ -40,6 +40,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Formats all sources, imports included.
+    Fmt {
+        /// Writes nothing and fails if a file would change.
+        #[arg(long)]
+        check: bool,
+    },
     /// Runs coverage-guided fuzzing of all targets or the named ones, one per core at a time.
     Fuzz {
         /// Names of files in `fuzz/fuzz_targets/`, without extension.
@@ -48,7 +54,7 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
-    /// Prints metrics of the source tree: import cycles, lengths of functions and files.
+    /// Prints metrics of the source tree: import cycles, lengths, packages, words to avoid.
     Measure,
     /// Runs property tests for hours with very many cases, or with `--heal` a network under repeated faults.
     Soak {
@@ -78,6 +84,7 @@ fn main() -> ExitCode {
         Command::Bench { names, arguments } => steps::bench(&names, &arguments),
         Command::Check => steps::check(),
         Command::Codegen { check } => codegen::run(check),
+        Command::Fmt { check } => steps::format(check),
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Command::Measure => {
             measure::print(&root());

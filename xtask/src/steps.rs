@@ -39,10 +39,20 @@ impl Steps {
     }
 }
 
+/// Formats all sources, or with `check` only compares them.
+///
+/// The import style needs options that stable rustfmt accepts only on its command line.
+pub(crate) fn format(check: bool) -> Result<(), Failure> {
+    let style = "imports_granularity=Module,group_imports=StdExternalCrate";
+    let mut arguments = vec!["fmt", "--all", "--", "--config", style];
+    arguments.extend(check.then_some("--check"));
+    cargo::run(&arguments, &[])
+}
+
 pub(crate) fn check() -> Result<(), Failure> {
     let mut steps = Steps::default();
     let deny = [("RUSTDOCFLAGS", "-D warnings")];
-    steps.cargo(&["fmt", "--all", "--check"], &[])?;
+    steps.run("cargo xtask fmt --check".into(), || format(true))?;
     codegen::run(true)?;
     // Separate workspaces: no other step checks that their lock files are up to date.
     for manifest in ["fuzz/Cargo.toml", "tests/interop/storj/Cargo.toml"] {

@@ -17,8 +17,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use uplink::Access;
-use uplink::Secret;
+use uplink::{Access, Secret};
 
 use crate::failure::{Exit, Failure, Outcome};
 use crate::local::resolve::ResolvedPath;

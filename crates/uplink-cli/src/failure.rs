@@ -1,8 +1,7 @@
 //! Failures of a command: a message for people, an exit code for scripts.
 
-use std::fmt;
-use std::io;
 use std::process::ExitCode;
+use std::{fmt, io};
 
 use uplink::ErrorKind;
 

@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use futures_util::TryStreamExt as _;
-use futures_util::stream;
+use futures_util::{TryStreamExt as _, stream};
 use uplink::{ErrorKind, ListUploadsOptions, PendingUpload, Project, UploadItem, UploadList};
 
 use crate::args::location::Url;

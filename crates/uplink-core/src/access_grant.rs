@@ -21,16 +21,12 @@
 
 use zeroize::Zeroizing;
 
-use crate::{
-    base58::{self, Base58Error},
-    encryption::{
-        CipherSuite, EncryptionStore, Key, PathScope,
-        path::{PathError, encrypt_path},
-        store::{StoreEntry, StoreError},
-    },
-    macaroon::{ApiKey, MacaroonError, Permission, PermissionError},
-    wire::{Reader, WireError, put_bytes, put_int64, put_message},
-};
+use crate::base58::{self, Base58Error};
+use crate::encryption::path::{PathError, encrypt_path};
+use crate::encryption::store::{StoreEntry, StoreError};
+use crate::encryption::{CipherSuite, EncryptionStore, Key, PathScope};
+use crate::macaroon::{ApiKey, MacaroonError, Permission, PermissionError};
+use crate::wire::{Reader, WireError, put_bytes, put_int64, put_message};
 
 /// A parsed access grant. Its keys are wiped on drop and redacted in `Debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,8 @@
     )
 )]
 
-use std::{f64::consts::LN_2, fmt};
+use std::f64::consts::LN_2;
+use std::fmt;
 
 use crate::id::PieceId;
 

@@ -30,10 +30,8 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use self::link::{JoinError, LinkError, SharedLink, access_key_of, join_share_url};
-use crate::{
-    encryption::{Key, Nonce},
-    secret::Secret,
-};
+use crate::encryption::{Key, Nonce};
+use crate::secret::Secret;
 
 /// Identifies and decrypts a registered access grant. A secret.
 ///

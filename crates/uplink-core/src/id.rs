@@ -11,14 +11,13 @@
     )
 )]
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use data_encoding::BASE32_NOPAD;
 
-use crate::{
-    base58::{self, Base58Error},
-    mac::hmac_sha512,
-};
+use crate::base58::{self, Base58Error};
+use crate::mac::hmac_sha512;
 
 /// Identifies a satellite, storage node or client by its certificate authority's key.
 ///

@@ -21,17 +21,13 @@ mod tests;
 use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
-use x509_parser::{
-    certificate::X509Certificate,
-    der_parser::Oid,
-    oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ECDSA_WITH_SHA256},
-    prelude::FromDer,
-};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::Oid;
+use x509_parser::oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ECDSA_WITH_SHA256};
+use x509_parser::prelude::FromDer;
 
-use crate::{
-    id::NodeId,
-    signature::{SignatureError, VerifyingKey},
-};
+use crate::id::NodeId;
+use crate::signature::{SignatureError, VerifyingKey};
 
 /// A peer with a verified certificate chain.
 #[derive(Clone, Debug, PartialEq, Eq)]

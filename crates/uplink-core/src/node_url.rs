@@ -15,12 +15,11 @@
     )
 )]
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
-use crate::{
-    base58::{self, Base58Error},
-    id::{IdError, NodeId},
-};
+use crate::base58::{self, Base58Error};
+use crate::id::{IdError, NodeId};
 
 /// Address and identity of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -35,10 +35,8 @@ mod tests;
 use prost::Message;
 use prost_types::Timestamp;
 
-pub use self::{
-    payload::{MAX_MESSAGE_SIZE, Signed, signing_payload},
-    piece_key::{PieceKeyError, PiecePrivateKey, PiecePublicKey},
-};
+pub use self::payload::{MAX_MESSAGE_SIZE, Signed, signing_payload};
+pub use self::piece_key::{PieceKeyError, PiecePrivateKey, PiecePublicKey};
 use crate::signature::{SignatureError, SigningKey, VerifyingKey};
 
 /// A satellite's permission to transfer a piece.

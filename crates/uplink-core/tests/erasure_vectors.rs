@@ -13,10 +13,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use uplink_core::{
-    erasure::{Code, CorrectError, Corrector, Decoder, Encoder, Scheme},
-    layout,
-};
+use uplink_core::erasure::{Code, CorrectError, Corrector, Decoder, Encoder, Scheme};
+use uplink_core::layout;
 
 fn group(name: &str) -> Vec<Value> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/erasure.json");

@@ -22,17 +22,15 @@
 use prost::Message;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use uplink_core::{
-    bloom_filter::BloomFilter,
-    id::{NodeId, PieceId},
-    identity::{self, PeerIdentity},
-    order::{
-        Order, OrderError, OrderLimit, PieceHash, PiecePrivateKey, PiecePublicKey, Signed,
-        signing_payload,
-    },
-    policy::order_step::{DownloadOrders, UploadOrders},
-    signature::{SigningKey, VerifyingKey},
+use uplink_core::bloom_filter::BloomFilter;
+use uplink_core::id::{NodeId, PieceId};
+use uplink_core::identity::{self, PeerIdentity};
+use uplink_core::order::{
+    Order, OrderError, OrderLimit, PieceHash, PiecePrivateKey, PiecePublicKey, Signed,
+    signing_payload,
 };
+use uplink_core::policy::order_step::{DownloadOrders, UploadOrders};
+use uplink_core::signature::{SigningKey, VerifyingKey};
 use x509_parser::pem::Pem;
 
 fn file() -> Value {

@@ -38,8 +38,8 @@ const FRAME_SIZE: u32 = 64 << 10;
 const HEADER_LIST_SIZE: u32 = 4 << 20;
 /// Idle time after which a connection is probed.
 const PROBE_AFTER: Duration = Duration::from_secs(20);
-/// Deadline of a probe; the connection is closed when it passes.
-const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+/// Timeout of a probe, after which the connection is closed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Calls to one peer, for a generated client. Clones share its connections.
 ///
@@ -64,7 +64,7 @@ pub enum ChannelError {
 /// Returns the dial error if no connection could be opened for a call. Such a call was never sent, so
 /// a retry cannot repeat its effect.
 #[must_use]
-pub fn unsent(status: &Status) -> Option<&DialError> {
+pub fn dial_failure(status: &Status) -> Option<&DialError> {
     let mut error = status.source()?;
     loop {
         // `source` of a transparent error skips the dial error itself.
@@ -244,7 +244,7 @@ impl Shared {
             .max_frame_size(FRAME_SIZE)
             .http2_max_header_list_size(HEADER_LIST_SIZE)
             .http2_keep_alive_interval(PROBE_AFTER)
-            .keep_alive_timeout(PROBE_DEADLINE)
+            .keep_alive_timeout(PROBE_TIMEOUT)
             .connect_with_connector_lazy(connector);
         state.protocol = PeerProtocol::Grpc(channel.clone());
         Carrier::Grpc(channel)

@@ -10,10 +10,9 @@
 //! A holder of a descriptor from one share never waits for a descriptor from another, so that an
 //! exhausted share cannot cause a deadlock.
 
-use std::fs;
-use std::io;
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
+use std::{fs, io};
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -69,6 +68,7 @@ pub fn briefly<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T>
             Err(error) if left > 1 && is_exhausted(&error) => left -= 1,
             outcome => return outcome,
         }
+        #[allow(clippy::disallowed_methods, reason = "blocks, as documented")]
         std::thread::sleep(BRIEF_PAUSE);
     }
 }

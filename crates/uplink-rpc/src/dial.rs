@@ -1,4 +1,4 @@
-//! Address → authenticated connection, within a deadline.
+//! Address → authenticated connection, within a timeout.
 //!
 //! One dial serves both transports: the eight bytes `DRPC!!!1`, then TLS offering `h2` and `storj`.
 //! A peer of this project selects `h2`, and the connection uses gRPC. A peer of the public network
@@ -32,14 +32,14 @@ const READ_SIZE: usize = 64 << 10;
 /// Maximum encrypted bytes buffered for the socket: a frame and its head leave in one system call.
 pub(crate) const WRITE_LIMIT: usize = 128 << 10;
 
-/// Default deadline of a dial: name lookup, connecting and the handshake together.
-pub const DIAL_DEADLINE: Duration = Duration::from_secs(10);
+/// Default timeout of a dial: name lookup, connecting and the handshake together.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens connections with one identity.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     tls: Arc<ClientConfig>,
-    deadline: Duration,
+    timeout: Duration,
 }
 
 /// Which transports a dialer offers to its peers.
@@ -65,13 +65,13 @@ pub enum DialError {
         /// The system's error.
         reason: String,
     },
-    /// The deadline passed.
-    #[error("cannot connect to {address}: timed out after {}", seconds(.deadline))]
-    Deadline {
+    /// The timeout passed.
+    #[error("cannot connect to {address}: timed out after {}", seconds(.timeout))]
+    TimedOut {
         /// `host:port` as given.
         address: String,
-        /// The deadline that applied.
-        deadline: Duration,
+        /// The timeout that applied.
+        timeout: Duration,
     },
     /// The TLS handshake failed.
     #[error("handshake with {address} failed: {reason}")]
@@ -107,13 +107,13 @@ impl Dialer {
     /// # Errors
     /// The TLS library rejects the identity.
     pub fn new(identity: &Identity) -> Result<Self, IdentityError> {
-        Ok(Self { tls: client_config(identity)?, deadline: DIAL_DEADLINE })
+        Ok(Self { tls: client_config(identity)?, timeout: DIAL_TIMEOUT })
     }
 
-    /// Replaces the default deadline of [`DIAL_DEADLINE`].
+    /// Replaces the default timeout of [`DIAL_TIMEOUT`].
     #[must_use]
-    pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -136,10 +136,10 @@ impl Dialer {
         node: Option<NodeId>,
         address: &str,
     ) -> Result<(TlsStream<Socket>, Arc<PeerIdentity>), DialError> {
-        let connected = timeout(self.deadline, self.connect(address)).await;
-        let (stream, peer) = connected.map_err(|_| DialError::Deadline {
+        let connected = timeout(self.timeout, self.connect(address)).await;
+        let (stream, peer) = connected.map_err(|_| DialError::TimedOut {
             address: address.to_owned(),
-            deadline: self.deadline,
+            timeout: self.timeout,
         })??;
         match node {
             Some(wanted) if wanted != peer.node_id() => Err(DialError::WrongNode {

@@ -19,7 +19,7 @@
 //! | [`gen`](mod@gen) | generated messages and services of `proto/` |
 //! | [`raw`] | signed messages that keep their received bytes |
 //! | [`tls`] | identities: certificate chains that prove a node id |
-//! | [`dial`], [`pool`] | address → authenticated connection within a deadline; connection reuse |
+//! | [`dial`], [`pool`] | address → authenticated connection within a timeout; connection reuse |
 //! | [`channel`] | calls to one peer over the transport that it selects |
 //! | [`drpc`] | the public network's transport, both sides |
 //! | [`codec`] | decoding with a bound on the memory that a message takes |
@@ -31,6 +31,8 @@
 //! | [`time`] | timestamps on the wire, clock skew and clock steps |
 //! | [`peer`] | the other end of a connection |
 //! | [`piece`] | upload and download of one piece |
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod bytes_queue;
 pub mod channel;

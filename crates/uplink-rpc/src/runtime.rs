@@ -2,6 +2,8 @@
 //!
 //! Monotonic time, sleeps and timeouts come from `tokio::time`, whose clock tests can pause.
 
+#![allow(clippy::disallowed_methods, reason = "the seam itself")]
+
 use std::time::SystemTime;
 
 use tokio::task::JoinHandle;

@@ -5,14 +5,13 @@
 //! that negotiates `h2` in the handshake uses gRPC, all others DRPC. The descriptor budget
 //! (`descriptors.rs`) bounds the number of connections of a process.
 
-use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{fmt, io};
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -27,17 +26,16 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::service::Routes;
 use tonic::transport::server::Connected;
 
-pub use crate::peer::Peer;
-
 use self::admission::{Admission, Admissions, ConnectionInfo, CountingService};
 use crate::dial::{self, PREAMBLE, WRITE_LIMIT, buffered};
+pub use crate::peer::Peer;
 use crate::tls::{GRPC, Identity, IdentityError, peer_of, server_config};
 use crate::{drpc, runtime};
 
 mod admission;
 
-/// Deadline of the first bytes and the handshake of an accepted connection.
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// Timeout of the first bytes and the handshake of an accepted connection.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of concurrent handshakes. Further connections wait in the system's accept queue.
 const MAX_HANDSHAKES: usize = 256;
 /// HTTP/2 flow-control window of a stream in bytes.
@@ -141,7 +139,7 @@ impl Running {
             && timeout(grace, &mut task).await.is_err()
         {
             self.kill.cancel();
-            let _ = timeout(HANDSHAKE_DEADLINE, task).await;
+            let _ = timeout(HANDSHAKE_TIMEOUT, task).await;
         }
     }
 
@@ -280,7 +278,7 @@ async fn accept(
 
 async fn handshake_in_time(stream: TcpStream, tls: TlsAcceptor) -> Option<TlsStream<dial::Socket>> {
     let remote = stream.peer_addr();
-    match timeout(HANDSHAKE_DEADLINE, handshake(stream, tls)).await {
+    match timeout(HANDSHAKE_TIMEOUT, handshake(stream, tls)).await {
         Ok(Ok(stream)) => return Some(stream),
         Ok(Err(error)) => tracing::debug!(?remote, %error, "handshake failed"),
         Err(_) => tracing::debug!(?remote, "handshake timed out"),

@@ -180,9 +180,9 @@ async fn dial_to_silent_peer_ends_at_its_deadline() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let dialer = Dialer::new(&Identity::generate().unwrap()).unwrap();
-    let dialer = dialer.with_deadline(Duration::from_millis(100));
+    let dialer = dialer.with_timeout(Duration::from_millis(100));
     let error = dialer.dial(None, &address).await.unwrap_err();
-    assert!(matches!(error, DialError::Deadline { .. }), "{error}");
+    assert!(matches!(error, DialError::TimedOut { .. }), "{error}");
 }
 
 #[tokio::test]

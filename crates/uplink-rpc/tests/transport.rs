@@ -21,7 +21,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use uplink_core::id::NodeId;
-use uplink_rpc::channel::{Channel, unsent};
+use uplink_rpc::channel::{Channel, dial_failure};
 use uplink_rpc::client;
 use uplink_rpc::dial::{Dialer, Transport};
 use uplink_rpc::r#gen::contact::ContactPingRequest;
@@ -344,11 +344,11 @@ async fn call_without_a_connection_is_reported_as_unsent() {
             world.running.kill();
         };
         let (lost, ()) = tokio::join!(lost, kill);
-        assert!(unsent(&lost.unwrap_err()).is_none(), "{transport:?}: it was delivered");
+        assert!(dial_failure(&lost.unwrap_err()).is_none(), "{transport:?}: it was delivered");
         // Open connections close one by one.
         for attempt in 0.. {
             let status = world.client().retain(retain_request(b"")).await.unwrap_err();
-            match unsent(&status) {
+            match dial_failure(&status) {
                 Some(error) => {
                     assert!(error.to_string().contains("cannot connect"), "{error}");
                     break;

@@ -19,6 +19,8 @@
 //! | [`download`] | fetching, decoding and opening of one segment |
 //! | [`suspects`] | storage nodes that returned corrupt shares |
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 use std::fmt;
 use std::time::Duration;
 
@@ -53,15 +55,15 @@ pub struct Transfers {
     pool: Pool,
     budget: Budget,
     suspects: SuspectNodes,
-    progress_deadline: Duration,
+    progress_timeout: Duration,
 }
 
 impl Transfers {
-    /// Transfers pieces over the connections of `pool`, within `budget`. `progress_deadline` is the
+    /// Transfers pieces over the connections of `pool`, within `budget`. `progress_timeout` is the
     /// timeout of every single wait for progress of a storage node.
     #[must_use]
-    pub fn new(pool: Pool, budget: Budget, progress_deadline: Duration) -> Self {
-        Self { pool, budget, suspects: SuspectNodes::default(), progress_deadline }
+    pub fn new(pool: Pool, budget: Budget, progress_timeout: Duration) -> Self {
+        Self { pool, budget, suspects: SuspectNodes::default(), progress_timeout }
     }
 
     /// Returns the budget of memory and concurrent transfers.
@@ -72,7 +74,7 @@ impl Transfers {
 
     fn target(&self, limit: PieceLimit, key: PiecePrivateKey) -> Result<Target, PieceError> {
         let connection = self.pool.peer(limit.node, &limit.address);
-        Target::new(connection, limit.limit, key, self.progress_deadline)
+        Target::new(connection, limit.limit, key, self.progress_timeout)
     }
 }
 

@@ -15,7 +15,7 @@ use uplink_core::layout;
 use crate::memory::Budget;
 use crate::upload::ring::{Reader, Ring};
 use crate::upload::{SealedSegment, Sealer, Window};
-use crate::window::stripes_window;
+use crate::window::window_size;
 
 pub(super) const PARAMETERS: EncryptionParameters = EncryptionParameters::DEFAULT;
 pub(super) const POSITION: SegmentPosition = SegmentPosition { part: 0, index: 3 };
@@ -123,7 +123,7 @@ async fn read(ring: &Arc<Ring>, number: u16) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn transfers_in_step_and_replacements_that_start_later_read_the_same_piece() {
+async fn late_replacement_reads_the_same_piece_as_others() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
     let sealed = seal(&plain(2_000_000), &[50_000], &scheme).await;
     let ring = Ring::new(&budget(), Arc::clone(&sealed), scheme, 3);
@@ -151,7 +151,7 @@ async fn transfer_fails_when_coding_stops_before_the_end() {
 
 /// A connection may keep a reader for as long as its node stalls.
 #[tokio::test]
-async fn reader_that_outlives_its_ring_fails_and_keeps_nothing_of_the_segment() {
+async fn reader_that_outlives_its_ring_fails_and_frees_the_segment() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
     let sealed = seal(&plain(4_000_000), &[50_000], &scheme).await;
     let (ring, segment) =
@@ -164,7 +164,7 @@ async fn reader_that_outlives_its_ring_fails_and_keeps_nothing_of_the_segment() 
 }
 
 #[tokio::test]
-async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
+async fn ring_waits_only_for_as_many_transfers_as_needed() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
     let sealed = seal(&plain(4_000_000), &[50_000], &scheme).await;
     let ring = Ring::new(&budget(), Arc::clone(&sealed), scheme, 3);
@@ -194,15 +194,15 @@ async fn ring_waits_for_as_many_transfers_as_are_needed_and_for_no_more() {
 async fn sealing_has_caught_up_when_few_windows_wait_for_the_coder() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
     let sealed = seal(&plain(2_000_000), &[50_000], &scheme).await;
-    let windows = stripes(&sealed).len().div_ceil(stripes_window(&scheme));
+    let windows = stripes(&sealed).len().div_ceil(window_size(&scheme));
     assert!(windows > 8, "{windows} windows");
     let caught_up = tokio::spawn({
         let sealed = Arc::clone(&sealed);
-        async move { sealed.caught_up().await }
+        async move { sealed.wait_for_coder().await }
     });
     for number in 0..windows {
         assert_eq!(sealed.is_ahead(), windows - number > 4, "{number} of {windows} windows coded");
-        sealed.grown(number).await.expect("a window");
+        sealed.wait_for_window(number).await.expect("a window");
     }
     tokio::time::timeout(Duration::from_secs(30), caught_up)
         .await

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use uplink_rpc::runtime;
+
 /// Steady time at which a [stepping](Clock::stepping) clock starts, so that moments before the start
 /// of the process have a steady time too.
 const STEADY_START: Duration = Duration::from_secs(24 * 3600);
@@ -27,6 +29,7 @@ impl Clock {
     /// Creates a clock that reads `source` on each call, which may step. Steady time is the
     /// machine's.
     pub fn stepping(source: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "the machine's, which tests do not pause")]
         let start = Instant::now();
         let steady = move || STEADY_START.saturating_add(start.elapsed());
         Self { now: Arc::new(source), steady: Arc::new(steady) }
@@ -35,7 +38,7 @@ impl Clock {
     /// Returns the machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self::stepping(SystemTime::now)
+        Self::stepping(runtime::now)
     }
 
     /// Returns the wall time.

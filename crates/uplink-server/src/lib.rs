@@ -11,6 +11,8 @@
 //!        └─ signal    signals that request a graceful stop
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod clock;
 pub mod config;
 mod service;

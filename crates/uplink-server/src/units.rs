@@ -206,7 +206,8 @@ pub mod size {
 pub mod display {
     use serde::de::Error;
 
-    use super::{Deserialize, Deserializer, FromStr, Serializer, fmt::Display};
+    use super::fmt::Display;
+    use super::{Deserialize, Deserializer, FromStr, Serializer};
 
     /// Writes a value as it is displayed.
     ///

@@ -10,10 +10,10 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -175,24 +175,6 @@ impl Workers {
         let report = self.report(name.into(), schedule.interval);
         let task = run(work, schedule, report, self.stop.clone());
         self.aborts.push(self.tasks.spawn(task));
-    }
-
-    /// Starts a loop that schedules itself. It counts as running until a stop ends it at once.
-    pub fn start_loop(
-        &mut self,
-        name: impl Into<String>,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let report = self.report(name.into(), None);
-        let stop = self.stop.clone();
-        self.aborts.push(self.tasks.spawn(async move {
-            report.started();
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = task => {}
-            }
-            drop(report);
-        }));
     }
 
     /// Returns a handle to the states of the workers.

@@ -1,17 +1,13 @@
 //! Configuration of a storage node.
 
-use std::{
-    fmt,
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    str::FromStr,
-    time::Duration,
-};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
-use uplink_core::{
-    id::NodeId,
-    node_url::{NodeUrl, NodeUrlError},
-};
+use uplink_core::id::NodeId;
+use uplink_core::node_url::{NodeUrl, NodeUrlError};
 use uplink_server::Clock;
 
 /// Settings of a storage node. [`Config::new`] lists the defaults.

@@ -1,26 +1,23 @@
 //! Check-in: the node reports address, free space and version to each satellite, which pings it
 //! back.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Status;
-use uplink_rpc::{
-    client,
-    r#gen::{
-        contact::{CheckInRequest, GetTimeRequest},
-        node::{NodeCapacity, NodeOperator, NodeVersion},
-    },
-    pool::{Connection, Pool},
-    status::Failure,
-    time::{MAX_SKEW, is_skewed, relation, system_time, timestamp, zero},
-};
+use uplink_rpc::client;
+use uplink_rpc::r#gen::contact::{CheckInRequest, GetTimeRequest};
+use uplink_rpc::r#gen::node::{NodeCapacity, NodeOperator, NodeVersion};
+use uplink_rpc::pool::{Connection, Pool};
+use uplink_rpc::status::Failure;
+use uplink_rpc::time::{MAX_SKEW, is_skewed, relation, system_time, timestamp, zero};
 use uplink_server::workers::{Schedule, Work};
 
-use crate::{config::Satellite, endpoint::Shared};
+use crate::config::Satellite;
+use crate::endpoint::Shared;
 
 /// Checks in with satellites.
 #[derive(Debug)]
@@ -59,7 +56,7 @@ impl Contact {
         let reply = match timeout(TIMEOUT, call).await {
             Ok(Ok(reply)) => reply.into_inner(),
             Ok(Err(status)) => return Err(failed(satellite, &connection, status)),
-            Err(_) => return Err(CheckInError::Deadline { satellite: satellite.clone() }),
+            Err(_) => return Err(CheckInError::TimedOut { satellite: satellite.clone() }),
         };
         if let Some(peer) = connection.identity() {
             self.shared.verifier.trust().learn(&peer).await;
@@ -200,7 +197,7 @@ pub enum CheckInError {
     },
     /// The satellite did not reply in time.
     #[error("check-in with satellite {satellite}: no reply within {} s", TIMEOUT.as_secs())]
-    Deadline {
+    TimedOut {
         /// The satellite.
         satellite: Satellite,
     },

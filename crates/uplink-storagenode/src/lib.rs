@@ -28,59 +28,45 @@ mod store;
 mod trust;
 mod verify;
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use uplink_core::id::NodeId;
-use uplink_rpc::{
-    dial::Dialer,
-    r#gen::contact::contact_server::ContactServer,
-    piece::serve::PieceServer,
-    pool::Pool,
-    server::{ListenError, Listener},
-    tls::{Identity, IdentityError},
-};
-use uplink_server::{
-    Service,
-    workers::{WorkerStates, Workers},
-};
-
+use uplink_rpc::dial::Dialer;
+use uplink_rpc::r#gen::contact::contact_server::ContactServer;
+use uplink_rpc::piece::serve::PieceServer;
+use uplink_rpc::pool::Pool;
+use uplink_rpc::server::{ListenError, Listener};
+use uplink_rpc::tls::{Identity, IdentityError};
 pub use uplink_server::Clock;
+use uplink_server::Service;
+use uplink_server::workers::{WorkerStates, Workers};
 
-pub use crate::{
-    config::{Config, Satellite, SatelliteError},
-    contact::CheckInError,
-    retention::RetentionError,
-    settle::SettleError,
-    store::{
-        Disk, Entry, Files, HeaderError, MarkerError, Owner, ReadableFile, StoreError, Usage,
-        WritableFile,
-    },
+use crate::clocks::Clocks;
+pub use crate::config::{Config, Satellite, SatelliteError};
+pub use crate::contact::CheckInError;
+use crate::contact::{CheckInWork, Contact};
+use crate::endpoint::{Endpoint, Shared};
+use crate::lock::DirectoryLock;
+pub use crate::retention::RetentionError;
+use crate::retention::{FilterWork, Retention, TrashWork};
+use crate::serials::{Serials, SyncWork};
+pub use crate::settle::SettleError;
+use crate::settle::{SettleWork, Settler};
+use crate::settlement::{FlushWork, Settlement};
+pub use crate::store::{
+    Disk, Entry, Files, HeaderError, MarkerError, Owner, ReadableFile, StoreError, Usage,
+    WritableFile,
 };
-
-use crate::{
-    clocks::Clocks,
-    contact::{CheckInWork, Contact},
-    endpoint::{Endpoint, Shared},
-    lock::DirectoryLock,
-    retention::{FilterWork, Retention, TrashWork},
-    serials::Serials,
-    settle::{SettleWork, Settler},
-    settlement::Settlement,
-    store::{IoPool, Marker, PieceStore},
-    trust::Trust,
-    verify::Verifier,
-};
+use crate::store::{IoPool, Marker, PieceStore};
+use crate::trust::Trust;
+use crate::verify::Verifier;
 
 /// A running storage node.
 ///
@@ -300,8 +286,9 @@ fn start_workers(
     settlers: &[Arc<Settler>],
 ) -> Workers {
     let mut workers = Workers::new(shared.clock.clone());
-    workers.start_loop("orders", Arc::clone(&shared.settlement).run());
-    workers.start_loop("serials", serials.clone().run());
+    let orders = FlushWork(Arc::clone(&shared.settlement));
+    workers.start("orders", FlushWork::SCHEDULE, orders);
+    workers.start("serials", SyncWork::SCHEDULE, SyncWork(serials.clone()));
     let filters = FilterWork(Arc::clone(&shared.retention));
     workers.start("filters", FilterWork::SCHEDULE, filters);
     let trash = TrashWork(Arc::clone(&shared.retention));

@@ -2,16 +2,14 @@
 
 mod settings;
 
-use std::{
-    error::Error,
-    fs::{self, OpenOptions},
-    io::{self, BufRead, IsTerminal, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-    process::ExitCode,
-    str::FromStr,
-    time::Duration,
-};
+use std::error::Error;
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::json;

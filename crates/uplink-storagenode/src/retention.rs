@@ -19,28 +19,21 @@
 //! segment lifetime, which must be shorter than the margin. How long a multipart upload stays pending
 //! does not matter: its segments are committed one by one.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use prost_types::Timestamp;
-use tokio::{
-    sync::{Mutex as AsyncMutex, Notify},
-    task::JoinError,
-};
-use uplink_core::{bloom_filter::BloomFilter, id::NodeId};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::task::JoinError;
+use uplink_core::bloom_filter::BloomFilter;
+use uplink_core::id::NodeId;
 use uplink_rpc::time::{StepGuard, system_time};
-use uplink_server::{
-    Clock,
-    workers::{Schedule, Work},
-};
+use uplink_server::Clock;
+use uplink_server::workers::{Schedule, Work};
 
-use crate::{
-    config::Config,
-    store::{IoPool, Keep, PieceStore, StoreError},
-};
+use crate::config::Config;
+use crate::store::{IoPool, Keep, PieceStore, StoreError};
 
 /// Applies filters and manages the trash.
 #[derive(Debug)]

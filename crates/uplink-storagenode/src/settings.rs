@@ -1,18 +1,14 @@
 //! Settings of the program: flags override the environment, which overrides the file.
 
-use std::{
-    fmt,
-    net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use uplink_server::{
-    config::{ConfigError, Key, Layers, Schema, process_environment},
-    units::{Size, display, format_duration, parse_duration},
-};
+use uplink_server::config::{ConfigError, Key, Layers, Schema, process_environment};
+use uplink_server::units::{Size, display, format_duration, parse_duration};
 use uplink_storagenode::{Config, Satellite};
 
 /// Everything that can be set.

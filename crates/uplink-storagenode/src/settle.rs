@@ -1,30 +1,23 @@
 //! Settlement: streams the orders of each closed hour to its satellite until it replies.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    sync::{Mutex, mpsc},
-    task::{JoinHandle, spawn_blocking},
-    time::timeout,
-};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use uplink_rpc::{
-    client,
-    r#gen::orders::{SettlementRequest, settlement_with_window_response::Status as Outcome},
-    pool::{Connection, Pool},
-    status::Failure,
-};
+use uplink_rpc::client;
+use uplink_rpc::r#gen::orders::SettlementRequest;
+use uplink_rpc::r#gen::orders::settlement_with_window_response::Status as Outcome;
+use uplink_rpc::pool::{Connection, Pool};
+use uplink_rpc::status::Failure;
 use uplink_server::workers::{Schedule, Work};
 
-use crate::{
-    config::Satellite,
-    settlement::{self, Settlement},
-};
+use crate::config::Satellite;
+use crate::settlement::{self, Settlement};
 
 /// Settles with one satellite.
 #[derive(Debug)]
@@ -85,7 +78,7 @@ impl Settler {
         let reply = match reply {
             Ok(Ok(reply)) => reply.into_inner(),
             Ok(Err(status)) => return Err(self.call_error(&connection, status)),
-            Err(_) => return Err(SettleError::Deadline { satellite: self.satellite.clone() }),
+            Err(_) => return Err(SettleError::TimedOut { satellite: self.satellite.clone() }),
         };
         let satellite = &self.satellite;
         let accepted = match Outcome::try_from(reply.status) {
@@ -170,7 +163,7 @@ pub enum SettleError {
     },
     /// The satellite did not reply in time.
     #[error("settlement with satellite {satellite}: no reply within {} s", TIMEOUT.as_secs())]
-    Deadline {
+    TimedOut {
         /// The satellite.
         satellite: Satellite,
     },

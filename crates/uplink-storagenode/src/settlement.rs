@@ -18,29 +18,23 @@
 
 mod log;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    ffi::OsStr,
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use tokio::{
-    sync::{Notify, mpsc},
-    time,
-};
+use tokio::sync::{Notify, mpsc};
 use uplink_core::id::NodeId;
-use uplink_rpc::{
-    r#gen::orders::SettlementRequest,
-    raw,
-    time::{StepGuard, timestamp},
-};
+use uplink_rpc::r#gen::orders::SettlementRequest;
+use uplink_rpc::raw;
+use uplink_rpc::time::{StepGuard, timestamp};
 use uplink_server::Clock;
+use uplink_server::workers::{Schedule, Work};
 
 /// Buffers orders in memory until the next flush, and stores them in files until they are settled.
 #[derive(Debug)]
@@ -125,25 +119,17 @@ impl Settlement {
         }
     }
 
-    /// Flushes every [`FLUSH_INTERVAL`], or earlier when the buffer is half full.
-    pub(crate) async fn run(self: Arc<Self>) {
-        loop {
-            tokio::select! {
-                () = time::sleep(FLUSH_INTERVAL) => {}
-                () = self.half_full.notified() => {}
-            }
-            Arc::clone(&self).flush().await;
-        }
-    }
-
     /// Writes and syncs pending orders, and closes the hours that are over.
     ///
     /// Failures are logged. Orders that cannot be written stay pending, and their hours stay open.
     pub(crate) async fn flush(self: Arc<Self>) {
-        let written = tokio::task::spawn_blocking(move || self.write()).await;
-        if let Ok(Err(error)) = written {
-            tracing::error!(%error, "cannot write orders");
+        if let Err(error) = self.try_flush().await {
+            log_failure(&error);
         }
+    }
+
+    async fn try_flush(self: Arc<Self>) -> io::Result<()> {
+        tokio::task::spawn_blocking(move || self.write()).await?
     }
 
     fn write(&self) -> io::Result<()> {
@@ -186,6 +172,34 @@ impl Settlement {
         closed.sort_unstable();
         Ok(closed.into_iter().map(|(_, path)| path).collect())
     }
+}
+
+/// Writes orders regularly, and earlier when the buffer is half full.
+#[derive(Debug)]
+pub(crate) struct FlushWork(pub(crate) Arc<Settlement>);
+
+impl FlushWork {
+    pub(crate) const SCHEDULE: Schedule = Schedule::every(FLUSH_INTERVAL).delayed();
+}
+
+impl Work for FlushWork {
+    type Error = io::Error;
+
+    async fn run(&mut self) -> io::Result<()> {
+        Arc::clone(&self.0).try_flush().await
+    }
+
+    async fn due(&mut self) {
+        self.0.half_full.notified().await;
+    }
+
+    fn failed(&self, error: &io::Error, _: Duration) {
+        log_failure(error);
+    }
+}
+
+fn log_failure(error: &io::Error) {
+    tracing::error!(%error, "cannot write orders");
 }
 
 impl Record {

@@ -1,13 +1,13 @@
 //! Trusted satellites and the keys with which they sign order limits.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use uplink_core::{id::NodeId, identity::PeerIdentity, signature::VerifyingKey};
+use uplink_core::id::NodeId;
+use uplink_core::identity::PeerIdentity;
+use uplink_core::signature::VerifyingKey;
 use uplink_rpc::dial::{DialError, Dialer};
 
 use crate::config::Satellite;

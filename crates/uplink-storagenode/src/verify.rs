@@ -17,24 +17,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_types::Timestamp;
-use uplink_core::{
-    id::{NodeId, PieceId, SerialNumber},
-    order::{Order, OrderLimit, PieceAction, PiecePublicKey},
-};
-use uplink_rpc::{
-    raw,
-    status::{Code, Failure},
-    time::{ZERO_SECONDS, is_skewed},
-};
+use uplink_core::id::{NodeId, PieceId, SerialNumber};
+use uplink_core::order::{Order, OrderLimit, PieceAction, PiecePublicKey};
+use uplink_rpc::raw;
+use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::time::{ZERO_SECONDS, is_skewed};
 use uplink_server::Clock;
 
-use crate::{
-    clocks::Clocks,
-    serials::{SerialError, Serials},
-    settlement::Settlement,
-    store::PieceName,
-    trust::Trust,
-};
+use crate::clocks::Clocks;
+use crate::serials::{SerialError, Serials};
+use crate::settlement::Settlement;
+use crate::store::PieceName;
+use crate::trust::Trust;
 
 /// Validates order limits.
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use uplink_core::order::{OrderLimit, PieceAction, PiecePrivateKey};
 use uplink_core::signature::VerifyingKey;
 use uplink_rpc::r#gen::metainfo::{self, AddressedOrderLimit};
 use uplink_rpc::r#gen::pointerdb::RedundancyScheme;
+use uplink_segment::{PieceLimit, SegmentUpload};
 
 use crate::error::{Error, Result};
-use uplink_segment::{PieceLimit, SegmentUpload};
 
 /// Reads the reply to beginning a segment.
 pub(crate) fn begun_segment(

@@ -7,14 +7,13 @@ use uplink_core::encryption::metadata::{
     EncryptedMetadata, OpenedMetadata, SealedMetadata, StreamMeta,
 };
 use uplink_core::encryption::{CipherSuite, EncryptionParameters, Key};
-use uplink_rpc::r#gen::encryption;
-use uplink_rpc::r#gen::metainfo;
 use uplink_rpc::r#gen::metainfo::object::Status;
+use uplink_rpc::r#gen::{encryption, metainfo};
 use uplink_rpc::time::system_time;
 
 use super::size;
 use crate::error::{Error, Result};
-use crate::layout::SaidSize;
+use crate::layout::ClaimedSize;
 
 /// An object in a satellite's reply. Each field is checked when it is read.
 #[derive(Clone, Debug)]
@@ -47,8 +46,8 @@ impl ObjectRecord {
     }
 
     /// Returns the object's size according to the satellite.
-    pub(crate) fn said_size(&self) -> Result<SaidSize> {
-        said(self.0.plain_size, &self.0.encrypted_metadata)
+    pub(crate) fn claimed_size(&self) -> Result<ClaimedSize> {
+        claimed(self.0.plain_size, &self.0.encrypted_metadata)
     }
 
     /// Decrypts the metadata envelope; `None` when the object has none.
@@ -119,8 +118,8 @@ impl ListedObject {
     }
 
     /// Returns the object's size according to the satellite.
-    pub(crate) fn said_size(&self) -> Result<SaidSize> {
-        said(self.0.plain_size, &self.0.encrypted_metadata)
+    pub(crate) fn claimed_size(&self) -> Result<ClaimedSize> {
+        claimed(self.0.plain_size, &self.0.encrypted_metadata)
     }
 
     /// Decrypts the metadata envelope, in which the satellite names its cipher suite. `None` when the
@@ -209,11 +208,11 @@ impl<'a> From<&'a metainfo::ObjectListItem> for SealedFields<'a> {
     }
 }
 
-fn said(plain: i64, metadata: &[u8]) -> Result<SaidSize> {
+fn claimed(plain: i64, metadata: &[u8]) -> Result<ClaimedSize> {
     let segments = stream_meta(metadata)?.number_of_segments;
     let plain = size(plain, "an object")?;
     let segments = u64::try_from(segments).unwrap_or(0);
-    Ok(SaidSize { plain, segments })
+    Ok(ClaimedSize { plain, segments })
 }
 
 /// The fields of a listing item that tests set.

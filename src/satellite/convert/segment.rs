@@ -8,12 +8,12 @@ use uplink_core::layout;
 use uplink_core::order::PieceAction;
 use uplink_core::signature::VerifyingKey;
 use uplink_rpc::r#gen::metainfo;
+use uplink_segment::RemoteSegment;
 
 use super::limits::{limits, piece_key, scheme};
 use super::{nonce, read_position, segment_size, size};
 use crate::error::{Error, Result};
 use crate::layout::{ExpectedSegment, ListedSegment, unauthenticated};
-use uplink_segment::RemoteSegment;
 
 /// A segment to download.
 #[derive(Debug)]
@@ -46,11 +46,11 @@ pub(in super::super) fn segment_download(
     satellite: &VerifyingKey,
 ) -> Result<SegmentDownload> {
     let extent = expected.extent;
-    let said = (size(reply.plain_offset, "a segment")?, segment_size(reply.plain_size)?);
+    let claimed = (size(reply.plain_offset, "a segment")?, segment_size(reply.plain_size)?);
     // Satellites have neither offset nor size for objects migrated from old formats.
-    let migrated = expected.inline.is_none() && said == (0, 0);
+    let migrated = expected.inline.is_none() && claimed == (0, 0);
     let position = read_position(reply.position)?;
-    if position != expected.position || (said != (extent.offset, extent.size) && !migrated) {
+    if position != expected.position || (claimed != (extent.offset, extent.size) && !migrated) {
         return Err(unauthenticated("the satellite sent a different segment than expected"));
     }
     let key = object.segment_key(&reply.encrypted_key_nonce, &reply.encrypted_key)?;

@@ -23,13 +23,13 @@ pub struct Driver {
     child: Child,
     input: ChildStdin,
     responses: Lines<BufReader<ChildStdout>>,
-    deadline: Duration,
+    timeout: Duration,
     /// Whether a response is outstanding, which would be taken for that of the next command.
     out_of_sync: bool,
 }
 
 /// Default time limit of a command.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Driver {
     /// Starts the driver of the reference client and builds it first if necessary.
@@ -77,13 +77,13 @@ impl Driver {
             return Err(failed(&io::Error::other("started without its pipes")));
         };
         let responses = BufReader::new(output).lines();
-        Ok(Self { child, input, responses, deadline: DEFAULT_DEADLINE, out_of_sync: false })
+        Ok(Self { child, input, responses, timeout: DEFAULT_TIMEOUT, out_of_sync: false })
     }
 
     /// Sets the time limit of each command; two minutes by default.
     #[must_use]
-    pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -98,10 +98,10 @@ impl Driver {
             return Err(DriverError::OutOfSync { op });
         }
         let exchange = exchange(&mut self.input, &mut self.responses, command);
-        let response = match timeout(self.deadline, exchange).await {
+        let response = match timeout(self.timeout, exchange).await {
             Ok(Ok(Some(response))) => response,
             Ok(ended) => return Err(self.ended(op, ended.err())),
-            Err(_) => return Err(DriverError::Deadline { op, seconds: self.deadline.as_secs() }),
+            Err(_) => return Err(DriverError::TimedOut { op, seconds: self.timeout.as_secs() }),
         };
         let response: Value = serde_json::from_str(&response)
             .map_err(|error| DriverError::Response { op, reason: error.to_string() })?;
@@ -166,9 +166,9 @@ pub enum DriverError {
         /// Its output.
         output: String,
     },
-    /// No response before the deadline.
+    /// No response within the timeout.
     #[error("timeout: no response of the driver to {op:?} within {seconds} s")]
-    Deadline {
+    TimedOut {
         /// The operation.
         op: String,
         /// The time limit in seconds.

@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 
 mod imports;
 mod lengths;
+pub(crate) mod packages;
+mod paths;
+mod unsafety;
 mod words;
 
 pub(crate) use self::imports::cycles;
 pub(crate) use self::lengths::{functions, percentile};
+pub(crate) use self::paths::{CodePath, code_paths};
+pub(crate) use self::unsafety::unsafe_files;
 pub(crate) use self::words::forbidden_words;
 
 /// Metrics of the source tree without tests and generated code.
@@ -26,11 +31,20 @@ pub(crate) struct Measures {
     pub(crate) tuple_lets: usize,
     /// Uses of words that the project does not use.
     pub(crate) words: Vec<String>,
+    /// What a reader of an upload and of a download opens.
+    pub(crate) paths: Vec<CodePath>,
+    /// Files with unsafe code, relative to the root.
+    pub(crate) unsafe_files: Vec<PathBuf>,
 }
 
 /// Measures the crates of the workspace at `root`.
 pub(crate) fn measure(root: &Path) -> Measures {
-    let mut measures = Measures { words: forbidden_words(root), ..Measures::default() };
+    let mut measures = Measures {
+        words: forbidden_words(root),
+        paths: code_paths(root),
+        unsafe_files: unsafe_files(root),
+        ..Measures::default()
+    };
     for (name, src) in crates(root) {
         for cycle in cycles(&src) {
             measures.circles.push(format!("{name}: {}", cycle.join(" ↔ ")));
@@ -74,6 +88,16 @@ pub(crate) fn print(root: &Path) {
             lengths.len()
         );
     }
+    for path in &measures.paths {
+        let table = path.table.len();
+        let all = table + path.others.len();
+        println!(
+            "{:<10} {table:>6} files, {} lines; {all} with all others on the way",
+            path.name, path.lines
+        );
+    }
+    println!("files with unsafe code       {}", measures.unsafe_files.len());
+    println!("packages of the client       {}", packages::client_packages(root).len());
     println!("tuple lets                   {}", measures.tuple_lets);
     println!("forbidden words              {}", measures.words.len());
     for word in &measures.words {

@@ -5,8 +5,7 @@ mod request;
 mod save;
 
 use serde::Serialize;
-use uplink::Access;
-use uplink::Secret;
+use uplink::{Access, Secret};
 
 use self::save::save;
 use crate::access_store::{self, AccessName};

@@ -3,8 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use serde::Serialize;
-use uplink::Secret;
-use uplink::{Access, Config};
+use uplink::{Access, Config, Secret};
 
 use super::save::{require_unused, save};
 use crate::access_store::AccessName;

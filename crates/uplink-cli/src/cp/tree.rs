@@ -1,11 +1,9 @@
 //! Recursive copies: directories and prefixes, several objects concurrently.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use futures_util::TryStreamExt as _;
-use futures_util::stream;
+use futures_util::{TryStreamExt as _, stream};
 
 use super::job::Job;
 use crate::args::location::Url;

@@ -1,9 +1,8 @@
 //! Keys of a persistent network's first project, which later starts reuse.
 
-use std::fmt;
-use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
+use std::{fmt, fs};
 
 use serde::{Deserialize, Serialize};
 use uplink::Secret;

@@ -5,9 +5,8 @@
 //! the same path.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::failure::{Exit, Failure, Outcome};
 

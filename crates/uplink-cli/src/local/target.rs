@@ -17,9 +17,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
 
-use super::no_follow;
-use super::part;
 use super::resolve::ResolvedPath;
+use super::{no_follow, part};
 use crate::failure::{Exit, Failure, Outcome};
 
 /// A local file that is written. Dropping it before [`finish`](Self::finish) keeps the old content,

@@ -1,7 +1,6 @@
 //! A test network, and a home with its access grant stored as `main`.
 
-use uplink::grant::Permission;
-use uplink::grant::{AccessGrant, SharePrefix};
+use uplink::grant::{AccessGrant, Permission, SharePrefix};
 use uplink_testnet::{Network, Options};
 
 use crate::home::Home;

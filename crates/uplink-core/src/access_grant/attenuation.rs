@@ -4,13 +4,9 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::{
-    encryption::path::content_key,
-    macaroon::{
-        Action, ApiKeyVersion, Operation, OperationSet, Timestamp,
-        model::{self, Request, Restriction},
-    },
-};
+use crate::encryption::path::content_key;
+use crate::macaroon::model::{self, Request, Restriction};
+use crate::macaroon::{Action, ApiKeyVersion, Operation, OperationSet, Timestamp};
 
 const SECRET: [u8; 32] = [1; 32];
 const PATHS: [&str; 9] = ["", "x", "x/", "x/y", "x/y/z", "xy", "y", "/", "größe/x"];

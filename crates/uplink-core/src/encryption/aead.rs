@@ -1,12 +1,12 @@
 //! Authenticated encryption with one key, for the supported suites.
 
 use aws_lc_rs::aead::{self, AES_256_GCM, Aad, LessSafeKey, UnboundKey};
-use chacha20poly1305::{
-    ChaCha20Poly1305, KeyInit as _,
-    aead::{AeadInOut as _, inout::InOutBuf},
-};
+use chacha20poly1305::aead::AeadInOut as _;
+use chacha20poly1305::aead::inout::InOutBuf;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _};
 
-use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE, secretbox::SecretBox};
+use super::secretbox::SecretBox;
+use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE};
 
 /// A key ready for sealing and opening many blocks. Dropping it wipes the key schedule.
 ///

@@ -5,11 +5,10 @@ use std::fmt;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::Zeroizing;
 
-use super::{CipherSuite, EncryptionError, Nonce, TAG_SIZE, aead::Aead};
-use crate::{
-    mac::{hmac_sha256, hmac_sha512},
-    secret::Secret,
-};
+use super::aead::Aead;
+use super::{CipherSuite, EncryptionError, Nonce, TAG_SIZE};
+use crate::mac::{hmac_sha256, hmac_sha512};
+use crate::secret::Secret;
 
 /// A 32-byte encryption key: wiped on drop, redacted in `Debug`, compared in constant time.
 #[derive(Clone, PartialEq, Eq)]

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::{
-    CipherSuite, EncryptionStore, Key,
-    path::{PathError, decrypt_path, path_key},
-    store::StoreEntry,
-};
+use super::path::{PathError, decrypt_path, path_key};
+use super::store::StoreEntry;
+use super::{CipherSuite, EncryptionStore, Key};
 
 /// A bucket and an encrypted prefix in it, as allowed by a caveat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -19,11 +19,9 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use super::{
-    CipherSuite, ContentCipher, EncryptionError, Key, Nonce,
-    key::{part_etag_key, unwrap_key, wrap_key},
-    mark::{ChainValue, KeyKind},
-};
+use super::key::{part_etag_key, unwrap_key, wrap_key};
+use super::mark::{ChainValue, KeyKind};
+use super::{CipherSuite, ContentCipher, EncryptionError, Key, Nonce};
 use crate::wire::{Reader, WireError, put_bytes, put_int64, put_message};
 
 /// The writer's encrypted description of an object, which the satellite cannot forge.

@@ -5,16 +5,15 @@
 //! names are never encrypted. The encrypted component is `escape(nonce ‖ sealed)`; an empty component
 //! is only the nonce.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 
-use super::{
-    CipherSuite, EncryptionError, EncryptionStore, Key, Nonce,
-    aead::Aead,
-    escape::{escape, unescape},
-    key::{component_key, content_key_of, path_nonce},
-    nonce::SHORT_SIZE,
-    store::{Base, Components, Lookup},
-};
+use super::aead::Aead;
+use super::escape::{escape, unescape};
+use super::key::{component_key, content_key_of, path_nonce};
+use super::nonce::SHORT_SIZE;
+use super::store::{Base, Components, Lookup};
+use super::{CipherSuite, EncryptionError, EncryptionStore, Key, Nonce};
 
 /// Encrypts the key of an object. The empty key stays empty and requires no encryption key.
 pub fn encrypt_path(

@@ -3,11 +3,11 @@
 //! The first 32 bytes of the key stream of (key, nonce) are the one-time key of the tag; the rest
 //! encrypts. The tag covers only the ciphertext.
 
-use poly1305::{Poly1305, universal_hash::KeyInit as _};
-use salsa20::{
-    XSalsa20,
-    cipher::{KeyIvInit as _, StreamCipher as _, inout::InOutBuf},
-};
+use poly1305::Poly1305;
+use poly1305::universal_hash::KeyInit as _;
+use salsa20::XSalsa20;
+use salsa20::cipher::inout::InOutBuf;
+use salsa20::cipher::{KeyIvInit as _, StreamCipher as _};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 

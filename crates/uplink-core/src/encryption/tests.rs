@@ -1,17 +1,16 @@
 //! Cases beyond the vectors: tampering, invalid input, equality with other implementations.
 
-use aes_gcm::{Aes256Gcm, KeyInit as _, aead::Aead as _};
+use aes_gcm::aead::Aead as _;
+use aes_gcm::{Aes256Gcm, KeyInit as _};
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
 use proptest::prelude::*;
 
-use super::{
-    content::append_padding,
-    key::{root_key, unwrap_key, wrap_key},
-    metadata::{MetadataKeys, StreamInfo, StreamMeta},
-    path::{PathError, PrefixInfo, decrypt_path, encrypt_path},
-    store::{StoreEntry, StoreError},
-    *,
-};
+use super::content::append_padding;
+use super::key::{root_key, unwrap_key, wrap_key};
+use super::metadata::{MetadataKeys, StreamInfo, StreamMeta};
+use super::path::{PathError, PrefixInfo, decrypt_path, encrypt_path};
+use super::store::{StoreEntry, StoreError};
+use super::*;
 use crate::id::SegmentPosition;
 
 pub(super) const SUITES: [CipherSuite; 3] =

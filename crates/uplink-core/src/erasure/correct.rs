@@ -28,12 +28,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use self::locate::Locator;
-use super::{
-    decode::{DecodeError, Decoder},
-    field::Interpolation,
-    kernel::{Kernel, Matrix},
-    scheme::{Code, Scheme},
-};
+use super::decode::{DecodeError, Decoder};
+use super::field::Interpolation;
+use super::kernel::{Kernel, Matrix};
+use super::scheme::{Code, Scheme};
 
 /// Restores windows of stripes from the same windows of k or more given pieces, and reports corrupt
 /// pieces.

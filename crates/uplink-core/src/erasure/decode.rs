@@ -1,11 +1,9 @@
 //! Decoding: restores stripes from any k pieces.
 
-use super::{
-    field::Interpolation,
-    kernel::{Kernel, Matrix},
-    scheme::{Code, Scheme},
-    window::{Copied, Sink, Source, Window},
-};
+use super::field::Interpolation;
+use super::kernel::{Kernel, Matrix};
+use super::scheme::{Code, Scheme};
+use super::window::{Copied, Sink, Source, Window};
 
 /// Restores windows of stripes from the same windows of k given pieces.
 ///

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{
-    field::Interpolation,
-    kernel::{Kernel, Matrix},
-    scheme::{Code, Scheme},
-    toeplitz::Toeplitz,
-    window::{Sink, Source, Window},
-};
+use super::field::Interpolation;
+use super::kernel::{Kernel, Matrix};
+use super::scheme::{Code, Scheme};
+use super::toeplitz::Toeplitz;
+use super::window::{Sink, Source, Window};
 
 /// Encodes windows of stripes into pieces.
 ///

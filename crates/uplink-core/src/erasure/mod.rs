@@ -31,10 +31,8 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use self::{
-    correct::{CorrectError, Corrector},
-    decode::{DecodeError, Decoder},
-    encode::{EncodeError, Encoder},
-    kernel::Kernel,
-    scheme::{Code, MAX_SHARE_SIZE, MAX_STRIPE_SIZE, MAX_TOTAL, Scheme, SchemeError},
-};
+pub use self::correct::{CorrectError, Corrector};
+pub use self::decode::{DecodeError, Decoder};
+pub use self::encode::{EncodeError, Encoder};
+pub use self::kernel::Kernel;
+pub use self::scheme::{Code, MAX_SHARE_SIZE, MAX_STRIPE_SIZE, MAX_TOTAL, Scheme, SchemeError};

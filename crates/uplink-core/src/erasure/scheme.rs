@@ -1,6 +1,7 @@
 //! Redundancy schemes: how many pieces there are and how many are needed.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 /// The redundancy scheme of a segment.
 ///

@@ -1,4 +1,5 @@
-use proptest::{prelude::*, sample::subsequence};
+use proptest::prelude::*;
+use proptest::sample::subsequence;
 use reed_solomon_erasure::{Field, ReedSolomon, galois_8};
 use sha2::{Digest, Sha256};
 

@@ -14,7 +14,8 @@
 
 use reed_solomon_erasure::galois_8::{div, exp, mul};
 
-use super::{field::point, scheme::Code};
+use super::field::point;
+use super::scheme::Code;
 
 /// Blocks per stack and per row of columns.
 pub(super) const BLOCKS: usize = 4;

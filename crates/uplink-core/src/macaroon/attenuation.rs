@@ -3,10 +3,8 @@
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::{
-    model::{self, Path, Request, Restriction},
-    *,
-};
+use super::model::{self, Path, Request, Restriction};
+use super::*;
 
 const SECRET: &[u8] = b"secret of the key";
 const BUCKETS: [&str; 4] = ["", "a", "b", "ab"];

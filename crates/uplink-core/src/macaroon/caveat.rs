@@ -1,9 +1,7 @@
 //! Caveats: the restrictions of an API key.
 
-use crate::{
-    encryption::PathScope,
-    wire::{Reader, WireError, put_bytes, put_int64, put_message},
-};
+use crate::encryption::PathScope;
+use crate::wire::{Reader, WireError, put_bytes, put_int64, put_message};
 
 /// One restriction of an API key. The default restricts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,8 @@
 
 use std::fmt;
 
-use crate::{mac::hmac_sha256, secret::Secret};
+use crate::mac::hmac_sha256;
+use crate::secret::Secret;
 
 /// Head, caveats and tail of an API key. The tail is a secret.
 #[derive(Clone, PartialEq, Eq)]

@@ -28,18 +28,15 @@ pub(crate) mod model;
 
 use std::fmt;
 
-use subtle::ConstantTimeEq;
-
 pub use caveat::{Caveat, Operation, OperationSet, Timestamp};
 pub use check::{Action, AllowedBuckets, ApiKeyVersion, CheckError};
 pub use codec::{MAX_CAVEATS, MAX_MACAROON_SIZE, Macaroon, MacaroonError};
 pub use restrict::{Permission, PermissionError};
+use subtle::ConstantTimeEq;
 
-use crate::{
-    base58::{self, Base58Error},
-    encryption::PathScope,
-    secret::Secret,
-};
+use crate::base58::{self, Base58Error};
+use crate::encryption::PathScope;
+use crate::secret::Secret;
 
 /// An API key. A bearer secret: possession grants its permissions.
 #[derive(Clone, PartialEq, Eq)]

@@ -4,10 +4,8 @@
 //! then unknown fields as received, without the signature. Ids of fixed length are written even if
 //! zero or absent. The start of year 1 means "not set" and is omitted.
 
-use prost::{
-    Message,
-    encoding::{WireType, decode_varint, encode_key, encode_varint},
-};
+use prost::Message;
+use prost::encoding::{WireType, decode_varint, encode_key, encode_varint};
 use prost_types::Timestamp;
 
 use super::OrderError;

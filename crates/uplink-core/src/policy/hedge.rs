@@ -24,10 +24,8 @@
 //! Positions count bytes from the start of a piece's share range; all ranges have the same length.
 //! Shares that a transfer delivered before it failed still count.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 #[cfg(test)]
 mod simulation;
@@ -121,7 +119,7 @@ enum AskedForAll {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)] // inputs of the machine
 pub enum HedgeEvent {
-    /// The satellite's response to [`HedgeAction::AskForAll`]; empty if the request failed.
+    /// The satellite's response to [`HedgeAction::RequestHolders`]; empty if the request failed.
     Offered(Vec<u16>),
     /// The transfer of a piece has reached a position.
     Progress {
@@ -158,7 +156,7 @@ pub enum HedgeAction {
     /// satellite offers the piece again, use the new limit.
     Close(u16),
     /// Request order limits of all pieces from the satellite and report [`HedgeEvent::Offered`].
-    AskForAll,
+    RequestHolders,
     /// Abort: too few pieces are left.
     Abort {
         /// Pieces that are running, complete or not opened yet.
@@ -388,7 +386,7 @@ impl Hedge {
     fn ask_for_all(&mut self) -> Option<HedgeAction> {
         (self.all == AskedForAll::No).then(|| {
             self.all = AskedForAll::Waiting;
-            HedgeAction::AskForAll
+            HedgeAction::RequestHolders
         })
     }
 

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_within_the_budget_are_granted_at_once_and_others_in_order() {
+    fn segments_beyond_the_budget_are_granted_in_order() {
         let mut memory = MemoryPolicy::new(2 * SEGMENT, false);
         assert_eq!(memory.request(1, SEGMENT, at(0)), [MemoryDecision::Granted(1)]);
         assert_eq!(memory.request(2, 1000, at(0)), []);

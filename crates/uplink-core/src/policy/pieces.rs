@@ -1,6 +1,6 @@
 //! Which piece an upload sends next, and when it requests other nodes from the satellite.
 //!
-//! Every piece of a segment has an order limit for one node. Workers take pieces one at a time and
+//! Every piece of a segment has an order limit for one node. Transfers take one piece each and
 //! report the result. When the stored and pending pieces can no longer reach the needed number, the
 //! limits of all failed pieces are exchanged for limits of other nodes, which restores the whole
 //! reserve. Transfers in flight continue meanwhile.
@@ -26,7 +26,7 @@ pub struct Pieces {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Not taken by a worker yet.
+    /// Not taken by a transfer yet.
     Waiting,
     Sending,
     Stored,

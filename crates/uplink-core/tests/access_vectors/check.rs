@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use uplink_core::{
-    encryption::PathScope,
-    macaroon::{
-        Action, AllowedBuckets, ApiKey, ApiKeyVersion, Caveat, CheckError, Operation, Timestamp,
-    },
+use uplink_core::encryption::PathScope;
+use uplink_core::macaroon::{
+    Action, AllowedBuckets, ApiKey, ApiKeyVersion, Caveat, CheckError, Operation, Timestamp,
 };
 
 use super::{array, bytes, each, group, number, text};

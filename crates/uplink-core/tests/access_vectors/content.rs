@@ -1,18 +1,16 @@
 //! Content, wrapped keys and metadata.
 
 use serde_json::Value;
-use uplink_core::{
-    encryption::{
-        CipherSuite, ContentCipher, EncryptionError, EncryptionParameters, EncryptionStore, Nonce,
-        content::append_padding,
-        key::{part_etag_key, unwrap_key, wrap_key},
-        metadata::{open_part_etag, seal_part_etag},
-        nonce::{add_little_endian, segment_start_nonce},
-        path::{content_key, encrypt_path},
-    },
-    id::SegmentPosition,
-    layout,
+use uplink_core::encryption::content::append_padding;
+use uplink_core::encryption::key::{part_etag_key, unwrap_key, wrap_key};
+use uplink_core::encryption::metadata::{open_part_etag, seal_part_etag};
+use uplink_core::encryption::nonce::{add_little_endian, segment_start_nonce};
+use uplink_core::encryption::path::{content_key, encrypt_path};
+use uplink_core::encryption::{
+    CipherSuite, ContentCipher, EncryptionError, EncryptionParameters, EncryptionStore, Nonce,
 };
+use uplink_core::id::SegmentPosition;
+use uplink_core::layout;
 
 use super::{array, bytes, each, group, key, number, suite, text};
 

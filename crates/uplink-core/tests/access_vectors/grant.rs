@@ -1,12 +1,12 @@
 //! Parsing and serialization of access grants.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use uplink_core::{
-    access_grant::{AccessGrant, AccessGrantError, SharePrefix},
-    encryption::{CipherSuite, EncryptionError, EncryptionStore, key::root_key, path},
-    macaroon::{ApiKey, Caveat, Permission},
-};
+use uplink_core::access_grant::{AccessGrant, AccessGrantError, SharePrefix};
+use uplink_core::encryption::key::root_key;
+use uplink_core::encryption::{CipherSuite, EncryptionError, EncryptionStore, path};
+use uplink_core::macaroon::{ApiKey, Caveat, Permission};
 
 use super::{array, bytes, each, number, text};
 

@@ -1,10 +1,7 @@
 //! Key derivation.
 
-use uplink_core::encryption::{
-    CipherSuite, Key,
-    key::{derive_encryption_key, derive_key, path_nonce, root_key},
-    path,
-};
+use uplink_core::encryption::key::{derive_encryption_key, derive_key, path_nonce, root_key};
+use uplink_core::encryption::{CipherSuite, Key, path};
 
 use super::{bytes, default_store, each, group, key, number, text};
 

@@ -1,10 +1,8 @@
 //! Encoding of API keys and caveats.
 
 use serde_json::Value;
-use uplink_core::{
-    WireError,
-    macaroon::{ApiKey, Caveat, MacaroonError, Timestamp},
-};
+use uplink_core::WireError;
+use uplink_core::macaroon::{ApiKey, Caveat, MacaroonError, Timestamp};
 
 use super::{array, bytes, each, group, text};
 
@@ -123,8 +121,10 @@ fn caveat_encoding_equals_the_reference() {
 
 /// Parses the subset of the JSON form used by these vectors.
 fn caveat_from_json(shown: &Value) -> Caveat {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    use uplink_core::{encryption::PathScope, macaroon::Operation};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use uplink_core::encryption::PathScope;
+    use uplink_core::macaroon::Operation;
 
     let mut caveat = Caveat::default();
     for (name, value) in shown.as_object().unwrap() {

@@ -1,15 +1,13 @@
 //! Encryption of object keys.
 
 use serde_json::Value;
-use uplink_core::encryption::{
-    CipherSuite, EncryptionError, EncryptionStore, Key,
-    escape::{escape, unescape},
-    path::{
-        PathError, PrefixInfo, content_key, decrypt_component, decrypt_path, encrypt_component,
-        encrypt_path, encrypt_prefix, path_key,
-    },
-    store::Components,
+use uplink_core::encryption::escape::{escape, unescape};
+use uplink_core::encryption::path::{
+    PathError, PrefixInfo, content_key, decrypt_component, decrypt_path, encrypt_component,
+    encrypt_path, encrypt_prefix, path_key,
 };
+use uplink_core::encryption::store::Components;
+use uplink_core::encryption::{CipherSuite, EncryptionError, EncryptionStore, Key};
 
 use super::{array, bytes, default_store, each, group, suite, text};
 

@@ -3,14 +3,10 @@
 use std::sync::LazyLock;
 
 use serde_json::Value;
-use uplink_core::{
-    access_grant::AccessGrant,
-    encryption::{
-        CipherSuite, EncryptionStore,
-        key::{ACCESS_LANES, root_key},
-    },
-    macaroon::ApiKey,
-};
+use uplink_core::access_grant::AccessGrant;
+use uplink_core::encryption::key::{ACCESS_LANES, root_key};
+use uplink_core::encryption::{CipherSuite, EncryptionStore};
+use uplink_core::macaroon::ApiKey;
 
 use super::{bytes, text};
 

@@ -1,17 +1,12 @@
 //! Sharing and limiting of grants, and overriding of keys.
 
 use serde_json::Value;
-use uplink_core::{
-    access_grant::{AccessGrant, ShareError, SharePrefix},
-    encryption::{CipherSuite, EncryptionStore, Key, PathScope, path},
-    macaroon::{Action, ApiKeyVersion, Caveat, Operation, Permission, Timestamp},
-};
+use uplink_core::access_grant::{AccessGrant, ShareError, SharePrefix};
+use uplink_core::encryption::{CipherSuite, EncryptionStore, Key, PathScope, path};
+use uplink_core::macaroon::{Action, ApiKeyVersion, Caveat, Operation, Permission, Timestamp};
 
-use super::{
-    array, bytes, each,
-    grant::{check_grant, check_store},
-    group, key, text,
-};
+use super::grant::{check_grant, check_store};
+use super::{array, bytes, each, group, key, text};
 
 #[test]
 fn shared_grants_equal_the_reference() {

@@ -1,10 +1,8 @@
 //! Lookups in the encryption store.
 
 use serde_json::{Value, json};
-use uplink_core::encryption::{
-    CipherSuite, EncryptionStore, Key,
-    store::{Lookup, StoreEntry},
-};
+use uplink_core::encryption::store::{Lookup, StoreEntry};
+use uplink_core::encryption::{CipherSuite, EncryptionStore, Key};
 
 use super::{array, each, group, text};
 

@@ -1,6 +1,8 @@
 //! Base58 and node URLs.
 
-use uplink_core::{base58, id::NodeId, node_url::NodeUrl};
+use uplink_core::base58;
+use uplink_core::id::NodeId;
+use uplink_core::node_url::NodeUrl;
 
 use super::{array, bytes, each, number, text};
 

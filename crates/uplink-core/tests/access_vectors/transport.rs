@@ -1,9 +1,7 @@
 //! The identifiers of `transport.json`.
 
-use uplink_core::{
-    id::{NodeId, PieceId},
-    node_url::NodeUrl,
-};
+use uplink_core::id::{NodeId, PieceId};
+use uplink_core::node_url::NodeUrl;
 
 use super::{TRANSPORT, array, bytes, number, text};
 

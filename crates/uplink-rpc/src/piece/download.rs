@@ -43,7 +43,7 @@ pub struct PieceDownload {
 impl PieceDownload {
     /// Requests `length` bytes of the piece from `offset`.
     ///
-    /// Each wait for the node is bounded by `target.deadline`.
+    /// Each wait for the node is bounded by `target.timeout`.
     ///
     /// # Errors
     /// The node is unreachable, rejects the request or stalls, or the limit does not cover the range.
@@ -73,7 +73,7 @@ impl PieceDownload {
         let requests = ReceiverStream::new(requests);
         let body = OutgoingBody::request(requests.map(|request| Ok(encode::small(&request))));
         let call = call(&target.connection, DOWNLOAD, body);
-        let messages = timeout(target.deadline, call)
+        let messages = timeout(target.timeout, call)
             .await
             .map_err(|_| target.stalled())?
             .map_err(|status| target.failed(status))?;
@@ -91,7 +91,7 @@ impl PieceDownload {
         for _ in 0..EMPTY_MESSAGE_LIMIT {
             self.grant().await?;
             let target = &self.target;
-            let message = timeout(target.deadline, self.messages.next())
+            let message = timeout(target.timeout, self.messages.next())
                 .await
                 .map_err(|_| target.stalled())?
                 .map_err(|status| target.failed(status))?

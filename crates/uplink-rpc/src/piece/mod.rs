@@ -25,7 +25,7 @@ use tonic::Status;
 use uplink_core::id::{NodeId, PieceId};
 use uplink_core::order::{Order, OrderError, PiecePrivateKey};
 
-use crate::channel::unsent;
+use crate::channel::dial_failure;
 use crate::pool::Connection;
 use crate::status::{Code, Failure, printable};
 use crate::time::{is_skewed, relation, seconds_ahead, system_time};
@@ -48,7 +48,7 @@ const UPLOAD: &str = "/piecestore.Piecestore/Upload";
 const DOWNLOAD: &str = "/piecestore.Piecestore/Download";
 
 /// Time without progress after which a transfer fails.
-pub const PROGRESS_DEADLINE: Duration = Duration::from_secs(30);
+pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A storage node with an order limit and its piece key, which permit one transfer.
 ///
@@ -58,7 +58,7 @@ pub struct Target {
     connection: Connection,
     limit: raw::OrderLimit,
     piece_key: PiecePrivateKey,
-    deadline: Duration,
+    timeout: Duration,
     node: NodeId,
     piece_id: PieceId,
     serial_number: Vec<u8>,
@@ -71,7 +71,7 @@ pub struct Target {
 impl Target {
     /// Decodes an order limit for a transfer over `connection`.
     ///
-    /// `deadline` bounds each wait for the node, not the whole transfer.
+    /// `timeout` bounds each wait for the node, not the whole transfer.
     ///
     /// # Errors
     /// The limit, or an id or amount in it, is malformed.
@@ -79,7 +79,7 @@ impl Target {
         connection: Connection,
         limit: raw::OrderLimit,
         piece_key: PiecePrivateKey,
-        deadline: Duration,
+        timeout: Duration,
     ) -> Result<Self, PieceError> {
         let malformed = |reason: String| PieceError::OrderLimit(reason);
         let typed = limit.decode_typed().map_err(|error| malformed(error.to_string()))?;
@@ -96,7 +96,7 @@ impl Target {
             connection,
             limit,
             piece_key,
-            deadline,
+            timeout,
         })
     }
 
@@ -120,7 +120,7 @@ impl Target {
         sender: &mpsc::Sender<M>,
         message: M,
     ) -> Result<ControlFlow<()>, PieceError> {
-        match timeout(self.deadline, sender.send(message)).await {
+        match timeout(self.timeout, sender.send(message)).await {
             Ok(Ok(())) => Ok(ControlFlow::Continue(())),
             Ok(Err(_)) => Ok(ControlFlow::Break(())),
             Err(_) => Err(self.stalled()),
@@ -128,7 +128,7 @@ impl Target {
     }
 
     fn failed(&self, status: Status) -> PieceError {
-        let mut failure = match unsent(&status) {
+        let mut failure = match dial_failure(&status) {
             Some(error) => Failure::new(Code::UNAVAILABLE, error.to_string()),
             None => status.into(),
         };
@@ -145,7 +145,7 @@ impl Target {
     }
 
     fn stalled(&self) -> PieceError {
-        PieceError::Stalled { node: self.node, after: self.deadline }
+        PieceError::Stalled { node: self.node, after: self.timeout }
     }
 }
 
@@ -175,12 +175,12 @@ pub enum PieceError {
     /// The source of the piece's bytes failed. The source reports why.
     #[error("source of the piece's bytes failed")]
     Source,
-    /// The transfer made no progress within the deadline.
+    /// The transfer made no progress within the timeout.
     #[error("storage node {node} made no progress for {} s", .after.as_secs())]
     Stalled {
         /// The node of the order limit.
         node: NodeId,
-        /// The deadline that passed.
+        /// The timeout.
         after: Duration,
     },
 }

@@ -20,10 +20,10 @@ struct State<T> {
 
 impl<T> State<T> {
     /// Returns when the peer's deadline passes. The time spent waiting for input does not count.
-    fn deadline_at(&self, now: Instant, deadline: Duration) -> Instant {
+    fn deadline(&self, now: Instant, timeout: Duration) -> Instant {
         let from = if self.waiting { now } else { self.since };
         // A deadline beyond the clock's range means never.
-        from.checked_add(deadline).or_else(|| from.checked_add(FAR_FUTURE)).unwrap_or(from)
+        from.checked_add(timeout).or_else(|| from.checked_add(FAR_FUTURE)).unwrap_or(from)
     }
 }
 
@@ -58,22 +58,22 @@ impl<T> Progress<T> {
         self.lock().outcome.take()
     }
 
-    /// Waits for the response to the transfer; `None` if the peer stalled it for `deadline`.
+    /// Waits for the response to the transfer; `None` if the peer stalled it for `timeout`.
     pub(super) async fn watch<R>(
         &self,
-        deadline: Duration,
+        timeout: Duration,
         response: impl Future<Output = R>,
     ) -> Option<R> {
         let mut response = std::pin::pin!(response);
         loop {
             let now = Instant::now();
-            let deadline_at = self.lock().deadline_at(now, deadline);
-            if deadline_at <= now {
+            let deadline = self.lock().deadline(now, timeout);
+            if deadline <= now {
                 return None;
             }
             tokio::select! {
                 response = &mut response => return Some(response),
-                () = sleep_until(deadline_at) => {}
+                () = sleep_until(deadline) => {}
             }
         }
     }
@@ -102,9 +102,9 @@ mod tests {
         let start = Instant::now();
         let mut state: State<()> = State { waiting: false, since: start, outcome: None };
         let later = start + SHORT / 2;
-        assert_eq!(state.deadline_at(later, SHORT), start + SHORT);
+        assert_eq!(state.deadline(later, SHORT), start + SHORT);
         state.waiting = true;
-        assert_eq!(state.deadline_at(later, SHORT), later + SHORT);
+        assert_eq!(state.deadline(later, SHORT), later + SHORT);
     }
 
     #[tokio::test]

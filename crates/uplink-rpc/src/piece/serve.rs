@@ -16,7 +16,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 
 use super::stream::{GRPC, Messages, OutgoingBody};
-use super::{DOWNLOAD, PROGRESS_DEADLINE, UPLOAD, encode};
+use super::{DOWNLOAD, PROGRESS_TIMEOUT, UPLOAD, encode};
 use crate::codec::Bounded;
 use crate::r#gen::piecestore::{
     PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
@@ -117,7 +117,7 @@ impl<T: Pieces> PieceServer<T> {
 
 /// Reads the only message of a request.
 async fn single_request<M: Bounded>(body: Body) -> Result<M, Status> {
-    timeout(PROGRESS_DEADLINE, Messages::of_request(body).next())
+    timeout(PROGRESS_TIMEOUT, Messages::of_request(body).next())
         .await
         .map_err(|_| Status::deadline_exceeded("timed out waiting for the request"))??
         .ok_or_else(|| Status::invalid_argument("missing request message"))

@@ -1,7 +1,7 @@
 //! Bounds the bytes that a transfer has handed to its connection and the socket has not accepted.
 //!
 //! The transport would buffer a megabyte per stream. For a hundred streams, that exceeds a processor's
-//! cache, and a slow link cannot send it within a deadline.
+//! cache, and a slow link cannot send it within the progress timeout.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

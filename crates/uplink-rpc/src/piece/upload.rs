@@ -8,8 +8,8 @@
 //!     ◄──────────── piece hash signed with the node's leaf key, its chain
 //! ```
 //!
-//! Orders grant bytes in advance in growing steps, so that little is owed to a node at any time, and
-//! nothing is paid for bytes that it did not receive. The connection's task produces messages as it
+//! Orders grow in steps: each covers the bytes sent so far and a bounded number more. The node settles
+//! the last one, so that it is never credited with many bytes that it did not receive. The connection's task produces messages as it
 //! can send them: bytes are hashed, framed and sent without a copy and without another task.
 
 use std::pin::Pin;
@@ -49,7 +49,7 @@ pub struct StoredPiece {
 /// Uploads a piece and waits until the node has stored it durably and signed its hash.
 ///
 /// `bytes` yields the piece from its start in parts of any size, ideally [`CHUNK_SIZE`]. The connection
-/// polls it whenever it can send more, and does not copy its parts. `target.deadline` bounds each wait
+/// polls it whenever it can send more, and does not copy its parts. `target.timeout` bounds each wait
 /// for the node, but not the waits for `bytes`. Dropping the future resets the stream, and the node
 /// discards the received bytes.
 ///
@@ -77,7 +77,7 @@ pub async fn upload(
     };
     let _cancel_on_drop = dropped.drop_guard();
     let call = only_response(&target, OutgoingBody::request(messages));
-    let response = progress.watch(target.deadline, call).await;
+    let response = progress.watch(target.timeout, call).await;
     let sent = progress.take_outcome();
     match (response, sent) {
         (_, Some(Err(error))) => Err(error),

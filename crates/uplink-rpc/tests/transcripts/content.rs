@@ -14,10 +14,9 @@ use uplink_core::encryption::{
 use uplink_core::erasure::{Encoder, Scheme};
 use uplink_core::id::SegmentPosition;
 use uplink_core::order::{OrderLimit, PieceHash, PieceHashAlgorithm};
-use uplink_rpc::r#gen::metainfo::{
-    self, AddressedOrderLimit, DownloadSegmentResponse, batch_request_item::Request,
-    batch_response_item::Response,
-};
+use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
+use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
+use uplink_rpc::r#gen::metainfo::{self, AddressedOrderLimit, DownloadSegmentResponse};
 use uplink_rpc::r#gen::pointerdb::RedundancyScheme;
 use uplink_rpc::raw;
 

@@ -6,10 +6,11 @@ use std::io::Read as _;
 use bytes::Bytes;
 use ruzstd::decoding::StreamingDecoder;
 use uplink_rpc::codec::{self, Bounded};
+use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
+use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
+use uplink_rpc::r#gen::metainfo::compressed_batch_request::CompressionType;
 use uplink_rpc::r#gen::metainfo::{
     self, BatchRequest, BatchResponse, CompressedBatchRequest, CompressedBatchResponse,
-    batch_request_item::Request, batch_response_item::Response,
-    compressed_batch_request::CompressionType,
 };
 use uplink_rpc::r#gen::piecestore::{
     PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,

@@ -7,9 +7,10 @@ use uplink_core::encryption::key::unwrap_key;
 use uplink_core::encryption::metadata::{EncryptedMetadata, StreamInfo, StreamMeta};
 use uplink_core::encryption::path::{PrefixInfo, content_key, decrypt_path};
 use uplink_core::encryption::{CipherSuite, EncryptionStore, Key, Nonce};
+use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
+use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
 use uplink_rpc::r#gen::metainfo::{
     self, EncryptedKeyAndNonce, ListObjectsRequest, ListObjectsResponse,
-    batch_request_item::Request, batch_response_item::Response,
 };
 
 use super::project::{Object, Objects, custom, keys, name};

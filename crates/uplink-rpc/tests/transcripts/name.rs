@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use uplink_core::encryption::EncryptionStore;
 use uplink_core::encryption::path::{PrefixInfo, decrypt_path, encrypt_path};
-use uplink_rpc::r#gen::metainfo::{
-    ListObjectsRequest, ObjectListItem, batch_request_item::Request, batch_response_item::Response,
-    object::Status,
-};
+use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
+use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
+use uplink_rpc::r#gen::metainfo::object::Status;
+use uplink_rpc::r#gen::metainfo::{ListObjectsRequest, ObjectListItem};
 
 use super::project::keys;
 use super::recording::{SETS, Scenario, scenarios, text};

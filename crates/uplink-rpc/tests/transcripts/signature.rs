@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use uplink_core::id::NodeId;
 use uplink_core::identity::{PeerIdentity, split_chain, verify_chain};
 use uplink_core::order::{Order, OrderLimit, PieceHash, PiecePrivateKey, PiecePublicKey};
 use uplink_core::signature::VerifyingKey;
-use uplink_rpc::r#gen::metainfo::{
-    AddressedOrderLimit, SegmentPieceUploadResult, batch_request_item::Request,
-    batch_response_item::Response,
-};
+use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
+use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
+use uplink_rpc::r#gen::metainfo::{AddressedOrderLimit, SegmentPieceUploadResult};
 use uplink_rpc::r#gen::piecestore::PieceUploadResponse;
 use uplink_rpc::raw;
 

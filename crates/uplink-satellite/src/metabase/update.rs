@@ -1,8 +1,7 @@
 //! Updating metadata of committed objects, and deleting many objects at once.
 
-use super::objects;
 use super::rows::{self, Metadata, Object, bind_metadata};
-use super::{Metabase, MetabaseError, Result, buckets};
+use super::{Metabase, MetabaseError, Result, buckets, objects};
 use crate::time::Time;
 
 /// New metadata of a committed object.

@@ -14,12 +14,10 @@ use uplink_rpc::r#gen::metainfo::{
 use uplink_rpc::status::Failure;
 use uplink_satellite::{Config, DownloadOffer};
 
-use crate::Counts;
 use crate::accepted::{self, Difference};
-use crate::fields;
 use crate::network::Network;
 use crate::recording::{self, Call, Scenario};
-use crate::wire;
+use crate::{Counts, fields, wire};
 
 /// 2026-11-24 19:40:30: within the validity of the recorded keys and objects.
 const NOW: u64 = 1_795_549_230;

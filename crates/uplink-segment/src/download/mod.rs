@@ -22,18 +22,18 @@
 use std::ops::Range;
 
 use self::decode::Decoder;
-use self::opener::Opener;
+use self::decrypt::BlockDecryptor;
 use self::run::Run;
 use crate::error::SegmentError;
 use crate::{BlockCipher, RemoteSegment, Transfers};
 
 mod decode;
-mod opener;
+mod decrypt;
 mod pieces;
 mod progress;
 mod run;
 
-pub use self::run::{AskForAll, Output};
+pub use self::run::{AllHolders, Output};
 
 /// The plain bytes of a segment to read.
 #[derive(Debug)]
@@ -60,10 +60,10 @@ pub async fn download<E: Send>(
     transfers: &Transfers,
     segment: RemoteSegment,
     read: Read<impl BlockCipher>,
-    ask_for_all: AskForAll<'_>,
+    all_holders: AllHolders<'_>,
     output: &Output<E>,
 ) -> Result<(), SegmentError> {
-    let opener = Opener::new(read.cipher, segment.scheme, read.plain_size, read.range)?;
-    let decoder = Decoder::new(segment.scheme, opener);
-    Run::new(transfers, segment, decoder)?.run(ask_for_all, output).await
+    let decryptor = BlockDecryptor::new(read.cipher, segment.scheme, read.plain_size, read.range)?;
+    let decoder = Decoder::new(segment.scheme, decryptor);
+    Run::new(transfers, segment, decoder)?.run(all_holders, output).await
 }

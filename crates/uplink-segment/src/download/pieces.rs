@@ -21,7 +21,7 @@ const DELIVERIES: usize = 64;
 pub(super) struct Pieces {
     shared: Transfers,
     /// Requested bytes of every piece.
-    wanted: Range<u64>,
+    requested: Range<u64>,
     /// Maximum bytes of a piece ahead of decoding.
     ahead: u64,
     open: BTreeMap<u16, Shares>,
@@ -44,13 +44,13 @@ pub(super) enum Delivered {
 }
 
 impl Pieces {
-    /// Reads the `wanted` bytes of pieces, each of which may be at least two times `block` bytes ahead of
+    /// Reads the `requested` bytes of pieces, each of which may be at least two times `block` bytes ahead of
     /// decoding.
-    pub(super) fn new(shared: Transfers, wanted: Range<u64>, block: u64) -> Self {
+    pub(super) fn new(shared: Transfers, requested: Range<u64>, block: u64) -> Self {
         let (deliver, deliveries) = mpsc::channel(DELIVERIES);
         Self {
             shared,
-            wanted,
+            requested,
             ahead: AHEAD.max(2 * block),
             open: BTreeMap::new(),
             opened: 0,
@@ -69,7 +69,7 @@ impl Pieces {
             piece,
             transfer: self.opened,
             position,
-            range: self.wanted.clone(),
+            range: self.requested.clone(),
             ahead: self.ahead,
             deliver: self.deliver.clone(),
             decoded: self.decoded.subscribe(),
@@ -91,12 +91,12 @@ impl Pieces {
 
     pub(super) fn take(&mut self, delivery: Delivery) -> Delivered {
         let Delivery { piece, transfer, shares } = delivery;
-        let held = self.open.get_mut(&piece).filter(|held| held.transfer == transfer);
-        let Some(held) = held else { return Delivered::Closed };
+        let buffered = self.open.get_mut(&piece).filter(|buffered| buffered.transfer == transfer);
+        let Some(buffered) = buffered else { return Delivered::Closed };
         match shares {
-            Ok(shares) => Delivered::Progress(piece, held.append(shares)),
+            Ok(shares) => Delivered::Progress(piece, buffered.append(shares)),
             Err(error) => {
-                held.failed = true;
+                buffered.failed = true;
                 Delivered::Failed(piece, error)
             }
         }
@@ -104,24 +104,24 @@ impl Pieces {
 
     /// Returns the pieces that have delivered `size` bytes from `position` on, in order.
     pub(super) fn with(&self, position: u64, size: u64) -> Vec<u16> {
-        let have = self.open.iter().filter(|(_, held)| held.available(position) >= size);
+        let have = self.open.iter().filter(|(_, buffered)| buffered.available(position) >= size);
         have.map(|(piece, _)| *piece).collect()
     }
 
     /// Returns whether a piece that has not delivered `size` bytes from `position` on may still do so.
     pub(super) fn may_deliver(&self, position: u64, size: u64) -> bool {
-        self.open.values().any(|held| !held.failed && held.available(position) < size)
+        self.open.values().any(|buffered| !buffered.failed && buffered.available(position) < size)
     }
 
     /// Returns how many bytes a piece has delivered from `position` on.
     pub(super) fn available(&self, piece: u16, position: u64) -> u64 {
-        self.open.get(&piece).map_or(0, |held| held.available(position))
+        self.open.get(&piece).map_or(0, |buffered| buffered.available(position))
     }
 
     /// Returns `size` bytes of each piece from `position` on.
     pub(super) fn shares(&self, pieces: &[u16], position: u64, size: usize) -> Vec<Bytes> {
         let shares = |piece| match self.open.get(piece) {
-            Some(held) => held.copy(position, size),
+            Some(buffered) => buffered.copy(position, size),
             None => Bytes::new(),
         };
         pieces.iter().map(shares).collect()
@@ -129,8 +129,8 @@ impl Pieces {
 
     /// Drops the shares before a position.
     pub(super) fn discard_before(&mut self, position: u64) {
-        for held in self.open.values_mut() {
-            held.discard_before(position);
+        for buffered in self.open.values_mut() {
+            buffered.discard_before(position);
         }
     }
 
@@ -246,7 +246,7 @@ impl PieceReader {
     }
 
     async fn read(&mut self, limit: PieceLimit, key: PiecePrivateKey) -> Result<(), PieceError> {
-        let _permit = self.shared.budget().transfer().await;
+        let _permit = self.shared.budget().transfer_permit().await;
         let target = self.shared.target(limit, key)?;
         let begin = self.range.start + self.position;
         let mut piece = PieceDownload::open(target, begin, self.range.end - begin).await?;

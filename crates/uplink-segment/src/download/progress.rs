@@ -15,7 +15,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(super) struct Progress {
     /// Requested bytes of every piece.
-    wanted: Range<u64>,
+    requested: Range<u64>,
     /// Decoded bytes of every piece.
     decoded: u64,
     /// Bytes whose blocks have been decrypted: nothing before is needed again.
@@ -25,13 +25,13 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(wanted: Range<u64>) -> Self {
-        Self { wanted, decoded: 0, settled: 0, recovering: None }
+    pub(super) fn new(requested: Range<u64>) -> Self {
+        Self { requested, decoded: 0, settled: 0, recovering: None }
     }
 
     /// Returns the requested bytes of every piece.
     pub(super) fn length(&self) -> u64 {
-        self.wanted.end - self.wanted.start
+        self.requested.end - self.requested.start
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -50,11 +50,11 @@ impl Progress {
         self.recovering.is_some()
     }
 
-    /// Advances after a window up to `end` was decoded. `settled` is the position in each piece of the
-    /// first block that has not been decrypted. A recovery continues with that block, and ends after the
+    /// Advances after a window up to `end` was decoded. `first_open` is the absolute position in each piece
+    /// of the first block that has not been decrypted. A recovery continues with that block, and ends after the
     /// window that failed.
-    pub(super) fn settle(&mut self, end: u64, settled: u64) {
-        self.settled = settled.min(self.wanted.end).saturating_sub(self.wanted.start);
+    pub(super) fn settle(&mut self, end: u64, first_open: u64) {
+        self.settled = first_open.min(self.requested.end).saturating_sub(self.requested.start);
         self.decoded = if self.is_recovering() { self.settled } else { end };
         self.recovering = self.recovering.filter(|until| self.settled < *until);
     }

@@ -22,14 +22,14 @@ use super::pieces::{Delivered, Delivery, Pieces};
 use super::progress::Progress;
 use crate::error::{CorruptPieces, SegmentError, Shortage};
 use crate::suspects::SuspectNodes;
-use crate::window::window_stripes;
+use crate::window::stripes_per_window;
 use crate::{PieceLimit, RemoteSegment, Transfers};
 
 /// Sends plain bytes in order. Closed when the reader is dropped.
 pub type Output<E> = mpsc::Sender<Result<Bytes, E>>;
 
 /// Requests all holders of a segment from the satellite; used once, on shortage or corrupt shares.
-pub type AskForAll<'a> = Pin<
+pub type AllHolders<'a> = Pin<
     Box<
         dyn Future<Output = Result<RemoteSegment, Box<dyn std::error::Error + Send + Sync>>>
             + Send
@@ -50,7 +50,7 @@ pub(super) struct Run<'a> {
     policies: Policies,
     clock: Clock,
     /// Whether the pieces from which the current block was last decoded are consistent.
-    agree: bool,
+    consistent: bool,
     last_failure: Option<PieceError>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Run<'a> {
 struct Holders {
     limits: HashMap<u16, (PieceLimit, PiecePrivateKey)>,
     /// Whether a request for all of them is in flight.
-    asking: bool,
+    requesting: bool,
     /// Whether the satellite has returned all holders that it knows to be online.
     complete: bool,
 }
@@ -127,9 +127,9 @@ impl<'a> Run<'a> {
             hedge,
             actions,
             correction: Correction::new(scheme.required()),
-            suspicion: Suspicion::new(window_stripes(&scheme) * share_size),
+            suspicion: Suspicion::new(stripes_per_window(&scheme) * share_size),
         };
-        let mut holders = Holders { limits: HashMap::new(), asking: false, complete: false };
+        let mut holders = Holders { limits: HashMap::new(), requesting: false, complete: false };
         holders.add(segment.limits, &segment.piece_key);
         let clock =
             Clock { began: Instant::now(), blocked: Duration::ZERO, last_delivery: Duration::ZERO };
@@ -142,14 +142,14 @@ impl<'a> Run<'a> {
             decoder: Some(decoder),
             policies,
             clock,
-            agree: false,
+            consistent: false,
             last_failure: None,
         })
     }
 
     pub(super) async fn run<E: Send>(
         mut self,
-        mut ask_for_all: AskForAll<'_>,
+        mut all_holders: AllHolders<'_>,
         output: &Output<E>,
     ) -> Result<(), SegmentError> {
         while !self.progress.is_complete() {
@@ -162,12 +162,12 @@ impl<'a> Run<'a> {
             let event = tokio::select! {
                 biased;
                 Some(delivery) = self.pieces.next() => self.take(delivery),
-                all = &mut ask_for_all, if self.holders.asking => {
+                all = &mut all_holders, if self.holders.requesting => {
                     HedgeEvent::Offered(self.take_holders(all))
                 }
                 () = tokio::time::sleep(pause) => HedgeEvent::Tick,
             };
-            self.tell(event);
+            self.advance_hedge(event);
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ impl<'a> Run<'a> {
         tick.saturating_sub(self.clock.now()).min(longest)
     }
 
-    fn tell(&mut self, event: HedgeEvent) {
+    fn advance_hedge(&mut self, event: HedgeEvent) {
         let actions = self.policies.hedge.on(event, self.clock.now());
         self.policies.actions.extend(actions);
     }
@@ -196,7 +196,7 @@ impl<'a> Run<'a> {
                     }
                 }
                 HedgeAction::Close(piece) => self.pieces.close(piece),
-                HedgeAction::AskForAll => self.holders.asking = true,
+                HedgeAction::RequestHolders => self.holders.requesting = true,
                 HedgeAction::Abort { found, needed } => return Err(self.shortage(found, needed)),
             }
         }
@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
     }
 
     fn take_holders<E: std::fmt::Display>(&mut self, all: Result<RemoteSegment, E>) -> Vec<u16> {
-        self.holders.asking = false;
+        self.holders.requesting = false;
         let segment = match all {
             Ok(segment) if segment.scheme == self.scheme => segment,
             Ok(_) => return Vec::new(),
@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
         let mut sizes: Vec<u64> = have.iter().map(available).collect();
         sizes.sort_unstable_by(|a, b| b.cmp(a));
         let size = sizes.get(required.saturating_sub(1)).copied().unwrap_or_default();
-        let size = size.min(window_stripes(&self.scheme) * share_size);
+        let size = size.min(stripes_per_window(&self.scheme) * share_size);
         have.retain(|piece| available(piece) >= size);
         // Least suspect first, then lowest numbers: data shares are only copied.
         have.sort_by_key(|piece| self.rank(*piece));
@@ -301,8 +301,8 @@ impl<'a> Run<'a> {
     fn more_may_come(&self, needed: u64) -> bool {
         let silence = self.clock.now().saturating_sub(self.clock.last_delivery);
         let outstanding =
-            self.holders.asking || self.pieces.may_deliver(self.progress.decoded(), needed);
-        outstanding && silence < self.shared.progress_deadline
+            self.holders.requesting || self.pieces.may_deliver(self.progress.decoded(), needed);
+        outstanding && silence < self.shared.progress_timeout
     }
 
     async fn decode<E: Send>(
@@ -330,7 +330,7 @@ impl<'a> Run<'a> {
         let plain = match decoded? {
             Decoded::Opened(opened) => self.settle(end, opened),
             unauthentic => {
-                self.agree = matches!(unauthentic, Decoded::Forged);
+                self.consistent = matches!(unauthentic, Decoded::Forged);
                 self.go_back(used, end)?;
                 Bytes::new()
             }
@@ -347,12 +347,12 @@ impl<'a> Run<'a> {
         if !opened.plain.is_empty() {
             self.policies.correction.progressed(self.clock.now());
         }
-        self.progress.settle(end, opened.settled);
+        self.progress.settle(end, opened.first_open);
         self.pieces.discard_before(self.progress.settled());
         for (piece, shares) in opened.corrupt {
             self.suspect(piece, shares);
         }
-        self.tell(HedgeEvent::Settled(self.progress.settled()));
+        self.advance_hedge(HedgeEvent::Settled(self.progress.settled()));
         opened.plain
     }
 
@@ -374,13 +374,13 @@ impl<'a> Run<'a> {
         if !self.policies.correction.failed(pieces, self.clock.now()) {
             return Err(self.unreadable(used));
         }
-        self.tell(HedgeEvent::Corrupt);
+        self.advance_hedge(HedgeEvent::Corrupt);
         Ok(())
     }
 
     /// Returns the error of a block that cannot be decoded from `read` pieces.
     fn unreadable(&mut self, read: usize) -> SegmentError {
-        if self.agree {
+        if self.consistent {
             return SegmentError::Forged { pieces: read };
         }
         // A committed segment has at least the optimal number of pieces. The satellite returns only the

@@ -14,7 +14,7 @@ use uplink_core::policy::memory::{MemoryDecision, MemoryPolicy, STALL};
 
 use super::pool::{BufferPool, BufferPools};
 use crate::error::SegmentError;
-use crate::window::{piece_window, stripes_window};
+use crate::window::{piece_window_size, window_size};
 
 /// What all transfers may use at once: bytes of encrypted segments, and concurrent piece transfers.
 ///
@@ -49,7 +49,9 @@ pub struct Reservation {
 
 /// One transfer that may run until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Transfer(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(crate) struct TransferPermit(
+    #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit,
+);
 
 impl Budget {
     /// Allows `memory` bytes of segments and `transfers` piece transfers at a time.
@@ -114,9 +116,9 @@ impl Budget {
     }
 
     /// Waits until one more transfer may run.
-    pub(crate) async fn transfer(&self) -> Transfer {
+    pub(crate) async fn transfer_permit(&self) -> TransferPermit {
         match Arc::clone(&self.transfers).acquire_owned().await {
-            Ok(permit) => Transfer(permit),
+            Ok(permit) => TransferPermit(permit),
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
@@ -125,7 +127,7 @@ impl Budget {
     /// Returns the pool of buffers for the windows of sealed segments, as many as the budget allows.
     /// Must be called inside a tokio runtime.
     pub(crate) fn windows(&self, scheme: &Scheme) -> BufferPool {
-        let size = stripes_window(scheme);
+        let size = window_size(scheme);
         let bytes = self.memory.capacity.max(layout::SEGMENT_SIZE);
         let max = usize::try_from(bytes).unwrap_or(usize::MAX) / size.max(1);
         self.pools.of(size, max)
@@ -134,7 +136,7 @@ impl Budget {
     /// Returns the pool of buffers for coded windows of pieces, of which `max` are kept. Must be
     /// called inside a tokio runtime.
     pub(crate) fn piece_windows(&self, scheme: &Scheme, max: usize) -> BufferPool {
-        self.pools.of(piece_window(scheme), max)
+        self.pools.of(piece_window_size(scheme), max)
     }
 }
 
@@ -224,7 +226,7 @@ mod tests {
     const UNIT: u64 = 1 << 20;
 
     #[tokio::test]
-    async fn more_than_the_budget_waits_until_everything_else_is_given_back() {
+    async fn segment_above_the_budget_waits_until_all_memory_is_free() {
         let budget = Budget::new(4 * UNIT, 1, false);
         let small = budget.reserve(3 * UNIT).await.unwrap();
         small.complete(3 * UNIT);

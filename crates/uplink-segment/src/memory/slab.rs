@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slab_gives_as_many_separate_buffers_of_zeros_as_fit_and_are_wanted() {
+    fn slab_is_split_into_separate_zeroed_buffers() {
         for (size, used, max, expected) in [
             (64 << 10, 0, 100, 16),
             (64 << 10, 16, 100, 32),

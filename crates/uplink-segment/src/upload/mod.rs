@@ -234,9 +234,9 @@ struct Sending {
 
 impl Sending {
     /// Sends the piece, with retries while the node is overloaded: it has not used the order limit then,
-    /// and the satellite may have no other node. The progress deadline limits the pauses.
+    /// and the satellite may have no other node. The progress timeout limits the pauses.
     async fn run(&self, mut reader: Reader) -> Result<StoredPiece, PieceError> {
-        let deadline = self.shared.progress_deadline;
+        let timeout = self.shared.progress_timeout;
         let started = Instant::now();
         let mut backoff = Backoff::new();
         loop {
@@ -244,7 +244,7 @@ impl Sending {
                 Err(error) if error.is_overloaded() => error,
                 outcome => return outcome,
             };
-            let left = deadline.saturating_sub(started.elapsed());
+            let left = timeout.saturating_sub(started.elapsed());
             let Some(pause) = backoff.failed_within(runtime::jitter(), left) else {
                 return Err(error);
             };
@@ -257,7 +257,7 @@ impl Sending {
     }
 
     async fn send(&self, reader: Reader) -> Result<StoredPiece, PieceError> {
-        let _permit = self.shared.budget().transfer().await;
+        let _permit = self.shared.budget().transfer_permit().await;
         let target = self.shared.target(self.limit.clone(), self.key.clone())?;
         upload_piece(target, PieceHashAlgorithm::Blake3, reader).await
     }

@@ -1,9 +1,9 @@
 //! A ring of coded windows of a segment, from which the transfers of its pieces read.
 //!
-//! Coding all wanted pieces of a window in one pass is many times faster than piece by piece, so
-//! one [`Coder`] does it for all transfers. The ring advances when as many transfers as the segment
-//! needs, stored pieces included, have consumed its oldest window. Stragglers, and replacements that start later, code
-//! their own row from the sealed segment.
+//! Coding all wanted pieces of a window in one pass is many times faster than piece by piece, so one
+//! task ([`Ring::code`]) does it for all transfers. The ring advances when as many transfers as the
+//! segment needs, stored pieces included, have consumed its oldest window. Stragglers, and replacements
+//! that start later, code their own row from the sealed segment.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
@@ -42,7 +42,7 @@ pub(crate) struct Ring {
     buffers: BufferPool,
     state: Mutex<State>,
     /// Wakes the coder when a window is evicted.
-    room: Notify,
+    evicted: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ struct State {
     oldest: usize,
     windows: VecDeque<Coded>,
     /// Whether the coder waits for the writer to seal the next window.
-    growing: bool,
+    awaits_window: bool,
     end: Option<End>,
     /// Why coding failed, until the upload takes it.
     failure: Option<SegmentError>,
@@ -59,7 +59,7 @@ struct State {
     /// may be removed after its replacement has started.
     transfers: BTreeMap<usize, Transfer>,
     /// Transfers started so far.
-    count: usize,
+    started: usize,
 }
 
 /// The reason why no further window will be coded.
@@ -80,7 +80,7 @@ struct Transfer {
 struct Coded {
     shares: BTreeMap<u16, Bytes>,
     /// Transfers that have consumed this window.
-    taken: usize,
+    consumed: usize,
 }
 
 impl Ring {
@@ -99,17 +99,18 @@ impl Ring {
             encoder: Encoder::new(&scheme),
             buffers: budget.piece_windows(&scheme, kept),
             state: Mutex::default(),
-            room: Notify::new(),
+            evicted: Notify::new(),
         })
     }
 
     /// Returns a reader of a piece, at its first byte.
     pub(crate) fn reader(self: &Arc<Self>, piece: u16) -> Reader {
         let mut state = self.lock();
-        let number = state.count;
-        state.count += 1;
-        state.transfers.insert(number, Transfer { piece, waker: None });
-        Reader { ring: Arc::downgrade(self), piece, number, window: 0, ended: false, failed: false }
+        let transfer = state.started;
+        state.started += 1;
+        state.transfers.insert(transfer, Transfer { piece, waker: None });
+        let ring = Arc::downgrade(self);
+        Reader { ring, piece, transfer, window: 0, ended: false, failed: false }
     }
 
     /// Codes the segment, window by window, as it grows and as the transfers advance. Readers make no
@@ -125,12 +126,12 @@ impl Ring {
     }
 
     async fn code_all(&self) -> Result<(), SegmentError> {
-        for number in 0.. {
-            self.lock().growing = true;
-            let Some(stripes) = self.segment.grown(number).await else { break };
-            self.lock().growing = false;
+        for index in 0.. {
+            self.lock().awaits_window = true;
+            let Some(stripes) = self.segment.wait_for_window(index).await else { break };
+            self.lock().awaits_window = false;
             while self.lock().windows.len() >= WINDOWS {
-                self.room.notified().await;
+                self.evicted.notified().await;
             }
             let wanted: BTreeSet<u16> =
                 self.lock().transfers.values().map(|transfer| transfer.piece).collect();
@@ -147,7 +148,7 @@ impl Ring {
     pub(crate) fn is_blocked(&self, stored: usize) -> bool {
         let state = self.lock();
         let waiting = state.transfers.values().filter(|transfer| transfer.waker.is_some()).count();
-        !state.growing && waiting + stored >= self.needed.div_ceil(2)
+        !state.awaits_window && waiting + stored >= self.needed.div_ceil(2)
     }
 
     async fn code_for_all(
@@ -168,7 +169,7 @@ impl Ring {
 
     fn push(&self, shares: BTreeMap<u16, Bytes>) {
         let mut state = self.lock();
-        state.windows.push_back(Coded { shares, taken: 0 });
+        state.windows.push_back(Coded { shares, consumed: 0 });
         state.wake();
     }
 
@@ -186,26 +187,26 @@ impl Ring {
     fn end(&self, end: End) {
         let mut state = self.lock();
         state.end.get_or_insert(end);
-        state.growing = false;
+        state.awaits_window = false;
         state.wake();
     }
 
     /// Records that a transfer has consumed a window.
-    fn taken(&self, state: &mut State, number: usize) {
-        let Some(place) = number.checked_sub(state.oldest) else { return };
-        if let Some(window) = state.windows.get_mut(place) {
-            window.taken += 1;
+    fn record_consumed(&self, state: &mut State, window: usize) {
+        let Some(index) = window.checked_sub(state.oldest) else { return };
+        if let Some(coded) = state.windows.get_mut(index) {
+            coded.consumed += 1;
         }
-        while state.windows.front().is_some_and(|oldest| oldest.taken >= self.needed) {
+        while state.windows.front().is_some_and(|oldest| oldest.consumed >= self.needed) {
             state.windows.pop_front();
             state.oldest += 1;
-            self.room.notify_one();
+            self.evicted.notify_one();
         }
     }
 
     /// Codes one window of one piece.
-    fn code_own(&self, piece: u16, number: usize) -> Result<Bytes, SegmentError> {
-        let Window::Stripes(stripes) = self.segment.window(number) else {
+    fn code_own(&self, piece: u16, window: usize) -> Result<Bytes, SegmentError> {
+        let Window::Stripes(stripes) = self.segment.window(window) else {
             return Err(SegmentError::Internal("a coded window is missing"));
         };
         let required = self.scheme.required();
@@ -244,7 +245,7 @@ pub(crate) struct Reader {
     ring: Weak<Ring>,
     piece: u16,
     /// Id of the transfer in the ring.
-    number: usize,
+    transfer: usize,
     /// Index of the next window.
     window: usize,
     ended: bool,
@@ -262,14 +263,14 @@ enum Step {
 impl Reader {
     fn poll_step(&self, ring: &Ring, context: &Context<'_>) -> Poll<Step> {
         let mut state = ring.lock();
-        let Some(place) = self.window.checked_sub(state.oldest) else {
+        let Some(index) = self.window.checked_sub(state.oldest) else {
             return Poll::Ready(Step::CodeOwn);
         };
-        if let Some(window) = state.windows.get(place) {
+        if let Some(window) = state.windows.get(index) {
             let Some(shares) = window.shares.get(&self.piece).cloned() else {
                 return Poll::Ready(Step::CodeOwn);
             };
-            ring.taken(&mut state, self.window);
+            ring.record_consumed(&mut state, self.window);
             return Poll::Ready(Step::Take(shares));
         }
         match state.end {
@@ -277,7 +278,7 @@ impl Reader {
             Some(End::Failed) => return Poll::Ready(Step::Fail),
             None => {}
         }
-        if let Some(transfer) = state.transfers.get_mut(&self.number) {
+        if let Some(transfer) = state.transfers.get_mut(&self.transfer) {
             transfer.waker = Some(context.waker().clone());
         }
         Poll::Pending
@@ -286,7 +287,7 @@ impl Reader {
     fn code_own(&self, ring: &Ring) -> Result<Bytes, PieceError> {
         match ring.code_own(self.piece, self.window) {
             Ok(shares) => {
-                ring.taken(&mut ring.lock(), self.window);
+                ring.record_consumed(&mut ring.lock(), self.window);
                 Ok(shares)
             }
             Err(error) => {
@@ -330,10 +331,10 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let Some(ring) = self.ring.upgrade().filter(|_| !self.ended) else { return };
         let mut state = ring.lock();
-        state.transfers.remove(&self.number);
+        state.transfers.remove(&self.transfer);
         let behind = self.window.saturating_sub(state.oldest);
         for window in state.windows.iter_mut().take(behind) {
-            window.taken -= 1;
+            window.consumed -= 1;
         }
     }
 }

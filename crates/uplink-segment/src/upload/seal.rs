@@ -60,7 +60,7 @@ impl Sealer {
     /// # Errors
     /// [`SegmentError::Encryption`]. The segment cannot be completed afterwards.
     pub fn write(&mut self, mut plain: &[u8]) -> Result<(), SegmentError> {
-        self.window.written();
+        self.window.record_write();
         let plain_block = self.cipher.plain_block_size();
         self.plain_size += plain.len() as u64;
         if !self.partial.is_empty() {

@@ -18,7 +18,7 @@ const MAX_LEAD: usize = 4;
 pub struct SealedSegment {
     state: Mutex<State>,
     /// Notified when a window is added or the segment is complete.
-    grown: Notify,
+    added: Notify,
     /// Notified when the coder takes a window.
     coded: Notify,
 }
@@ -48,14 +48,14 @@ impl SealedSegment {
     #[must_use]
     pub fn new(reservation: Reservation) -> Arc<Self> {
         let state = State { windows: Vec::new(), coded: 0, complete: false, reservation };
-        Arc::new(Self { state: Mutex::new(state), grown: Notify::new(), coded: Notify::new() })
+        Arc::new(Self { state: Mutex::new(state), added: Notify::new(), coded: Notify::new() })
     }
 
     /// Waits until few sealed windows are ahead of the coder. One task may wait.
     ///
     /// A window that is coded soon after it was sealed is still in the processor's cache, and the next
     /// segment does not reserve memory before this one is nearly sent.
-    pub async fn caught_up(&self) {
+    pub async fn wait_for_coder(&self) {
         while self.is_ahead() {
             self.coded.notified().await;
         }
@@ -79,7 +79,7 @@ impl SealedSegment {
 
     /// Waits for the window at an index, to code it; `None` when the segment ends before it. One task may
     /// wait.
-    pub(crate) async fn grown(&self, index: usize) -> Option<Bytes> {
+    pub(crate) async fn wait_for_window(&self, index: usize) -> Option<Bytes> {
         loop {
             match self.window(index) {
                 Window::Stripes(stripes) => {
@@ -91,19 +91,19 @@ impl SealedSegment {
                     return Some(stripes);
                 }
                 Window::Beyond => return None,
-                Window::NotYet => self.grown.notified().await,
+                Window::NotYet => self.added.notified().await,
             }
         }
     }
 
     /// Records that the writer of the segment is running.
-    pub(super) fn written(&self) {
+    pub(super) fn record_write(&self) {
         self.lock().reservation.progress();
     }
 
     fn push(&self, window: Bytes) {
         self.lock().windows.push(window);
-        self.grown.notify_one();
+        self.added.notify_one();
     }
 
     /// Completes the segment, and frees the memory that its `encrypted` bytes do not need.
@@ -112,7 +112,7 @@ impl SealedSegment {
         state.complete = true;
         state.reservation.complete(encrypted);
         drop(state);
-        self.grown.notify_one();
+        self.added.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,8 +135,8 @@ impl WindowWriter {
     }
 
     /// Records that the writer of the segment is running.
-    pub(super) fn written(&self) {
-        self.segment.written();
+    pub(super) fn record_write(&self) {
+        self.segment.record_write();
     }
 
     /// Returns the next `size` bytes, if that many are left in this window.

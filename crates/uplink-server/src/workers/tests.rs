@@ -159,16 +159,6 @@ async fn stop_aborts_a_run_after_the_grace_period() {
 }
 
 #[tokio::test]
-async fn self_scheduled_loop_ends_at_once_on_stop() {
-    let mut workers = Workers::new(Clock::system());
-    workers.start_loop("sweep", std::future::pending());
-    let states = workers.states();
-    state(&states, is_running).await;
-    timeout(Duration::from_secs(10), workers.stop(HOUR)).await.expect("stopped in time");
-    assert_eq!(states.get("sweep").unwrap().activity, Activity::Stopped);
-}
-
-#[tokio::test]
 async fn dropped_workers_are_aborted() {
     let (workers, _control) = start(Schedule::every(HOUR));
     let states = workers.states();

@@ -10,37 +10,31 @@
 //!
 //! The file is read in windows, one ahead of the granted bytes. Messages are slices of a window.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tonic::Status;
 use uplink_core::order::{PieceAction, PieceHash};
-use uplink_rpc::{
-    r#gen::piecestore::{
-        PieceDownloadRequest, PieceDownloadResponse, piece_download_request,
-        piece_download_response::Chunk,
-    },
-    piece::{CHUNK_SIZE, stream::Messages},
-    raw,
-    status::{Code, Failure},
+use uplink_rpc::r#gen::piecestore::piece_download_response::Chunk;
+use uplink_rpc::r#gen::piecestore::{
+    PieceDownloadRequest, PieceDownloadResponse, piece_download_request,
 };
+use uplink_rpc::piece::CHUNK_SIZE;
+use uplink_rpc::piece::stream::Messages;
+use uplink_rpc::raw;
+use uplink_rpc::status::{Code, Failure};
 
 use super::{Shared, TOTAL_TIMEOUT, aborted, join_failure, next, store_failure};
-use crate::{
-    store::{IoPool, PieceReader, StoreError},
-    verify::{AcceptedLimit, Orders, invalid},
-};
+use crate::store::{IoPool, PieceReader, StoreError};
+use crate::verify::{AcceptedLimit, Orders, invalid};
 
 /// Validates a request and returns the stream of its replies. Dropping the stream cancels the
 /// download.

@@ -4,43 +4,34 @@ mod download;
 mod retain;
 mod upload;
 
-use std::{
-    error::Error,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use tokio::{
-    sync::{Mutex, Semaphore},
-    task::JoinError,
-    time::{error::Elapsed, timeout},
-};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinError;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
-use uplink_rpc::{
-    codec::Bounded,
-    r#gen::{
-        contact::{ContactPingRequest, ContactPingResponse, contact_server::Contact},
-        piecestore::{
-            PieceDownloadRequest, PieceUploadRequest, PieceUploadResponse, RestoreTrashResponse,
-            RetainRequest, RetainResponse,
-        },
-    },
-    piece::{
-        serve::{Pieces, Replies},
-        stream::Messages,
-    },
-    server::Peer,
-    status::{Code, Failure},
-    tls::Identity,
+use uplink_rpc::codec::Bounded;
+use uplink_rpc::r#gen::contact::contact_server::Contact;
+use uplink_rpc::r#gen::contact::{ContactPingRequest, ContactPingResponse};
+use uplink_rpc::r#gen::piecestore::{
+    PieceDownloadRequest, PieceUploadRequest, PieceUploadResponse, RestoreTrashResponse,
+    RetainRequest, RetainResponse,
 };
+use uplink_rpc::piece::serve::{Pieces, Replies};
+use uplink_rpc::piece::stream::Messages;
+use uplink_rpc::server::Peer;
+use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::tls::Identity;
 use uplink_server::Clock;
 
-use crate::{
-    retention::Retention,
-    settlement::Settlement,
-    store::{IoPool, PieceStore, StoreError},
-    verify::Verifier,
-};
+use crate::retention::Retention;
+use crate::settlement::Settlement;
+use crate::store::{IoPool, PieceStore, StoreError};
+use crate::verify::Verifier;
 
 /// State shared by all requests of a node.
 #[derive(Debug)]

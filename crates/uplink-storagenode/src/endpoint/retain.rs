@@ -2,20 +2,19 @@
 
 use prost_types::Timestamp;
 use tokio::time::timeout;
-use uplink_core::{
-    bloom_filter::{BloomFilter, MAX_FILTER_BYTES},
-    id::NodeId,
-    order::PieceHashAlgorithm,
-};
-use uplink_rpc::{
-    r#gen::piecestore::RetainRequest,
-    piece::stream::Messages,
-    server::Peer,
-    status::{Code, Failure},
-};
+use uplink_core::bloom_filter::{BloomFilter, MAX_FILTER_BYTES};
+use uplink_core::id::NodeId;
+use uplink_core::order::PieceHashAlgorithm;
+use uplink_rpc::r#gen::piecestore::RetainRequest;
+use uplink_rpc::piece::stream::Messages;
+use uplink_rpc::server::Peer;
+use uplink_rpc::status::{Code, Failure};
 
 use super::{Shared, aborted, join_failure, next, store_failure};
-use crate::{hash::Hasher, retention::RetentionError, trust::Trust, verify::invalid};
+use crate::hash::Hasher;
+use crate::retention::RetentionError;
+use crate::trust::Trust;
+use crate::verify::invalid;
 
 /// Receives a filter in one message.
 pub(super) async fn whole(
@@ -120,7 +119,8 @@ fn retention_failure(error: RetentionError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use uplink_rpc::{dial::Dialer, tls::Identity};
+    use uplink_rpc::dial::Dialer;
+    use uplink_rpc::tls::Identity;
 
     use super::*;
 

@@ -11,25 +11,23 @@
 //! Chunks are collected into batches. While one batch is hashed and written, the next is received.
 //! Dropping the future at any point removes the temporary file and keeps the largest order.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 use uplink_core::order::{PieceAction, PieceHash, PieceHashAlgorithm};
-use uplink_rpc::{
-    r#gen::piecestore::{PieceUploadRequest, PieceUploadResponse, piece_upload_request::Chunk},
-    piece::stream::Messages,
-    raw,
-    status::{Code, Failure},
-    time::{relation, seconds_ahead, system_time, timestamp},
-};
+use uplink_rpc::r#gen::piecestore::piece_upload_request::Chunk;
+use uplink_rpc::r#gen::piecestore::{PieceUploadRequest, PieceUploadResponse};
+use uplink_rpc::piece::stream::Messages;
+use uplink_rpc::raw;
+use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::time::{relation, seconds_ahead, system_time, timestamp};
 
 use super::{Shared, join_failure, next, store_failure};
-use crate::{
-    hash::Hasher,
-    store::{IoPool, PieceHeader, PieceWriter, StoreError},
-    verify::{Orders, invalid},
-};
+use crate::hash::Hasher;
+use crate::store::{IoPool, PieceHeader, PieceWriter, StoreError};
+use crate::verify::{Orders, invalid};
 
 /// Receives a piece, makes it durable and returns the node's signed hash of it.
 pub(super) async fn serve(

@@ -8,15 +8,13 @@
 //! Each process writes its own files, so that only the last record of a file can be torn.
 //! Records with an invalid checksum are skipped.
 
-use std::{
-    collections::HashSet,
-    ffi::OsStr,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, BufReader, Read},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use uplink_core::id::{NodeId, SerialNumber};
 

@@ -19,19 +19,17 @@
 mod log;
 mod state;
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-
-use tokio::time::{Instant, sleep};
-use uplink_core::id::{NodeId, SerialNumber};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use log::{Log, Record, TimeRange};
+use tokio::time::Instant;
+use uplink_core::id::{NodeId, SerialNumber};
 use uplink_server::Clock;
+use uplink_server::workers::{Schedule, Work};
 
 /// Used serial numbers of all satellites. Clones share everything.
 #[derive(Clone, Debug)]
@@ -185,18 +183,6 @@ impl Serials {
         }
     }
 
-    /// Syncs the files and evicts old serial numbers every [`SYNC_INTERVAL`].
-    pub(crate) async fn run(self) {
-        loop {
-            sleep(SYNC_INTERVAL).await;
-            let serials = self.clone();
-            let done = tokio::task::spawn_blocking(move || serials.maintain(Instant::now()));
-            if let Ok(Err(error)) = done.await {
-                tracing::error!(%error, "cannot write used serial numbers");
-            }
-        }
-    }
-
     /// Syncs all files and marks them as complete.
     pub(crate) fn close(&self) -> io::Result<()> {
         self.maintain(Instant::now())?;
@@ -286,6 +272,27 @@ impl Serials {
 
     fn satellites(&self) -> MutexGuard<'_, HashMap<NodeId, SatelliteSerials>> {
         self.0.satellites.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Syncs the files and evicts old serial numbers.
+#[derive(Debug)]
+pub(crate) struct SyncWork(pub(crate) Serials);
+
+impl SyncWork {
+    pub(crate) const SCHEDULE: Schedule = Schedule::every(SYNC_INTERVAL).delayed();
+}
+
+impl Work for SyncWork {
+    type Error = io::Error;
+
+    async fn run(&mut self) -> io::Result<()> {
+        let serials = self.0.clone();
+        tokio::task::spawn_blocking(move || serials.maintain(Instant::now())).await?
+    }
+
+    fn failed(&self, error: &io::Error, _: Duration) {
+        tracing::error!(%error, "cannot write used serial numbers");
     }
 }
 

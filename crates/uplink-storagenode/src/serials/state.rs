@@ -4,12 +4,10 @@
 //! the whole system loses them. So the file holds the boot id under which it was written, or
 //! `closed` after a clean shutdown.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// Returns whether the files of `directory` are complete: no written record was lost.
 pub(super) fn is_complete(directory: &Path, boot: Option<&str>) -> io::Result<bool> {

@@ -1,6 +1,7 @@
 //! Crashes are simulated by the files on disk and a different boot id.
 
-use std::{fs, sync::atomic::AtomicI64, sync::atomic::Ordering};
+use std::fs;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use tempfile::TempDir;
 

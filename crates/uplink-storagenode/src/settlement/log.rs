@@ -1,10 +1,8 @@
 //! The file format: consecutive records, of which only the last may be torn.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufReader, Read, Seek, Write},
-    path::Path,
-};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::path::Path;
 
 use bytes::Bytes;
 use prost::Message;

@@ -1,7 +1,6 @@
-use std::{
-    sync::atomic::{AtomicI64, Ordering::Relaxed},
-    time::UNIX_EPOCH,
-};
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::UNIX_EPOCH;
 
 use super::*;
 

@@ -1,13 +1,10 @@
 //! File system abstraction of the store: a few blocking operations. Tests make any of them fail and
 //! lose unsynced data.
 
-use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use uplink_rpc::descriptors::{self, KeptFile, briefly};
 

@@ -4,12 +4,15 @@
 //! DATA/filters/<satellite>.filter      the satellite's message, with a hash of the filter
 //! ```
 
-use std::{io, path::PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use prost::Message;
 use prost_types::Timestamp;
-use uplink_core::{bloom_filter::BloomFilter, id::NodeId, order::PieceHashAlgorithm};
+use uplink_core::bloom_filter::BloomFilter;
+use uplink_core::id::NodeId;
+use uplink_core::order::PieceHashAlgorithm;
 use uplink_rpc::r#gen::piecestore::RetainRequest;
 
 use super::{PieceStore, StoreError, io_error};

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    sync::Semaphore,
-    task::{self, JoinHandle},
-};
+use tokio::sync::Semaphore;
+use tokio::task::{self, JoinHandle};
 
 /// Runs blocking jobs. Clones share one limit.
 #[derive(Clone, Debug)]

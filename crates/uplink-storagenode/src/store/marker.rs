@@ -4,13 +4,11 @@
 //! have none of its pieces and fill the wrong disk. The marker detects this at start and whenever
 //! free space is reserved.
 
-use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use uplink_core::id::NodeId;
 

@@ -24,32 +24,23 @@ mod piece;
 mod space;
 mod trash;
 
-use std::{
-    collections::HashSet,
-    fmt, io,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
-
-use uplink_core::id::{NodeId, PieceId};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{fmt, io};
 
 pub use files::{Disk, Entry, Files, ReadableFile, WritableFile};
 pub use header::HeaderError;
+pub(crate) use header::PieceHeader;
+pub(crate) use io_pool::IoPool;
+pub(crate) use marker::Marker;
 pub use marker::{MarkerError, Owner};
-pub use space::Usage;
-
-pub(crate) use {
-    header::PieceHeader,
-    io_pool::IoPool,
-    marker::Marker,
-    piece::{PieceReader, PieceWriter},
-    trash::Keep,
-};
-
+pub(crate) use piece::{PieceReader, PieceWriter};
 use space::Space;
+pub use space::Usage;
+pub(crate) use trash::Keep;
+use uplink_core::id::{NodeId, PieceId};
 
 /// The pieces below one data directory. Clones share everything.
 #[derive(Clone)]

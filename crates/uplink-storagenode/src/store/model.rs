@@ -1,11 +1,9 @@
 //! In-memory file system that injects faults and loses unsynced data on power loss.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Entry, Files, ReadableFile, WritableFile};
 

@@ -1,18 +1,16 @@
 //! Writing and reading one piece.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::header::{self, MAX_AREA};
+use super::space::Reservation;
 use super::{
     Claim, Inner, PieceHeader, PieceName, PieceStore, ReadableFile, StoreError, WritableFile,
-    header::{self, MAX_AREA},
     io_error,
-    space::Reservation,
 };
 
 /// Writes a piece. Nothing becomes visible before [`commit`](Self::commit). Dropping it removes the

@@ -1,14 +1,13 @@
 //! Durability of the store on full and failing disks and after power loss.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use uplink_core::id::{NodeId, PieceId};
 
-use super::{
-    Files, PieceHeader, PieceName, PieceStore, StoreError, Usage,
-    model::{FAILED, FULL, Model, Operation},
-};
+use super::model::{FAILED, FULL, Model, Operation};
+use super::{Files, PieceHeader, PieceName, PieceStore, StoreError, Usage};
 
 const CAPACITY: u64 = 1 << 20;
 const STEPS: [Operation; 6] = [

@@ -9,18 +9,14 @@
 //! round of garbage collection began; the trash lifetime is counted from then. Each call processes
 //! one directory and is short.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
-use uplink_core::{
-    bloom_filter::BloomFilter,
-    id::{NodeId, PieceId},
-    order::OrderLimit,
-};
+use uplink_core::bloom_filter::BloomFilter;
+use uplink_core::id::{NodeId, PieceId};
+use uplink_core::order::OrderLimit;
 use uplink_rpc::time::system_time;
 
 use super::{

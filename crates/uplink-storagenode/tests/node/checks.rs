@@ -1,17 +1,16 @@
 //! Every check of a request, one row each: a valid request with one invalid value is rejected with
 //! the status code of the public network, and nothing is stored or served.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use uplink_core::order::{PieceAction, PieceHash, PieceHashAlgorithm};
-use uplink_rpc::{
-    r#gen::piecestore::{PieceDownloadRequest, PieceUploadRequest},
-    raw,
-    status::{Code, Failure},
-    time::{timestamp, zero},
-    tls::Identity,
-};
+use uplink_rpc::r#gen::piecestore::{PieceDownloadRequest, PieceUploadRequest};
+use uplink_rpc::raw;
+use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::time::{timestamp, zero};
+use uplink_rpc::tls::Identity;
 
 use crate::world::{CAPACITY, Draft, World, chunk, done, noise};
 

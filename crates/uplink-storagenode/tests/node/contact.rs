@@ -1,28 +1,24 @@
 //! Check-in with a satellite that records requests and pings back.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tempfile::TempDir;
-use tonic::{Request, Response, Status, service::Routes};
-use uplink_core::{id::NodeId, order::PieceAction};
-use uplink_rpc::{
-    client,
-    r#gen::contact::{
-        CheckInRequest, CheckInResponse, ContactPingRequest, GetTimeRequest, GetTimeResponse,
-        node_server::{Node, NodeServer},
-    },
-    pool::Pool,
-    server::Peer,
-    status::Code,
-    time::timestamp,
-    tls::Identity,
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use uplink_core::id::NodeId;
+use uplink_core::order::PieceAction;
+use uplink_rpc::client;
+use uplink_rpc::r#gen::contact::node_server::{Node, NodeServer};
+use uplink_rpc::r#gen::contact::{
+    CheckInRequest, CheckInResponse, ContactPingRequest, GetTimeRequest, GetTimeResponse,
 };
+use uplink_rpc::pool::Pool;
+use uplink_rpc::server::Peer;
+use uplink_rpc::status::Code;
+use uplink_rpc::time::timestamp;
+use uplink_rpc::tls::Identity;
 use uplink_storagenode::{CheckInError, Config, Disk, Satellite, StorageNode};
 
 use crate::world::{CAPACITY, World, noise, offset_now, pool, until};

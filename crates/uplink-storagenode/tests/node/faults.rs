@@ -1,23 +1,18 @@
 //! Disconnecting, stalled and too many clients, and a full disk.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use uplink_core::order::{PieceAction, PieceHashAlgorithm};
-use uplink_rpc::{
-    client,
-    r#gen::piecestore::PieceUploadRequest,
-    status::{Code, Failure},
-};
+use uplink_rpc::client;
+use uplink_rpc::r#gen::piecestore::PieceUploadRequest;
+use uplink_rpc::status::{Code, Failure};
 
-use crate::{
-    files::{LoggedFiles, Step},
-    world::{Draft, World, noise, until},
-};
+use crate::files::{LoggedFiles, Step};
+use crate::world::{Draft, World, noise, until};
 
 const SIZE: usize = 300_000;
 const BLAKE3: PieceHashAlgorithm = PieceHashAlgorithm::Blake3;

@@ -1,10 +1,8 @@
 //! The machine's file system with an operation log and injected faults.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use uplink_storagenode::{Disk, Entry, Files, ReadableFile, WritableFile};
 

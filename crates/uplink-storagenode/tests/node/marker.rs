@@ -1,10 +1,13 @@
 //! A data directory that does not belong to the node: at start and while running.
 
-use std::{fs, path::Path, time::Duration};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use uplink_core::order::PieceAction;
-use uplink_rpc::{status::Code, tls::Identity};
+use uplink_rpc::status::Code;
+use uplink_rpc::tls::Identity;
 use uplink_storagenode::{Config, MarkerError, StartError, StorageNode};
 
 use crate::world::{World, noise};

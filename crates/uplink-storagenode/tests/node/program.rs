@@ -1,25 +1,21 @@
 //! The program: `setup`, `run`, and kills at random times.
 
-use std::{
-    path::Path,
-    process::{Output, Stdio},
-    sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
-};
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    task::JoinSet,
-};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 use tonic::service::Routes;
-use uplink_core::{
-    id::NodeId,
-    order::{PieceAction, PieceHashAlgorithm},
-};
-use uplink_rpc::{server::Running, status::Code, tls::Identity};
+use uplink_core::id::NodeId;
+use uplink_core::order::{PieceAction, PieceHashAlgorithm};
+use uplink_rpc::server::Running;
+use uplink_rpc::status::Code;
+use uplink_rpc::tls::Identity;
 
 use crate::world::{Draft, Link, noise, pool, serve};
 

@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use uplink_core::order::{PieceAction, PieceHash, PieceHashAlgorithm};
-use uplink_rpc::{
-    client,
-    r#gen::piecestore::{PieceDownloadRequest, PieceUploadRequest, RetainRequest},
-    status::{Code, Failure},
-    time::timestamp,
-};
+use uplink_rpc::client;
+use uplink_rpc::r#gen::piecestore::{PieceDownloadRequest, PieceUploadRequest, RetainRequest};
+use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::time::timestamp;
 
 use crate::world::{Draft, World, chunk, done, noise};
 

@@ -1,27 +1,21 @@
 //! Garbage collection: filters, trash, restoration and deletion.
 
-use std::{
-    path::PathBuf,
-    sync::atomic::Ordering,
-    time::{Duration, SystemTime},
-};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use uplink_core::{
-    bloom_filter::BloomFilter,
-    id::PieceId,
-    order::{PieceAction, PieceHashAlgorithm},
+use uplink_core::bloom_filter::BloomFilter;
+use uplink_core::id::PieceId;
+use uplink_core::order::{PieceAction, PieceHashAlgorithm};
+use uplink_rpc::client;
+use uplink_rpc::r#gen::piecestore::{
+    DeletePiecesRequest, ExistsRequest, PieceDeleteRequest, RestoreTrashRequest, RetainRequest,
 };
-use uplink_rpc::{
-    client,
-    r#gen::piecestore::{
-        DeletePiecesRequest, ExistsRequest, PieceDeleteRequest, RestoreTrashRequest, RetainRequest,
-    },
-    piece::retain::{FILTER_PART, retain},
-    status::{Code, Failure},
-    time::timestamp,
-    tls::Identity,
-};
+use uplink_rpc::piece::retain::{FILTER_PART, retain};
+use uplink_rpc::status::{Code, Failure};
+use uplink_rpc::time::timestamp;
+use uplink_rpc::tls::Identity;
 use uplink_storagenode::Usage;
 
 use crate::world::{Draft, World, until};

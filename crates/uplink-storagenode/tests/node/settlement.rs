@@ -1,23 +1,19 @@
 //! Settlement with a satellite that records orders and sends scripted replies.
 
-use std::{
-    collections::VecDeque,
-    fs,
-    path::PathBuf,
-    sync::{Arc, Mutex, atomic::Ordering},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::collections::VecDeque;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
 
-use tonic::{Request, Response, Status, Streaming, service::Routes};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
 use uplink_core::order::PieceAction;
-use uplink_rpc::{
-    r#gen::orders::{
-        SettlementRequest, SettlementWithWindowResponse,
-        orders_server::{Orders, OrdersServer},
-    },
-    server::{Listener, Peer},
-    tls::Identity,
-};
+use uplink_rpc::r#gen::orders::orders_server::{Orders, OrdersServer};
+use uplink_rpc::r#gen::orders::{SettlementRequest, SettlementWithWindowResponse};
+use uplink_rpc::server::{Listener, Peer};
+use uplink_rpc::tls::Identity;
 use uplink_storagenode::{Disk, SettleError};
 
 use crate::world::{World, serve, until};

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use uplink_core::{
-    identity::{split_chain, verify_chain},
-    order::{PieceAction, PieceHash, PieceHashAlgorithm},
-};
+use uplink_core::identity::{split_chain, verify_chain};
+use uplink_core::order::{PieceAction, PieceHash, PieceHashAlgorithm};
 use uplink_rpc::client;
 
 use crate::world::{World, digest, noise};

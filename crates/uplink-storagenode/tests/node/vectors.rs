@@ -1,24 +1,26 @@
 //! Replays recorded conversations between the reference client and a storage node, with the same
 //! identities and the same time.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use prost::{Message, encoding::decode_varint};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message;
+use prost::encoding::decode_varint;
 use serde_json::Value;
 use tempfile::TempDir;
 use tonic::service::Routes;
-use uplink_core::{
-    id::NodeId,
-    order::{Order, OrderLimit, PieceAction, PieceHash, PieceHashAlgorithm, PiecePrivateKey},
+use uplink_core::id::NodeId;
+use uplink_core::order::{
+    Order, OrderLimit, PieceAction, PieceHash, PieceHashAlgorithm, PiecePrivateKey,
 };
-use uplink_rpc::{
-    r#gen::piecestore::{
-        PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
-    },
-    time::system_time,
-    tls::Identity,
+use uplink_rpc::r#gen::piecestore::{
+    PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
 };
+use uplink_rpc::time::system_time;
+use uplink_rpc::tls::Identity;
 use uplink_storagenode::{Clock, Disk};
 
 use crate::world::{Draft, World, chunk, done, noise};

@@ -1,39 +1,32 @@
 //! Test fixture: a satellite's identity on a port, a storage node, and a client.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use prost::Message;
 use tempfile::TempDir;
-use tonic::{Streaming, service::Routes};
-use uplink_core::{
-    id::NodeId,
-    order::{Order, OrderLimit, PieceAction, PieceHash, PieceHashAlgorithm, PiecePrivateKey},
-    secret::Secret,
+use tonic::Streaming;
+use tonic::service::Routes;
+use uplink_core::id::NodeId;
+use uplink_core::order::{
+    Order, OrderLimit, PieceAction, PieceHash, PieceHashAlgorithm, PiecePrivateKey,
 };
+use uplink_core::secret::Secret;
 use uplink_rpc::channel::Channel;
-use uplink_rpc::{
-    client,
-    dial::Dialer,
-    r#gen::{
-        orders::SettlementRequest,
-        piecestore::{
-            PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
-            piece_download_request, piece_upload_request,
-        },
-    },
-    pool::{Connection, Pool},
-    server::{Listener, Running},
-    status::Failure,
-    time::timestamp,
-    tls::Identity,
+use uplink_rpc::client;
+use uplink_rpc::dial::Dialer;
+use uplink_rpc::r#gen::orders::SettlementRequest;
+use uplink_rpc::r#gen::piecestore::{
+    PieceDownloadRequest, PieceDownloadResponse, PieceUploadRequest, PieceUploadResponse,
+    piece_download_request, piece_upload_request,
 };
+use uplink_rpc::pool::{Connection, Pool};
+use uplink_rpc::server::{Listener, Running};
+use uplink_rpc::status::Failure;
+use uplink_rpc::time::timestamp;
+use uplink_rpc::tls::Identity;
 use uplink_storagenode::{Clock, Config, Disk, Files, Satellite, StorageNode, Usage};
 
 pub(crate) struct World {

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::runtime::Builder;
-use uplink::Transport;
-use uplink_core::erasure::Scheme;
-
 pub(crate) use transfer::Job;
 use transfer::{BUCKET, Content, MIB, Meter, read};
+use uplink::Transport;
+use uplink_core::erasure::Scheme;
 
 mod transfer;
 

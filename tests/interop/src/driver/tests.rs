@@ -7,7 +7,7 @@ use super::*;
 fn driver(script: &str) -> Driver {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
-    Driver::start(command).expect("a shell").with_deadline(Duration::from_secs(20))
+    Driver::start(command).expect("a shell").with_timeout(Duration::from_secs(20))
 }
 
 #[tokio::test]
@@ -31,9 +31,9 @@ async fn responses_and_client_errors_come_back_in_order() {
 
 #[tokio::test]
 async fn timeout_fails_the_call_and_all_later_calls() {
-    let mut driver = driver("sleep 60").with_deadline(Duration::from_millis(50));
+    let mut driver = driver("sleep 60").with_timeout(Duration::from_millis(50));
     let error = driver.call(&json!({"op": "stat"})).await.unwrap_err();
-    assert!(matches!(&error, DriverError::Deadline { op, .. } if op == "stat"), "{error}");
+    assert!(matches!(&error, DriverError::TimedOut { op, .. } if op == "stat"), "{error}");
     let error = driver.call(&json!({"op": "list"})).await.unwrap_err();
     assert!(matches!(&error, DriverError::OutOfSync { op } if op == "list"), "{error}");
     assert!(error.client_error().is_err());

@@ -23,8 +23,8 @@ pub(crate) struct Clients {
 /// Makes the reference client send single calls, which forgeries can answer.
 const PLAIN_BATCHES: (&str, &str) = ("STORJ_COMPRESSED_BATCH", "false");
 
-/// Deadline of the reference client, which retries for some seconds before it fails.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Timeout of the reference client, which retries for some seconds before it fails.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Clients {
     pub(crate) async fn start() -> Self {
@@ -67,7 +67,7 @@ impl Clients {
         let mut driver = self.driver.lock().await;
         match driver.call(&command).await {
             // The process is stuck; a new one replaces it.
-            Err(error @ DriverError::Deadline { .. }) => {
+            Err(error @ DriverError::TimedOut { .. }) => {
                 *driver = start();
                 Err(error.to_string())
             }
@@ -81,7 +81,7 @@ impl Clients {
 
 fn start() -> Driver {
     let driver = Driver::go(&[PLAIN_BATCHES]).unwrap_or_else(|error| panic!("{error}"));
-    driver.with_deadline(DEADLINE)
+    driver.with_timeout(TIMEOUT)
 }
 
 pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {

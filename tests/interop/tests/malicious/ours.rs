@@ -4,13 +4,12 @@ use uplink_core::encryption::content::append_padding;
 
 use super::attacks::cut_off;
 use super::clients::Clients;
-use super::expected;
 use super::fixture::{IN_BLOCK, Shape};
 use super::outcomes::Outcomes;
 use super::reader::{Reader, TRUTH};
 use super::subject::{Change, Cut, Origin, Subject, Writer};
-use super::table;
 use super::world::SEGMENT;
+use super::{expected, table};
 
 const COPIED: [Shape; 3] = [Shape::new(1, 20_000), Shape::new(2, 100), Shape::new(3, SEGMENT)];
 const MOVED: [Shape; 3] = [Shape::new(1, 0), Shape::new(1, 4096), Shape::new(3, 30_000)];

@@ -19,7 +19,7 @@ pub(crate) struct Ours {
 }
 
 /// Time limit for all nodes to come online.
-const ONLINE_DEADLINE: Duration = Duration::from_secs(60);
+const ONLINE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Ours {
     /// Starts a satellite with nodes, and the two clients on it.
@@ -53,7 +53,7 @@ impl Ours {
     }
 
     async fn online(&mut self) {
-        let deadline = Instant::now() + ONLINE_DEADLINE;
+        let deadline = Instant::now() + ONLINE_TIMEOUT;
         loop {
             let seen = self.satellite.nodes().await.expect("the nodes");
             let online = |id: NodeId| seen.iter().any(|node| node.id == id && node.online);

@@ -21,7 +21,7 @@ pub(crate) struct Postgres {
 
 /// PostgreSQL refuses to run as root; Debian's package creates this user.
 const USER: &str = "postgres";
-const START_DEADLINE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Postgres {
     pub(crate) fn start() -> Self {
@@ -47,7 +47,7 @@ impl Postgres {
     }
 
     fn answers(&mut self) {
-        let deadline = Instant::now() + START_DEADLINE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let mut ask = self.psql(USER, "select 1");
             if ask.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("psql").success() {

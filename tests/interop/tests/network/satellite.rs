@@ -28,7 +28,7 @@ const DATABASE: &str = "satellite";
 /// The database of segments.
 const METAINFO: &str = "metainfo";
 /// Time limit for the satellite to respond and to know all nodes.
-const ONLINE_DEADLINE: Duration = Duration::from_secs(60);
+const ONLINE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Theirs {
     /// Starts a satellite with four nodes, scheme 2/3/4/4-256, and the two clients on it.
@@ -66,7 +66,7 @@ impl Theirs {
     }
 
     async fn answers(&mut self, address: &str) {
-        let deadline = Instant::now() + ONLINE_DEADLINE;
+        let deadline = Instant::now() + ONLINE_TIMEOUT;
         while tokio::net::TcpStream::connect(address).await.is_err() {
             self.satellite.assert_runs();
             assert!(Instant::now() < deadline, "timeout: no response:\n{}", self.satellite.end());
@@ -80,7 +80,7 @@ impl Theirs {
         let start =
             |index| StockNode::start(folder(&home.join(format!("node-{index}"))), &self.url, &[]);
         self.nodes = (0..NODES).map(start).collect();
-        let deadline = Instant::now() + ONLINE_DEADLINE;
+        let deadline = Instant::now() + ONLINE_TIMEOUT;
         let count = "select count(*) from nodes where last_contact_success > '2000-01-01'";
         while self.postgres.query(DATABASE, count) != NODES.to_string() {
             self.nodes.iter_mut().for_each(|node| node.process.assert_runs());

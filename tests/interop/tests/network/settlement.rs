@@ -13,7 +13,7 @@ const HOUR: u64 = 3600;
 /// Time between the clients' transfers and the end of the hour on the satellite's clock.
 const LEFT: u64 = 40;
 /// Maximum time that a node waits after the grace period; its sender runs every two seconds.
-const SETTLED_DEADLINE: Duration = Duration::from_secs(120);
+const SETTLED_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A node submits the orders of an hour once the hour and the grace period of order limits are
 /// over. To avoid waiting for an hour, the satellite's clock is behind, shortly before a full hour,
@@ -42,7 +42,7 @@ async fn orders_of_stock_nodes_are_accepted() {
         world.assert_read(format!("go {size}"), 1, size).await;
         world.assert_read(format!("rust {size}"), 2, size).await;
     }
-    let deadline = Instant::now() + Duration::from_secs(2 * LEFT) + SETTLED_DEADLINE;
+    let deadline = Instant::now() + Duration::from_secs(2 * LEFT) + SETTLED_TIMEOUT;
     while let Some(node) = world.network.nodes.iter().find(|node| !settled(&world.network, node)) {
         assert!(
             Instant::now() < deadline,

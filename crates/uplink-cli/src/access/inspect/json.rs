@@ -17,10 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use uplink::grant::AccessGrant;
-use uplink::grant::Caveat;
-use uplink::grant::StoreEntry;
-use uplink::grant::{CipherSuite, PathScope};
+use uplink::grant::{AccessGrant, Caveat, CipherSuite, PathScope, StoreEntry};
 
 use super::format::{encoded_path, timestamp};
 

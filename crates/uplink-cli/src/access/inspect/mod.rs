@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use time::OffsetDateTime;
-use uplink::grant::AccessGrant;
-use uplink::grant::decrypt_path;
-use uplink::grant::{Caveat, Operation, OperationSet, Timestamp};
-use uplink::grant::{CipherSuite, EncryptionStore, PathScope};
+use uplink::grant::{
+    AccessGrant, Caveat, CipherSuite, EncryptionStore, Operation, OperationSet, PathScope,
+    Timestamp, decrypt_path,
+};
 
 use self::format::{count, duration, encoded_path, timestamp};
 use crate::args::access::Inspect;

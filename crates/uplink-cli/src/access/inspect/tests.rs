@@ -1,8 +1,6 @@
 //! Rows of a known grant and of restricted ones.
 
-use uplink::grant::Key;
-use uplink::grant::SharePrefix;
-use uplink::grant::{ApiKey, Permission};
+use uplink::grant::{ApiKey, Key, Permission, SharePrefix};
 
 use super::*;
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
-use super::{super::tests::SUITES, *};
+use super::super::tests::SUITES;
+use super::*;
 
 fn sample_info() -> StreamInfo {
     let entries = [("b", "2"), ("a", "1"), ("content-type", "text/plain")];

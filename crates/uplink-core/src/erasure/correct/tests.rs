@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use proptest::{collection::vec, prelude::*, sample::subsequence};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::subsequence;
 
 use super::*;
 use crate::erasure::Encoder;

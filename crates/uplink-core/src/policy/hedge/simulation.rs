@@ -118,7 +118,7 @@ impl<'a> Simulation<'a> {
                     self.arrivals.retain(|(_, other)| *other != piece);
                     self.held_back.retain(|other| *other != piece);
                 }
-                HedgeAction::AskForAll => {
+                HedgeAction::RequestHolders => {
                     let more = self.hedge.on(HedgeEvent::Offered(Vec::new()), self.now);
                     assert_eq!(more, []);
                 }

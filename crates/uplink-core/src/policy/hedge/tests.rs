@@ -29,7 +29,7 @@ fn a_quarter_more_pieces_than_required_are_opened() {
     assert_eq!(opened(&actions), [0, 1, 2, 3, 4]);
     let (_, actions) = Hedge::start(4, 1, [7, 7, 9], LENGTH, millis(0));
     assert_eq!(opened(&actions), [7, 9]);
-    assert_eq!(actions.last(), Some(&HedgeAction::AskForAll));
+    assert_eq!(actions.last(), Some(&HedgeAction::RequestHolders));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn stalled_head_opens_a_piece_at_the_settled_position() {
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(1200)), another(3));
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(1300)), []);
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(2000)), another(4));
-    assert_eq!(hedge.on(HedgeEvent::Tick, millis(2800)), [HedgeAction::AskForAll]);
+    assert_eq!(hedge.on(HedgeEvent::Tick, millis(2800)), [HedgeAction::RequestHolders]);
     assert_eq!(hedge.next_tick(), None);
     assert_eq!(hedge.on(HedgeEvent::Tick, millis(9000)), []);
     assert_eq!(hedge.on(HedgeEvent::Offered(vec![0, 5, 6]), millis(9000)), []);
@@ -120,7 +120,7 @@ fn slow_end_of_a_range_opens_another_piece() {
 fn shortage_asks_for_all_pieces_and_then_aborts() {
     let (mut hedge, _) = Hedge::start(2, 1, 0..3, LENGTH, millis(0));
     assert_eq!(hedge.on(HedgeEvent::Failed(0), millis(1)), []);
-    assert_eq!(hedge.on(HedgeEvent::Failed(1), millis(2)), [HedgeAction::AskForAll]);
+    assert_eq!(hedge.on(HedgeEvent::Failed(1), millis(2)), [HedgeAction::RequestHolders]);
     let actions = hedge.on(HedgeEvent::Offered(vec![0, 1, 2, 3]), millis(3));
     assert_eq!(opened(&actions), [3], "pieces that failed are not opened again");
     let actions = hedge.on(HedgeEvent::Failed(2), millis(4));
@@ -143,7 +143,7 @@ fn corruption_opens_all_pieces_even_after_completion() {
     );
     let open = |piece| HedgeAction::Open { piece, from: 256 };
     let actions = hedge.on(HedgeEvent::Corrupt, millis(2));
-    assert_eq!(actions, [open(2), open(3), HedgeAction::AskForAll]);
+    assert_eq!(actions, [open(2), open(3), HedgeAction::RequestHolders]);
     assert!(!hedge.is_over());
     assert_eq!(hedge.on(HedgeEvent::Offered(vec![3, 8, 9]), millis(3)), [open(8), open(9)]);
 }
@@ -167,7 +167,7 @@ fn slowest_transfers_are_closed_once_the_race_is_over() {
     let another = HedgeAction::Open { piece: 4, from: 0 };
     assert_eq!(hedge.on(HedgeEvent::Failed(1), millis(13)), [another], "k transfers suffice now");
     let again = hedge.on(HedgeEvent::Corrupt, millis(14));
-    assert_eq!(again, [HedgeAction::Open { piece: 5, from: 0 }, HedgeAction::AskForAll]);
+    assert_eq!(again, [HedgeAction::Open { piece: 5, from: 0 }, HedgeAction::RequestHolders]);
     let offered = HedgeEvent::Offered((0..6).collect());
     assert_eq!(opened(&hedge.on(offered, millis(15))), [0, 2], "with new order limits");
 }
@@ -340,7 +340,7 @@ impl Model {
                     prop_assert!(ahead.count() >= self.required.into() && !self.corrupt);
                     self.allowed -= 1;
                 }
-                HedgeAction::AskForAll => {
+                HedgeAction::RequestHolders => {
                     prop_assert!(!std::mem::replace(&mut self.asked, true));
                 }
                 HedgeAction::Abort { found, needed } => {

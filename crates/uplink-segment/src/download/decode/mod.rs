@@ -7,7 +7,7 @@ use bytes::Bytes;
 use uplink_core::erasure::{self, Corrector, Kernel, Scheme};
 use uplink_core::layout::LayoutError;
 
-use super::opener::Opener;
+use super::decrypt::BlockDecryptor;
 use crate::error::SegmentError;
 
 mod recover;
@@ -28,7 +28,7 @@ pub(super) struct Decoder {
     /// For the pieces of the last block that was recovered.
     corrector: Option<Corrector>,
     stripes: Vec<u8>,
-    opener: Opener,
+    decryptor: BlockDecryptor,
 }
 
 /// The outcome of decoding shares.
@@ -47,13 +47,13 @@ pub(super) struct Opened {
     pub(super) plain: Bytes,
     /// Shares per piece that differ from the authentic ones; only a recovery finds them.
     pub(super) corrupt: BTreeMap<u16, u32>,
-    /// Position in each piece of the first block that has not been decrypted.
-    pub(super) settled: u64,
+    /// Absolute position in each piece of the first block that has not been decrypted.
+    pub(super) first_open: u64,
 }
 
 impl Decoder {
-    pub(super) fn new(scheme: Scheme, opener: Opener) -> Self {
-        Self { scheme, shares: None, corrector: None, stripes: Vec::new(), opener }
+    pub(super) fn new(scheme: Scheme, decryptor: BlockDecryptor) -> Self {
+        Self { scheme, shares: None, corrector: None, stripes: Vec::new(), decryptor }
     }
 
     /// Returns whether a window is cheap enough to decode inline: vector instructions decode and decrypt a
@@ -65,12 +65,12 @@ impl Decoder {
 
     /// Returns the range of each piece that is still needed.
     pub(super) fn shares(&self) -> Range<u64> {
-        self.opener.shares()
+        self.decryptor.shares()
     }
 
     /// Returns the range of each piece that contains the first block that has not been decrypted.
     pub(super) fn block_shares(&self) -> Result<Range<u64>, LayoutError> {
-        self.opener.block_shares()
+        self.decryptor.block_shares()
     }
 
     /// Decodes the next window: the shares of exactly the required `pieces`.
@@ -89,12 +89,12 @@ impl Decoder {
         let run = shares.first().map_or(0, Bytes::len);
         self.stripes.resize(run * usize::from(self.scheme.required()), 0);
         decoder.decode(shares, &mut self.stripes)?;
-        let opened = self.opener.open(&self.stripes)?;
+        let opened = self.decryptor.decrypt(&self.stripes)?;
         Ok(match opened {
             Some(plain) => {
                 let corrupt = BTreeMap::new();
-                let settled = self.opener.settled();
-                Decoded::Opened(Opened { plain, corrupt, settled })
+                let first_open = self.decryptor.first_open();
+                Decoded::Opened(Opened { plain, corrupt, first_open })
             }
             None => Decoded::Corrupt,
         })

@@ -157,12 +157,12 @@ impl Decoder {
         block: &Block<'_>,
         disagree: bool,
     ) -> Result<Option<Opened>, SegmentError> {
-        let place = self.opener.block();
-        let at = self.opener.settled();
-        let Some(plain) = self.opener.open_block(&self.stripes)? else { return Ok(None) };
-        let certain = self.opener.authentic_stripes(&mut self.stripes, place, at);
+        let range = self.decryptor.block();
+        let at = self.decryptor.first_open();
+        let Some(plain) = self.decryptor.decrypt_block(&self.stripes)? else { return Ok(None) };
+        let certain = self.decryptor.authentic_stripes(&mut self.stripes, range, at);
         let corrupt = if disagree { self.corrupt_shares(block, certain)? } else { BTreeMap::new() };
-        Ok(Some(Opened { plain, corrupt, settled: self.opener.settled() }))
+        Ok(Some(Opened { plain, corrupt, first_open: self.decryptor.first_open() }))
     }
 
     /// Returns the shares per piece that differ from those of the completely authentic stripes.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use uplink_core::erasure::{Encoder, Scheme};
 
 use super::{Decoded, Decoder, Opened};
-use crate::download::opener::Opener;
+use crate::download::decrypt::BlockDecryptor;
 use crate::tests::{cases, cipher, in_runtime, piece, plain, seal, stripes};
 use crate::upload::SealedSegment;
 
@@ -17,9 +17,9 @@ use crate::upload::SealedSegment;
 const SCHEMES: [&str; 3] = ["4/6/8/10-256", "3/4/5/7-100", "2/3/4/6-8192"];
 
 fn decoder(scheme: Scheme, size: u64, range: Range<u64>) -> (Decoder, Range<usize>) {
-    let opener = Opener::new(cipher(), scheme, size, range).unwrap();
-    let shares = opener.shares();
-    (Decoder::new(scheme, opener), shares.start as usize..shares.end as usize)
+    let decryptor = BlockDecryptor::new(cipher(), scheme, size, range).unwrap();
+    let shares = decryptor.shares();
+    (Decoder::new(scheme, decryptor), shares.start as usize..shares.end as usize)
 }
 
 fn sealed(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<SealedSegment> {
@@ -83,7 +83,7 @@ impl Reading {
     fn take(&mut self, opened: Opened) -> usize {
         self.read.extend_from_slice(&opened.plain);
         self.blamed.extend(opened.corrupt.keys());
-        self.shares.end.min(opened.settled as usize)
+        self.shares.end.min(opened.first_open as usize)
     }
 }
 

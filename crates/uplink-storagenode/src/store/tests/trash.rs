@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
 use prost::Message;
-use uplink_core::{bloom_filter::BloomFilter, order::OrderLimit};
+use uplink_core::bloom_filter::BloomFilter;
+use uplink_core::order::OrderLimit;
 use uplink_rpc::time::timestamp;
 
 use super::*;

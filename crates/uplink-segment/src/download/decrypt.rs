@@ -11,7 +11,7 @@ use crate::BlockCipher;
 use crate::error::SegmentError;
 
 /// Decrypts the blocks of a range of a segment as its stripes arrive, in order.
-pub(super) struct Opener {
+pub(super) struct BlockDecryptor {
     cipher: Box<dyn BlockCipher>,
     block_size: u32,
     scheme: Scheme,
@@ -23,22 +23,22 @@ pub(super) struct Opener {
     /// Bytes of the next stripes before the first block.
     skip: u64,
     /// The beginning of an incomplete block.
-    begun: BytesMut,
-    known: Known,
+    partial: BytesMut,
+    prefix: AuthenticPrefix,
 }
 
 /// The authentic beginning of the stripe in which a block that was decrypted alone ended.
-struct Known {
+struct AuthenticPrefix {
     /// Position of the stripe's shares in each piece.
     at: u64,
     bytes: Vec<u8>,
 }
 
-impl Known {
+impl AuthenticPrefix {
     const NOTHING: Self = Self { at: u64::MAX, bytes: Vec::new() };
 }
 
-impl Opener {
+impl BlockDecryptor {
     pub(super) fn new(
         cipher: impl BlockCipher,
         scheme: Scheme,
@@ -48,10 +48,10 @@ impl Opener {
         let block_size = u32::try_from(cipher.block_size()).unwrap_or(u32::MAX);
         let plan = SegmentRead::new(plain_size, block_size, &scheme, range.clone())?;
         let skip = plan.skip_encrypted;
-        let begun = BytesMut::new();
-        let known = Known::NOTHING;
+        let partial = BytesMut::new();
+        let prefix = AuthenticPrefix::NOTHING;
         let cipher = Box::new(cipher);
-        Ok(Self { cipher, block_size, scheme, plain_size, range, plan, skip, begun, known })
+        Ok(Self { cipher, block_size, scheme, plain_size, range, plan, skip, partial, prefix })
     }
 
     /// Returns the range of each piece that is still needed.
@@ -60,7 +60,7 @@ impl Opener {
     }
 
     /// Returns the position in each piece of the first block that has not been decrypted.
-    pub(super) fn settled(&self) -> u64 {
+    pub(super) fn first_open(&self) -> u64 {
         if self.range.is_empty() { u64::MAX } else { self.plan.shares.start }
     }
 
@@ -81,24 +81,24 @@ impl Opener {
     ///
     /// # Errors
     /// The cipher or the layout is unusable.
-    pub(super) fn open(&mut self, stripes: &[u8]) -> Result<Option<Bytes>, SegmentError> {
-        let opened = self.open_blocks(stripes, u64::MAX)?;
-        if opened.is_none() {
+    pub(super) fn decrypt(&mut self, stripes: &[u8]) -> Result<Option<Bytes>, SegmentError> {
+        let plain = self.decrypt_up_to(stripes, u64::MAX)?;
+        if plain.is_none() {
             self.restart();
         }
-        Ok(opened)
+        Ok(plain)
     }
 
     /// Decrypts one block alone, from the stripes of [`block_shares`](Self::block_shares). The next
     /// stripes must begin at the settled position in either case.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
-    pub(super) fn open_block(&mut self, stripes: &[u8]) -> Result<Option<Bytes>, SegmentError> {
+    /// As [`decrypt`](Self::decrypt).
+    pub(super) fn decrypt_block(&mut self, stripes: &[u8]) -> Result<Option<Bytes>, SegmentError> {
         self.restart();
-        let opened = self.open_blocks(stripes, 1);
+        let plain = self.decrypt_up_to(stripes, 1);
         self.restart();
-        opened
+        plain
     }
 
     /// Returns which stripes of a block that was just decrypted alone are completely authentic.
@@ -111,48 +111,48 @@ impl Opener {
         block: Range<usize>,
         at: u64,
     ) -> Range<usize> {
-        let known = std::mem::replace(&mut self.known, Known::NOTHING);
+        let prefix = std::mem::replace(&mut self.prefix, AuthenticPrefix::NOTHING);
         let stripe_size = self.scheme.stripe_size() as usize;
         let Some(authentic) = stripes.get_mut(..block.end) else { return 0..0 };
-        let begins = known.at == at && known.bytes.len() == block.start;
-        if begins && let Some(beginning) = authentic.get_mut(..block.start) {
-            beginning.copy_from_slice(&known.bytes);
+        let follows = prefix.at == at && prefix.bytes.len() == block.start;
+        if follows && let Some(beginning) = authentic.get_mut(..block.start) {
+            beginning.copy_from_slice(&prefix.bytes);
         }
-        let first = usize::from(block.start > 0 && !begins);
+        let first = usize::from(block.start > 0 && !follows);
         let whole = authentic.chunks_exact(stripe_size);
         let complete = whole.len();
         let rest = whole.remainder();
         if complete >= first {
             let shares = complete as u64 * u64::from(self.scheme.share_size());
-            self.known = Known { at: at + shares, bytes: rest.to_vec() };
+            self.prefix = AuthenticPrefix { at: at + shares, bytes: rest.to_vec() };
         }
         first.min(complete)..complete
     }
 
     /// Restarts at the stripe with the beginning of the first block that has not been decrypted.
     fn restart(&mut self) {
-        self.begun.clear();
+        self.partial.clear();
         self.skip = self.plan.skip_encrypted;
     }
 
-    fn open_blocks(&mut self, stripes: &[u8], limit: u64) -> Result<Option<Bytes>, SegmentError> {
+    fn decrypt_up_to(&mut self, stripes: &[u8], limit: u64) -> Result<Option<Bytes>, SegmentError> {
         let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(stripes.len());
         self.skip -= skipped as u64;
         let sealed = stripes.get(skipped..).unwrap_or_default();
         let block_size = self.block_size as usize;
         let left = self.plan.blocks.end - self.plan.blocks.start;
-        let complete = ((self.begun.len() + sealed.len()) / block_size) as u64;
+        let complete = ((self.partial.len() + sealed.len()) / block_size) as u64;
         let blocks = complete.min(left).min(limit) as usize;
         let (sealed, rest) =
-            sealed.split_at((blocks * block_size).saturating_sub(self.begun.len()));
+            sealed.split_at((blocks * block_size).saturating_sub(self.partial.len()));
         let mut plain = vec![0; blocks * self.cipher.plain_block_size()];
-        match self.decrypt(sealed, &mut plain) {
+        match self.decrypt_whole(sealed, &mut plain) {
             Ok(()) => {}
             Err(EncryptionError::Decryption) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         if left > blocks as u64 {
-            self.begun.extend_from_slice(rest);
+            self.partial.extend_from_slice(rest);
         }
         let mut plain = Bytes::from(plain);
         plain.advance(plain.len().min(self.plan.skip_plain as usize));
@@ -164,17 +164,17 @@ impl Opener {
     }
 
     /// Decrypts whole blocks: the incomplete one, and those after it. Only the incomplete one is copied.
-    fn decrypt(&mut self, sealed: &[u8], plain: &mut [u8]) -> Result<(), EncryptionError> {
+    fn decrypt_whole(&mut self, sealed: &[u8], plain: &mut [u8]) -> Result<(), EncryptionError> {
         let block_size = self.block_size as usize;
         let mut first = self.plan.blocks.start;
         let mut sealed = sealed;
         let mut plain = plain;
-        if !self.begun.is_empty() && !plain.is_empty() {
-            let (end, after) = sealed.split_at(block_size - self.begun.len());
-            self.begun.extend_from_slice(end);
+        if !self.partial.is_empty() && !plain.is_empty() {
+            let (end, after) = sealed.split_at(block_size - self.partial.len());
+            self.partial.extend_from_slice(end);
             let (opened, rest) = plain.split_at_mut(self.cipher.plain_block_size());
-            self.cipher.open_blocks(first, &self.begun, opened)?;
-            self.begun.clear();
+            self.cipher.open_blocks(first, &self.partial, opened)?;
+            self.partial.clear();
             (first, sealed, plain) = (first + 1, after, rest);
         }
         self.cipher.open_blocks(first, sealed, plain)
