@@ -509,17 +509,24 @@ unsafe fn all<I: Isa, const V: usize>(
     for group in groups {
         match group.rows.len() {
             1 => block::<I, 1, V>(inputs, input, group, output),
-            2 => block::<I, 2, V>(inputs, input, group, output),
-            3 => block::<I, 3, V>(inputs, input, group, output),
-            4 => block::<I, 4, V>(inputs, input, group, output),
-            5 => block::<I, 5, V>(inputs, input, group, output),
-            6 => block::<I, 6, V>(inputs, input, group, output),
-            7 => block::<I, 7, V>(inputs, input, group, output),
-            8 => block::<I, 8, V>(inputs, input, group, output),
-            9 => block::<I, 9, V>(inputs, input, group, output),
-            _ => block::<I, 10, V>(inputs, input, group, output),
+            2 if const { fits::<I, V>(2) } => block::<I, 2, V>(inputs, input, group, output),
+            3 if const { fits::<I, V>(3) } => block::<I, 3, V>(inputs, input, group, output),
+            4 if const { fits::<I, V>(4) } => block::<I, 4, V>(inputs, input, group, output),
+            5 if const { fits::<I, V>(5) } => block::<I, 5, V>(inputs, input, group, output),
+            6 if const { fits::<I, V>(6) } => block::<I, 6, V>(inputs, input, group, output),
+            7 if const { fits::<I, V>(7) } => block::<I, 7, V>(inputs, input, group, output),
+            8 if const { fits::<I, V>(8) } => block::<I, 8, V>(inputs, input, group, output),
+            9 if const { fits::<I, V>(9) } => block::<I, 9, V>(inputs, input, group, output),
+            10 if const { fits::<I, V>(10) } => block::<I, 10, V>(inputs, input, group, output),
+            rows => unreachable!("a group of {rows} rows"),
         }
     }
+}
+
+/// Returns whether the registers hold this many rows of V vectors. The other cases are not compiled:
+/// they would take most of the compile time of the crate.
+const fn fits<I: Isa, const V: usize>(rows: usize) -> bool {
+    rows <= if V > 2 { I::WIDE_ROWS } else { I::ROWS }
 }
 
 /// Computes R rows, V vectors of each, in registers.
@@ -646,13 +653,14 @@ unsafe fn strip<I: Isa, const V: usize>(
         while from < form.side {
             from += match (form.side - from).min(I::STACK_ROWS) {
                 1 => stack.rows::<1>(from),
-                2 => stack.rows::<2>(from),
-                3 => stack.rows::<3>(from),
-                4 => stack.rows::<4>(from),
-                5 => stack.rows::<5>(from),
-                6 => stack.rows::<6>(from),
-                7 => stack.rows::<7>(from),
-                _ => stack.rows::<8>(from),
+                2 if const { I::STACK_ROWS >= 2 } => stack.rows::<2>(from),
+                3 if const { I::STACK_ROWS >= 3 } => stack.rows::<3>(from),
+                4 if const { I::STACK_ROWS >= 4 } => stack.rows::<4>(from),
+                5 if const { I::STACK_ROWS >= 5 } => stack.rows::<5>(from),
+                6 if const { I::STACK_ROWS >= 6 } => stack.rows::<6>(from),
+                7 if const { I::STACK_ROWS >= 7 } => stack.rows::<7>(from),
+                8 if const { I::STACK_ROWS >= 8 } => stack.rows::<8>(from),
+                rows => unreachable!("a stack of {rows} rows"),
             };
         }
     }
