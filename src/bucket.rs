@@ -1,5 +1,6 @@
 //! Buckets.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
@@ -32,20 +33,28 @@ impl Project {
     /// absent was not created, and creating it again is harmless.
     ///
     /// # Errors
-    /// [`ErrorKind::BucketAlreadyExists`], [`ErrorKind::BucketNameInvalid`],
+    /// [`ErrorKind::BucketAlreadyExists`], whose bucket is
+    /// [`existing_bucket`](Error::existing_bucket); [`ErrorKind::BucketNameInvalid`],
     /// [`ErrorKind::PermissionDenied`], or the satellite cannot be reached.
     /// [`ErrorKind::OutcomeUnknown`]: there was no valid reply, and the bucket cannot be queried.
     pub async fn create_bucket(&self, name: &str) -> Result<Bucket> {
         check_bucket(name)?;
-        let created = self.session().satellite().create_bucket(name).await;
-        created.map(Bucket::from).map_err(|error| match error.failure().map(|f| f.code) {
-            Some(Code::ALREADY_EXISTS) => bucket_exists(name).with_included(error),
-            Some(Code::INVALID_ARGUMENT) => {
-                let text = format!("invalid bucket name {name:?}");
-                Error::new(ErrorKind::BucketNameInvalid, text).with_source(error)
-            }
-            _ => error,
-        })
+        let error = match self.session().satellite().create_bucket(name).await {
+            Ok(bucket) => return Ok(bucket.into()),
+            Err(error) => error,
+        };
+        let code = error.failure().map(|failure| failure.code);
+        if code == Some(Code::INVALID_ARGUMENT) {
+            let text = format!("invalid bucket name {name:?}");
+            return Err(Error::new(ErrorKind::BucketNameInvalid, text).with_source(error));
+        }
+        if code != Some(Code::ALREADY_EXISTS) && error.kind() != ErrorKind::BucketAlreadyExists {
+            return Err(error);
+        }
+        match self.stat_bucket(name).await {
+            Ok(bucket) => Err(bucket_exists(name).with_included(Exists(bucket))),
+            Err(_) => Err(bucket_exists(name).with_included(error)),
+        }
     }
 
     /// Creates a bucket unless it exists, and returns it.
@@ -55,7 +64,10 @@ impl Project {
     pub async fn ensure_bucket(&self, name: &str) -> Result<Bucket> {
         match self.create_bucket(name).await {
             Err(error) if error.kind() == ErrorKind::BucketAlreadyExists => {
-                self.stat_bucket(name).await
+                match error.existing_bucket() {
+                    Some(bucket) => Ok(bucket.clone()),
+                    None => self.stat_bucket(name).await,
+                }
             }
             outcome => outcome,
         }
@@ -119,6 +131,26 @@ impl Project {
     /// Lists buckets with options.
     pub fn list_buckets_with(&self, options: &ListBucketsOptions) -> BucketList {
         BucketList::new(self.session().clone(), options)
+    }
+}
+
+/// The bucket that a creation found, as the cause of its error.
+#[derive(Debug)]
+struct Exists(Bucket);
+
+impl fmt::Display for Exists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bucket {:?} exists", self.0.name)
+    }
+}
+
+impl std::error::Error for Exists {}
+
+impl Error {
+    /// Returns the bucket that [`Project::create_bucket`] found, if the access grant permits reading it.
+    #[must_use]
+    pub fn existing_bucket(&self) -> Option<&Bucket> {
+        self.cause().map(|Exists(bucket)| bucket)
     }
 }
 
@@ -190,7 +222,8 @@ fn not_empty(name: &str, answer: &str) -> String {
 }
 
 pub(crate) fn bucket_missing(error: Error, name: &str) -> Error {
-    if error.failure().map(|failure| failure.code) != Some(Code::NOT_FOUND) {
+    let code = error.failure().map(|failure| failure.code);
+    if !matches!(code, Some(Code::NOT_FOUND | Code::BUCKET_NOT_FOUND)) {
         return error;
     }
     let text = format!("bucket {name:?} not found");

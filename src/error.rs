@@ -40,6 +40,8 @@ struct Cause {
 pub enum ErrorKind {
     /// An access grant, API key or satellite address is malformed.
     AccessInvalid,
+    /// The authentication service of edge services cannot be reached, or is not authentic.
+    AuthDialFailed,
     /// The project has used up its bandwidth.
     BandwidthLimitExceeded,
     /// A bucket of this name already exists.
@@ -63,13 +65,17 @@ pub enum ErrorKind {
     /// The satellite's replies do not match what the writer of the object recorded under encryption:
     /// segments are missing, mixed or relabelled, or the metadata is missing.
     LayoutUnauthenticated,
+    /// A link to a shared object cannot be made: the base is not a URL, or a part is missing.
+    LinkInvalid,
     /// The strict memory budget is used up by open uploads that are not being written.
     MemoryBudgetExceeded,
     /// A peer could not be reached, or a call timed out.
     Network,
     /// Fewer storage nodes stored or returned pieces than the redundancy scheme requires.
     NotEnoughNodes,
-    /// The object was replaced or deleted while it was being read.
+    /// There is an object under this key already.
+    ObjectAlreadyExists,
+    /// The object was replaced or deleted while it was being read, copied or updated.
     ObjectChanged,
     /// The object key is empty or too long.
     ObjectKeyInvalid,
@@ -79,14 +85,20 @@ pub enum ErrorKind {
     ObjectTooLarge,
     /// A deletion or creation was sent and its outcome is unknown.
     OutcomeUnknown,
+    /// The number of a part is too large, or occurs twice.
+    PartNumberInvalid,
     /// The access grant does not permit the operation.
     PermissionDenied,
-    /// The prefix of a listing does not end with `/`.
+    /// The permission to share is empty, or its times or lifetime make no sense.
+    PermissionInvalid,
+    /// A prefix does not end with `/`, or the access grant to share has no encryption key for it.
     PrefixInvalid,
     /// A peer violated the protocol.
     Protocol,
     /// The range is malformed or starts beyond the end of the object, or the object is too large.
     RangeInvalid,
+    /// The authentication service of edge services refused the access grant, or its reply is invalid.
+    RegisterAccessFailed,
     /// The satellite's disk is full; it accepts changes again once its operator frees space.
     SatelliteOutOfSpace,
     /// The project has reached its maximum number of segments.
@@ -125,11 +137,14 @@ impl Error {
     }
 
     /// Wraps an error with its own message.
-    fn transparent(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn transparent(
+        kind: ErrorKind,
+        error: impl StdError + Send + Sync + 'static,
+    ) -> Self {
         Self::new(kind, error.to_string()).with_included(error)
     }
 
-    fn cause<T: StdError + 'static>(&self) -> Option<&T> {
+    pub(crate) fn cause<T: StdError + 'static>(&self) -> Option<&T> {
         self.cause.as_ref()?.error.downcast_ref()
     }
 
@@ -316,6 +331,7 @@ impl From<Failure> for Error {
                 ErrorKind::SegmentsLimitExceeded
             }
             Code::INVALID_ARGUMENT if text.starts_with("key length") => ErrorKind::ObjectKeyInvalid,
+            Code::BUCKET_NOT_FOUND => ErrorKind::BucketNotFound,
             Code::NOT_FOUND if text.starts_with("bucket not found") => ErrorKind::BucketNotFound,
             Code::NOT_FOUND if text.starts_with("object not found") => ErrorKind::ObjectNotFound,
             Code::PERMISSION_DENIED | Code::UNAUTHENTICATED => ErrorKind::PermissionDenied,

@@ -51,6 +51,7 @@ mod bucket;
 mod config;
 mod dialer;
 mod download;
+mod edge;
 mod error;
 pub mod grant;
 mod layout;
@@ -64,14 +65,20 @@ mod satellite;
 mod session;
 mod upload;
 
-pub use access::Access;
+pub use access::{
+    Access, AccessOptions, AllowedPrefix, EncryptionKey, Permission, Restrictions, SharePrefix,
+};
 pub use bucket::{Bucket, BucketList, ListBucketsOptions};
 pub use config::Config;
 pub use download::{Download, DownloadOptions};
+pub use edge::{EdgeConfig, EdgeCredentials, PUBLIC_AUTH_SERVICE, join_share_url};
 pub use error::{Error, ErrorKind, Result};
 pub use layout::Authenticity;
-pub use multipart::{ListUploadsOptions, PendingUpload, UploadItem, UploadList};
-pub use object::{ListItem, ListOptions, Object, ObjectKey, ObjectList};
+pub use multipart::{
+    BeginUploadOptions, CommitUploadOptions, ListPartsOptions, ListUploadsOptions, MAX_PART_NUMBER,
+    Part, PartList, PartReceipt, PartUpload, PendingUpload, UploadItem, UploadList,
+};
+pub use object::{CopyOptions, Deletion, ListItem, ListOptions, Object, ObjectKey, ObjectList};
 pub use project::Project;
 pub use uplink_core::id::NodeId;
 pub use uplink_core::secret::Secret;

@@ -9,13 +9,16 @@ const TRANSPORT: Transport = Transport::Negotiated;
 mod api {
     mod buckets;
     mod clocks;
+    mod copies;
     mod corrupt_nodes;
+    mod edge;
     mod examples;
     mod faults;
     mod garbage;
     mod handles;
     mod listing;
     mod memory;
+    mod multipart;
     mod outcomes;
     mod overwrite;
     mod pages;
@@ -25,6 +28,7 @@ mod api {
     mod settlement;
     #[path = "../shared/clocks.rs"]
     mod shared_clocks;
+    mod shares;
     mod sizes;
     mod world;
 }

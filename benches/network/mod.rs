@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use uplink::{Access, Config};
+use uplink::Access;
 use uplink_core::erasure::Scheme;
 use uplink_rpc::tls::Identity;
 use uplink_satellite::Satellite;
@@ -56,10 +56,7 @@ impl Network {
     }
 
     pub(crate) async fn access(&self) -> Access {
-        let satellite = &self.url;
-        let key = &self.api_key;
-        let config = Config::new();
-        let access = Access::request_with_passphrase(satellite, key, "bench", &config).await;
+        let access = Access::request(&self.url, &self.api_key, "bench").await;
         access.expect("an access grant")
     }
 

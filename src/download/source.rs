@@ -21,7 +21,7 @@ use crate::layout::{
     unauthenticated,
 };
 use crate::location::Location;
-use crate::object::{self, Object};
+use crate::object::attributes::{self, Object};
 use crate::satellite::object::ByteRange;
 use crate::satellite::{Content, ObjectKeys, ObjectRecord, SegmentDownload, SegmentPage};
 use crate::session::Session;
@@ -54,7 +54,7 @@ pub(super) async fn open(
     let offered = session.satellite().download_object(location, requested).await?;
     let rules = Rules::from(session.config());
     let parameters = offered.object.parameters()?;
-    let (object, recorded) = object::open(location, &offered.object, rules)?;
+    let (object, recorded) = attributes::open(location, &offered.object, rules)?;
     recorded.check_required(rules)?;
     recorded.check_block_size(parameters.block_size)?;
     let range = resolve(requested, object.size)?;
@@ -105,6 +105,20 @@ pub(crate) async fn check_without_envelope(
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Determines the layout of an object that is to be copied or updated, as far as its rule requires.
+pub(crate) async fn layout_of(
+    session: &Session,
+    location: &Location,
+    record: &ObjectRecord,
+    recorded: RecordedObject,
+) -> Result<Layout> {
+    let parameters = record.parameters()?;
+    recorded.check_block_size(parameters.block_size)?;
+    let segments = Segments { session, location, parameters, stream_id: record.stream_id() };
+    let unknown = PageState { more: true, covers: false };
+    segments.layout(recorded, &[], unknown, Rules::from(session.config())).await
 }
 
 impl Source {

@@ -1,5 +1,6 @@
 //! Complete lists of segments, read page by page and checked incrementally.
 
+use uplink_core::encryption::Key;
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind, PartDigest, parts_seal};
 use uplink_core::id::SegmentPosition;
 
@@ -117,7 +118,7 @@ impl Rule {
                 let chain = chain.get_or_insert_with(first);
                 accept_chained(cut, chain, segment)
             }
-            Self::Parts { part, .. } => check_part(part, segment),
+            Self::Parts { part, .. } => check_part(part, segment.position, &segment.key),
         }
     }
 }
@@ -135,19 +136,23 @@ fn digest(
     digest.add(index, segment.plain_size, &segment.key);
 }
 
-fn check_part(part: &mut Option<(SegmentPosition, Chain)>, segment: &ListedSegment) -> Result<()> {
-    let SegmentPosition { part: number, index } = segment.position;
+pub(super) fn check_part(
+    part: &mut Option<(SegmentPosition, Chain)>,
+    position: SegmentPosition,
+    key: &Key,
+) -> Result<()> {
+    let SegmentPosition { part: number, index } = position;
     let expected = match part {
         Some((last, _)) if last.part == number => last.index.checked_add(1),
         _ => {
-            let first = ChainValue::of(&segment.key);
-            *part = Some((segment.position, Chain::new(KeyKind::Part, number, first)));
+            let first = ChainValue::of(key);
+            *part = Some((position, Chain::new(KeyKind::Part, number, first)));
             Some(0)
         }
     };
     let Some((last, chain)) = part else { return Ok(()) };
     last.index = index;
-    if expected != Some(index) || chain.key(index) != segment.key {
+    if expected != Some(index) || chain.key(index) != *key {
         return Err(unauthenticated("a segment is out of order within its part"));
     }
     Ok(())

@@ -24,12 +24,14 @@ use crate::error::{Error, ErrorKind, Result};
 
 mod listed;
 mod order;
+mod parts;
 mod segments;
 mod start;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::listed::WholeList;
+pub(crate) use self::parts::{PartList, SealedPart};
 pub(crate) use self::segments::Layout;
 pub(crate) use self::start::{PageState, Start};
 
@@ -62,6 +64,11 @@ impl From<&Config> for Rules {
 }
 
 impl Rules {
+    /// Returns whether the caller accepts what the reference client accepts.
+    pub(crate) fn accepts_unauthenticated(self) -> bool {
+        self.allow_unauthenticated
+    }
+
     /// Rejects, unless the caller accepts what the reference client accepts.
     fn refuse_by_default(self, why: &str) -> Result<()> {
         if self.allow_unauthenticated { Ok(()) } else { Err(unauthenticated(why)) }

@@ -84,6 +84,39 @@ impl Layout {
         }
     }
 
+    /// Checks the keys of all segments, which the satellite offers for a copy.
+    ///
+    /// # Errors
+    /// A key is missing, or is not that of this object's segment at its position. Of a list that was
+    /// read in part (R7, R8) only that part is compared.
+    pub(crate) fn check_keys(&mut self, keys: &[(SegmentPosition, Key)]) -> Result<()> {
+        let count = keys.len() as u64;
+        match &mut self.0 {
+            Plan::Chained { cut, chain } => {
+                check_count(count, cut.count)?;
+                check_each(keys, |index| Some(chain.key(index)))
+            }
+            Plan::Stream { cut, keys: known } => {
+                check_count(count, cut.count)?;
+                check_each(keys, |index| known.get(&index).cloned())?;
+                keys.iter().try_for_each(|(position, key)| remember(known, position.index, key))
+            }
+            Plan::Whole(segments) => {
+                check_count(count, segments.len() as u64)?;
+                check_listed(keys, segments)
+            }
+            Plan::Partial { segments, more, order } => {
+                if !*more {
+                    check_count(count, segments.len() as u64)?;
+                }
+                if !order.marks && keys.iter().any(|(_, key)| KeyKind::of(key).is_some()) {
+                    return Err(unauthenticated("a segment belongs to another object"));
+                }
+                check_listed(keys, segments)
+            }
+        }
+    }
+
     /// Returns the last listed segment, after which a partial list continues.
     pub(crate) fn list_after(&self) -> Option<&ListedSegment> {
         match &self.0 {
@@ -104,6 +137,39 @@ impl Layout {
         *still = more && segments.last().is_some_and(|last| last.end() > end);
         Ok(())
     }
+}
+
+fn check_count(offered: u64, expected: u64) -> Result<()> {
+    if offered == expected {
+        Ok(())
+    } else {
+        Err(unauthenticated("keys of its segments are missing"))
+    }
+}
+
+/// Checks the keys of a stream, whose segments are numbered from 0.
+fn check_each(
+    keys: &[(SegmentPosition, Key)],
+    mut expected: impl FnMut(u32) -> Option<Key>,
+) -> Result<()> {
+    for ((position, key), index) in keys.iter().zip(0..) {
+        let is_expected = *position == SegmentPosition { part: 0, index };
+        if !is_expected || expected(index).is_some_and(|expected| expected != *key) {
+            return Err(unauthenticated("the key of a segment does not match the record"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks keys against the beginning of the list.
+fn check_listed(keys: &[(SegmentPosition, Key)], segments: &[ListedSegment]) -> Result<()> {
+    let matches = |((position, key), listed): (&(SegmentPosition, Key), &ListedSegment)| {
+        *position == listed.position && *key == listed.key
+    };
+    if keys.len() >= segments.len() && keys.iter().zip(segments).all(matches) {
+        return Ok(());
+    }
+    Err(unauthenticated("the key of a segment does not match the listed one"))
 }
 
 fn in_stream(cut: &Cut, offset: u64) -> (SegmentPosition, Extent) {

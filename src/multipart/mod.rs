@@ -1,4 +1,9 @@
-//! Multipart uploads: so far, listing and aborting the uploads that are not committed.
+//! Multipart uploads: objects whose parts are uploaded separately, concurrently or after interruptions.
+//!
+//! ```text
+//!   begin_upload ─► upload_part ─► commit ─► receipt ─┐
+//!                   upload_part ─► commit ─► receipt ─┴─► commit_upload
+//! ```
 //!
 //! Every upload is pending at the satellite from its first segment until it is committed, aborted or
 //! forgotten. A client that is killed leaves its pending uploads behind; they keep a bucket from
@@ -11,11 +16,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::location::check_bucket;
 use crate::project::Project;
 
+mod commit;
 mod id;
 mod list;
+mod part;
+mod parts;
 
+pub use self::commit::{BeginUploadOptions, CommitUploadOptions};
 use self::id::{invalid_upload_id, stream_id};
 pub use self::list::{ListUploadsOptions, PendingUpload, UploadItem, UploadList};
+pub use self::part::{MAX_PART_NUMBER, PartReceipt, PartUpload};
+pub use self::parts::{ListPartsOptions, Part, PartList};
 
 impl Project {
     /// Lists the pending uploads at the top of a bucket.

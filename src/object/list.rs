@@ -9,7 +9,8 @@ use uplink_core::encryption::CipherSuite;
 use uplink_core::encryption::metadata::OpenedMetadata;
 use uplink_core::encryption::path::{PrefixInfo, content_key};
 
-use super::{Object, ObjectKey, custom_metadata};
+use super::attributes::{Object, custom_metadata};
+use super::key::ObjectKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::RecordedObject;
 use crate::location::check_bucket;
@@ -217,6 +218,7 @@ impl Listing {
             size: recorded.size,
             authenticity: recorded.authenticity(),
             version: item.version().to_vec(),
+            etag: metadata.as_ref().map(|opened| opened.etag.clone()).unwrap_or_default(),
             custom_metadata: custom_metadata(metadata),
         })
     }

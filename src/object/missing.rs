@@ -5,9 +5,22 @@ use uplink_rpc::status::Code;
 
 use super::list::{ListItem, ListOptions, ObjectList};
 use crate::bucket::bucket_missing;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::location::Location;
+use crate::satellite::ObjectRecord;
 use crate::session::Session;
+
+/// Requests an object.
+///
+/// # Errors
+/// "Not found" is [explained](explain).
+pub(crate) async fn find(session: &Session, location: &Location) -> Result<ObjectRecord> {
+    let found = session.satellite().object(&location.bucket, location.encrypted_key.clone()).await;
+    match found {
+        Err(error) => Err(explain(session, error, location).await),
+        Ok(record) => Ok(record),
+    }
+}
 
 /// Explains "not found".
 ///

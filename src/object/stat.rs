@@ -1,6 +1,7 @@
 //! Attributes of an object.
 
-use super::{Object, missing, open};
+use super::attributes::{Object, open};
+use super::missing;
 use crate::download::source::check_without_envelope;
 use crate::error::Result;
 use crate::layout::Rules;
@@ -18,11 +19,7 @@ impl Project {
     pub async fn stat_object(&self, bucket: &str, key: impl AsRef<[u8]>) -> Result<Object> {
         let session = self.session();
         let location = session.locate(bucket, key.as_ref())?;
-        let record = session.satellite().object(bucket, location.encrypted_key.clone()).await;
-        let record = match record {
-            Err(error) => return Err(missing::explain(session, error, &location).await),
-            Ok(record) => record,
-        };
+        let record = missing::find(session, &location).await?;
         let rules = Rules::from(session.config());
         let (object, recorded) = open(&location, &record, rules)?;
         recorded.check_required(rules)?;

@@ -53,6 +53,8 @@ pub(crate) struct MakeInlineSegment {
     pub(crate) key: WrappedKey,
     pub(crate) sealed: Vec<u8>,
     pub(crate) plain_size: u64,
+    /// Of the part of which this is the last segment; may be empty.
+    pub(crate) encrypted_etag: Vec<u8>,
 }
 
 /// Begins a segment whose encrypted bytes go to storage nodes.
@@ -72,6 +74,37 @@ pub(crate) struct CommitSegment {
     pub(crate) encrypted_size: u64,
     pub(crate) plain_size: u64,
     pub(crate) pieces: Vec<PlacedPiece>,
+    /// Of the part of which this is the last segment; may be empty.
+    pub(crate) encrypted_etag: Vec<u8>,
+}
+
+/// Commits an object whose segments are committed.
+#[derive(Debug)]
+pub(crate) struct CommitObject<'a> {
+    pub(crate) stream_id: Bytes,
+    /// `None` leaves the object without metadata.
+    pub(crate) metadata: Option<&'a SealedMetadata>,
+    /// Fails if there is an object under the key.
+    pub(crate) if_absent: bool,
+}
+
+impl CommitObject<'_> {
+    fn request(self) -> metainfo::CommitObjectRequest {
+        let mut request = metainfo::CommitObjectRequest {
+            stream_id: self.stream_id,
+            if_none_match: if self.if_absent { vec!["*".to_owned()] } else { Vec::new() },
+            ..Default::default()
+        };
+        if let Some(metadata) = self.metadata {
+            let nonce = metadata.metadata_key_nonce.as_bytes();
+            let key = &metadata.encrypted_metadata_key;
+            request.encrypted_metadata_nonce = Bytes::copy_from_slice(nonce);
+            request.encrypted_metadata = metadata.encrypted_metadata.clone().into();
+            request.encrypted_metadata_encrypted_key = Bytes::copy_from_slice(key);
+            request.encrypted_etag = metadata.encrypted_etag.clone().into();
+        }
+        request
+    }
 }
 
 /// The reply to beginning a segment.
@@ -83,20 +116,26 @@ pub(crate) struct BegunSegment {
     pub(crate) segment: Result<SegmentUpload>,
 }
 
+impl BeginObject<'_> {
+    pub(super) fn request(&self) -> metainfo::BeginObjectRequest {
+        metainfo::BeginObjectRequest {
+            bucket: self.location.bucket_bytes(),
+            encrypted_object_key: self.location.key_bytes(),
+            expires_at: self.expires_at.map(timestamp),
+            encryption_parameters: Some(encryption::EncryptionParameters {
+                cipher_suite: i32::from(self.parameters.suite.number()),
+                block_size: self.parameters.block_size.into(),
+            }),
+            ..Default::default()
+        }
+    }
+}
+
 impl Batch {
     /// Begins an object; the reply to [`Satellite::begin_segment`] contains its stream id.
     pub(crate) fn begin_object(&mut self, begin: &BeginObject<'_>) {
         self.begins_object = true;
-        self.requests.push(Request::ObjectBegin(metainfo::BeginObjectRequest {
-            bucket: begin.location.bucket_bytes(),
-            encrypted_object_key: begin.location.key_bytes(),
-            expires_at: begin.expires_at.map(timestamp),
-            encryption_parameters: Some(encryption::EncryptionParameters {
-                cipher_suite: i32::from(begin.parameters.suite.number()),
-                block_size: begin.parameters.block_size.into(),
-            }),
-            ..Default::default()
-        }));
+        self.requests.push(Request::ObjectBegin(begin.request()));
     }
 
     pub(crate) fn make_inline_segment(&mut self, segment: MakeInlineSegment) -> Result<()> {
@@ -107,6 +146,7 @@ impl Batch {
             encrypted_key: Bytes::copy_from_slice(&segment.key.wrapped),
             encrypted_inline_data: segment.sealed.into(),
             plain_size: signed(segment.plain_size),
+            encrypted_e_tag: segment.encrypted_etag.into(),
             ..Default::default()
         }));
         Ok(())
@@ -125,14 +165,9 @@ impl Batch {
             size_encrypted_data: signed(segment.encrypted_size),
             upload_result: segment.pieces.into_iter().map(result).collect(),
             plain_size: signed(segment.plain_size),
+            encrypted_e_tag: segment.encrypted_etag.into(),
             ..Default::default()
         }));
-    }
-
-    /// Appends the calls of another batch.
-    pub(crate) fn append(&mut self, mut other: Self) {
-        self.begins_object |= other.begins_object;
-        self.requests.append(&mut other.requests);
     }
 }
 
@@ -162,6 +197,11 @@ impl Satellite {
         Ok(BegunSegment { stream_id, segment })
     }
 
+    /// Sends a batch of a part's last calls, which commit its segments.
+    pub(crate) async fn commit_part(&self, batch: Batch) -> Result<()> {
+        self.batch(batch.requests).await.map(drop)
+    }
+
     /// Sends a batch followed by the commit of the object.
     ///
     /// # Errors
@@ -169,19 +209,10 @@ impl Satellite {
     pub(crate) async fn commit_object(
         &self,
         batch: Batch,
-        stream_id: Bytes,
-        metadata: &SealedMetadata,
+        commit: CommitObject<'_>,
     ) -> Result<ObjectRecord> {
         let Batch { mut requests, .. } = batch;
-        let nonce = &metadata.metadata_key_nonce;
-        let key = &metadata.encrypted_metadata_key;
-        requests.push(Request::ObjectCommit(metainfo::CommitObjectRequest {
-            stream_id,
-            encrypted_metadata_nonce: Bytes::copy_from_slice(nonce.as_bytes()),
-            encrypted_metadata: metadata.encrypted_metadata.clone().into(),
-            encrypted_metadata_encrypted_key: Bytes::copy_from_slice(key),
-            ..Default::default()
-        }));
+        requests.push(Request::ObjectCommit(commit.request()));
         match self.batch(requests).await?.pop() {
             Some(Reply::ObjectCommit(metainfo::CommitObjectResponse { object: Some(object) })) => {
                 Ok(object.into())

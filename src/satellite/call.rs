@@ -20,6 +20,8 @@ pub(crate) enum Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     AbortObject,
+    BeginCopy,
+    BeginMove,
     BeginObject,
     BeginSegment,
     CommitObject,
@@ -27,10 +29,14 @@ pub(crate) enum Call {
     CreateBucket,
     DeleteBucket,
     DeleteObject,
+    DeleteObjects,
     DownloadObject,
     DownloadSegment,
+    FinishCopy,
+    FinishMove,
     GetBucket,
     GetObject,
+    GetPendingMetadata,
     ListBuckets,
     ListObjects,
     ListPendingStreams,
@@ -40,6 +46,8 @@ pub(crate) enum Call {
     Other,
     ProjectInfo,
     RetryPieces,
+    RevokeAccess,
+    UpdateMetadata,
 }
 
 impl Call {
@@ -50,13 +58,18 @@ impl Call {
             | Self::DownloadSegment
             | Self::GetBucket
             | Self::GetObject
+            | Self::GetPendingMetadata
             | Self::ListBuckets
             | Self::ListObjects
             | Self::ListPendingStreams
             | Self::ListSegments
             | Self::ProjectInfo => Class::ReadOnly,
+            // The keys of an object are read.
+            Self::BeginCopy | Self::BeginMove => Class::ReadOnly,
             // Order limits are issued and not stored; unused ones expire.
             Self::BeginSegment | Self::RetryPieces => Class::ReadOnly,
+            // A second one changes nothing.
+            Self::RevokeAccess => Class::Idempotent,
             // By stream id; an upload that does not exist is aborted (`outcome.rs`).
             Self::AbortObject => Class::Idempotent,
             // By stream id and position; the second one replaces the first.
@@ -65,6 +78,10 @@ impl Call {
             Self::BeginObject => Class::OnceOnly,
             // Resolved by the upload: the object under the key is the committed one.
             Self::CommitObject => Class::OnceOnly,
+            // Resolved by the caller, object by object.
+            Self::DeleteObjects => Class::OnceOnly,
+            // Resolved by the caller: the object has the new nonce of its metadata key.
+            Self::FinishCopy | Self::FinishMove | Self::UpdateMetadata => Class::OnceOnly,
             // Resolved in `outcome.rs`.
             Self::CreateBucket | Self::DeleteBucket | Self::DeleteObject => Class::OnceOnly,
             Self::Other => Class::OnceOnly,
@@ -86,13 +103,20 @@ impl From<&Request> for Call {
             Request::BucketGet(_) => Self::GetBucket,
             Request::BucketList(_) => Self::ListBuckets,
             Request::ObjectBegin(_) => Self::BeginObject,
+            Request::ObjectBeginCopy(_) => Self::BeginCopy,
             Request::ObjectBeginDelete(delete) if delete.stream_id.is_empty() => Self::DeleteObject,
             Request::ObjectBeginDelete(_) => Self::AbortObject,
+            Request::ObjectBeginMove(_) => Self::BeginMove,
             Request::ObjectCommit(_) => Self::CommitObject,
             Request::ObjectDownload(_) => Self::DownloadObject,
+            Request::ObjectFinishCopy(_) => Self::FinishCopy,
+            Request::ObjectFinishMove(_) => Self::FinishMove,
             Request::ObjectGet(_) => Self::GetObject,
+            Request::ObjectGetPendingMetadata(_) => Self::GetPendingMetadata,
             Request::ObjectList(_) => Self::ListObjects,
             Request::ObjectListPendingStreams(_) => Self::ListPendingStreams,
+            Request::ObjectUpdateMetadata(_) => Self::UpdateMetadata,
+            Request::RevokeApiKey(_) => Self::RevokeAccess,
             Request::SegmentBegin(_) => Self::BeginSegment,
             Request::SegmentBeginRetryPieces(_) => Self::RetryPieces,
             Request::SegmentCommit(_) => Self::CommitSegment,

@@ -29,6 +29,9 @@ pub(crate) mod batch;
 mod bucket;
 mod call;
 mod convert;
+pub(crate) mod copy;
+pub(crate) mod delete_many;
+mod multipart;
 pub(crate) mod object;
 mod outcome;
 mod page;
@@ -40,7 +43,9 @@ pub(crate) use self::convert::bucket::BucketRecord;
 #[cfg(test)]
 pub(crate) use self::convert::object::ListedFields;
 pub(crate) use self::convert::object::{ListedObject, ObjectRecord};
-pub(crate) use self::convert::segment::{Content, ObjectKeys, SegmentDownload, SegmentPage};
+pub(crate) use self::convert::segment::{
+    Content, ObjectKeys, PartSegment, SegmentDownload, SegmentPage,
+};
 pub(crate) use self::outcome::bucket_exists;
 pub(crate) use self::page::Page;
 
@@ -104,6 +109,18 @@ impl Satellite {
             })
             .await?;
         Ok(reply.project_salt)
+    }
+
+    /// Revokes an API key that was restricted from this project's.
+    pub(crate) async fn revoke(&self, api_key: &ApiKey) -> Result<()> {
+        let api_key = Bytes::from(api_key.to_bytes());
+        let request = metainfo::RevokeApiKeyRequest { api_key, header: self.header() };
+        self.call(Call::RevokeAccess, |mut client| {
+            let request = request.clone();
+            async move { client.revoke_api_key(request).await }
+        })
+        .await?;
+        Ok(())
     }
 
     /// Sends several calls as one. They run in order. The first failure ends the batch and hides the

@@ -15,6 +15,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use uplink_core::encryption::Nonce;
 use uplink_rpc::r#gen::metainfo;
 use uplink_rpc::runtime;
 use uplink_rpc::status::Code;
@@ -22,13 +23,15 @@ use uplink_rpc::time::MAX_SKEW;
 
 use super::call::{Call, Class};
 use super::convert::bucket::{self, BucketRecord};
+use super::convert::object::ObjectRecord;
 use super::{RETRIES, Satellite};
 use crate::error::{Error, ErrorKind, Result};
+use crate::location::Location;
 
 /// Maximum age of a bucket that counts as new: with clocks that differ by more, transfers fail.
 const LATELY: Duration = MAX_SKEW;
 /// Retries of a query for an outcome: about ten seconds, enough for a satellite to restart.
-const QUERY_RETRIES: u32 = 8;
+pub(super) const QUERY_RETRIES: u32 = 8;
 
 impl Satellite {
     /// Creates a bucket.
@@ -104,6 +107,27 @@ impl Satellite {
             Err(error) if error.kind() == ErrorKind::BucketNotFound => Err(error),
             Err(error) if is_absent(&error) => Ok(true),
             _ => Err(unknown("deletion of an object", lost)),
+        }
+    }
+
+    /// Queries whether a commit, copy, move or update whose reply was lost or invalid took effect: the
+    /// object then has the random nonce of its metadata key.
+    ///
+    /// # Errors
+    /// `flaw` if it did not take effect, and `unknown(flaw)` if that cannot be determined.
+    pub(crate) async fn resolve_write(
+        &self,
+        location: &Location,
+        nonce: &Nonce,
+        flaw: Error,
+        unknown: fn(Error) -> Error,
+    ) -> Result<ObjectRecord> {
+        let is_lost = flaw.kind() == ErrorKind::Network;
+        match self.object(&location.bucket, location.encrypted_key.clone()).await {
+            Ok(record) if record.has_metadata_nonce(nonce) => Ok(record),
+            Ok(_) if is_lost => Err(flaw),
+            Err(error) if error.kind() == ErrorKind::ObjectNotFound && is_lost => Err(flaw),
+            _ => Err(unknown(flaw)),
         }
     }
 

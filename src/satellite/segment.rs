@@ -26,19 +26,25 @@ impl Satellite {
         after: SegmentPosition,
         keys: &ObjectKeys<'_>,
     ) -> Result<SegmentPage> {
+        segment::page(&self.segment_list(stream_id, after).await?, keys)
+    }
+
+    pub(super) async fn segment_list(
+        &self,
+        stream_id: Bytes,
+        after: SegmentPosition,
+    ) -> Result<metainfo::ListSegmentsResponse> {
         let request = metainfo::ListSegmentsRequest {
             stream_id,
             cursor_position: Some(position(after)?),
             header: self.header(),
             ..Default::default()
         };
-        let reply = self
-            .call(Call::ListSegments, |mut client| {
-                let request = request.clone();
-                async move { client.list_segments(request).await }
-            })
-            .await?;
-        segment::page(&reply, keys)
+        self.call(Call::ListSegments, |mut client| {
+            let request = request.clone();
+            async move { client.list_segments(request).await }
+        })
+        .await
     }
 
     /// Requests the order limits of one segment, which must be the expected one; of all its holders if

@@ -10,21 +10,25 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 use std::{fmt, io};
 
 use tokio::io::AsyncWrite;
-use tokio_util::sync::ReusableBoxFuture;
 
+use self::commit::Contents;
+use self::handle::WriteHandle;
 use self::writer::Writer;
-use crate::error::{Error, ErrorKind, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
 use crate::object::{Object, check_custom_metadata};
 use crate::project::Project;
 
-mod commit;
+pub(crate) mod commit;
+pub(crate) mod handle;
 mod pending;
-mod writer;
+pub(crate) mod writer;
 
 pub use self::writer::{Holder, Placement};
 
@@ -51,13 +55,12 @@ impl Project {
         key: impl AsRef<[u8]>,
         options: &UploadOptions,
     ) -> Result<Upload> {
-        check_custom_metadata(&options.custom_metadata)?;
+        check_custom_metadata(&options.contents.custom_metadata)?;
         let session = self.session().clone();
         let location = session.locate(bucket, key.as_ref())?;
-        let writer = Writer::new(session, location, options.expires_at)?;
-        let state = State::Ready(Box::new(writer));
-        let custom_metadata = options.custom_metadata.clone();
-        Ok(Upload { state, part: Vec::new(), custom_metadata })
+        let writer = Writer::object(session, location, options.expires_at)?;
+        let contents = options.contents.clone();
+        Ok(Upload { handle: WriteHandle::new(writer), contents })
     }
 }
 
@@ -66,7 +69,7 @@ impl Project {
 #[must_use]
 pub struct UploadOptions {
     expires_at: Option<SystemTime>,
-    custom_metadata: BTreeMap<String, String>,
+    contents: Contents,
 }
 
 impl UploadOptions {
@@ -84,7 +87,22 @@ impl UploadOptions {
     /// Stores custom metadata with the object, encrypted like the content. Keys must not be empty, and
     /// keys and values must not contain NUL.
     pub fn custom_metadata(mut self, entries: BTreeMap<String, String>) -> Self {
-        self.custom_metadata = entries;
+        self.contents.custom_metadata = entries;
+        self
+    }
+
+    /// Stores an ETag with the object, encrypted like the content: a few bytes that mean something to
+    /// the caller, such as a hash.
+    pub fn etag(mut self, etag: impl Into<Vec<u8>>) -> Self {
+        self.contents.etag = etag.into();
+        self
+    }
+
+    /// Fails the commit with [`ErrorKind::ObjectAlreadyExists`]
+    /// if there is an object under the key.
+    #[doc(alias = "if_none_match")]
+    pub fn if_absent(mut self, if_absent: bool) -> Self {
+        self.contents.if_absent = if_absent;
         self
     }
 }
@@ -105,23 +123,9 @@ impl UploadOptions {
 /// As an [`AsyncWrite`] it accepts at most 256 KiB per call; a write that must wait for memory or
 /// transfers continues at the next call or flush.
 pub struct Upload {
-    state: State,
-    /// The buffer of [`AsyncWrite`], reused between calls.
-    part: Vec<u8>,
-    custom_metadata: BTreeMap<String, String>,
+    handle: WriteHandle,
+    contents: Contents,
 }
-
-enum State {
-    /// Between two writes.
-    Ready(Box<Writer>),
-    /// A write of [`AsyncWrite`] is running.
-    Busy(ReusableBoxFuture<'static, Written>),
-    /// The upload has failed, or a write was cancelled.
-    Over,
-}
-
-/// The outcome of a write, and its buffer.
-type Written = (Result<Box<Writer>>, Vec<u8>);
 
 impl fmt::Debug for Upload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,10 +153,7 @@ impl Upload {
     /// accept pieces. [`ErrorKind::MemoryBudgetExceeded`] with
     /// [`Config::memory_strict`](crate::Config::memory_strict). An error ends the upload.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut writer = self.take().await?;
-        writer.write(bytes).await?;
-        self.state = State::Ready(writer);
-        Ok(())
+        self.handle.write(bytes).await
     }
 
     /// Replaces the custom metadata that the commit will store; it is encrypted like the content.
@@ -161,8 +162,13 @@ impl Upload {
     /// [`ErrorKind::CustomMetadataInvalid`]: a key is empty, or a key or value contains NUL.
     pub fn set_custom_metadata(&mut self, entries: BTreeMap<String, String>) -> Result<()> {
         check_custom_metadata(&entries)?;
-        self.custom_metadata = entries;
+        self.contents.custom_metadata = entries;
         Ok(())
+    }
+
+    /// Replaces the ETag that the commit will store, for one that is known only after all bytes.
+    pub fn set_etag(&mut self, etag: impl Into<Vec<u8>>) {
+        self.contents.etag = etag.into();
     }
 
     /// Commits the object, replacing one of the same key.
@@ -174,9 +180,9 @@ impl Upload {
     /// As [`write`](Self::write). [`ErrorKind::CommitUnknown`] when the reply to the commit was lost and
     /// its outcome cannot be queried.
     pub async fn commit(mut self) -> Result<Uploaded> {
-        let writer = self.take().await?;
-        let entries = std::mem::take(&mut self.custom_metadata);
-        let (object, placement) = commit::commit(*writer, entries).await?;
+        let writer = self.handle.take().await?;
+        let contents = std::mem::take(&mut self.contents);
+        let (object, placement) = commit::commit(*writer, contents).await?;
         Ok(Uploaded { object, placement })
     }
 
@@ -187,40 +193,9 @@ impl Upload {
     /// of [`AsyncWrite`] is running the satellite is notified in the background instead, and after a
     /// failed write it has been already: neither returns an error.
     pub async fn abort(self) -> Result<()> {
-        match self.state {
-            State::Ready(writer) => writer.abort().await,
-            // Dropping the state notifies the satellite in the background.
-            State::Busy(_) | State::Over => Ok(()),
-        }
-    }
-
-    /// Takes the writer, once it has finished the write before. The upload has ended unless the writer
-    /// is put back.
-    async fn take(&mut self) -> Result<Box<Writer>> {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Ready(writer) => Ok(writer),
-            State::Busy(writing) => writing.await.0,
-            State::Over => Err(over()),
-        }
-    }
-
-    /// Continues the write before.
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let State::Busy(writing) = &mut self.state else { return Poll::Ready(Ok(())) };
-        let (written, part) = ready!(writing.poll(context));
-        self.part = part;
-        self.state = State::Over;
-        self.state = State::Ready(written?);
-        Poll::Ready(Ok(()))
+        self.handle.abort().await
     }
 }
-
-fn over() -> Error {
-    Error::new(ErrorKind::UploadDone, "the upload has failed, or a write was cancelled")
-}
-
-/// Maximum bytes that [`AsyncWrite`] accepts per call.
-const WRITE_SIZE: usize = 256 << 10;
 
 impl AsyncWrite for Upload {
     fn poll_write(
@@ -228,27 +203,11 @@ impl AsyncWrite for Upload {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_ready(context))?;
-        let State::Ready(mut writer) = std::mem::replace(&mut self.state, State::Over) else {
-            return Poll::Ready(Err(over().into()));
-        };
-        let mut part = std::mem::take(&mut self.part);
-        part.clear();
-        part.extend_from_slice(bytes.get(..WRITE_SIZE).unwrap_or(bytes));
-        let taken = part.len();
-        self.state = State::Busy(ReusableBoxFuture::new(async move {
-            let written = writer.write(&part).await;
-            (written.map(|()| writer), part)
-        }));
-        match self.poll_ready(context) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-            // A pending write continues at the next call.
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(taken)),
-        }
+        self.handle.poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_ready(context).map_err(io::Error::from)
+        self.handle.poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

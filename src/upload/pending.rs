@@ -19,11 +19,18 @@ pub(super) struct Pending {
     location: Location,
     /// Empty before the object is begun, which batches rely on, and after it is committed.
     stream_id: Bytes,
+    /// Whether the upload is that of a part: it belongs to its caller, and is not aborted.
+    is_part: bool,
 }
 
 impl Pending {
     pub(super) const fn new(session: Session, location: Location) -> Self {
-        Self { session, location, stream_id: Bytes::new() }
+        Self { session, location, stream_id: Bytes::new(), is_part: false }
+    }
+
+    /// A part of an upload that was begun before.
+    pub(super) const fn of_part(session: Session, location: Location, stream_id: Bytes) -> Self {
+        Self { session, location, stream_id, is_part: true }
     }
 
     pub(super) const fn session(&self) -> &Session {
@@ -49,7 +56,7 @@ impl Pending {
     /// Aborts the object at the satellite, if it was begun.
     pub(super) async fn abort(mut self) -> Result<()> {
         let stream_id = std::mem::take(&mut self.stream_id);
-        if stream_id.is_empty() {
+        if stream_id.is_empty() || self.is_part {
             return Ok(());
         }
         let Location { bucket, encrypted_key, .. } = &self.location;
@@ -59,14 +66,14 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if self.stream_id.is_empty() {
+        if self.stream_id.is_empty() || self.is_part {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         tracing::debug!("an upload was dropped without commit");
         let stream_id = std::mem::take(&mut self.stream_id);
-        let abandoned =
-            Self { session: self.session.clone(), location: self.location.clone(), stream_id };
+        let mut abandoned = Self::new(self.session.clone(), self.location.clone());
+        abandoned.begun(stream_id);
         runtime.spawn(async move {
             let _ = tokio::time::timeout(ABORT_TIMEOUT, abandoned.abort()).await;
         });

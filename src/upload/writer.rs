@@ -1,6 +1,7 @@
-//! Cuts the bytes of one object into segments, encrypts them and uploads them to storage nodes.
+//! Cuts the bytes of one object, or of one part of a multipart upload, into segments, encrypts them and
+//! uploads them to storage nodes.
 //!
-//! `commit.rs` commits the object.
+//! `commit.rs` commits the object; `multipart/part.rs` commits the part.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 use uplink_core::encryption::content::{ContentCipher, SegmentCipher};
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind};
+use uplink_core::encryption::metadata::seal_part_etag;
 use uplink_core::encryption::nonce::segment_start_nonce;
 use uplink_core::encryption::{EncryptionParameters, Key, Nonce, key};
 use uplink_core::id::{NodeId, SegmentPosition};
@@ -36,11 +38,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Maximum plain bytes sealed before other events are handled.
 const STEP: usize = 256 << 10;
 
-/// Writes the segments of one object in the task of its caller. Dropping it cancels all transfers and
-/// aborts the upload.
+/// Segments of a part whose commits are held back until the part is complete, so that nothing of an
+/// aborted part becomes part of the object.
+const HELD_COMMITS: usize = 16;
+
+/// Writes the segments of one object or part in the task of its caller. Dropping it cancels all
+/// transfers, and aborts the upload unless it is a part.
 pub(crate) struct Writer {
     pub(super) pending: Pending,
-    expires_at: Option<SystemTime>,
+    target: Target,
     /// The keys of the segments. The chain starts with a random value, so that no key is used twice.
     chain: Chain,
     /// The first value of the chain, which the metadata records.
@@ -53,7 +59,22 @@ pub(crate) struct Writer {
     pub(super) segments: Vec<Segment>,
     uploads: JoinSet<(usize, Result<StoredSegment, SegmentError>)>,
     /// Calls queued for the next batch.
-    calls: Batch,
+    calls: Vec<QueuedCall>,
+}
+
+/// What the segments belong to.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    /// An object, which the first batch begins.
+    Object { expires_at: Option<SystemTime> },
+    /// The part of this number, of an upload that was begun before.
+    Part(u32),
+}
+
+/// A call about a segment that is stored.
+enum QueuedCall {
+    Commit(usize, CommitSegment),
+    Inline(usize, MakeInlineSegment),
 }
 
 /// Where one segment of an object is stored.
@@ -76,11 +97,11 @@ pub struct Holder {
     pub node: NodeId,
 }
 
-/// A segment begun so far, with what its commit and the object's metadata need.
-pub(super) struct Segment {
-    key: Key,
-    pub(super) encrypted_size: u64,
-    pub(super) placement: Placement,
+/// A segment begun so far, with what its commit, the object's metadata and a part's receipt need.
+pub(crate) struct Segment {
+    pub(crate) key: Key,
+    encrypted_size: u64,
+    pub(crate) placement: Placement,
 }
 
 /// A remote segment being written while its pieces are sent.
@@ -94,22 +115,41 @@ struct OpenSegment {
 }
 
 impl Writer {
-    pub(crate) fn new(
+    /// Writes an object, which expires at `expires_at`.
+    pub(super) fn object(
         session: Session,
         location: Location,
         expires_at: Option<SystemTime>,
     ) -> Result<Self> {
+        Self::new(Pending::new(session, location), Target::Object { expires_at })
+    }
+
+    /// Writes one part of the upload with this stream id.
+    pub(crate) fn part(
+        session: Session,
+        location: Location,
+        stream_id: Bytes,
+        number: u32,
+    ) -> Result<Self> {
+        Self::new(Pending::of_part(session, location, stream_id), Target::Part(number))
+    }
+
+    fn new(pending: Pending, target: Target) -> Result<Self> {
         let chain_start = ChainValue::new(random()?);
+        let chain = match target {
+            Target::Object { .. } => Chain::new(KeyKind::Stream, 0, chain_start.clone()),
+            Target::Part(number) => Chain::new(KeyKind::Part, number, chain_start.clone()),
+        };
         Ok(Self {
-            pending: Pending::new(session, location),
-            expires_at,
-            chain: Chain::new(KeyKind::Stream, 0, chain_start.clone()),
+            pending,
+            target,
+            chain,
             chain_start,
             head: Vec::new(),
             open: None,
             segments: Vec::new(),
             uploads: JoinSet::new(),
-            calls: Batch::default(),
+            calls: Vec::new(),
         })
     }
 
@@ -131,7 +171,9 @@ impl Writer {
 
     /// Completes the last segment and waits until all are stored. Returns the calls to send before the
     /// commit: the commits of segments, after the call that begins the object if that was not sent.
-    pub(super) async fn finish(&mut self) -> Result<Batch> {
+    ///
+    /// The last segment carries the ETag of a part; that of an object is in its metadata.
+    pub(crate) async fn finish(&mut self, part_etag: &[u8]) -> Result<Batch> {
         if let Some(open) = self.open.take() {
             self.close(open)?;
         } else if !self.head.is_empty() || self.segments.is_empty() {
@@ -141,7 +183,21 @@ impl Writer {
         while let Some(ended) = self.uploads.join_next().await {
             self.stored(ended)?;
         }
-        Ok(self.take_calls())
+        self.set_part_etag(part_etag)?;
+        self.take_calls()
+    }
+
+    fn set_part_etag(&mut self, etag: &[u8]) -> Result<()> {
+        let Some(last) = self.segments.last().filter(|_| !etag.is_empty()) else { return Ok(()) };
+        let sealed = seal_part_etag(PARAMETERS.suite, &last.key, etag)?;
+        let last = self.segments.len() - 1;
+        let call = self.calls.iter_mut().find(|call| call.segment() == last);
+        match call {
+            Some(QueuedCall::Commit(_, commit)) => commit.encrypted_etag = sealed,
+            Some(QueuedCall::Inline(_, segment)) => segment.encrypted_etag = sealed,
+            None => return Err(Error::new(ErrorKind::Internal, "the last segment is committed")),
+        }
+        Ok(())
     }
 
     /// Cancels all transfers and aborts the upload.
@@ -197,8 +253,10 @@ impl Writer {
         let sealed = cipher.seal_whole(&segment_start_nonce(position), plain)?;
         let plain_size = plain.len() as u64;
         let stream_id = self.pending.stream_id();
-        let segment = MakeInlineSegment { stream_id, position, key, sealed, plain_size };
-        self.calls.make_inline_segment(segment)?;
+        let encrypted_etag = Vec::new();
+        let segment =
+            MakeInlineSegment { stream_id, position, key, sealed, plain_size, encrypted_etag };
+        self.calls.push(QueuedCall::Inline(self.segments.len(), segment));
         let placement = Placement { size: plain_size, holders: Vec::new() };
         self.segments.push(Segment { key: segment_key, encrypted_size: 0, placement });
         Ok(())
@@ -275,7 +333,8 @@ impl Writer {
         position: SegmentPosition,
         max_size: u64,
     ) -> Result<SegmentUpload> {
-        let batch = self.take_calls();
+        let is_held = matches!(self.target, Target::Part(_)) && self.calls.len() < HELD_COMMITS;
+        let batch = if is_held { Batch::default() } else { self.take_calls()? };
         let stream_id = self.pending.stream_id();
         let segment = BeginSegment { stream_id, position, max_size };
         let begun = self.session().satellite().begin_segment(batch, segment).await?;
@@ -286,15 +345,21 @@ impl Writer {
     }
 
     /// Returns the queued calls, after the one that begins the object if that was not sent.
-    fn take_calls(&mut self) -> Batch {
+    fn take_calls(&mut self) -> Result<Batch> {
         let mut batch = Batch::default();
-        if self.pending.stream_id().is_empty() {
+        if let Target::Object { expires_at } = self.target
+            && self.pending.stream_id().is_empty()
+        {
             let location = self.pending.location();
-            let expires_at = self.expires_at;
             batch.begin_object(&BeginObject { location, parameters: PARAMETERS, expires_at });
         }
-        batch.append(std::mem::take(&mut self.calls));
-        batch
+        for call in std::mem::take(&mut self.calls) {
+            match call {
+                QueuedCall::Commit(_, commit) => batch.commit_segment(commit),
+                QueuedCall::Inline(_, segment) => batch.make_inline_segment(segment)?,
+            }
+        }
+        Ok(batch)
     }
 
     /// Handles the outcome of a segment's upload and queues its commit.
@@ -308,8 +373,10 @@ impl Writer {
         let plain_size = segment.placement.size;
         let key = segment.key.clone();
         let key = self.wrap(&key)?;
-        let commit = CommitSegment { segment_id, key, encrypted_size, plain_size, pieces };
-        self.calls.commit_segment(commit);
+        let encrypted_etag = Vec::new();
+        let commit =
+            CommitSegment { segment_id, key, encrypted_size, plain_size, pieces, encrypted_etag };
+        self.calls.push(QueuedCall::Commit(index, commit));
         Ok(())
     }
 
@@ -328,11 +395,26 @@ impl Writer {
             let text = format!("object too large: more than {MAX_SEGMENTS} segments");
             Error::new(ErrorKind::RangeInvalid, text)
         })?;
-        Ok(SegmentPosition { part: 0, index })
+        let part = if let Target::Part(number) = self.target { number } else { 0 };
+        Ok(SegmentPosition { part, index })
     }
 
-    pub(super) fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Session {
         self.pending.session()
+    }
+
+    /// Returns the segments, once they are [finished](Self::finish).
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+}
+
+impl QueuedCall {
+    /// Returns the index of the segment.
+    fn segment(&self) -> usize {
+        match self {
+            Self::Commit(index, _) | Self::Inline(index, _) => *index,
+        }
     }
 }
 

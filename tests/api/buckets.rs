@@ -1,7 +1,10 @@
 //! Buckets, and errors of names, keys and grants.
 
 use futures_util::TryStreamExt;
-use uplink::{Access, ErrorKind, ListBucketsOptions, ListItem, Project};
+use uplink::{
+    Access, AccessOptions, ErrorKind, ListBucketsOptions, ListItem, Permission, Project,
+    SharePrefix,
+};
 
 use super::world::{BUCKET, World, access, bytes, config};
 
@@ -19,6 +22,7 @@ async fn buckets_are_created_listed_in_order_and_deleted_when_empty() {
     assert_eq!(names(project, "bucket").await, ["mid.dle", "zebra"]);
     let twice = project.create_bucket("zebra").await.unwrap_err();
     assert_eq!(twice.kind(), ErrorKind::BucketAlreadyExists);
+    assert_eq!(twice.existing_bucket().expect("comes with the error").name, "zebra");
     project.delete_bucket("zebra").await.expect("deleted");
     assert_eq!(project.stat_bucket("zebra").await.unwrap_err().kind(), ErrorKind::BucketNotFound);
 
@@ -82,9 +86,9 @@ async fn unreachable_and_wrong_satellites_give_distinct_errors() {
     let url = world.network.satellite_url();
     let (_, address) = url.split_once('@').expect("id and address");
     let other = world.network.nodes()[0].id();
-    let config = config();
+    let options = AccessOptions::new().config(config());
     let elsewhere = format!("{other}@{address}");
-    let wrong = Access::request_with_passphrase(&elsewhere, &world.api_key, "x", &config);
+    let wrong = Access::request_with(&elsewhere, &world.api_key, "x", &options);
     let error = wrong.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongNode, "{error}");
     assert!(error.to_string().contains(&other.to_string()), "{error}");
@@ -105,7 +109,51 @@ async fn unknown_api_key_is_denied() {
     let world = World::start().await;
     let other = World::start().await;
     let satellite = world.network.satellite_url();
-    let config = config();
-    let access = Access::request_with_passphrase(&satellite, &other.api_key, "x", &config).await;
+    let options = AccessOptions::new().config(config());
+    let access = Access::request_with(&satellite, &other.api_key, "x", &options).await;
     assert_eq!(access.unwrap_err().kind(), ErrorKind::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_objects_are_deleted_with_an_outcome_for_each() {
+    let world = World::start().await;
+    for key in ["a", "b", "c/d"] {
+        world.put(key, b"x").await;
+    }
+    let keys = ["a", "missing", "", "c/d", "a"];
+    let deletions = world.project.delete_objects(BUCKET, keys).await.expect("outcomes");
+    let seen: Vec<String> = deletions.iter().map(|deletion| deletion.key.to_string()).collect();
+    assert_eq!(seen, keys);
+    let outcomes: Vec<_> =
+        deletions.iter().map(|deletion| deletion.outcome.as_ref().ok()).collect();
+    assert_eq!(outcomes, [Some(&true), Some(&false), None, Some(&true), Some(&true)]);
+    let error = deletions[2].outcome.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ObjectKeyInvalid);
+    assert!(world.get("b").await.is_ok());
+    assert!(world.get("c/d").await.is_err());
+    let missing = world.project.delete_objects("nobucket", ["a"]).await.expect("outcomes");
+    let error = missing[0].outcome.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BucketNotFound, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn write_only_grant_deletes_objects_one_by_one() {
+    let world = World::start().await;
+    let keys: Vec<String> = (0..40).map(|number| format!("in/{number}")).collect();
+    for key in &keys {
+        world.put(key, b"x").await;
+    }
+    world.put("out", b"x").await;
+    let shared = [SharePrefix::new(BUCKET, "in/")];
+    let access = world.access.share(&Permission::write_only(), &shared).expect("shared");
+    let writer = Project::open_with(&access, &config()).expect("a project");
+    let deletions = writer.delete_objects(BUCKET, &keys).await.expect("outcomes");
+    // Without the permission to read or list, satellites do not say whether there was an object.
+    assert!(deletions.iter().all(|deletion| deletion.outcome.is_ok()));
+    for key in &keys {
+        assert_eq!(world.get(key).await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
+    }
+    let denied = writer.delete_objects(BUCKET, ["out"]).await.expect("outcomes");
+    let error = denied[0].outcome.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use uplink::{Access, Config, DownloadOptions, Error, Project, Uploaded};
+use uplink::{Access, AccessOptions, Config, DownloadOptions, Error, Project, Uploaded};
 use uplink_testnet::{Network, Options};
 
 /// The bucket that every world starts with.
@@ -93,7 +93,8 @@ pub(crate) fn config() -> Config {
 
 pub(crate) async fn access(network: &Network, api_key: &str, passphrase: &str) -> Access {
     let satellite = network.satellite_url();
-    let access = Access::request_with_passphrase(&satellite, api_key, passphrase, &config()).await;
+    let options = AccessOptions::new().config(config());
+    let access = Access::request_with(&satellite, api_key, passphrase, &options).await;
     access.expect("an access grant")
 }
 

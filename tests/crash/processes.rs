@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use uplink::{Access, Config};
+use uplink::Access;
 use uplink_rpc::tls::Identity;
 use uplink_satellite::{Admin, Satellite};
 use uplink_storagenode::StorageNode;
@@ -66,8 +66,7 @@ impl Processes {
     }
 
     pub(crate) async fn access(&self) -> Access {
-        let config = Config::new();
-        let access = Access::request_with_passphrase(&self.url, &self.api_key, "x", &config).await;
+        let access = Access::request(&self.url, &self.api_key, "x").await;
         access.expect("an access grant")
     }
 

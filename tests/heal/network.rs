@@ -68,9 +68,7 @@ impl FaultyNetwork {
         let credentials = network.project("test").await.expect("a project");
         let (id, _) = credentials.satellite.split_once('@').expect("a node URL");
         let satellite = format!("{id}@{}", satellite_line.address);
-        let config = Config::new();
-        let access =
-            Access::request_with_passphrase(&satellite, &credentials.api_key, "x", &config).await;
+        let access = Access::request(&satellite, &credentials.api_key, "x").await;
         let access = access.expect("an access grant");
         let project = client(&access, Transport::Negotiated);
         project.create_bucket(BUCKET).await.expect("a bucket");

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use futures_util::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
-use uplink::{Access, DownloadOptions, ErrorKind, ListItem, ListOptions, Project};
+use uplink::{Access, AccessOptions, DownloadOptions, ErrorKind, ListItem, ListOptions, Project};
 
 use super::checks::{
     Checked, TransportKind, check_bytes, check_object, into_uplink_error, wrong_unless,
@@ -325,8 +325,8 @@ async fn upload(project: &Project, key: &str, size: u64) -> Checked {
 
 /// The salt cannot be checked: a wrong one gives a grant that decrypts nothing.
 async fn grant(world: &World, setting: Setting) -> Checked {
-    let config = config(setting.transport.get());
+    let options = AccessOptions::new().config(config(setting.transport.get()));
     let satellite = world.satellite.url();
-    let access = Access::request_with_passphrase(&satellite, &world.api_key, "pass", &config);
+    let access = Access::request_with(&satellite, &world.api_key, "pass", &options);
     access.await.map(|_| None)
 }

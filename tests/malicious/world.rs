@@ -157,7 +157,6 @@ pub(crate) fn config(transport: Transport) -> Config {
 }
 
 async fn access(satellite: &str, api_key: &str) -> Access {
-    let config = Config::new();
-    let access = Access::request_with_passphrase(satellite, api_key, PASSPHRASE, &config).await;
+    let access = Access::request(satellite, api_key, PASSPHRASE).await;
     access.expect("an access grant")
 }

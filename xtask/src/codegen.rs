@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use protox::prost_reflect::DescriptorPool;
+use tonic_prost_build::Config;
 
-use crate::shapes::{self, SIGNED};
+use crate::shapes::{self, NO_PACKAGE, SIGNED};
 use crate::{Failure, root};
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "encryption.proto",
     "pointerdb.proto",
     "node.proto",
@@ -20,6 +21,7 @@ const FILES: [&str; 10] = [
     "nodestats.proto",
     "heldamount.proto",
     "userinfo.proto",
+    "edgeauth.proto",
 ];
 
 /// Generates into the source tree, or with `check` compares the source tree with a new result.
@@ -58,7 +60,9 @@ fn generate(into: &Path) -> Result<(), Failure> {
     for (message, path) in SIGNED {
         builder = builder.extern_path(message, path);
     }
-    builder.compile_fds(descriptors)?;
+    let mut config = Config::new();
+    config.default_package_filename(NO_PACKAGE);
+    builder.compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 

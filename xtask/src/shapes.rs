@@ -8,6 +8,9 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 
 use crate::Failure;
 
+/// Module of the messages without a package: those of `edgeauth.proto`.
+pub(crate) const NO_PACKAGE: &str = "edgeauth";
+
 /// Signed messages, whose received bytes must be preserved, are hand-written types.
 pub(crate) const SIGNED: [(&str, &str); 3] = [
     (".orders.OrderLimit", "crate::raw::OrderLimit"),
@@ -185,7 +188,11 @@ fn rust_path(message: &MessageDescriptor) -> String {
         path = format!("{}::{path}", outer.name().to_snake_case());
         parent = outer.parent_message();
     }
-    format!("super::{}::{path}", message.package_name())
+    let package = match message.package_name() {
+        "" => NO_PACKAGE,
+        package => package,
+    };
+    format!("super::{package}::{path}")
 }
 
 fn table_name(message: &MessageDescriptor) -> String {

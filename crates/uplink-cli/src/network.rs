@@ -1,6 +1,6 @@
 //! Networks that run inside the command: shared by `dev` and `demo`.
 
-use uplink::{Access, Config};
+use uplink::{Access, AccessOptions, Config};
 use uplink_testnet::NetworkError;
 
 use crate::failure::{Exit, Failure, Outcome};
@@ -12,7 +12,8 @@ pub(crate) async fn request_access(
     passphrase: &str,
 ) -> Outcome<Access> {
     let config = Config::new().user_agent(concat!("uplink-cli/", env!("CARGO_PKG_VERSION")));
-    Ok(Access::request_with_passphrase(satellite, api_key, passphrase, &config).await?)
+    let options = AccessOptions::new().config(config);
+    Ok(Access::request_with(satellite, api_key, passphrase, &options).await?)
 }
 
 impl From<NetworkError> for Failure {

@@ -127,7 +127,7 @@ impl AccessGrant {
         let paths = prefixes
             .iter()
             .map(|prefix| self.scope(prefix))
-            .collect::<Result<Vec<_>, PathError>>()?;
+            .collect::<Result<Vec<_>, ShareError>>()?;
         let caveat = permission.to_caveat(paths, nonce)?;
         let api_key = self.api_key.restrict(&caveat)?;
         let encryption = limit(&self.encryption, &api_key);
@@ -146,7 +146,7 @@ impl AccessGrant {
         key: Key,
     ) -> Result<(), ShareError> {
         let prefix = prefix.strip_suffix(b"/").ok_or(ShareError::PrefixSlash)?;
-        let encrypted_path = encrypt_path(&self.encryption, bucket.as_bytes(), prefix)?;
+        let encrypted_path = self.encrypt_prefix(bucket, prefix)?;
         let path_cipher = self.encryption.default_path_cipher();
         self.encryption.add(StoreEntry {
             bucket: bucket.as_bytes().to_vec(),
@@ -158,11 +158,20 @@ impl AccessGrant {
         Ok(())
     }
 
-    fn scope(&self, share: &SharePrefix) -> Result<PathScope, PathError> {
+    fn scope(&self, share: &SharePrefix) -> Result<PathScope, ShareError> {
         let prefix = share.prefix.strip_suffix(b"/").unwrap_or(&share.prefix);
-        let bucket = share.bucket.as_bytes();
-        let encrypted_path_prefix = encrypt_path(&self.encryption, bucket, prefix)?;
-        Ok(PathScope { bucket: bucket.to_vec(), encrypted_path_prefix })
+        let encrypted_path_prefix = self.encrypt_prefix(&share.bucket, prefix)?;
+        Ok(PathScope { bucket: share.bucket.as_bytes().to_vec(), encrypted_path_prefix })
+    }
+
+    fn encrypt_prefix(&self, bucket: &str, prefix: &[u8]) -> Result<Vec<u8>, ShareError> {
+        encrypt_path(&self.encryption, bucket.as_bytes(), prefix).map_err(|error| {
+            if !error.is_missing_base() {
+                return error.into();
+            }
+            let prefix = String::from_utf8_lossy(prefix).into_owned();
+            ShareError::MissingBase { bucket: bucket.to_owned(), prefix }
+        })
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -237,7 +246,15 @@ pub enum ShareError {
     /// The permission is invalid.
     #[error(transparent)]
     Permission(#[from] PermissionError),
-    /// A prefix cannot be encrypted, usually because the grant has no key for it.
+    /// The grant has no encryption key for a prefix.
+    #[error("missing encryption base: {bucket:?}/{prefix:?}")]
+    MissingBase {
+        /// Name of the bucket.
+        bucket: String,
+        /// The prefix, without the trailing slash.
+        prefix: String,
+    },
+    /// A prefix cannot be encrypted.
     #[error(transparent)]
     Path(#[from] PathError),
     /// The API key would become too large.

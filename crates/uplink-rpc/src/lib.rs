@@ -41,6 +41,7 @@ pub mod codec;
 pub mod descriptors;
 pub mod dial;
 pub mod drpc;
+pub mod edge;
 #[path = "gen/mod.rs"]
 pub mod r#gen;
 pub mod peer;

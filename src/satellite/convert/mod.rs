@@ -22,6 +22,7 @@ use uplink_rpc::r#gen::metainfo;
 use crate::error::{Error, Result};
 
 pub(crate) mod bucket;
+pub(crate) mod copy;
 pub(crate) mod limits;
 pub(crate) mod object;
 pub(crate) mod segment;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use uplink_core::encryption::metadata::{
     EncryptedMetadata, OpenedMetadata, SealedMetadata, StreamMeta,
 };
-use uplink_core::encryption::{CipherSuite, EncryptionParameters, Key};
+use uplink_core::encryption::{CipherSuite, EncryptionParameters, Key, Nonce, key};
 use uplink_rpc::r#gen::metainfo::object::Status;
 use uplink_rpc::r#gen::{encryption, metainfo};
 use uplink_rpc::time::system_time;
@@ -52,7 +52,15 @@ impl ObjectRecord {
 
     /// Decrypts the metadata envelope; `None` when the object has none.
     pub(crate) fn metadata(&self, content_key: &Key) -> Result<Option<OpenedMetadata>> {
-        let suite = self.parameters()?.suite;
+        self.metadata_of(self.parameters()?.suite, content_key)
+    }
+
+    /// Decrypts the metadata envelope of an object with this suite.
+    pub(crate) fn metadata_of(
+        &self,
+        suite: CipherSuite,
+        content_key: &Key,
+    ) -> Result<Option<OpenedMetadata>> {
         let sealed = SealedFields::from(&self.0);
         let meta = stream_meta(sealed.metadata)?;
         match sealed.envelope(suite, &meta) {
@@ -61,9 +69,23 @@ impl ObjectRecord {
         }
     }
 
-    /// Returns whether the object has the metadata of this commit, which its random nonce identifies.
-    pub(crate) fn has_metadata_of(&self, sealed: &SealedMetadata) -> bool {
-        self.0.encrypted_metadata_nonce == sealed.metadata_key_nonce.as_bytes()[..]
+    /// Decrypts the key of the metadata; `None` when the object has none.
+    pub(crate) fn metadata_key(&self, content_key: &Key) -> Result<Option<Key>> {
+        let suite = self.parameters()?.suite;
+        let meta = stream_meta(&self.0.encrypted_metadata)?;
+        let sealed = SealedFields::from(&self.0);
+        let (wrapped, nonce) = meta.metadata_key_or(sealed.key, sealed.nonce);
+        if wrapped.is_empty() {
+            return Ok(None);
+        }
+        let key = key::unwrap_key(suite, content_key, &super::nonce(nonce)?, wrapped)?;
+        Ok(Some(key))
+    }
+
+    /// Returns whether the object has the metadata of a commit, copy or update, which the random nonce
+    /// of the metadata key identifies.
+    pub(crate) fn has_metadata_nonce(&self, nonce: &Nonce) -> bool {
+        self.0.encrypted_metadata_nonce == nonce.as_bytes()[..]
     }
 
     /// Replaces the metadata with that of a commit.

@@ -1,13 +1,17 @@
 //! Segments: in lists, and with order limits for their download.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use uplink_core::encryption::mark::KeyKind;
+use uplink_core::encryption::metadata::open_part_etag;
 use uplink_core::encryption::{EncryptionParameters, Key, key};
 use uplink_core::id::SegmentPosition;
 use uplink_core::layout;
 use uplink_core::order::PieceAction;
 use uplink_core::signature::VerifyingKey;
 use uplink_rpc::r#gen::metainfo;
+use uplink_rpc::time::system_time;
 use uplink_segment::RemoteSegment;
 
 use super::limits::{limits, piece_key, scheme};
@@ -94,7 +98,7 @@ pub(crate) struct ObjectKeys<'a> {
 
 impl ObjectKeys<'_> {
     /// Unwraps the key of a segment (R1). There must be one, and it must not be a metadata key.
-    fn segment_key(&self, nonce: &[u8], wrapped: &[u8]) -> Result<Key> {
+    pub(super) fn segment_key(&self, nonce: &[u8], wrapped: &[u8]) -> Result<Key> {
         let nonce = self::nonce(nonce)?;
         let key = key::unwrap_key(self.parameters.suite, self.content_key, &nonce, wrapped)?;
         if KeyKind::of(&key) == Some(KeyKind::Metadata) {
@@ -129,6 +133,47 @@ pub(in super::super) fn page(
     };
     let segments: Result<_> = reply.items.iter().map(read).collect();
     Ok(SegmentPage { segments: segments?, more: reply.more })
+}
+
+/// A segment of an upload that is not committed. Its offset is unknown.
+#[derive(Debug)]
+pub(crate) struct PartSegment {
+    pub(crate) position: SegmentPosition,
+    pub(crate) plain_size: u64,
+    pub(crate) created_at: Option<SystemTime>,
+    pub(crate) key: Key,
+    /// That of the part if this is its last segment; `None` if it has none.
+    pub(crate) etag: Option<Vec<u8>>,
+}
+
+/// Reads one page of the segments of an upload, whose positions ascend from `after`.
+pub(in super::super) fn part_segments(
+    reply: &metainfo::ListSegmentsResponse,
+    after: SegmentPosition,
+    object: &ObjectKeys<'_>,
+) -> Result<Vec<PartSegment>> {
+    if reply.items.len() > MAX_LISTED_SEGMENTS {
+        return Err(Error::protocol("page of a segment list: more items than requested"));
+    }
+    let mut segments: Vec<PartSegment> = Vec::with_capacity(reply.items.len());
+    for item in &reply.items {
+        let position = read_position(item.position)?;
+        // The first segment is at the position that also means the start.
+        let is_first = segments.is_empty() && after == SegmentPosition::default();
+        let last = segments.last().map_or(after, |last| last.position);
+        if position < last || (position == last && !is_first) {
+            return Err(Error::protocol("page of a segment list: positions do not ascend"));
+        }
+        let key = object.segment_key(&item.encrypted_key_nonce, &item.encrypted_key)?;
+        let etag = match item.encrypted_e_tag.as_ref() {
+            [] => None,
+            sealed => Some(open_part_etag(object.parameters.suite, &key, sealed)?),
+        };
+        let created_at = system_time(item.created_at.as_ref());
+        let plain_size = segment_size(item.plain_size)?;
+        segments.push(PartSegment { position, plain_size, created_at, key, etag });
+    }
+    Ok(segments)
 }
 
 /// Maximum segments of a page: twice as many as satellites list.

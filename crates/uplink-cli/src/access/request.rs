@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use serde::Serialize;
-use uplink::{Access, Config, Secret};
+use uplink::{Access, Secret};
 
 use super::save::{require_unused, save};
 use crate::access_store::AccessName;
@@ -25,13 +25,7 @@ pub(crate) async fn run(args: Request, context: &Context) -> Outcome {
         require_unused(name, context)?;
     }
     let passphrase = read_passphrase(args.passphrase_stdin).await?;
-    let access = Access::request_with_passphrase(
-        &args.satellite,
-        args.api_key.trim(),
-        passphrase.expose(),
-        &Config::new(),
-    )
-    .await?;
+    let access = Access::request(&args.satellite, args.api_key.trim(), passphrase.expose()).await?;
 
     let serialized = Secret::new(access.serialize()?);
     context.out.object(&Report { access: serialized.expose() })?;

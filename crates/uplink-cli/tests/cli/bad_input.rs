@@ -1,6 +1,8 @@
 //! Invalid input: a one-line message and the exit code of its family.
 
-use uplink::grant::{Permission, Timestamp};
+use std::time::{Duration, UNIX_EPOCH};
+
+use uplink::Permission;
 use uplink_testnet::Options;
 
 use crate::access::known_grant;
@@ -203,8 +205,8 @@ fn insufficient_and_expired_grants_are_denied() {
     world.share("reader", &Permission::read_only(), &[]);
     world.share("writer", &Permission::write_only(), &[]);
     world.share("prefix", &Permission::full(), &[("bucket", "in")]);
-    let past = Timestamp::new(1_500_000_000, 0);
-    let expired = Permission { not_after: Some(past), ..Permission::full() };
+    let past = UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    let expired = Permission::full().not_after(past);
     world.share("expired", &expired, &[]);
     for args in [
         &["cp", "file", "sj://bucket/x", "--access", "reader"][..],

@@ -141,7 +141,7 @@ fn download_continues_after_invalid_names() {
 
 #[test]
 fn copy_and_removal_continue_after_failures() {
-    use uplink::grant::Permission;
+    use uplink::Permission;
     let world = World::start();
     let home = &world.home;
     for number in 0..10 {

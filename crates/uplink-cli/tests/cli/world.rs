@@ -1,6 +1,6 @@
 //! A test network, and a home with its access grant stored as `main`.
 
-use uplink::grant::{AccessGrant, Permission, SharePrefix};
+use uplink::{Access, Permission, SharePrefix};
 use uplink_testnet::{Network, Options};
 
 use crate::home::Home;
@@ -45,22 +45,17 @@ impl World {
     }
 
     /// Returns the access grant `main`.
-    pub(crate) fn grant(&self) -> AccessGrant {
+    pub(crate) fn grant(&self) -> Access {
         let file = std::fs::read_to_string(self.home.store()).unwrap();
         let file: serde_json::Value = serde_json::from_str(&file).unwrap();
-        AccessGrant::parse(file["accesses"]["main"].as_str().unwrap()).unwrap()
+        Access::parse(file["accesses"]["main"].as_str().unwrap()).unwrap()
     }
 
     /// Stores a restricted `main` under another name.
     pub(crate) fn share(&self, name: &str, permission: &Permission, prefixes: &[(&str, &str)]) {
-        let prefixes: Vec<_> = prefixes
-            .iter()
-            .map(|(bucket, prefix)| SharePrefix {
-                bucket: (*bucket).to_owned(),
-                prefix: prefix.as_bytes().to_vec(),
-            })
-            .collect();
-        let grant = self.grant().restrict(permission, &prefixes, [7; 4]).unwrap();
+        let prefix = |(bucket, prefix): &(&str, &str)| SharePrefix::new(*bucket, prefix);
+        let prefixes: Vec<_> = prefixes.iter().map(prefix).collect();
+        let grant = self.grant().share(permission, &prefixes).unwrap();
         let text = grant.serialize().unwrap();
         self.home.run_with(&["access", "import", name], text.as_bytes()).ok();
     }

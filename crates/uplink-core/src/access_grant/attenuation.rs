@@ -49,7 +49,7 @@ fn chain(shares: &[(Permission, Vec<SharePrefix>, [u8; 4])]) -> Vec<AccessGrant>
     for (permission, prefixes, nonce) in shares {
         match grants.last().unwrap().restrict(permission, prefixes, *nonce) {
             Ok(child) => grants.push(child),
-            Err(ShareError::Permission(_) | ShareError::Path(PathError::EncryptionBase)) => {}
+            Err(ShareError::Permission(_) | ShareError::MissingBase { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }

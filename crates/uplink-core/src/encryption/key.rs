@@ -65,15 +65,21 @@ const MAX_LANES: u32 = MEMORY_KIB / 8;
 const MEMORY_KIB: u32 = 64 << 10;
 const PASSES: u32 = 1;
 
+/// Checks a number of lanes.
+///
+/// # Errors
+/// [`KeyError::Lanes`].
+pub const fn check_lanes(lanes: u32) -> Result<(), KeyError> {
+    if lanes == 0 || lanes > MAX_LANES { Err(KeyError::Lanes(lanes)) } else { Ok(()) }
+}
+
 /// Derives a root key from a passphrase, a salt of any length and a path with Argon2id (1 pass,
 /// 64 MiB). The path is empty in all known uses.
 ///
 /// Blocks for about a tenth of a second and uses 64 MiB, which are wiped afterwards. The passphrase
 /// is used unchanged: no trimming, no Unicode normalisation.
 pub fn root_key(passphrase: &[u8], salt: &[u8], path: &[u8], lanes: u32) -> Result<Key, KeyError> {
-    if lanes == 0 || lanes > MAX_LANES {
-        return Err(KeyError::Lanes(lanes));
-    }
+    check_lanes(lanes)?;
     let mixed = Zeroizing::new(hmac_sha256(passphrase, &[salt]));
     let path_salt = Zeroizing::new(hmac_sha256(mixed.as_slice(), &[path]));
     let params = Params::new(MEMORY_KIB, PASSES, lanes, Some(Key::SIZE))

@@ -66,7 +66,7 @@ fn permission(case: &Value) -> Permission {
 
 fn check_share_error(error: &ShareError, reference: &str) {
     if reference.starts_with("missing encryption base") {
-        assert!(matches!(error, ShareError::Path(path::PathError::EncryptionBase)), "{error:?}");
+        assert!(matches!(error, ShareError::MissingBase { .. }), "{error:?}");
     } else {
         assert_eq!(error.to_string(), reference);
     }

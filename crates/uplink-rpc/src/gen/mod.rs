@@ -45,6 +45,9 @@ pub mod heldamount {
 pub mod userinfo {
     include!("userinfo.rs");
 }
+pub mod edgeauth {
+    include!("edgeauth.rs");
+}
 /// Tables for the bounded codec, of every message above.
 mod shapes {
     #![allow(dead_code)]

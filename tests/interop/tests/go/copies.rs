@@ -1,4 +1,4 @@
-//! Copies and moves of objects of either client by the reference client.
+//! Copies and moves of objects of either client by either client.
 
 use serde_json::json;
 use uplink::ErrorKind;
@@ -23,18 +23,40 @@ async fn objects(world: &mut World) -> Vec<(String, u8, u64)> {
     objects
 }
 
+/// Copies or moves an object with our client or the reference client.
+async fn transfer(
+    world: &mut World,
+    by_us: bool,
+    op: &str,
+    from: &str,
+    (bucket, to): (&str, &str),
+) {
+    if !by_us {
+        let command = json!({"key": b64(from), "new_bucket": bucket, "new_key": b64(to)});
+        world.call(op, command).await;
+        return;
+    }
+    let done = match op {
+        "copy" => world.project.copy_object(BUCKET, from, bucket, to).await.map(drop),
+        _ => world.project.move_object(BUCKET, from, bucket, to).await,
+    };
+    done.unwrap_or_else(|error| panic!("{op} of {from}: {error}"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
 async fn copies_outlive_the_source_and_read_equal_in_both() {
     let mut world = World::start().await;
     for (key, seed, size) in objects(&mut world).await {
-        let target = format!("copies/{key}");
-        let copy = json!({"key": b64(&key), "new_bucket": BUCKET, "new_key": b64(&target)});
-        let copied = world.call("copy", copy).await;
-        assert_eq!(copied["size"], size);
-        world.assert_read(&key, seed, size).await;
+        let targets = [false, true].map(|by_us| (by_us, format!("copies/{by_us}/{key}")));
+        for (by_us, target) in &targets {
+            transfer(&mut world, *by_us, "copy", &key, (BUCKET, target)).await;
+            world.assert_read(&key, seed, size).await;
+        }
         world.call("delete", json!({"key": b64(&key)})).await;
-        world.assert_read(&target, seed, size).await;
+        for (_, target) in &targets {
+            world.assert_read(target, seed, size).await;
+        }
     }
 }
 
@@ -59,12 +81,16 @@ async fn copy_replaces_its_target_even_if_that_is_the_source() {
 async fn moved_objects_exist_only_at_the_new_key_in_both() {
     let mut world = World::start().await;
     for (key, seed, size) in objects(&mut world).await {
-        let target = format!("moved/deeper/{key}");
-        let to = json!({"key": b64(&key), "new_bucket": BUCKET, "new_key": b64(&target)});
-        world.call("move", to).await;
-        let missing = world.project.stat_object(BUCKET, &key).await.unwrap_err();
-        assert_eq!(missing.kind(), ErrorKind::ObjectNotFound);
-        world.assert_read(&target, seed, size).await;
+        // By the reference client, and on by ours.
+        let targets = [format!("moved/deeper/{key}"), format!("moved again/{key}")];
+        let mut from = key;
+        for (target, by_us) in targets.into_iter().zip([false, true]) {
+            transfer(&mut world, by_us, "move", &from, (BUCKET, &target)).await;
+            let missing = world.project.stat_object(BUCKET, &from).await.unwrap_err();
+            assert_eq!(missing.kind(), ErrorKind::ObjectNotFound);
+            world.assert_read(&target, seed, size).await;
+            from = target;
+        }
     }
 }
 
@@ -74,10 +100,11 @@ async fn objects_are_copied_and_moved_between_buckets() {
     let mut world = World::start().await;
     world.project.create_bucket(OTHER).await.expect("a bucket");
     let size = 2 * SMALL_SEGMENT + 5001;
-    for (op, seed) in [("copy", 1), ("move", 2)] {
+    for (by_us, op, seed) in
+        [(false, "copy", 1), (true, "copy", 2), (false, "move", 3), (true, "move", 4)]
+    {
         world.rust_put("key", seed, size).await;
-        let to = json!({"key": b64("key"), "new_bucket": OTHER, "new_key": b64(op)});
-        world.call(op, to).await;
+        transfer(&mut world, by_us, op, "key", (OTHER, op)).await;
         let there = json!({"bucket": OTHER, "key": b64(op)});
         assert_eq!(world.call("download", there).await["sha256"], digest(seed, size));
         let found = world.project.stat_object(OTHER, op).await.expect("exists");
@@ -93,9 +120,13 @@ async fn seal_of_our_objects_survives_copy_and_move() {
     let mut world = World::start().await;
     let size = 2 * SMALL_SEGMENT + 5001;
     world.rust_put("key", 1, size).await;
-    for (op, from, to) in [("copy", "key", "copy"), ("move", "copy", "moved")] {
-        let command = json!({"key": b64(from), "new_bucket": BUCKET, "new_key": b64(to)});
-        world.call(op, command).await;
+    for (by_us, op, from, to) in [
+        (false, "copy", "key", "first"),
+        (true, "copy", "first", "second"),
+        (false, "move", "second", "third"),
+        (true, "move", "third", "moved"),
+    ] {
+        transfer(&mut world, by_us, op, from, (BUCKET, to)).await;
     }
     let access = uplink::Access::parse(&world.grant).expect("a grant");
     let config = uplink::Config::new().segment_size(SMALL_SEGMENT).require_seal(true);

@@ -1,35 +1,27 @@
 //! Access grants created by one client and used by the other.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
-use uplink::{Access, Config, ErrorKind, ListOptions, Project};
-use uplink_core::access_grant::{AccessGrant, SharePrefix};
-use uplink_core::encryption::key::derive_encryption_key;
-use uplink_core::macaroon::{Operation, Permission, Timestamp};
+use uplink::{Access, EncryptionKey, ErrorKind, ListOptions, Permission, Project, SharePrefix};
 
 use super::expiry::rfc3339;
 use super::world::{BUCKET, PASSPHRASE, SMALL_SEGMENT, World, b64, open, read, text, write};
 
 /// Shares a grant with our code.
 fn share(grant: &str, permission: &Permission, prefixes: &[&str]) -> String {
-    let prefix = |prefix: &&str| SharePrefix {
-        bucket: BUCKET.to_owned(),
-        prefix: prefix.as_bytes().to_vec(),
-    };
+    let prefix = |prefix: &&str| SharePrefix::new(BUCKET, prefix);
     let prefixes: Vec<SharePrefix> = prefixes.iter().map(prefix).collect();
-    let grant = AccessGrant::parse(grant).expect("a grant");
-    let shared = grant.restrict(permission, &prefixes, *b"once").expect("shared");
+    let access = Access::parse(grant).expect("a grant");
+    let shared = access.share(permission, &prefixes).expect("shared");
     shared.serialize().expect("a text")
 }
 
 /// Requests a grant with our client.
 async fn request(world: &World, passphrase: &str) -> Access {
     let satellite = world.network.satellite_url();
-    let config = Config::new();
-    let access =
-        Access::request_with_passphrase(&satellite, &world.api_key, passphrase, &config).await;
+    let access = Access::request(&satellite, &world.api_key, passphrase).await;
     access.expect("a grant")
 }
 
@@ -178,12 +170,10 @@ async fn time_limits_of_grants_apply_in_both_clients() {
         (Some(now + hour), None, false),
     ];
     for (not_before, not_after, allowed) in bounds {
-        let permission = Permission {
-            not_before: not_before.map(timestamp),
-            not_after: not_after.map(timestamp),
-            ..Permission::read_only()
-        };
-        let rust = share(&world.grant, &permission, &[]);
+        let ours = Permission::read_only();
+        let ours = not_before.map_or(ours, |time| ours.not_before(time));
+        let ours = not_after.map_or(ours, |time| ours.not_after(time));
+        let rust = share(&world.grant, &ours, &[]);
         let mut permission = read_only();
         permission["not_before"] = not_before.map(rfc3339).into();
         permission["not_after"] = not_after.map(rfc3339).into();
@@ -195,19 +185,12 @@ async fn time_limits_of_grants_apply_in_both_clients() {
     }
 }
 
-fn timestamp(at: SystemTime) -> Timestamp {
-    let since = at.duration_since(UNIX_EPOCH).expect("after 1970");
-    Timestamp::new(since.as_secs().cast_signed(), since.subsec_nanos())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: the reference Go client"]
 async fn max_ttl_of_a_grant_limits_uploads() {
     let mut world = World::start().await;
-    let permission = Permission {
-        max_object_ttl_nanos: Some(3_600_000_000_000),
-        ..Permission::of([Operation::Read, Operation::Write, Operation::List])
-    };
+    let hour = Duration::from_secs(3600);
+    let permission = Permission::read_only().upload(true).max_object_ttl(hour);
     let rust = share(&world.grant, &permission, &[]);
     let permission = json!({"download": true, "upload": true, "list": true, "ttl_seconds": 3600});
     let go = go_share(&mut world, permission, &[]).await;
@@ -237,9 +220,9 @@ async fn overridden_key_is_equal_in_both_clients_and_private() {
         "access": narrowed, "prefix": b64("user/"), "passphrase": "user's", "salt": b64(SALT),
     });
     let go = world.call("override_key", derive).await;
-    let mut rust = AccessGrant::parse(&narrowed).expect("a grant");
-    let key = derive_encryption_key(b"user's", SALT).expect("a key");
-    rust.override_encryption_key(BUCKET, b"user/", key).expect("overridden");
+    let mut rust = Access::parse(&narrowed).expect("a grant");
+    let key = EncryptionKey::derive("user's", SALT).await.expect("a key");
+    rust.override_encryption_key(BUCKET, "user/", &key).expect("overridden");
     let rust = rust.serialize().expect("a text");
     assert_eq!(text(&go["access"]), rust);
 
@@ -261,18 +244,34 @@ async fn overridden_key_is_equal_in_both_clients_and_private() {
 async fn revoked_grant_and_its_shares_are_denied_in_both_clients() {
     let mut world = World::start().await;
     world.rust_put("key", 1, 10).await;
-    let child = share(&world.grant, &Permission::read_only(), &[]);
-    let grandchild = share(&child, &Permission::read_only(), &["key"]);
-    let sibling = share(&world.grant, &Permission::of([Operation::Read]), &[]);
-    for grant in [&child, &grandchild, &sibling] {
-        assert_eq!(readable(&mut world, grant, "key").await, [true; 2]);
-    }
-    world.call("revoke", json!({"revoked": child})).await;
-    for (grant, allowed) in [(&child, false), (&grandchild, false), (&sibling, true)] {
-        assert_eq!(readable(&mut world, grant, "key").await, [allowed; 2]);
+    let sibling = share(&world.grant, &Permission::new().download(true), &[]);
+    for revoked_by_us in [false, true] {
+        let child = share(&world.grant, &Permission::read_only(), &[]);
+        let grandchild = share(&child, &Permission::read_only(), &["key"]);
+        for grant in [&child, &grandchild, &sibling] {
+            assert_eq!(readable(&mut world, grant, "key").await, [true; 2]);
+        }
+        match revoked_by_us {
+            true => {
+                let child = Access::parse(&child).expect("a grant");
+                world.project.revoke_access(&child).await.expect("revoked");
+                world.project.revoke_access(&child).await.expect("revoked twice");
+            }
+            false => {
+                world.call("revoke", json!({"revoked": child})).await;
+            }
+        }
+        for (grant, allowed) in [(&child, false), (&grandchild, false), (&sibling, true)] {
+            assert_eq!(readable(&mut world, grant, "key").await, [allowed; 2]);
+        }
     }
     let parent = world.grant.clone();
     assert_eq!(readable(&mut world, &parent, "key").await, [true; 2]);
+    // A grant cannot revoke its parent or its sibling.
+    let sibling = open(&sibling, SMALL_SEGMENT);
+    let parent = Access::parse(&parent).expect("a grant");
+    let denied = sibling.revoke_access(&parent).await.unwrap_err();
+    assert_eq!(denied.kind(), ErrorKind::PermissionDenied, "{denied}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! Formats of encrypted paths, times, durations and counts.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use time::OffsetDateTime;
@@ -19,15 +21,29 @@ pub(super) fn timestamp(time: Timestamp) -> String {
     text.unwrap_or_else(|| format!("{} s after 1970", time.seconds()))
 }
 
+/// Formats a time as [`timestamp`] does.
+pub(super) fn system_time(time: SystemTime) -> String {
+    let (seconds, nanos) = match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => (seconds(after), after.subsec_nanos()),
+        Err(before) => (-seconds(before.duration()), 0),
+    };
+    timestamp(Timestamp::new(seconds, nanos))
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// Formats a duration in the largest unit that divides it.
-pub(super) fn duration(nanos: i64) -> String {
-    const UNITS: [(i64, &str); 4] = [
+pub(super) fn duration(duration: Duration) -> String {
+    const UNITS: [(u128, &str); 4] = [
         (86_400_000_000_000, "day"),
         (3_600_000_000_000, "hour"),
         (60_000_000_000, "minute"),
         (1_000_000_000, "second"),
     ];
-    let unit = UNITS.into_iter().find(|(unit, _)| nanos >= *unit && nanos % unit == 0);
+    let nanos = duration.as_nanos();
+    let unit = UNITS.into_iter().find(|(unit, _)| nanos >= *unit && nanos.is_multiple_of(*unit));
     match unit.map(|(unit, name)| (usize::try_from(nanos / unit), name)) {
         Some((Ok(number), name)) => count(number, name),
         _ => format!("{nanos} nanoseconds"),

@@ -6,17 +6,14 @@
 mod format;
 mod json;
 
-use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use time::OffsetDateTime;
-use uplink::grant::{
-    AccessGrant, Caveat, CipherSuite, EncryptionStore, Operation, OperationSet, PathScope,
-    Timestamp, decrypt_path,
-};
+use uplink::grant::{AccessGrant, CipherSuite, EncryptionStore, Operation, OperationSet};
+use uplink::{AllowedPrefix, Permission, Restrictions};
 
-use self::format::{count, duration, encoded_path, timestamp};
+use self::format::{count, duration, encoded_path, system_time};
 use crate::args::access::Inspect;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -42,26 +39,26 @@ pub(crate) async fn run(args: &Inspect, context: &Context) -> Outcome {
 
 /// Returns the grant as rows of name and value. A row without a name continues the previous one.
 fn rows(grant: &AccessGrant, show_secrets: bool) -> Vec<(&'static str, String)> {
-    let limits = Limits::new(grant);
+    let restrictions = Restrictions::of(grant);
     let key = grant.api_key();
     let caveats = count(key.caveats().len(), "caveat");
     let mut rows = vec![
         ("Satellite", grant.satellite_address().to_owned()),
         ("API key", format!("{}, with {caveats}", URL_SAFE.encode(key.head()))),
-        ("Allows", limits.operations()),
+        ("Allows", operations(&restrictions)),
         ("Where", String::new()),
     ];
-    rows.extend(limits.locations(grant.encryption()).into_iter().map(|location| ("", location)));
-    rows.extend(limits.times().map(|text| ("When", text)));
-    if let Some(nanos) = limits.max_object_ttl_nanos {
-        rows.push(("New objects", format!("expire after at most {}", duration(nanos))));
+    rows.extend(locations(&restrictions).into_iter().map(|location| ("", location)));
+    rows.extend(times(&restrictions.permission).map(|text| ("When", text)));
+    if let Some(lifetime) = restrictions.permission.object_lifetime() {
+        rows.push(("New objects", format!("expire after at most {}", duration(lifetime))));
     }
     rows.push(("Decrypts", String::new()));
     rows.extend(
         encryption_keys(grant.encryption(), show_secrets).into_iter().map(|text| ("", text)),
     );
-    if limits.unreadable > 0 {
-        let text = format!("{} cannot be read", count(limits.unreadable, "caveat"));
+    if restrictions.malformed_caveats > 0 {
+        let text = format!("{} cannot be read", count(restrictions.malformed_caveats, "caveat"));
         rows.push(("Warning", text));
     }
     if show_secrets {
@@ -82,89 +79,38 @@ fn join_first(rows: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> 
     joined
 }
 
-/// The combined restrictions of all caveats.
-#[derive(Debug, Default)]
-struct Limits {
-    disallowed: OperationSet,
-    /// A group of allowed paths for each caveat that has some.
-    groups: Vec<Vec<PathScope>>,
-    not_before: Option<Timestamp>,
-    not_after: Option<Timestamp>,
-    max_object_ttl_nanos: Option<i64>,
-    unreadable: usize,
-}
-
-impl Limits {
-    fn new(grant: &AccessGrant) -> Self {
-        let mut limits = Self::default();
-        for bytes in grant.api_key().caveats() {
-            match Caveat::decode(bytes) {
-                Ok(caveat) => limits.add(caveat),
-                Err(_) => limits.unreadable += 1,
-            }
+fn operations(restrictions: &Restrictions) -> String {
+    let operations = restrictions.permission.operations();
+    let allowed: Vec<_> = operations.iter().filter_map(operation_name).collect();
+    match allowed.as_slice() {
+        _ if restrictions.malformed_caveats > 0 => {
+            "nothing: the API key has a malformed caveat".to_owned()
         }
-        limits
-    }
-
-    fn add(&mut self, caveat: Caveat) {
-        caveat.disallowed.iter().for_each(|operation| self.disallowed.set(operation, true));
-        if !caveat.allowed_paths.is_empty() {
-            self.groups.push(caveat.allowed_paths);
-        }
-        self.not_before = self.not_before.max(caveat.not_before);
-        self.not_after = min(self.not_after, caveat.not_after);
-        self.max_object_ttl_nanos = min(self.max_object_ttl_nanos, caveat.max_object_ttl_nanos);
-    }
-
-    fn operations(&self) -> String {
-        let allowed: Vec<_> =
-            self.disallowed.complement().iter().filter_map(operation_name).collect();
-        match allowed.as_slice() {
-            _ if self.unreadable > 0 => "nothing: the API key has a malformed caveat".to_owned(),
-            [] => "nothing".to_owned(),
-            _ if self.disallowed.is_empty() => "everything".to_owned(),
-            allowed => allowed.join(", "),
-        }
-    }
-
-    /// Returns the locations that every group of paths covers, decrypted if the grant has the keys.
-    fn locations(&self, store: &EncryptionStore) -> Vec<String> {
-        if self.groups.is_empty() {
-            return vec!["all buckets".to_owned()];
-        }
-        let covered: BTreeSet<_> =
-            self.groups.iter().flatten().filter(|scope| self.is_in_every_group(scope)).collect();
-        if covered.is_empty() {
-            return vec!["nowhere: the paths of the caveats do not overlap".to_owned()];
-        }
-        covered.into_iter().map(|scope| location(store, scope)).collect()
-    }
-
-    fn is_in_every_group(&self, scope: &PathScope) -> bool {
-        let covers = |other: &PathScope| {
-            other.bucket == scope.bucket
-                && scope.encrypted_path_prefix.starts_with(&other.encrypted_path_prefix)
-        };
-        self.groups.iter().all(|group| group.iter().any(covers))
-    }
-
-    fn times(&self) -> Option<String> {
-        let now = OffsetDateTime::now_utc();
-        let now = Timestamp::new(now.unix_timestamp(), now.nanosecond());
-        let from = self.not_before.map(|time| format!("from {}", timestamp(time)));
-        let until = self.not_after.map(|time| format!("until {}", timestamp(time)));
-        let mut text = [from, until].into_iter().flatten().collect::<Vec<_>>().join(" ");
-        if self.not_after.is_some_and(|time| time < now) {
-            text.push_str(" (expired)");
-        } else if self.not_before.is_some_and(|time| now < time) {
-            text.push_str(" (not yet valid)");
-        }
-        (!text.is_empty()).then_some(text)
+        [] => "nothing".to_owned(),
+        _ if operations == OperationSet::ALL => "everything".to_owned(),
+        allowed => allowed.join(", "),
     }
 }
 
-fn min<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
-    [one, other].into_iter().flatten().min()
+fn locations(restrictions: &Restrictions) -> Vec<String> {
+    match restrictions.prefixes.as_deref() {
+        None => vec!["all buckets".to_owned()],
+        Some([]) => vec!["nowhere: the paths of the caveats do not overlap".to_owned()],
+        Some(prefixes) => prefixes.iter().map(location).collect(),
+    }
+}
+
+fn times(permission: &Permission) -> Option<String> {
+    let now = SystemTime::now();
+    let from = permission.valid_from().map(|time| format!("from {}", system_time(time)));
+    let until = permission.valid_until().map(|time| format!("until {}", system_time(time)));
+    let mut text = [from, until].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    if permission.valid_until().is_some_and(|time| time < now) {
+        text.push_str(" (expired)");
+    } else if permission.valid_from().is_some_and(|time| now < time) {
+        text.push_str(" (not yet valid)");
+    }
+    (!text.is_empty()).then_some(text)
 }
 
 fn operation_name(operation: Operation) -> Option<&'static str> {
@@ -187,16 +133,16 @@ fn operation_name(operation: Operation) -> Option<&'static str> {
     })
 }
 
-/// Formats an allowed path, decrypted if the grant has the key.
-fn location(store: &EncryptionStore, scope: &PathScope) -> String {
-    let bucket = String::from_utf8_lossy(&scope.bucket);
-    let prefix = &scope.encrypted_path_prefix;
-    if prefix.is_empty() {
-        return format!("sj://{bucket}");
-    }
-    match decrypt_path(store, &scope.bucket, prefix) {
-        Ok(plain) => format!("sj://{bucket}/{}", String::from_utf8_lossy(&plain)),
-        Err(_) => format!("sj://{bucket}, encrypted prefix {}", encoded_path(prefix)),
+/// Formats an allowed prefix, decrypted if the grant has the key.
+fn location(allowed: &AllowedPrefix) -> String {
+    let bucket = &allowed.bucket;
+    match &allowed.prefix {
+        Some(prefix) if prefix.is_empty() => format!("sj://{bucket}"),
+        Some(prefix) => format!("sj://{bucket}/{prefix}"),
+        None => {
+            let prefix = encoded_path(&allowed.encrypted_prefix);
+            format!("sj://{bucket}, encrypted prefix {prefix}")
+        }
     }
 }
 
