@@ -31,7 +31,7 @@ mod start;
 mod tests;
 
 pub(crate) use self::listed::WholeList;
-pub(crate) use self::parts::{PartList, SealedPart};
+pub(crate) use self::parts::{ListedParts, SealedPart};
 pub(crate) use self::segments::Layout;
 pub(crate) use self::start::{PageState, Start};
 

@@ -20,14 +20,14 @@ pub(crate) struct SealedPart {
 
 /// The parts of an upload while the satellite's list of segments is read.
 #[derive(Debug, Default)]
-pub(crate) struct PartList {
+pub(crate) struct ListedParts {
     done: Vec<SealedPart>,
     current: Option<(u32, u64, Box<PartDigest>)>,
     chain: Option<(SegmentPosition, Chain)>,
     count: u64,
 }
 
-impl PartList {
+impl ListedParts {
     /// Adds the next segment, in the order of positions.
     ///
     /// # Errors

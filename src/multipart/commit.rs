@@ -15,7 +15,7 @@ use super::id::{stream_id, upload_id};
 use super::part::PartReceipt;
 use crate::bucket::bucket_missing;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{PartList, Rules, SealedPart, unauthenticated};
+use crate::layout::{ListedParts, Rules, SealedPart, unauthenticated};
 use crate::location::Location;
 use crate::object::{Object, check_custom_metadata, open};
 use crate::project::Project;
@@ -248,7 +248,7 @@ impl Commit<'_> {
     async fn listed_parts(&self) -> Result<Vec<SealedPart>> {
         let keys = ObjectKeys { parameters: PARAMETERS, content_key: &self.location.content_key };
         let satellite = self.session.satellite();
-        let mut list = PartList::default();
+        let mut list = ListedParts::default();
         let mut next = Some(SegmentPosition::default());
         while let Some(after) = next {
             let page = satellite.list_part_segments(self.stream_id.clone(), after, &keys).await?;

@@ -107,10 +107,10 @@ impl PartUpload {
         Ok(PartReceipt { number: self.number, size, digest: digest.finish() })
     }
 
-    /// Discards the part; the upload and its other parts stay.
+    /// Discards the part; the upload and its other parts stay. Makes no call.
     ///
     /// # Errors
-    /// None today.
+    /// None; the signature is that of [`Upload::abort`](crate::Upload::abort).
     pub async fn abort(self) -> Result<()> {
         self.handle.abort().await
     }

@@ -22,8 +22,9 @@ use crate::location::Location;
 use crate::project::Project;
 use crate::satellite::batch::WrappedKey;
 use crate::satellite::copy::{CopyOffer, FinishCopy, NewMetadata};
-use crate::satellite::{ObjectKeys, ObjectRecord};
+use crate::satellite::{ObjectKeys, ObjectRecord, OfferedKeys};
 use crate::session::Session;
+use crate::upload::commit::exists;
 
 /// How to copy an object; see [`Project::copy_object_with`].
 #[derive(Clone, Debug, Default)]
@@ -151,15 +152,11 @@ impl<'a> Copy<'a> {
             Err(error) => return Err(missing::explain(self.session, error, self.from).await),
             Ok(offer) => offer,
         };
-        let rules = Rules::from(self.session.config());
-        let (source, recorded) = open(self.from, &offer.object, rules)?;
-        recorded.check_required(rules)?;
-        let mut layout = layout_of(self.session, self.from, &offer.object, recorded).await?;
+        let (source, offered) = match self.verify(&offer).await {
+            Err(error) if self.has_changed(&offer, &error).await => return Err(changed(error)),
+            verified => verified?,
+        };
         let parameters = offer.object.parameters()?;
-        let keys = ObjectKeys { parameters, content_key: &self.from.content_key };
-        let offered = offer.keys(&keys)?;
-        layout.check_keys(&offered)?;
-
         let wrap = |key: &Key| wrap(parameters, &self.to.content_key, key);
         let segment_keys = offered.iter().map(|(position, key)| Ok((*position, wrap(key)?)));
         let segment_keys = segment_keys.collect::<Result<_>>()?;
@@ -181,6 +178,32 @@ impl<'a> Copy<'a> {
         Ok((source, FinishCopy { stream_id, to: self.to, segment_keys, metadata, if_absent }))
     }
 
+    /// Checks the object and the keys that the satellite offers.
+    async fn verify(&self, offer: &CopyOffer) -> Result<(Object, OfferedKeys)> {
+        let rules = Rules::from(self.session.config());
+        let (source, recorded) = open(self.from, &offer.object, rules)?;
+        recorded.check_required(rules)?;
+        let mut layout = layout_of(self.session, self.from, &offer.object, recorded).await?;
+        let parameters = offer.object.parameters()?;
+        let keys = ObjectKeys { parameters, content_key: &self.from.content_key };
+        let offered = offer.keys(&keys)?;
+        layout.check_keys(&offered)?;
+        Ok((source, offered))
+    }
+
+    /// Returns whether an offer contradicts itself because the object was replaced between its parts,
+    /// which are not one snapshot.
+    async fn has_changed(&self, offer: &CopyOffer, error: &Error) -> bool {
+        if error.kind() != ErrorKind::LayoutUnauthenticated {
+            return false;
+        }
+        let Location { bucket, encrypted_key, .. } = self.from;
+        match self.session.satellite().object(bucket, encrypted_key.clone()).await {
+            Ok(now) => now.version() != offer.object.version(),
+            Err(error) => error.kind() == ErrorKind::ObjectNotFound,
+        }
+    }
+
     /// Returns whether the satellite names the bucket of the new location as missing.
     fn is_target_missing(&self, error: &Error) -> bool {
         let message = error.failure().map(|failure| failure.message.as_str());
@@ -191,10 +214,12 @@ impl<'a> Copy<'a> {
     /// Completes a copy and returns the new object.
     async fn finish(&self, source: &Object, finish: FinishCopy<'a>) -> Result<Object> {
         let nonce = finish.metadata.as_ref().map(|metadata| *metadata.nonce());
+        let if_absent = finish.if_absent;
         let is_kept = !matches!(finish.metadata, Some(NewMetadata::Replaced(_)));
         let record = match self.session.satellite().finish_copy(finish).await {
             Ok(record) => record,
             Err(error) if error.may_have_taken_effect() => self.resolve(nonce, error).await?,
+            Err(error) if if_absent => return Err(exists(self.to, self.refused(error))),
             Err(error) => return Err(self.refused(error)),
         };
         let (object, _) =
@@ -221,19 +246,16 @@ impl<'a> Copy<'a> {
     /// Explains why the satellite refused to complete a copy or move.
     fn refused(&self, error: Error) -> Error {
         match error.failure().map(|failure| failure.code) {
-            Some(Code::FAILED_PRECONDITION | Code::ALREADY_EXISTS) => {
-                let key = String::from_utf8_lossy(&self.to.key);
-                let text = format!("object {key:?} already exists in bucket {:?}", self.to.bucket);
-                Error::new(ErrorKind::ObjectAlreadyExists, text).with_included(error)
-            }
-            Some(Code::NOT_FOUND) if error.kind() == ErrorKind::ObjectNotFound => {
-                let text = "object was replaced or deleted while it was being copied";
-                Error::new(ErrorKind::ObjectChanged, text).with_included(error)
-            }
+            Some(Code::NOT_FOUND) if error.kind() == ErrorKind::ObjectNotFound => changed(error),
             Some(Code::NOT_FOUND) => bucket_missing(error, &self.to.bucket),
             _ => error,
         }
     }
+}
+
+fn changed(error: Error) -> Error {
+    let text = "object was replaced or deleted while it was being copied";
+    Error::new(ErrorKind::ObjectChanged, text).with_included(error)
 }
 
 /// R1: a metadata key is not that of a segment.

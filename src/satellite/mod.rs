@@ -40,6 +40,7 @@ mod segment;
 
 use self::call::{Call, Class};
 pub(crate) use self::convert::bucket::BucketRecord;
+pub(crate) use self::convert::copy::OfferedKeys;
 #[cfg(test)]
 pub(crate) use self::convert::object::ListedFields;
 pub(crate) use self::convert::object::{ListedObject, ObjectRecord};

@@ -19,8 +19,7 @@ use uplink_rpc::r#gen::edgeauth::{EdgeRegisterAccessRequest, EdgeRegisterAccessR
 
 use super::world::{BUCKET, World};
 
-/// Answers one call: by registering every grant whose length is not a multiple of 1,000, or by refusing
-/// with a status.
+/// Answers one call: registers the grant, or refuses it with a status.
 async fn serve(mut socket: impl AsyncRead + AsyncWrite + Unpin, refusal: Option<(u64, &str)>) {
     let mut packets = Packets::default();
     let mut path = Bytes::new();
