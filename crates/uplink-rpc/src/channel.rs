@@ -135,6 +135,12 @@ impl Channel {
         self.0.state().error.clone()
     }
 
+    /// Makes the next call dial. Calls in flight keep their connections.
+    pub(crate) fn reset(&self) {
+        self.0.state().protocol = PeerProtocol::Unknown;
+        self.0.idle.clear();
+    }
+
     async fn carry(self, request: Request<Body>) -> Result<Response<Body>, ChannelError> {
         match self.0.carrier().await? {
             Carrier::Grpc(channel) => Ok(channel.oneshot(request).await?),

@@ -90,6 +90,12 @@ impl Connection {
         self.channel.identity()
     }
 
+    /// Makes the next call dial, after a call got no reply in time: a peer that has vanished closes
+    /// nothing, and TCP takes many minutes to notice. Calls in flight keep their connections.
+    pub fn reset(&self) {
+        self.channel.reset();
+    }
+
     /// Returns the error of the most recent dial; `None` if it succeeded.
     #[must_use]
     pub fn dial_error(&self) -> Option<DialError> {

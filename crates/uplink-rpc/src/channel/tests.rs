@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::*;
 use crate::client;
+use crate::dial::Transport;
 use crate::r#gen::contact::contact_server::{Contact, ContactServer};
 use crate::r#gen::contact::{ContactPingRequest, ContactPingResponse};
 use crate::pool::Pool;
@@ -134,4 +135,47 @@ async fn failed_first_dial_is_shared_and_the_next_call_dials_again() {
     let (_, task) = serve_drpc_only(&identity, address).await;
     ping(&pool, node, address).await.unwrap();
     task.abort();
+}
+
+/// Relays every connection to `target` until it is frozen; later connections are relayed again.
+async fn relay(target: SocketAddr) -> (SocketAddr, tokio::sync::watch::Sender<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (freeze, frozen) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move {
+        for number in 1.. {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut frozen = frozen.clone();
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+                let is_frozen = async { frozen.wait_for(|frozen| number <= *frozen).await.is_ok() };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    // Keeps both sockets open and forwards nothing.
+                    _ = is_frozen => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (address, freeze)
+}
+
+#[tokio::test]
+async fn peer_that_vanished_is_dialled_again_after_a_reset() {
+    const SHORT: Duration = Duration::from_millis(200);
+    for transport in [Transport::Negotiated, Transport::Drpc] {
+        let identity = Identity::generate().unwrap();
+        let node = identity.node_id();
+        let pool = Pool::new(Dialer::new(&identity).unwrap().with_transport(transport));
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let (address, freeze) = relay(listener.address()).await;
+        let _running = listener.serve(&identity, routes()).unwrap();
+        ping(&pool, node, address).await.unwrap();
+
+        freeze.send_replace(1);
+        let stalled = tokio::time::timeout(SHORT, ping(&pool, node, address)).await;
+        assert!(stalled.is_err(), "{transport:?}: the connection is dead");
+        pool.peer(node, &address.to_string()).reset();
+        ping(&pool, node, address).await.unwrap();
+    }
 }

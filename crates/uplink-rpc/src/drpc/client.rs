@@ -79,6 +79,13 @@ where
         }
     }
 
+    /// Closes all idle connections.
+    pub(crate) fn clear(&self) {
+        for idle in std::mem::take(&mut *lock(&self.0)) {
+            lock(&idle.connection).take();
+        }
+    }
+
     /// Keeps a connection for the next call. Closes it after [`IDLE_TIMEOUT`], or when its peer does.
     pub(crate) fn put(&self, connection: Connection<S>) {
         let connection = Arc::new(Mutex::new(Some(connection)));

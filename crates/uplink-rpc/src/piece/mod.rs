@@ -144,7 +144,9 @@ impl Target {
         PieceError::Misbehaved { node: self.node, reason: printable(&reason.to_string()) }
     }
 
+    /// Returns the error of a transfer without progress. The next one to this node dials.
     fn stalled(&self) -> PieceError {
+        self.connection.reset();
         PieceError::Stalled { node: self.node, after: self.timeout }
     }
 }
