@@ -59,9 +59,13 @@ impl Pending {
         if stream_id.is_empty() || self.is_part {
             return Ok(());
         }
-        let Location { bucket, encrypted_key, .. } = &self.location;
-        self.session.satellite().abort_object(bucket, encrypted_key.clone(), stream_id).await
+        abort(&self.session, &self.location, stream_id).await
     }
+}
+
+async fn abort(session: &Session, location: &Location, stream_id: Bytes) -> Result<()> {
+    let Location { bucket, encrypted_key, .. } = location;
+    session.satellite().abort_object(bucket, encrypted_key.clone(), stream_id).await
 }
 
 impl Drop for Pending {
@@ -72,10 +76,12 @@ impl Drop for Pending {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         tracing::debug!("an upload was dropped without commit");
         let stream_id = std::mem::take(&mut self.stream_id);
-        let mut abandoned = Self::new(self.session.clone(), self.location.clone());
-        abandoned.begun(stream_id);
+        // The task owns no `Pending`: a runtime that is shutting down drops it, and the drop must end here.
+        let session = self.session.clone();
+        let location = self.location.clone();
         runtime.spawn(async move {
-            let _ = tokio::time::timeout(ABORT_TIMEOUT, abandoned.abort()).await;
+            let aborting = abort(&session, &location, stream_id);
+            let _ = tokio::time::timeout(ABORT_TIMEOUT, aborting).await;
         });
     }
 }
