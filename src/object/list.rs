@@ -54,8 +54,9 @@ impl Project {
     /// Lists objects of a bucket with options.
     ///
     /// # Errors
-    /// As [`list_objects`](Self::list_objects), and [`ErrorKind::PrefixInvalid`] when names are
-    /// encrypted and the prefix does not end with `/`.
+    /// As [`list_objects`](Self::list_objects), and when object keys are encrypted,
+    /// [`ErrorKind::PrefixInvalid`] if the prefix does not end with `/`, and
+    /// [`ErrorKind::DelimiterInvalid`] for another delimiter than `/`.
     pub fn list_objects_with(&self, bucket: &str, options: &ListOptions) -> Result<ObjectList> {
         check_bucket(bucket)?;
         ObjectList::new(self.session().clone(), bucket, options)
@@ -68,7 +69,7 @@ impl Project {
 pub enum ListItem {
     /// An object. Its `key` is the whole key, not relative to the prefix.
     Object(Object),
-    /// All objects whose keys begin with this; ends with `/`.
+    /// All objects whose keys begin with this; ends with the delimiter.
     Prefix(ObjectKey),
     /// An object or prefix whose key or metadata the access grant cannot decrypt, or whose metadata
     /// contradicts the satellite. Holds its encrypted key, relative to the prefix.
@@ -81,6 +82,7 @@ pub enum ListItem {
 pub struct ListOptions {
     prefix: Vec<u8>,
     cursor: Vec<u8>,
+    delimiter: Vec<u8>,
     recursive: bool,
     custom_metadata: bool,
 }
@@ -105,7 +107,14 @@ impl ListOptions {
         self
     }
 
-    /// Lists all objects below the prefix instead of collapsing them at the next `/`.
+    /// Collapses keys at the next `delimiter` instead of `/`. Only where object keys are not
+    /// encrypted; empty means `/`.
+    pub fn delimiter(mut self, delimiter: impl AsRef<[u8]>) -> Self {
+        self.delimiter = delimiter.as_ref().to_vec();
+        self
+    }
+
+    /// Lists all objects below the prefix instead of collapsing them at the next delimiter.
     pub fn recursive(mut self, recursive: bool) -> Self {
         self.recursive = recursive;
         self
@@ -118,9 +127,36 @@ impl ListOptions {
     }
 }
 
+impl ListOptions {
+    /// Returns where keys are collapsed; `None` if they are not.
+    fn collapsed_at(&self) -> Option<&[u8]> {
+        match self.delimiter.as_slice() {
+            _ if self.recursive => None,
+            [] => Some(b"/"),
+            delimiter => Some(delimiter),
+        }
+    }
+}
+
+/// Rejects options that need the bytes of keys: encryption preserves only the components between `/`.
+fn check_components(options: &ListOptions) -> Result<()> {
+    if !options.prefix.is_empty() && !options.prefix.ends_with(b"/") {
+        let prefix = String::from_utf8_lossy(&options.prefix);
+        let text = format!("invalid prefix {prefix:?}: must be empty or end with '/'");
+        return Err(Error::new(ErrorKind::PrefixInvalid, text));
+    }
+    if options.collapsed_at().is_some_and(|delimiter| delimiter != b"/") {
+        let delimiter = String::from_utf8_lossy(&options.delimiter);
+        let text = format!("invalid delimiter {delimiter:?}: must be '/' for encrypted keys");
+        return Err(Error::new(ErrorKind::DelimiterInvalid, text));
+    }
+    Ok(())
+}
+
 /// A stream of the objects of a bucket, fetched page by page.
 ///
-/// Holds one page. Dropping it cancels the call in flight.
+/// Holds two pages: from the second page on, the next one is fetched while items are read. Dropping it
+/// cancels the call in flight.
 ///
 /// # Errors
 /// An item is an error when the satellite's reply is one. [`ErrorKind::Protocol`] when a page does
@@ -168,11 +204,8 @@ impl Listing {
     pub(super) fn new(session: Session, bucket: &str, options: &ListOptions) -> Result<Self> {
         let store = session.access().encryption();
         let names = PrefixInfo::new(store, bucket.as_bytes(), &options.prefix)?;
-        let slashed = options.prefix.is_empty() || options.prefix.ends_with(b"/");
-        if !slashed && names.cipher != CipherSuite::Null {
-            let prefix = String::from_utf8_lossy(&options.prefix);
-            let text = format!("invalid prefix {prefix:?}: must be empty or end with '/'");
-            return Err(Error::new(ErrorKind::PrefixInvalid, text));
+        if names.cipher != CipherSuite::Null {
+            check_components(options)?;
         }
         Ok(Self { session, bucket: bucket.to_owned(), options: options.clone(), names })
     }
@@ -190,7 +223,7 @@ impl Listing {
             bucket: &self.bucket,
             prefix: prefix(&self.names),
             cursor,
-            recursive: self.options.recursive,
+            delimiter: self.options.collapsed_at(),
             metadata: self.options.custom_metadata,
         };
         self.session.satellite().list_objects(&list).await

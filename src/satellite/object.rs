@@ -43,7 +43,8 @@ pub(crate) struct ListObjects<'a> {
     pub(crate) prefix: Prefix<'a>,
     /// Begins after this encrypted key, relative to the prefix.
     pub(crate) cursor: &'a [u8],
-    pub(crate) recursive: bool,
+    /// Collapses keys at the next delimiter; `None` lists all objects below the prefix.
+    pub(crate) delimiter: Option<&'a [u8]>,
     /// Requests the metadata too.
     pub(crate) metadata: bool,
 }
@@ -94,7 +95,7 @@ impl Satellite {
                 metadata: list.metadata,
                 ..Default::default()
             }),
-            ..list_request(list.bucket, list.prefix, list.cursor, list.recursive)
+            ..list_request(list.bucket, list.prefix, list.cursor, list.delimiter)
         };
         let reply = self.object_list(request).await?;
         let keys = reply.items.iter().map(|item| item.encrypted_object_key.as_ref());
@@ -163,7 +164,7 @@ pub(super) fn list_request(
     bucket: &str,
     prefix: Prefix<'_>,
     cursor: &[u8],
-    recursive: bool,
+    delimiter: Option<&[u8]>,
 ) -> metainfo::ListObjectsRequest {
     let (prefix, arbitrary_prefix) = match prefix {
         Prefix::Encrypted(prefix) => (prefix, false),
@@ -173,11 +174,11 @@ pub(super) fn list_request(
         bucket: Bytes::copy_from_slice(bucket.as_bytes()),
         encrypted_prefix: Bytes::copy_from_slice(prefix),
         encrypted_cursor: Bytes::copy_from_slice(cursor),
-        recursive,
+        recursive: delimiter.is_none(),
         limit: i32::from(PAGE),
         use_object_includes: true,
         arbitrary_prefix,
-        delimiter: if recursive { Bytes::new() } else { Bytes::from_static(b"/") },
+        delimiter: delimiter.map(Bytes::copy_from_slice).unwrap_or_default(),
         ..Default::default()
     }
 }

@@ -43,11 +43,12 @@ impl Satellite {
         recursive: bool,
     ) -> Result<Page<ListedObject, UploadCursor>> {
         let after = cursor.map(|cursor| cursor.key.as_ref()).unwrap_or_default();
+        let delimiter = (!recursive).then_some(&b"/"[..]);
         let request = metainfo::ListObjectsRequest {
             version_cursor: cursor.map(|cursor| cursor.version.clone()).unwrap_or_default(),
             status: Status::Uploading.into(),
             object_includes: Some(metainfo::ObjectListItemIncludes::default()),
-            ..list_request(bucket, prefix, after, recursive)
+            ..list_request(bucket, prefix, after, delimiter)
         };
         let reply = self.object_list(request).await?;
         let items = read(reply.items)?;

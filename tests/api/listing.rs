@@ -9,7 +9,7 @@ use uplink_core::access_grant::AccessGrant;
 use uplink_core::encryption::{CipherSuite, EncryptionStore, Key};
 use uplink_core::macaroon::ApiKey;
 
-use super::world::{BUCKET, World, bytes};
+use super::world::{BUCKET, World, bytes, config};
 
 async fn list(world: &World, options: ListOptions) -> BTreeSet<String> {
     let mut list = world.project.list_objects_with(BUCKET, &options).expect("a listing");
@@ -117,17 +117,48 @@ async fn stat_and_listing_return_metadata_size_and_expiry() {
     upload.commit().await.expect_err("an expiry in the past is refused");
 }
 
+/// Opens the world's project with keys that are encrypted with `cipher`.
+fn project_with(world: &World, cipher: CipherSuite) -> Project {
+    let store = EncryptionStore::with_default_key(Key::new([cipher.number(); 32]), cipher);
+    let api_key = ApiKey::parse(&world.api_key).expect("an API key");
+    let grant = AccessGrant::new(world.network.satellite_url(), api_key, &store);
+    let grant = grant.expect("a grant").serialize().expect("a text");
+    let access = Access::parse(&grant).expect("an access");
+    Project::open_with(&access, &config()).expect("a project")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_delimiters_collapse_keys_that_are_not_encrypted() {
+    let mut world = World::start().await;
+    let by_dash = ListOptions::new().delimiter("-");
+    let error = world.project.list_objects_with(BUCKET, &by_dash).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DelimiterInvalid, "{error}");
+    assert!(error.to_string().contains("\"-\""), "{error}");
+    for harmless in ["", "/"] {
+        list(&world, ListOptions::new().delimiter(harmless)).await;
+    }
+    list(&world, by_dash.clone().recursive(true)).await;
+
+    world.project = project_with(&world, CipherSuite::Null);
+    let keys = ["log-2026-01", "log-2026-02", "log-2027", "other/a-b", "plain"];
+    for key in keys {
+        world.put(key, b"x").await;
+    }
+    assert_eq!(list(&world, by_dash.clone()).await, set(&["log-", "other/a-", "plain"]));
+    let below = by_dash.clone().prefix("log-");
+    assert_eq!(list(&world, below).await, set(&["log-2026-", "log-2027"]));
+    let wide = ListOptions::new().delimiter("-2026-");
+    let expected = set(&["log-2026-", "log-2027", "other/a-b", "plain"]);
+    assert_eq!(list(&world, wide).await, expected);
+    assert_eq!(list(&world, by_dash.recursive(true)).await, set(&keys));
+}
+
 /// The last component of such a key is empty, and its unencrypted form has no bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn object_named_like_the_prefix_is_listed() {
     let mut world = World::start().await;
     for cipher in [CipherSuite::AesGcm, CipherSuite::Null] {
-        let store = EncryptionStore::with_default_key(Key::new([cipher.number(); 32]), cipher);
-        let api_key = ApiKey::parse(&world.api_key).expect("an API key");
-        let grant = AccessGrant::new(world.network.satellite_url(), api_key, &store);
-        let grant = grant.expect("a grant").serialize().expect("a text");
-        let access = Access::parse(&grant).expect("an access");
-        world.project = Project::open(&access).expect("a project");
+        world.project = project_with(&world, cipher);
         let bucket = format!("names-{}", cipher.number());
         world.project.create_bucket(&bucket).await.expect("a bucket");
         for keys in [&["a/"][..], &["a/", "a/1", "a//"]] {
