@@ -10,6 +10,7 @@ use uplink_core::encryption::path::PathError;
 use uplink_core::layout::LayoutError;
 use uplink_core::macaroon::ApiKeyError;
 use uplink_rpc::dial::DialError;
+use uplink_rpc::piece::PieceError;
 use uplink_rpc::runtime::RuntimeError;
 use uplink_rpc::status::{Code, Failure};
 use uplink_segment::SegmentError;
@@ -60,6 +61,8 @@ pub enum ErrorKind {
     CustomMetadataInvalid,
     /// The passphrase or encryption key is wrong, or stored data was changed.
     Decryption,
+    /// A listing was requested with a delimiter other than `/`, and the object keys are encrypted.
+    DelimiterInvalid,
     /// This library or the system it runs on failed.
     Internal,
     /// The satellite's replies do not match what the writer of the object recorded under encryption:
@@ -69,7 +72,7 @@ pub enum ErrorKind {
     LinkInvalid,
     /// The strict memory budget is used up by open uploads that are not being written.
     MemoryBudgetExceeded,
-    /// A peer could not be reached, or a call timed out.
+    /// A peer could not be reached, or the connection to it was lost.
     Network,
     /// Fewer storage nodes stored or returned pieces than the redundancy scheme requires.
     NotEnoughNodes,
@@ -103,6 +106,9 @@ pub enum ErrorKind {
     SatelliteOutOfSpace,
     /// The project has reached its maximum number of segments.
     SegmentsLimitExceeded,
+    /// A peer is connected and made no progress within
+    /// [`Config::progress_timeout`](crate::Config::progress_timeout).
+    Stalled,
     /// The project has used up its storage.
     StorageLimitExceeded,
     /// The satellite limits the rate of calls.
@@ -113,6 +119,57 @@ pub enum ErrorKind {
     UploadIdInvalid,
     /// A peer presented a different node id than expected.
     WrongNode,
+}
+
+impl ErrorKind {
+    /// Returns the number that programs in C see for this kind, as in the C library of the public
+    /// network: `UPLINK_ERROR_…` and `EDGE_ERROR_…`.
+    ///
+    /// Kinds for which that library has no number share `UPLINK_ERROR_INTERNAL`, 0x02.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::TooManyRequests => 0x05,
+            Self::BandwidthLimitExceeded => 0x06,
+            Self::StorageLimitExceeded => 0x07,
+            Self::SegmentsLimitExceeded => 0x08,
+            Self::PermissionDenied => 0x09,
+            Self::BucketNameInvalid => 0x10,
+            Self::BucketAlreadyExists => 0x11,
+            Self::BucketNotEmpty => 0x12,
+            Self::BucketNotFound => 0x13,
+            Self::ObjectKeyInvalid => 0x20,
+            Self::ObjectNotFound => 0x21,
+            Self::UploadDone => 0x22,
+            Self::AuthDialFailed => 0x30,
+            Self::RegisterAccessFailed => 0x31,
+            Self::AccessInvalid
+            | Self::CommitUnknown
+            | Self::ConfigInvalid
+            | Self::CustomMetadataInvalid
+            | Self::Decryption
+            | Self::DelimiterInvalid
+            | Self::Internal
+            | Self::LayoutUnauthenticated
+            | Self::LinkInvalid
+            | Self::MemoryBudgetExceeded
+            | Self::Network
+            | Self::NotEnoughNodes
+            | Self::ObjectAlreadyExists
+            | Self::ObjectChanged
+            | Self::ObjectTooLarge
+            | Self::OutcomeUnknown
+            | Self::PartNumberInvalid
+            | Self::PermissionInvalid
+            | Self::PrefixInvalid
+            | Self::Protocol
+            | Self::RangeInvalid
+            | Self::SatelliteOutOfSpace
+            | Self::Stalled
+            | Self::UploadIdInvalid
+            | Self::WrongNode => 0x02,
+        }
+    }
 }
 
 impl Error {
@@ -163,14 +220,21 @@ impl Error {
                 | ErrorKind::NotEnoughNodes
                 | ErrorKind::ObjectChanged
                 | ErrorKind::SatelliteOutOfSpace
+                | ErrorKind::Stalled
                 | ErrorKind::TooManyRequests
         )
+    }
+
+    /// Returns whether a call got no reply, because the satellite could not be reached, the connection
+    /// was lost, or the timeout passed.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        matches!(self.kind, ErrorKind::Network | ErrorKind::Stalled)
     }
 
     /// Returns whether a call was sent, or may have been, and its reply never arrived: it may have
     /// taken effect.
     pub(crate) fn is_lost_reply(&self) -> bool {
-        self.kind == ErrorKind::Network && !self.is_unsent()
+        self.is_unanswered() && !self.is_unsent()
     }
 
     /// Returns whether a call may have taken effect although its reply is not a success: the reply
@@ -301,6 +365,10 @@ impl From<SegmentError> for Error {
             SegmentError::Encryption(error) => return error.into(),
             SegmentError::Layout(error) => return error.into(),
             SegmentError::Corrupt(_) | SegmentError::Forged { .. } => ErrorKind::Decryption,
+            // Without the last failure the transfer would have continued.
+            SegmentError::NotEnoughNodes { last: Some(PieceError::Stalled { .. }), .. } => {
+                ErrorKind::Stalled
+            }
             SegmentError::NotEnoughNodes { .. } => ErrorKind::NotEnoughNodes,
             SegmentError::MemoryBudgetExceeded(_) => ErrorKind::MemoryBudgetExceeded,
             SegmentError::OrderLimits(_) => ErrorKind::Protocol,
@@ -335,7 +403,8 @@ impl From<Failure> for Error {
             Code::NOT_FOUND if text.starts_with("bucket not found") => ErrorKind::BucketNotFound,
             Code::NOT_FOUND if text.starts_with("object not found") => ErrorKind::ObjectNotFound,
             Code::PERMISSION_DENIED | Code::UNAUTHENTICATED => ErrorKind::PermissionDenied,
-            Code::UNAVAILABLE | Code::DEADLINE_EXCEEDED | Code::CANCELED => ErrorKind::Network,
+            Code::DEADLINE_EXCEEDED => ErrorKind::Stalled,
+            Code::UNAVAILABLE | Code::CANCELED => ErrorKind::Network,
             Code::FAILED_PRECONDITION if text.contains("nodes") => ErrorKind::NotEnoughNodes,
             // Too few of a segment's holders are online, or signed for their pieces lately.
             Code::INTERNAL if text.contains("not enough reachable pieces") => {
@@ -360,7 +429,30 @@ impl From<Failure> for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use uplink_core::id::NodeId;
+    use uplink_segment::Shortage;
+
     use super::*;
+
+    #[test]
+    fn transfer_that_ends_with_a_stall_is_told_from_missing_nodes() {
+        let shortage = Shortage::Upload { have: 7, needed: 8 };
+        let node = NodeId::new([1; 32]);
+        let stalled = PieceError::Stalled { node, after: Duration::from_secs(30) };
+        let failure = Failure::new(Code::UNAVAILABLE, "connection refused");
+        let refused = PieceError::Node { node, failure };
+        for (last, kind) in [
+            (None, ErrorKind::NotEnoughNodes),
+            (Some(refused), ErrorKind::NotEnoughNodes),
+            (Some(stalled), ErrorKind::Stalled),
+        ] {
+            let error = Error::from(SegmentError::NotEnoughNodes { shortage, last });
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.is_retryable());
+        }
+    }
 
     #[test]
     fn missing_nodes_are_told_from_other_failures_of_the_satellite() {

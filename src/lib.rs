@@ -43,6 +43,19 @@
 //! (`tokio::runtime::Builder::new_current_thread`) its bytes stay in one core's cache and cost less
 //! CPU time: `docs/PERFORMANCE.md` has figures of both.
 
+//! # Cancellation
+//!
+//! Every future and handle may be dropped at any time; later operations on the same project work.
+//! A change whose future is dropped (a deletion, a copy, a commit) has taken effect completely, or not
+//! at all, or does so within the moment that its call is on its way: a query tells. The handles say what
+//! becomes of their data.
+//!
+//! # Logs
+//!
+//! Transfers and calls are spans of [`tracing`] at level `debug`, with counters as its metrics layers
+//! read them (`monotonic_counter.…`). They contain sizes, counts, node ids and error kinds: no bucket
+//! name, object key or secret.
+
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
@@ -60,6 +73,7 @@ mod multipart;
 mod object;
 mod one_shot;
 mod pages;
+mod progress;
 mod project;
 mod satellite;
 mod session;

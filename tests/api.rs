@@ -8,6 +8,7 @@ const TRANSPORT: Transport = Transport::Negotiated;
 
 mod api {
     mod buckets;
+    mod cancellation;
     mod clocks;
     mod copies;
     mod corrupt_nodes;
@@ -23,8 +24,11 @@ mod api {
     mod overwrite;
     mod pages;
     mod pending;
+    mod progress;
     mod proxy;
+    mod relay;
     mod rot;
+    mod round_trips;
     mod settlement;
     #[path = "../shared/clocks.rs"]
     mod shared_clocks;

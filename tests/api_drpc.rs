@@ -6,6 +6,7 @@ const TRANSPORT: Transport = Transport::Drpc;
 
 mod api {
     mod buckets;
+    mod cancellation;
     mod copies;
     mod corrupt_nodes;
     mod faults;
@@ -17,8 +18,11 @@ mod api {
     mod overwrite;
     mod pages;
     mod pending;
+    mod progress;
     mod proxy;
+    mod relay;
     mod rot;
+    mod round_trips;
     mod shares;
     mod sizes;
     mod world;

@@ -14,6 +14,7 @@ use self::source::Source;
 use crate::error::{Error, ErrorKind, Result};
 use crate::location::Location;
 use crate::object::{Object, missing};
+use crate::progress::Progress;
 use crate::project::Project;
 use crate::satellite::object::ByteRange;
 use crate::session::Session;
@@ -75,6 +76,9 @@ pub struct Download {
     current: Bytes,
     pass: Pass,
     ended: bool,
+    /// Bytes returned so far, seeks included.
+    returned: u64,
+    progress: Progress,
 }
 
 /// Attempts to open an object that is replaced while it is being opened, after the first.
@@ -92,9 +96,17 @@ impl Download {
                 opened => {
                     let source::Opened { source, object, range, first } = opened?;
                     let pass = Pass::spawn(source.clone(), range.clone(), first);
-                    let offset = range.start;
-                    let current = Bytes::new();
-                    return Ok(Self { source, object, range, offset, current, pass, ended: false });
+                    return Ok(Self {
+                        source,
+                        object,
+                        offset: range.start,
+                        range,
+                        current: Bytes::new(),
+                        pass,
+                        ended: false,
+                        returned: 0,
+                        progress: Progress::default(),
+                    });
                 }
             }
         }
@@ -112,6 +124,13 @@ impl Download {
         self.range.clone()
     }
 
+    /// Calls `callback` with the bytes returned so far, whenever some are.
+    ///
+    /// It runs in the task that reads, and should return quickly. A second call replaces the callback.
+    pub fn on_progress(&mut self, callback: impl FnMut(u64) + Send + 'static) {
+        self.progress.set(callback);
+    }
+
     /// Returns the next chunk, or `None` at the end of the range.
     ///
     /// # Errors
@@ -120,7 +139,7 @@ impl Download {
     /// was replaced or deleted meanwhile; [`ErrorKind::LayoutUnauthenticated`] and
     /// [`ErrorKind::Protocol`]; or the satellite cannot be reached. An error ends the download.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        std::future::poll_fn(|context| self.poll_bytes(context)).await
+        std::future::poll_fn(|context| self.poll_chunk(context)).await
     }
 
     /// Reads the rest of the range into memory, at most `limit` bytes.
@@ -139,6 +158,17 @@ impl Download {
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes.freeze())
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        let chunk = ready!(self.poll_bytes(context))?;
+        self.record_returned(chunk.as_ref().map_or(0, Bytes::len));
+        Poll::Ready(Ok(chunk))
+    }
+
+    fn record_returned(&mut self, bytes: usize) {
+        self.returned += bytes as u64;
+        self.progress.report(self.returned);
     }
 
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
@@ -174,7 +204,7 @@ impl Stream for Download {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_bytes(context).map(Result::transpose)
+        self.poll_chunk(context).map(Result::transpose)
     }
 }
 
@@ -190,6 +220,7 @@ impl AsyncRead for Download {
         bytes.advance(size);
         self.offset -= bytes.len() as u64;
         self.current = bytes;
+        self.record_returned(size);
         Poll::Ready(Ok(()))
     }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 use uplink_rpc::runtime;
 
 use super::source::Source;
@@ -26,12 +27,15 @@ pub(super) struct Pass {
 impl Pass {
     pub(super) fn spawn(source: Source, range: Range<u64>, first: Option<SegmentDownload>) -> Self {
         let (sender, output) = mpsc::channel(READ_AHEAD);
-        let task = runtime::spawn(async move {
+        let span = tracing::debug_span!("download", ?range);
+        let reading = async move {
             let mut layout = source.lock_layout().await;
             if let Err(error) = run(&source, &mut layout, range, first, &sender).await {
+                tracing::debug!(kind = ?error.kind(), "failed");
                 let _ = sender.send(Err(error)).await;
             }
-        });
+        };
+        let task = runtime::spawn(reading.instrument(span));
         Self { output, task }
     }
 
@@ -64,6 +68,7 @@ async fn run(
         let within = expected.within(&range);
         let length = within.end - within.start;
         segments.read(expected, segment, within, output).await?;
+        tracing::debug!(monotonic_counter.downloaded_bytes = length);
         range.start += length;
     }
     Ok(())

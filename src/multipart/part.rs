@@ -83,6 +83,12 @@ impl PartUpload {
         self.handle.write(bytes).await.map_err(explain)
     }
 
+    /// Calls `callback` with the plain bytes of the part sent so far, as
+    /// [`Upload::on_progress`](crate::Upload::on_progress) does.
+    pub fn on_progress(&mut self, callback: impl FnMut(u64) + Send + 'static) {
+        self.handle.on_progress(callback);
+    }
+
     /// Sets the ETag of the part, which [`list_parts`](Project::list_parts) returns; encrypted like the
     /// content.
     pub fn set_etag(&mut self, etag: impl Into<Vec<u8>>) {
@@ -98,6 +104,7 @@ impl PartUpload {
         let calls = writer.finish(&self.etag).await.map_err(explain)?;
         // The commits of segments are idempotent, and retried after a lost reply.
         writer.session().satellite().commit_part(calls).await.map_err(explain)?;
+        writer.report_all();
         let mut digest = PartDigest::new(self.number);
         let mut size = 0;
         for (segment, index) in writer.segments().iter().zip(0..) {

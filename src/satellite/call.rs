@@ -95,6 +95,11 @@ pub(crate) fn class(batch: &[Request]) -> Class {
     batch.iter().map(|item| Call::from(item).class()).max().unwrap_or(Class::ReadOnly)
 }
 
+/// Returns the calls of a batch, for logs.
+pub(crate) fn names(batch: &[Request]) -> Vec<Call> {
+    batch.iter().map(Call::from).collect()
+}
+
 impl From<&Request> for Call {
     fn from(request: &Request) -> Self {
         match request {

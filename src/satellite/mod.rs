@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 use tonic::{Response, Status};
+use tracing::Instrument as _;
 use uplink_core::id::NodeId;
 use uplink_core::macaroon::ApiKey;
 use uplink_core::node_url::NodeUrl;
@@ -135,12 +136,14 @@ impl Satellite {
     async fn batch_with_retries(&self, retries: u32, requests: Vec<Request>) -> Result<Vec<Reply>> {
         let count = requests.len();
         let class = call::class(&requests);
+        let span = tracing::debug_span!("satellite", calls = ?call::names(&requests));
         let request = self.batch_request(requests);
         let send = |mut client: MetainfoClient<Channel>| {
             let request = request.clone();
             async move { client.batch(request).await }
         };
-        replies(self.send_with_retries(class, retries, send).await?, count)
+        let reply = self.send_with_retries(class, retries, send).instrument(span).await?;
+        replies(reply, count)
     }
 
     /// Sends a batch of one call.
@@ -176,7 +179,8 @@ impl Satellite {
         T: Send,
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
-        self.send_with_retries(call.class(), RETRIES, send).await
+        let span = tracing::debug_span!("satellite", calls = ?call);
+        self.send_with_retries(call.class(), RETRIES, send).instrument(span).await
     }
 
     /// Sends a call, with retries and backoff after network failures if its class allows them.
@@ -192,10 +196,12 @@ impl Satellite {
     {
         let mut backoff = Backoff::new();
         loop {
+            tracing::debug!(monotonic_counter.satellite_calls = 1_u64);
             let error = match self.send_once(&send).await {
-                Err(error) if error.kind() == ErrorKind::Network => error,
+                Err(error) if error.is_unanswered() => error,
                 outcome => return outcome,
             };
+            tracing::debug!(kind = ?error.kind(), "no reply from the satellite");
             if class == Class::OnceOnly && error.is_lost_reply() {
                 return Err(error);
             }
@@ -222,9 +228,10 @@ impl Satellite {
                 None => Failure::from(status).into(),
             }),
             Err(_) => {
+                connection.reset();
                 let after = self.timeout.as_secs();
                 let text = format!("satellite {} timed out after {after} s", self.address);
-                Err(Error::new(ErrorKind::Network, text))
+                Err(Error::new(ErrorKind::Stalled, text))
             }
         }
     }

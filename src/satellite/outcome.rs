@@ -122,7 +122,7 @@ impl Satellite {
         flaw: Error,
         unknown: fn(Error) -> Error,
     ) -> Result<ObjectRecord> {
-        let is_lost = flaw.kind() == ErrorKind::Network;
+        let is_lost = flaw.is_unanswered();
         match self.object(&location.bucket, location.encrypted_key.clone()).await {
             Ok(record) if record.has_metadata_nonce(nonce) => Ok(record),
             Ok(_) if is_lost => Err(flaw),

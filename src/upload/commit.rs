@@ -48,6 +48,7 @@ pub(super) async fn commit(
         Err(error) => return Err(error),
     };
     writer.pending.committed();
+    writer.report_all();
     let object = committed(&writer, record, &sealed)?;
     Ok((object, writer.segments.into_iter().map(|segment| segment.placement).collect()))
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
 
 /// Maximum bytes that `AsyncWrite` accepts per call.
 const WRITE_SIZE: usize = 256 << 10;
@@ -16,6 +17,8 @@ pub(crate) struct WriteHandle {
     state: State,
     /// The buffer of `AsyncWrite`, reused between calls.
     buffer: Vec<u8>,
+    /// Shared with the writer.
+    progress: Progress,
 }
 
 enum State {
@@ -32,7 +35,13 @@ type Written = (Result<Box<Writer>>, Vec<u8>);
 
 impl WriteHandle {
     pub(crate) fn new(writer: Writer) -> Self {
-        Self { state: State::Ready(Box::new(writer)), buffer: Vec::new() }
+        let progress = writer.progress().clone();
+        Self { state: State::Ready(Box::new(writer)), buffer: Vec::new(), progress }
+    }
+
+    /// Reports the bytes sent so far to `callback`.
+    pub(crate) fn on_progress(&self, callback: impl FnMut(u64) + Send + 'static) {
+        self.progress.set(callback);
     }
 
     /// Writes all of `bytes`. When the future is dropped before it returns, the upload has ended.

@@ -156,6 +156,16 @@ impl Upload {
         self.handle.write(bytes).await
     }
 
+    /// Calls `callback` with the plain bytes sent so far, whenever that many storage nodes have taken
+    /// them as the upload needs, and with all bytes once they are committed.
+    ///
+    /// It runs in the task that writes or commits, while that waits, and should return quickly. Bytes that
+    /// the satellite keeps itself, as it does for objects of up to 4 KiB, count when they are committed. A second call
+    /// replaces the callback.
+    pub fn on_progress(&mut self, callback: impl FnMut(u64) + Send + 'static) {
+        self.handle.on_progress(callback);
+    }
+
     /// Replaces the custom metadata that the commit will store; it is encrypted like the content.
     ///
     /// # Errors

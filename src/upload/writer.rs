@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument as _, Span};
 use uplink_core::encryption::content::{ContentCipher, SegmentCipher};
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind};
 use uplink_core::encryption::metadata::seal_part_etag;
@@ -18,13 +19,16 @@ use uplink_core::id::{NodeId, SegmentPosition};
 use uplink_core::layout;
 use uplink_rpc::runtime::{RuntimeError, random};
 use uplink_segment::memory::Reservation;
-use uplink_segment::upload::{ExchangeLimits, SealedSegment, Sealer, StoredSegment, upload};
+use uplink_segment::upload::{
+    ExchangeLimits, SealedSegment, Sealer, SentBytes, StoredSegment, upload,
+};
 use uplink_segment::{PieceLimit, SegmentError, SegmentUpload};
 
 use super::pending::Pending;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::MAX_SEGMENTS;
 use crate::location::Location;
+use crate::progress::Progress;
 use crate::satellite::batch::{
     Batch, BeginObject, BeginSegment, CommitSegment, MakeInlineSegment, WrappedKey,
 };
@@ -60,6 +64,12 @@ pub(crate) struct Writer {
     uploads: JoinSet<(usize, Result<StoredSegment, SegmentError>)>,
     /// Calls queued for the next batch.
     calls: Vec<QueuedCall>,
+    /// Plain bytes written so far.
+    written: u64,
+    /// Encrypted bytes sent so far.
+    sent: Arc<SentBytes>,
+    progress: Progress,
+    span: Span,
 }
 
 /// What the segments belong to.
@@ -150,7 +160,36 @@ impl Writer {
             segments: Vec::new(),
             uploads: JoinSet::new(),
             calls: Vec::new(),
+            written: 0,
+            sent: Arc::default(),
+            progress: Progress::default(),
+            span: tracing::debug_span!("upload"),
         })
+    }
+
+    /// Returns the callback that learns how many bytes were sent.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Reports how many of the written bytes were sent: blocks are larger once they are encrypted.
+    fn report_sent(&self) {
+        let block = u64::from(PARAMETERS.block_size);
+        let plain_block = layout::in_block_size(PARAMETERS.block_size).unwrap_or_default();
+        let plain = self.sent.total() / block * plain_block;
+        self.progress.report(plain.min(self.written));
+    }
+
+    /// Reports that all written bytes are committed.
+    pub(crate) fn report_all(&self) {
+        let segments = self.segments.len();
+        tracing::debug!(
+            parent: &self.span,
+            monotonic_counter.uploaded_bytes = self.written,
+            segments,
+            "committed"
+        );
+        self.progress.report(self.written);
     }
 
     /// Writes all of `bytes`. After an error, or when the future is dropped before it returns, some of
@@ -165,6 +204,8 @@ impl Writer {
                 None => self.gather(bytes).await?,
             };
             bytes = bytes.get(taken..).unwrap_or_default();
+            self.written += taken as u64;
+            self.report_sent();
         }
         Ok(())
     }
@@ -180,8 +221,8 @@ impl Writer {
             let head = std::mem::take(&mut self.head);
             self.inline(&head)?;
         }
-        while let Some(ended) = self.uploads.join_next().await {
-            self.stored(ended)?;
+        while !self.uploads.is_empty() {
+            self.wait_for_segment().await?;
         }
         self.set_part_etag(part_etag)?;
         self.take_calls()
@@ -272,12 +313,13 @@ impl Writer {
         let key = self.chain.key(position.index);
         let cipher = SegmentCipher::new(PARAMETERS, &key, position)?;
         let transfers = self.session().transfers();
-        let sealed = SealedSegment::new(reservation);
+        let sealed = SealedSegment::new(reservation, Arc::clone(&self.sent));
         let sealer = Sealer::new(cipher, &segment.scheme, transfers.budget(), &sealed);
         let exchange = Exchange { session: self.session().clone() };
         let upload = upload(transfers.clone(), segment, Arc::clone(&sealed), exchange);
         let index = self.segments.len();
-        self.uploads.spawn(async move { (index, upload.await) });
+        let span = tracing::debug_span!(parent: &self.span, "segment", index);
+        self.uploads.spawn(async move { (index, upload.await) }.instrument(span));
         let placement = Placement { size: 0, holders: Vec::new() };
         self.segments.push(Segment { key, encrypted_size: 0, placement });
         Ok(OpenSegment { index, left: size, sealer, sealed, patience: PATIENCE })
@@ -309,7 +351,7 @@ impl Writer {
         loop {
             tokio::select! {
                 _ = &mut caught_up => break,
-                Some(ended) = self.uploads.join_next() => self.stored(ended)?,
+                ended = self.wait_for_segment() => ended?,
             }
         }
         open.patience = open.patience.saturating_sub(started.elapsed());
@@ -323,7 +365,18 @@ impl Writer {
         loop {
             tokio::select! {
                 memory = &mut free => return Ok(memory?),
-                Some(ended) = self.uploads.join_next() => self.stored(ended)?,
+                ended = self.wait_for_segment() => ended?,
+            }
+        }
+    }
+
+    /// Waits until a segment is stored, and reports progress meanwhile; does not return while none is
+    /// being uploaded. Dropping the future loses nothing.
+    async fn wait_for_segment(&mut self) -> Result<()> {
+        loop {
+            tokio::select! {
+                Some(ended) = self.uploads.join_next() => return self.stored(ended),
+                () = self.sent.changed() => self.report_sent(),
             }
         }
     }

@@ -48,6 +48,15 @@ async fn copy_move_keeps_the_object() {
     assert_eq!(run("copy_move").await, expected);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_reaches_all_bytes_in_both_directions() {
+    let printed = run("progress").await;
+    let lines: Vec<&str> = printed.lines().collect();
+    let [up, down] = lines[..] else { panic!("{printed}") };
+    assert!(up.ends_with("\ruploaded 100 %"), "{up}");
+    assert!(down.ends_with("\rdownloaded 100 %"), "{down}");
+}
+
 /// The guide shows code of the example.
 #[test]
 fn multitenancy_guide_shows_the_example() {

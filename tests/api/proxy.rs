@@ -32,6 +32,7 @@ pub(crate) struct Proxy {
     service: Service,
     running: Option<Running>,
     lost: mpsc::UnboundedReceiver<()>,
+    pub(crate) access: Access,
     pub(crate) project: Project,
 }
 
@@ -50,6 +51,7 @@ type Change<T> = Arc<dyn Fn(&mut T) + Send + Sync>;
 struct Service {
     satellite: MetainfoClient<Channel>,
     plan: Arc<Mutex<Plan>>,
+    calls: Arc<AtomicUsize>,
     listings: Arc<AtomicUsize>,
     lost: mpsc::UnboundedSender<()>,
 }
@@ -72,6 +74,7 @@ impl Proxy {
         let service = Service {
             satellite: client::metainfo(channel),
             plan: Arc::default(),
+            calls: Arc::default(),
             listings: Arc::default(),
             lost: sender,
         };
@@ -84,7 +87,7 @@ impl Proxy {
         let access = Access::parse(&grant).expect("an access");
         let project = Project::open_with(&access, &config()).expect("a project");
         let running = Some(listener.serve(&identity, service.routes()).expect("serves"));
-        Self { identity, address, service, running, lost, project }
+        Self { identity, address, service, running, lost, access, project }
     }
 
     /// Loses the reply of the next call of a method, and all connections with it.
@@ -108,6 +111,11 @@ impl Proxy {
     ) {
         self.service.listings.store(0, Ordering::SeqCst);
         self.service.plan.lock().unwrap().item = Some(Arc::new(change));
+    }
+
+    /// Returns the number of calls since this was called before.
+    pub(crate) fn take_calls(&self) -> usize {
+        self.service.calls.swap(0, Ordering::SeqCst)
     }
 
     /// Returns the number of listings and batches since the last change.
@@ -146,6 +154,7 @@ impl Service {
         T: Send,
         F: Future<Output = Result<Response<R>, Status>> + Send,
     {
+        self.calls.fetch_add(1, Ordering::SeqCst);
         let fate = self.plan.lock().unwrap().fate.take_if(|(name, _)| *name == call);
         let sent = send(self.satellite.clone(), request.into_inner());
         match fate {
@@ -189,6 +198,34 @@ impl Metainfo for Service {
             to.begin_delete_object(request).await
         };
         self.forward("BeginDeleteObject", request, send).await
+    }
+
+    async fn begin_object(
+        &self,
+        request: Request<messages::BeginObjectRequest>,
+    ) -> Result<Response<messages::BeginObjectResponse>, Status> {
+        let send =
+            |mut to: MetainfoClient<_>, request| async move { to.begin_object(request).await };
+        self.forward("BeginObject", request, send).await
+    }
+
+    async fn get_pending_object_metadata(
+        &self,
+        request: Request<messages::GetPendingObjectMetadataRequest>,
+    ) -> Result<Response<messages::GetPendingObjectMetadataResponse>, Status> {
+        let send = |mut to: MetainfoClient<_>, request| async move {
+            to.get_pending_object_metadata(request).await
+        };
+        self.forward("GetPendingObjectMetadata", request, send).await
+    }
+
+    async fn list_segments(
+        &self,
+        request: Request<messages::ListSegmentsRequest>,
+    ) -> Result<Response<messages::ListSegmentsResponse>, Status> {
+        let send =
+            |mut to: MetainfoClient<_>, request| async move { to.list_segments(request).await };
+        self.forward("ListSegments", request, send).await
     }
 
     async fn list_buckets(

@@ -54,6 +54,7 @@ pub(crate) async fn write(
                         | ErrorKind::Network
                         | ErrorKind::NotEnoughNodes
                         | ErrorKind::OutcomeUnknown
+                        | ErrorKind::Stalled
                 ),
                 "{key}: {:?} {error}",
                 error.kind()

@@ -174,6 +174,7 @@ impl Shared {
                     | ErrorKind::NotEnoughNodes
                     | ErrorKind::OutcomeUnknown
                     | ErrorKind::SatelliteOutOfSpace
+                    | ErrorKind::Stalled
             ),
             "{what} {}: {error:?}",
             key.name

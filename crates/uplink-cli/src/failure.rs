@@ -207,6 +207,7 @@ impl From<ErrorKind> for Scope {
             ErrorKind::CommitUnknown
             | ErrorKind::Network
             | ErrorKind::OutcomeUnknown
+            | ErrorKind::Stalled
             | ErrorKind::TooManyRequests => Self::Network,
             _ => Self::Object,
         }
@@ -228,7 +229,7 @@ impl From<ErrorKind> for Exit {
             ErrorKind::BucketNotFound | ErrorKind::ObjectNotFound => Self::NotFound,
             ErrorKind::PermissionDenied => Self::Permission,
             ErrorKind::Decryption | ErrorKind::LayoutUnauthenticated => Self::Decryption,
-            ErrorKind::Network | ErrorKind::WrongNode => Self::Network,
+            ErrorKind::Network | ErrorKind::Stalled | ErrorKind::WrongNode => Self::Network,
             ErrorKind::NotEnoughNodes => Self::NotEnoughNodes,
             ErrorKind::BucketAlreadyExists
             | ErrorKind::BucketNotEmpty

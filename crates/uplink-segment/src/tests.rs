@@ -44,7 +44,8 @@ pub(super) fn in_runtime<T>(work: impl Future<Output = T>) -> T {
 /// Seals in parts of the given sizes, cyclically.
 pub(super) async fn seal(plain: &[u8], parts: &[usize], scheme: &Scheme) -> Arc<SealedSegment> {
     let budget = budget();
-    let sealed = SealedSegment::new(budget.reserve(plain.len() as u64).await.unwrap());
+    let sealed =
+        SealedSegment::new(budget.reserve(plain.len() as u64).await.unwrap(), Arc::default());
     let mut sealer = Sealer::new(cipher(), scheme, &budget, &sealed);
     let mut rest = plain;
     let mut parts = parts.iter().cycle();
@@ -138,7 +139,7 @@ async fn late_replacement_reads_the_same_piece_as_others() {
 #[tokio::test]
 async fn transfer_fails_when_coding_stops_before_the_end() {
     let scheme: Scheme = "2/3/3/5-256".parse().unwrap();
-    let sealed = SealedSegment::new(budget().reserve(1).await.unwrap());
+    let sealed = SealedSegment::new(budget().reserve(1).await.unwrap(), Arc::default());
     let ring = Ring::new(&budget(), sealed, scheme, 3);
     let mut reader = ring.reader(1);
     let coder = tokio::spawn(Arc::clone(&ring).code());

@@ -26,11 +26,13 @@ use crate::{PieceLimit, PlacedPiece, SegmentUpload, Transfers};
 pub(crate) mod ring;
 mod seal;
 mod sealed;
+mod sent;
 
 pub use self::seal::{SealedSize, Sealer};
 pub use self::sealed::SealedSegment;
 #[cfg(test)]
 pub(crate) use self::sealed::Window;
+pub use self::sent::SentBytes;
 
 /// A segment whose pieces are stored.
 #[derive(Debug)]
@@ -200,6 +202,7 @@ impl Run {
     }
 
     fn finish(mut self, numbers: &[u16]) -> Result<StoredSegment, SegmentError> {
+        tracing::debug!(monotonic_counter.stored_pieces = numbers.len() as u64, "segment stored");
         self.stored.retain(|(piece, _)| numbers.contains(piece));
         self.stored.sort_by_key(|(piece, _)| *piece);
         let sizes: Vec<u64> = self.stored.iter().map(|(_, stored)| stored.size).collect();

@@ -199,6 +199,7 @@ impl Ring {
         }
         while state.windows.front().is_some_and(|oldest| oldest.consumed >= self.needed) {
             state.windows.pop_front();
+            self.segment.record_sent(state.oldest);
             state.oldest += 1;
             self.evicted.notify_one();
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::sent::SentBytes;
 use crate::memory::Reservation;
 use crate::memory::pool::{Buffer, BufferPool};
 
@@ -21,6 +22,7 @@ pub struct SealedSegment {
     added: Notify,
     /// Notified when the coder takes a window.
     coded: Notify,
+    sent: Arc<SentBytes>,
 }
 
 #[derive(Debug)]
@@ -44,11 +46,12 @@ pub(crate) enum Window {
 }
 
 impl SealedSegment {
-    /// Creates an empty segment that owns `reservation`.
+    /// Creates an empty segment that owns `reservation`, and counts in `sent` what is sent of it.
     #[must_use]
-    pub fn new(reservation: Reservation) -> Arc<Self> {
+    pub fn new(reservation: Reservation, sent: Arc<SentBytes>) -> Arc<Self> {
         let state = State { windows: Vec::new(), coded: 0, complete: false, reservation };
-        Arc::new(Self { state: Mutex::new(state), added: Notify::new(), coded: Notify::new() })
+        let state = Mutex::new(state);
+        Arc::new(Self { state, added: Notify::new(), coded: Notify::new(), sent })
     }
 
     /// Waits until few sealed windows are ahead of the coder. One task may wait.
@@ -99,6 +102,12 @@ impl SealedSegment {
     /// Records that the writer of the segment is running.
     pub(super) fn record_write(&self) {
         self.lock().reservation.progress();
+    }
+
+    /// Records that as many transfers as the segment needs have taken the window at an index.
+    pub(super) fn record_sent(&self, index: usize) {
+        let size = self.lock().windows.get(index).map_or(0, Bytes::len);
+        self.sent.add(size as u64);
     }
 
     fn push(&self, window: Bytes) {
