@@ -1,6 +1,6 @@
 //! A satellite and storage nodes of the public network, with a project whose API key we create.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub(crate) struct Theirs {
     pub(crate) url: String,
     pub(crate) nodes: Vec<StockNode>,
     pub(crate) satellite: Process,
+    program: PathBuf,
+    settings: Vec<String>,
     postgres: Postgres,
     home: TempDir,
 }
@@ -49,23 +51,27 @@ impl Theirs {
         identity.save(folder(&home.path().join("identity"))).expect("saved");
         let address = free_address().to_string();
         let settings = settings(home.path(), &address, &postgres);
-        // Setup does not persist all settings.
-        let command = |words: &[&str]| {
-            let mut command = command(&program, home.path(), words);
-            command.args(&settings);
-            command
-        };
+        let command = |words: &[&str]| command(&program, home.path(), &settings, words);
         finish(command(&["setup"]));
         finish(command(&["run", "migration"]));
         let satellite = Process::start(command(&["run", "api"]), home.path().join("api.log"));
         let url = format!("{}@{address}", identity.node_id());
-        let mut network = Self { url, nodes: Vec::new(), satellite, postgres, home };
-        network.answers(&address).await;
+        let nodes = Vec::new();
+        let mut network = Self { url, nodes, satellite, program, settings, postgres, home };
+        network.answers().await;
         network.join().await;
         network
     }
 
-    async fn answers(&mut self, address: &str) {
+    /// Starts the satellite again after it was killed, and waits until it responds.
+    pub(crate) async fn start_satellite(&mut self) {
+        let command = command(&self.program, self.home.path(), &self.settings, &["run", "api"]);
+        self.satellite = Process::start(command, self.home.path().join("api-again.log"));
+        self.answers().await;
+    }
+
+    async fn answers(&mut self) {
+        let (_, address) = self.url.split_once('@').expect("id and address");
         let deadline = Instant::now() + ONLINE_TIMEOUT;
         while tokio::net::TcpStream::connect(address).await.is_err() {
             self.satellite.assert_runs();
@@ -130,11 +136,13 @@ impl Theirs {
     }
 }
 
-fn command(program: &Path, home: &Path, words: &[&str]) -> Command {
+/// Returns a command of the satellite. Setup does not persist all settings.
+fn command(program: &Path, home: &Path, settings: &[String], words: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(words).arg("--defaults=dev").env("HOME", home);
     command.arg("--config-dir").arg(home.join("config"));
     command.arg("--identity-dir").arg(home.join("identity"));
+    command.args(settings);
     command
 }
 

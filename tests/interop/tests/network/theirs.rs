@@ -1,15 +1,18 @@
 //! Our client on a satellite and storage nodes of the public network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use serde_json::json;
 use tokio::time::sleep;
-use uplink::{DownloadOptions, Error, ErrorKind, ListItem, ListOptions, Project};
+use uplink::{
+    Authenticity, CommitUploadOptions, CopyOptions, DownloadOptions, Error, ErrorKind, ListItem,
+    ListOptions, Project,
+};
 
 use super::satellite::Theirs;
-use super::world::{BUCKET, SMALL_SEGMENT, World, b64, open, pattern, read, text, write};
+use super::world::{BUCKET, SMALL_SEGMENT, World, b64, open, pattern, read, sha256, text, write};
 
 const SIZES: [u64; 8] =
     [0, 1, 4096, 4097, 300_001, SMALL_SEGMENT, SMALL_SEGMENT + 1, 3 * SMALL_SEGMENT + 5001];
@@ -26,10 +29,13 @@ async fn all_operations_of_our_client_work_on_a_stock_satellite() {
     listings(&world).await;
     rearranged(&mut world).await;
     in_parts(&mut world).await;
+    rearranged_by_us(&world).await;
+    in_parts_by_us(&mut world).await;
     deletions(&mut world).await;
     refusals(&world).await;
     restricted(&mut world).await;
     slowed_down(&mut world).await;
+    restarted(&mut world).await;
 }
 
 async fn contents(world: &mut World<Theirs>) {
@@ -117,6 +123,60 @@ async fn in_parts(world: &mut World<Theirs>) {
     assert!(read(&world.project, b"parts").await.expect("read") == whole);
 }
 
+/// Objects of either client that ours copies, moves and gives other metadata.
+async fn rearranged_by_us(world: &World<Theirs>) {
+    let project = &world.project;
+    for (key, seed, size) in
+        [("docs/go 4096", 1, 4096), ("docs/rust 300001", 2, 300_001), ("parts", 0, 0)]
+    {
+        let expected = match size {
+            0 => read(project, key.as_bytes()).await.expect("read"),
+            size => pattern(seed, 0..size),
+        };
+        let copied = format!("our copy of {key}");
+        let moved = format!("our move of {key}");
+        project.copy_object(BUCKET, key, BUCKET, &copied).await.expect("copied");
+        project.move_object(BUCKET, &copied, BUCKET, &moved).await.expect("moved");
+        assert_eq!(kind(project.stat_object(BUCKET, &copied).await), ErrorKind::ObjectNotFound);
+        let entries = BTreeMap::from([("title".to_owned(), key.to_owned())]);
+        project.update_object_metadata(BUCKET, &moved, entries.clone()).await.expect("updated");
+        let object = project.stat_object(BUCKET, &moved).await.expect("exists");
+        assert_eq!(object.custom_metadata, entries);
+        assert!(read(project, moved.as_bytes()).await.expect("read") == expected, "{key}");
+        let occupied = CopyOptions::new().if_absent(true);
+        let refused = project.copy_object_with(BUCKET, key, BUCKET, &moved, &occupied).await;
+        assert_eq!(kind(refused), ErrorKind::ObjectAlreadyExists);
+    }
+}
+
+/// An object that our client uploads in parts and either client reads.
+async fn in_parts_by_us(world: &mut World<Theirs>) {
+    const PARTS: [(u32, u64); 3] = [(3, 100), (1, 5 * SMALL_SEGMENT + 7), (2, 6 * SMALL_SEGMENT)];
+    let project = world.project.clone();
+    let id = project.begin_upload(BUCKET, "our parts").await.expect("begun");
+    let mut receipts = Vec::new();
+    for (number, size) in PARTS {
+        let part = project.upload_part(BUCKET, "our parts", &id, number);
+        let mut part = part.expect("a part");
+        part.write(&pattern(number as u8, 0..size)).await.expect("written");
+        receipts.push(part.commit().await.expect("committed"));
+    }
+    let listed = project.list_parts(BUCKET, "our parts", &id).expect("a listing");
+    assert_eq!(listed.try_collect::<Vec<_>>().await.expect("listed").len(), 3);
+    let options = CommitUploadOptions::new().receipts(receipts);
+    let object = project.commit_upload_with(BUCKET, "our parts", &id, &options).await;
+    assert_eq!(object.expect("committed").authenticity, Authenticity::Sealed);
+    let mut sorted = PARTS;
+    sorted.sort_unstable();
+    let whole: Vec<u8> =
+        sorted.iter().flat_map(|(number, size)| pattern(*number as u8, 0..*size)).collect();
+    assert!(read(&project, b"our parts").await.expect("read") == whole);
+    let found = world.call("download", json!({"key": b64("our parts")})).await;
+    assert_eq!(text(&found["sha256"]), sha256(&whole));
+    let id = project.begin_upload(BUCKET, "aborted").await.expect("begun");
+    project.abort_upload(BUCKET, "aborted", &id).await.expect("aborted");
+}
+
 async fn deletions(world: &mut World<Theirs>) {
     assert!(world.project.delete_object(BUCKET, "other").await.expect("deleted"));
     assert!(!world.project.delete_object(BUCKET, "other").await.expect("nothing to delete"));
@@ -192,6 +252,31 @@ async fn slowed_down(world: &mut World<Theirs>) {
     }
     sleep(Duration::from_secs(3)).await;
     project.create_bucket("later").await.expect("created after a pause");
+}
+
+/// The satellite stops and starts again: calls report that it is unreachable, and the same project works
+/// once it is back.
+async fn restarted(world: &mut World<Theirs>) {
+    let project = world.project.clone();
+    project.put(BUCKET, "before", "text").await.expect("stored");
+    world.network.satellite.kill();
+    assert_eq!(kind(project.get(BUCKET, "before").await), ErrorKind::Network);
+    let calls = async {
+        let read = project.get(BUCKET, "before");
+        let created = project.create_bucket("meanwhile");
+        let written = project.put(BUCKET, "meanwhile", "text");
+        tokio::join!(read, created, written)
+    };
+    let (calls, ()) = tokio::join!(calls, world.network.start_satellite());
+    // Whether it returned within their retries depends on the machine.
+    for error in [calls.0.err(), calls.1.err(), calls.2.err()].into_iter().flatten() {
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Network, true), "{error}");
+    }
+    assert_eq!(project.get(BUCKET, "before").await.expect("read"), "text");
+    project.ensure_bucket("meanwhile").await.expect("created");
+    project.put(BUCKET, "meanwhile", "text").await.expect("written");
+    assert_eq!(project.get(BUCKET, "meanwhile").await.expect("read"), "text");
+    project.stat_bucket("meanwhile").await.expect("exists");
 }
 
 fn kind<T>(outcome: Result<T, Error>) -> ErrorKind {
