@@ -77,6 +77,7 @@ impl State {
                     $(Request::$item(request) => {
                         Ok(Response::$item(Box::pin(self.$call(caller, request)).await?))
                     })*
+                    // As the public network's satellites, so that no client relies on more.
                     _ => Err(unsupported()),
                 }
             };
@@ -96,29 +97,15 @@ impl State {
             SegmentMakeInline => make_inline_segment;
             SegmentList => list_segments;
             SegmentDownload => download_segment;
-            ObjectListPendingStreams => list_pending_object_streams;
-            ObjectGetPendingMetadata => get_pending_object_metadata;
-            PartDelete => delete_part;
             ObjectsDelete => delete_objects;
-            ObjectBeginCopy => begin_copy_object;
-            ObjectFinishCopy => finish_copy_object;
-            ObjectBeginMove => begin_move_object;
-            ObjectFinishMove => finish_move_object;
-            ObjectUpdateMetadata => update_object_metadata;
-            ObjectGetIps => get_object_i_ps;
             RevokeApiKey => revoke_api_key;
             BucketGetLocation => get_bucket_location;
             BucketGetVersioning => get_bucket_versioning;
             BucketSetVersioning => set_bucket_versioning;
-            BucketGetTagging => get_bucket_tagging;
-            BucketSetTagging => set_bucket_tagging;
             BucketGetObjectLockConfiguration => get_bucket_object_lock_configuration;
             BucketSetObjectLockConfiguration => set_bucket_object_lock_configuration;
-            BucketGetNotificationConfiguration => get_bucket_notification_configuration;
-            BucketSetNotificationConfiguration => set_bucket_notification_configuration;
             ObjectGetRetention => get_object_retention;
             ObjectSetRetention => set_object_retention;
-            ObjectGetLegalHold => get_object_legal_hold;
             ObjectSetLegalHold => set_object_legal_hold;
             ObjectFinishDelete => finish_delete_object;
             SegmentBeginDelete => begin_delete_segment;

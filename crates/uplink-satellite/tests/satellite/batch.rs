@@ -129,6 +129,29 @@ async fn empty_item_fails_with_unknown_code() {
     network.stop().await;
 }
 
+/// Satellites of the public network reject them, and a client that batches them works only here.
+#[tokio::test]
+async fn copies_moves_and_updates_are_rejected_in_batches() {
+    let network = Network::start(0).await;
+    for item in [
+        Request::BucketGetTagging(Default::default()),
+        Request::ObjectBeginCopy(Default::default()),
+        Request::ObjectBeginMove(Default::default()),
+        Request::ObjectFinishCopy(Default::default()),
+        Request::ObjectFinishMove(Default::default()),
+        Request::ObjectGetIps(Default::default()),
+        Request::ObjectGetLegalHold(Default::default()),
+        Request::ObjectGetPendingMetadata(Default::default()),
+        Request::ObjectListPendingStreams(Default::default()),
+        Request::ObjectUpdateMetadata(Default::default()),
+        Request::PartDelete(Default::default()),
+    ] {
+        let rejected = network.batch(vec![item]).await.unwrap_err();
+        assert_eq!(rejected, Failure::new(Code::UNKNOWN, "unsupported request type"));
+    }
+    network.stop().await;
+}
+
 #[tokio::test]
 async fn single_begin_is_multipart_and_listed_by_its_stream_id() {
     let network = Network::start(0).await;
