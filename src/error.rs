@@ -53,6 +53,8 @@ pub enum ErrorKind {
     BucketNotEmpty,
     /// The bucket does not exist.
     BucketNotFound,
+    /// The project was closed before the call returned; only projects of the module `blocking` can be.
+    Cancelled,
     /// A commit was sent and its outcome is unknown.
     CommitUnknown,
     /// A setting of [`Config`](crate::Config) is out of range.
@@ -96,6 +98,8 @@ pub enum ErrorKind {
     PermissionInvalid,
     /// A prefix does not end with `/`, or the access grant to share has no encryption key for it.
     PrefixInvalid,
+    /// A handle of the module `blocking` was opened by the process that this one was forked from.
+    ProcessForked,
     /// A peer violated the protocol.
     Protocol,
     /// The range is malformed or starts beyond the end of the object, or the object is too large.

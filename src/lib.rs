@@ -42,6 +42,9 @@
 //! and sends side by side, which a fast link needs. With one thread
 //! (`tokio::runtime::Builder::new_current_thread`) its bytes stay in one core's cache and cost less
 //! CPU time: `docs/PERFORMANCE.md` has figures of both.
+//!
+//! Programs without a runtime use the module `blocking`, which the feature of the same name adds: the
+//! same operations as calls that block a thread.
 
 //! # Cancellation
 //!
@@ -60,6 +63,8 @@
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod access;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod bucket;
 mod config;
 mod dialer;

@@ -1,0 +1,154 @@
+//! The runtimes of this process and of those it was forked from.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::available_parallelism;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Maximum processes in a line of forks that all use the library.
+const GENERATIONS: usize = 16;
+/// Worker threads of a runtime. With one, a task that blocks would stop all others; beyond the maximum,
+/// the network is the bottleneck.
+const MIN_WORKERS: usize = 2;
+const MAX_WORKERS: usize = 8;
+
+static RUNTIMES: Runtimes = Runtimes::new();
+
+/// Returns the runtime of this process, which the first call starts.
+///
+/// It has two to eight worker threads, one per core, named `uplink`, installs no signal handler, and
+/// runs as long as the process. Bindings to other languages spawn futures of the asynchronous API on it.
+/// After a fork it must not be used: call this function again in the new process.
+///
+/// # Errors
+/// [`ErrorKind::Internal`]: the system refuses to create its threads or descriptors, or more than 16
+/// processes in a line of forks have used the library.
+pub fn runtime() -> Result<Handle> {
+    RUNTIMES.of(std::process::id()).cloned()
+}
+
+/// One runtime for each process in a line of forks, the first process first.
+///
+/// A fork copies the memory, and the state of locks in it, but only the thread that forks. A runtime of
+/// the parent has no threads in the child, and a lock that another thread of the parent held stays
+/// locked. So a process touches nothing but the process ids in slots that are not its own.
+///
+/// A process that has the id of an exited ancestor takes the ancestor's runtime for its own. The system
+/// reuses an id only after all others.
+struct Runtimes {
+    slots: [Slot; GENERATIONS],
+}
+
+/// The runtime of one process.
+struct Slot {
+    /// Id of the process; 0 while the slot is free. Written once.
+    process: AtomicU32,
+    starting: Mutex<()>,
+    runtime: OnceLock<Runtime>,
+}
+
+impl Runtimes {
+    const fn new() -> Self {
+        Self { slots: [const { Slot::new() }; GENERATIONS] }
+    }
+
+    /// Returns the runtime of a process, which the first call starts.
+    fn of(&self, process: u32) -> Result<&Handle> {
+        match self.slots.iter().find(|slot| slot.claim(process)) {
+            Some(slot) => slot.runtime(),
+            None => {
+                let text = format!("more than {GENERATIONS} nested forks have used the library");
+                Err(Error::new(ErrorKind::Internal, text))
+            }
+        }
+    }
+}
+
+impl Slot {
+    const fn new() -> Self {
+        Self { process: AtomicU32::new(0), starting: Mutex::new(()), runtime: OnceLock::new() }
+    }
+
+    /// Claims the slot for a process if it is free. Returns whether it belongs to the process.
+    fn claim(&self, process: u32) -> bool {
+        let claimed =
+            self.process.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed);
+        claimed.is_ok() || claimed == Err(process)
+    }
+
+    fn runtime(&self) -> Result<&Handle> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime.handle());
+        }
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = match self.runtime.get() {
+            Some(runtime) => runtime,
+            None => {
+                let runtime = start()?;
+                self.runtime.get_or_init(|| runtime)
+            }
+        };
+        Ok(runtime.handle())
+    }
+}
+
+fn start() -> Result<Runtime> {
+    let cores = available_parallelism().map_or(MIN_WORKERS, NonZero::get);
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(cores.clamp(MIN_WORKERS, MAX_WORKERS)).thread_name("uplink");
+    builder.enable_all().build().map_err(|error| {
+        Error::new(ErrorKind::Internal, "runtime cannot be started").with_source(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn process_keeps_its_runtime_and_a_forked_one_gets_another() {
+        let runtimes = Runtimes::new();
+        let parent = runtimes.of(100).expect("started").id();
+        let child = runtimes.of(101).expect("started").id();
+        assert_ne!(parent, child);
+        assert_eq!(runtimes.of(100).expect("running").id(), parent);
+        assert_eq!(runtimes.of(101).expect("running").id(), child);
+    }
+
+    #[test]
+    fn threads_that_call_first_at_once_get_one_runtime() {
+        let runtimes = Runtimes::new();
+        let ids = thread::scope(|scope| {
+            let first = || runtimes.of(100).expect("started").id();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(first)).collect();
+            let ids = threads.into_iter().map(|thread| thread.join().expect("no panic"));
+            ids.collect::<Vec<_>>()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
+
+    #[test]
+    fn runtime_is_found_while_the_parent_was_starting_its_own() {
+        let runtimes = Runtimes::new();
+        let parent = &runtimes.slots[0];
+        assert!(parent.claim(100));
+        let _starting = parent.starting.lock().expect("no thread has panicked");
+        runtimes.of(101).expect("does not wait for the parent's slot");
+    }
+
+    #[test]
+    fn too_many_nested_forks_are_an_error() {
+        let runtimes = Runtimes::new();
+        for (slot, process) in runtimes.slots.iter().zip(1..) {
+            assert!(slot.claim(process));
+        }
+        let error = runtimes.of(99).expect_err("no slot is left");
+        assert_eq!(error.kind(), ErrorKind::Internal);
+    }
+}
