@@ -10,6 +10,10 @@ use serde_json::Value;
 #[expect(dead_code, reason = "printing is for the command")]
 mod measure;
 
+mod architecture {
+    mod blocking;
+}
+
 /// Allowed dependencies between packages, apart from tests: the arrows of `docs/ARCHITECTURE.md`.
 const EDGES: [(&str, &[&str]); 11] = [
     ("uplink-core", &[]),
