@@ -7,6 +7,7 @@ use uplink::Transport;
 const TRANSPORT: Transport = Transport::Negotiated;
 
 mod api {
+    mod blocking;
     mod buckets;
     mod cancellation;
     mod clocks;
@@ -34,5 +35,6 @@ mod api {
     mod shared_clocks;
     mod shares;
     mod sizes;
+    mod threads;
     mod world;
 }

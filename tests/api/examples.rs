@@ -57,6 +57,11 @@ async fn progress_reaches_all_bytes_in_both_directions() {
     assert!(down.ends_with("\rdownloaded 100 %"), "{down}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocking_stores_and_lists_without_a_runtime() {
+    assert_eq!(run("blocking").await, "a cat, 17 bytes in all\n");
+}
+
 /// The guide shows code of the example.
 #[test]
 fn multitenancy_guide_shows_the_example() {
