@@ -133,6 +133,7 @@ impl ErrorKind {
     #[must_use]
     pub const fn code(self) -> i32 {
         match self {
+            Self::Cancelled => 0x03,
             Self::TooManyRequests => 0x05,
             Self::BandwidthLimitExceeded => 0x06,
             Self::StorageLimitExceeded => 0x07,
@@ -166,6 +167,7 @@ impl ErrorKind {
             | Self::PartNumberInvalid
             | Self::PermissionInvalid
             | Self::PrefixInvalid
+            | Self::ProcessForked
             | Self::Protocol
             | Self::RangeInvalid
             | Self::SatelliteOutOfSpace

@@ -59,6 +59,12 @@ impl Download {
         self.range.clone()
     }
 
+    /// Calls `callback` with the bytes returned so far; see
+    /// [`on_progress`](crate::Download::on_progress). It runs on the thread that calls this handle.
+    pub fn on_progress(&mut self, callback: impl FnMut(u64) + Send + 'static) {
+        self.handle.update(|download| download.on_progress(callback));
+    }
+
     /// Returns the next chunk, or `None` at the end of the range; see
     /// [`chunk`](crate::Download::chunk). Copies no bytes, unlike [`io::Read`].
     pub fn chunk(&mut self) -> Result<Option<Bytes>> {

@@ -134,6 +134,12 @@ impl PartUpload {
         self.handle.call_mut(async |part| part.write(bytes).await)
     }
 
+    /// Calls `callback` with the bytes sent so far; see
+    /// [`on_progress`](crate::PartUpload::on_progress). It runs on the thread that calls this handle.
+    pub fn on_progress(&mut self, callback: impl FnMut(u64) + Send + 'static) {
+        self.handle.update(|part| part.on_progress(callback));
+    }
+
     /// Sets the ETag of the part; see [`set_etag`](crate::PartUpload::set_etag).
     pub fn set_etag(&mut self, etag: impl Into<Vec<u8>>) {
         self.handle.update(|part| part.set_etag(etag));

@@ -45,6 +45,12 @@ impl Upload {
         self.handle.call_mut(async |upload| upload.write(bytes).await)
     }
 
+    /// Calls `callback` with the bytes sent so far; see
+    /// [`on_progress`](crate::Upload::on_progress). It runs on the thread that calls this handle.
+    pub fn on_progress(&mut self, callback: impl FnMut(u64) + Send + 'static) {
+        self.handle.update(|upload| upload.on_progress(callback));
+    }
+
     /// Replaces the custom metadata that the commit will store; see
     /// [`set_custom_metadata`](crate::Upload::set_custom_metadata).
     pub fn set_custom_metadata(&mut self, entries: BTreeMap<String, String>) -> Result<()> {

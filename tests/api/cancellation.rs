@@ -15,10 +15,6 @@ use uplink::{DownloadOptions, Error, ErrorKind, Project, Upload};
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
-/// Polls between two drops in the suite; the soak test drops at every poll.
-const STEP: usize = 20;
-/// First polls that are tried in any case: most operations need only a few.
-const FIRST: usize = 4;
 /// Enough for any trial, also on a machine that is busy.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -277,8 +273,9 @@ fn tight_project(world: &World) -> Project {
     Project::open_with(&world.access, &config).expect("a project")
 }
 
-/// Drops every operation at its first polls and at every `step`th. Returns the number of trials.
-fn drop_at_polls(step: usize) -> usize {
+/// F60 and F62.
+#[test]
+fn operation_dropped_at_any_poll_takes_effect_or_does_not() {
     let servers = runtime();
     let world = servers.block_on(World::start());
     let client = runtime();
@@ -288,8 +285,7 @@ fn drop_at_polls(step: usize) -> usize {
         let new = bytes(2, 2 * SMALL_SEGMENT + 100);
         let trials = Trials { project: &project, old: bytes(1, 100_000), new };
         for operation in OPERATIONS {
-            let mut at = 0;
-            loop {
+            for at in 0.. {
                 let key = format!("trial-{count}");
                 let trial = trials.run(operation, &key, at);
                 let polls = tokio::time::timeout(TRIAL_TIMEOUT, trial).await;
@@ -298,12 +294,11 @@ fn drop_at_polls(step: usize) -> usize {
                 if polls < at {
                     break;
                 }
-                at += if at < FIRST { 1 } else { step };
             }
         }
     });
     assert_no_task_left(&client);
-    count
+    println!("{count} trials");
 }
 
 /// Connections and unused buffers are freed within seconds after the project is dropped.
@@ -317,20 +312,6 @@ fn assert_no_task_left(client: &Runtime) {
         assert!(Instant::now() < deadline, "{alive} tasks are left");
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// F60 and F62.
-#[test]
-fn operation_dropped_at_a_poll_takes_effect_or_does_not() {
-    let count = drop_at_polls(STEP);
-    assert!(count > OPERATIONS.len() * FIRST, "{count} trials");
-    println!("{count} trials");
-}
-
-#[test]
-#[ignore = "soak: every poll"]
-fn operation_dropped_at_every_poll_soak() {
-    println!("{} trials", drop_at_polls(1));
 }
 
 /// F61: how the task that uploads ends before its commit.

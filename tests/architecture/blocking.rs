@@ -51,7 +51,7 @@ fn every_async_operation_has_a_blocking_twin() {
         assert_eq!(twin.signature, signature, "{noun}::{name}");
         compared += 1;
     }
-    assert!(compared >= 53, "only {compared} operations were compared");
+    assert!(compared >= 56, "only {compared} operations were compared");
 }
 
 #[test]
