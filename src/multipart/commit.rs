@@ -241,7 +241,18 @@ impl Commit<'_> {
             {
                 Ok(None)
             }
+            Err(error) if error.kind() == ErrorKind::Decryption => Err(self.explain(error).await),
             Err(error) => Err(self.refused(error)),
+        }
+    }
+
+    /// Explains why the keys of the parts cannot be decrypted: if the upload is not pending any more, the
+    /// satellite lists the segments of an object that was moved since.
+    async fn explain(&self, error: Error) -> Error {
+        let satellite = self.session.satellite();
+        match satellite.pending_metadata(self.location, self.stream_id.clone()).await {
+            Err(missing) if is_not_found(&missing) => self.refused(missing),
+            _ => error,
         }
     }
 
@@ -326,10 +337,21 @@ impl Commit<'_> {
                     format!("no pending upload of {key:?} with this id in bucket {bucket:?}");
                 Error::new(ErrorKind::ObjectNotFound, text).with_included(error)
             }
-            _ if self.options.if_absent => exists(self.location, error),
+            _ if self.options.if_absent && !is_about_parts(&error) => exists(self.location, error),
             _ => bucket_missing(error, &self.location.bucket),
         }
     }
+}
+
+fn is_not_found(error: &Error) -> bool {
+    error.failure().is_some_and(|failure| failure.code == Code::NOT_FOUND)
+}
+
+/// Returns whether the satellite rejects the parts: a small one, or too many. It has the same code for
+/// an object that exists.
+fn is_about_parts(error: &Error) -> bool {
+    let is_named = |text: &str| text.contains("part number") || text.contains("number of parts");
+    error.failure().is_some_and(|failure| is_named(&failure.message))
 }
 
 /// Seals metadata under a new key, which is marked if the envelope is one of this client alone.

@@ -9,6 +9,7 @@ use uplink::{
     Access, Authenticity, BeginUploadOptions, CommitUploadOptions, ErrorKind, ListPartsOptions,
     MAX_PART_NUMBER, Part, PartReceipt, Permission, Project,
 };
+use uplink_testnet::Options;
 
 use super::world::{BUCKET, SMALL_SEGMENT, World, bytes, config};
 
@@ -202,4 +203,33 @@ async fn conditional_commit_keeps_the_upload_pending() {
     project.delete_object(BUCKET, "key").await.expect("deleted");
     project.commit_upload_with(BUCKET, "key", &id, &create).await.expect("committed");
     assert_eq!(read(project).await, b"new");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditional_commit_of_a_small_part_names_the_part() {
+    let options = Options::new().satellite_config(|config| config.min_part_size = PART);
+    let world = World::start_with(options, &config()).await;
+    let project = &world.project;
+    let id = project.begin_upload(BUCKET, "key").await.expect("begun");
+    for number in [1, 2] {
+        part(project, &id, number, b"small").await;
+    }
+    let create = CommitUploadOptions::new().if_absent(true);
+    let error = project.commit_upload_with(BUCKET, "key", &id, &create).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    assert!(error.to_string().contains("part number 1"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_commit_after_a_move_finds_no_upload() {
+    let world = World::start().await;
+    let project = &world.project;
+    let id = project.begin_upload(BUCKET, "key").await.expect("begun");
+    part(project, &id, 1, b"the only part").await;
+    project.commit_upload(BUCKET, "key", &id).await.expect("committed");
+    project.move_object(BUCKET, "key", BUCKET, "moved").await.expect("moved");
+    let metadata = BTreeMap::from([("kind".to_owned(), "parts".to_owned())]);
+    let options = CommitUploadOptions::new().custom_metadata(metadata);
+    let again = project.commit_upload_with(BUCKET, "key", &id, &options).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::ObjectNotFound, "{again}");
 }
