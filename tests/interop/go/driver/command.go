@@ -33,6 +33,9 @@ type command struct {
 	Expires *time.Time        `json:"expires"`
 	Abort   bool              `json:"abort"` // aborts after the last byte instead of committing
 
+	// IfAbsent makes an upload, a commit or a copy fail if there is an object under the key.
+	IfAbsent bool `json:"if_absent"`
+
 	// Ranges, in the client's terms: a negative offset counts from the end.
 	Offset *int64 `json:"offset"`
 	Length *int64 `json:"length"`

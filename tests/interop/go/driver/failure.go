@@ -5,12 +5,13 @@ import (
 
 	"storj.io/common/rpc/rpcstatus"
 	"storj.io/uplink"
+	"storj.io/uplink/private/object"
 )
 
 // failure is the response to a failed command.
 type failure struct {
 	Error string `json:"error"`
-	// Kind names the matching exported error of the client, or is empty.
+	// Kind names the matching exported error of the client or of its internal interface, or is empty.
 	Kind string `json:"kind"`
 	// Code is the satellite's status code, if the client exposes it.
 	Code uint64 `json:"code"`
@@ -28,6 +29,7 @@ var kinds = []struct {
 	{"ErrBucketNameInvalid", uplink.ErrBucketNameInvalid},
 	{"ErrBucketNotEmpty", uplink.ErrBucketNotEmpty},
 	{"ErrBucketNotFound", uplink.ErrBucketNotFound},
+	{"ErrFailedPrecondition", object.ErrFailedPrecondition},
 	{"ErrObjectKeyInvalid", uplink.ErrObjectKeyInvalid},
 	{"ErrObjectNotFound", uplink.ErrObjectNotFound},
 	{"ErrPermissionDenied", uplink.ErrPermissionDenied},

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"storj.io/uplink"
+	"storj.io/uplink/private/metaclient"
+	"storj.io/uplink/private/multipart"
+	"storj.io/uplink/private/object"
 )
 
 type uploadResponse struct {
@@ -40,13 +43,20 @@ func describePart(part *uplink.Part) partResponse {
 	return partResponse{Part: part.PartNumber, Size: part.Size, Modified: part.Modified, ETag: part.ETag}
 }
 
+// beginUpload begins an upload, with custom metadata through the client's internal interface.
 func beginUpload(ctx context.Context, session *session, cmd *command) (any, error) {
 	ctx, project, err := session.project(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
-	options := &uplink.UploadOptions{Expires: orZero(cmd.Expires)}
-	info, err := project.BeginUpload(ctx, cmd.Bucket, string(cmd.Key), options)
+	var info uplink.UploadInfo
+	if cmd.Custom != nil {
+		options := &multipart.UploadOptions{Expires: orZero(cmd.Expires), CustomMetadata: cmd.Custom}
+		info, err = multipart.BeginUpload(ctx, project, cmd.Bucket, string(cmd.Key), options)
+	} else {
+		options := &uplink.UploadOptions{Expires: orZero(cmd.Expires)}
+		info, err = project.BeginUpload(ctx, cmd.Bucket, string(cmd.Key), options)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +95,17 @@ func commitUpload(ctx context.Context, session *session, cmd *command) (any, err
 	ctx, project, err := session.project(ctx, cmd)
 	if err != nil {
 		return nil, err
+	}
+	if cmd.IfAbsent {
+		options := &metaclient.CommitUploadOptions{
+			CustomMetadata: cmd.Custom,
+			IfNoneMatch:    cmd.conditions(),
+		}
+		committed, err := object.CommitUpload(ctx, project, cmd.Bucket, string(cmd.Key), cmd.UploadID, options)
+		if err != nil {
+			return nil, err
+		}
+		return describeVersioned(committed), nil
 	}
 	committed, err := project.CommitUpload(ctx, cmd.Bucket, string(cmd.Key), cmd.UploadID,
 		&uplink.CommitUploadOptions{CustomMetadata: cmd.Custom})

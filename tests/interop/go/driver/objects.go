@@ -62,14 +62,22 @@ func describeVersioned(described *object.VersionedObject) versioned {
 	}
 }
 
-// upload writes an object. An object with an ETag is written through the client's internal
-// interface, because the public one does not support ETags.
+// conditions returns the conditions of a write, for the client's internal interface.
+func (cmd *command) conditions() []string {
+	if cmd.IfAbsent {
+		return []string{"*"}
+	}
+	return nil
+}
+
+// upload writes an object. An object with an ETag or a condition is written through the client's
+// internal interface, because the public one supports neither.
 func upload(ctx context.Context, session *session, cmd *command) (any, error) {
 	ctx, project, err := session.project(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
-	options := &metaclient.UploadOptions{Expires: orZero(cmd.Expires)}
+	options := &metaclient.UploadOptions{Expires: orZero(cmd.Expires), IfNoneMatch: cmd.conditions()}
 	var handle interface {
 		io.Writer
 		SetCustomMetadata(context.Context, uplink.CustomMetadata) error
@@ -77,7 +85,7 @@ func upload(ctx context.Context, session *session, cmd *command) (any, error) {
 		Abort() error
 	}
 	info := func() any { return nil }
-	if cmd.ETag != nil {
+	if cmd.ETag != nil || cmd.IfAbsent {
 		tools, err := object.UploadObject(ctx, project, cmd.Bucket, string(cmd.Key), options)
 		if err != nil {
 			return nil, err
@@ -193,6 +201,15 @@ func copyObject(ctx context.Context, session *session, cmd *command) (any, error
 	ctx, project, err := session.project(ctx, cmd)
 	if err != nil {
 		return nil, err
+	}
+	if cmd.IfAbsent {
+		options := object.CopyObjectOptions{IfNoneMatch: cmd.conditions()}
+		copied, err := object.CopyObject(ctx, project, cmd.Bucket, string(cmd.Key), nil,
+			cmd.NewBucket, string(cmd.NewKey), options)
+		if err != nil {
+			return nil, err
+		}
+		return describeVersioned(copied), nil
 	}
 	copied, err := project.CopyObject(ctx, cmd.Bucket, string(cmd.Key), cmd.NewBucket, string(cmd.NewKey), nil)
 	return describeObject(copied), err
