@@ -9,7 +9,8 @@ use super::parties::Outcomes;
 /// A difference between the reference client and ours, which is the same over both transports.
 struct Difference {
     /// Why there is one.
-    _why: &'static str,
+    #[expect(dead_code, reason = "for readers")]
+    why: &'static str,
     applies: fn(&Case<'_>) -> bool,
 }
 
@@ -26,17 +27,17 @@ struct Case<'a> {
 
 const DIFFERENCES: [Difference; 7] = [
     Difference {
-        _why: "where it looks up an object, the reference client does not distinguish a missing \
+        why: "where it looks up an object, the reference client does not distinguish a missing \
                bucket from a missing object",
         applies: |case| case.is_missing_bucket(),
     },
     Difference {
-        _why: "before our client asks to copy or move an object, it requests it; then an error of the \
+        why: "before our client asks to copy or move an object, it requests it; then an error of the \
                source is reported before one of the target or of other permissions",
         applies: |case| case.is_error_of_source(),
     },
     Difference {
-        _why: "before our client commits an upload, it requests its parts; then a missing upload is \
+        why: "before our client commits an upload, it requests its parts; then a missing upload is \
                reported before a missing permission to write",
         applies: |case| {
             matches!(case.step.operation, Operation::CommitUpload { .. })
@@ -46,7 +47,7 @@ const DIFFERENCES: [Difference; 7] = [
         },
     },
     Difference {
-        _why: "an error of the beginning is reported by a write or by the commit, depending on what \
+        why: "an error of the beginning is reported by a write or by the commit, depending on what \
                each client buffers; an upload that is aborted has no commit",
         applies: |case| {
             let aborted = matches!(
@@ -57,7 +58,7 @@ const DIFFERENCES: [Difference; 7] = [
         },
     },
     Difference {
-        _why: "when it cannot begin one of several segments, the reference client returns an error of \
+        why: "when it cannot begin one of several segments, the reference client returns an error of \
                its buffers, or the satellite's, whichever it sees first",
         applies: |case| {
             let written = matches!(
@@ -70,7 +71,7 @@ const DIFFERENCES: [Difference; 7] = [
         },
     },
     Difference {
-        _why: "of an invalid upload id and an invalid part number, each client reports one",
+        why: "of an invalid upload id and an invalid part number, each client reports one",
         applies: |case| {
             let kinds = [ErrorKind::UploadIdInvalid, ErrorKind::PartNumberInvalid].map(Some);
             let is_invalid = matches!(
@@ -82,7 +83,7 @@ const DIFFERENCES: [Difference; 7] = [
         },
     },
     Difference {
-        _why: "in a conditional commit, the reference client reports a part that is too small like an \
+        why: "in a conditional commit, the reference client reports a part that is too small like an \
                object that exists",
         applies: |case| {
             let kinds = [ErrorKind::ObjectAlreadyExists, ErrorKind::Protocol].map(Some);
