@@ -25,7 +25,7 @@ struct Case<'a> {
     is_source_missing: bool,
 }
 
-const DIFFERENCES: [Difference; 7] = [
+const DIFFERENCES: [Difference; 8] = [
     Difference {
         why: "where it looks up an object, the reference client does not distinguish a missing \
                bucket from a missing object",
@@ -80,6 +80,16 @@ const DIFFERENCES: [Difference; 7] = [
                     | Operation::UploadPartAborted { number: INVALID_PART, .. }
             );
             is_invalid && case.kinds() == kinds
+        },
+    },
+    Difference {
+        why: "of an invalid upload id and a key that the grant has no encryption key for, each client \
+              reports one",
+        applies: |case| {
+            let kinds = [ErrorKind::UploadIdInvalid, ErrorKind::PermissionDenied].map(Some);
+            matches!(case.step.operation, Operation::AbortUpload { is_elsewhere: true, .. })
+                && case.kinds() == kinds
+                && case.ours.says("missing encryption base")
         },
     },
     Difference {
