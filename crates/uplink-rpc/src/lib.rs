@@ -48,6 +48,7 @@ pub mod peer;
 pub mod piece;
 pub mod pool;
 pub mod raw;
+mod redacted;
 pub mod runtime;
 pub mod server;
 pub mod status;
