@@ -22,6 +22,7 @@ use uplink_rpc::r#gen::metainfo::{self, RequestHeader};
 use uplink_rpc::pool::{Connection, Pool};
 use uplink_rpc::status::Failure;
 use uplink_rpc::{client, runtime};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -76,10 +77,8 @@ impl Satellite {
         let node = url.id.ok_or_else(|| {
             Error::new(ErrorKind::AccessInvalid, "the satellite address has no node id")
         })?;
-        let header = RequestHeader {
-            api_key: api_key.to_bytes().into(),
-            user_agent: config.user_agent.clone().into(),
-        };
+        let header =
+            RequestHeader { api_key: wiped(api_key), user_agent: config.user_agent.clone().into() };
         Ok(Self {
             pool: Pool::new(dialer),
             connection: Arc::default(),
@@ -115,7 +114,7 @@ impl Satellite {
 
     /// Revokes an API key that was restricted from this project's.
     pub(crate) async fn revoke(&self, api_key: &ApiKey) -> Result<()> {
-        let api_key = Bytes::from(api_key.to_bytes());
+        let api_key = wiped(api_key);
         let request = metainfo::RevokeApiKeyRequest { api_key, header: self.header() };
         self.call(Call::RevokeAccess, |mut client| {
             let request = request.clone();
@@ -235,6 +234,11 @@ impl Satellite {
             }
         }
     }
+}
+
+/// Returns the bytes of an API key, which are wiped when the last request with them is dropped.
+fn wiped(api_key: &ApiKey) -> Bytes {
+    Bytes::from_owner(Zeroizing::new(api_key.to_bytes()))
 }
 
 fn replies(reply: metainfo::BatchResponse, count: usize) -> Result<Vec<Reply>> {
