@@ -61,7 +61,7 @@ proptest! {
 
     #[test]
     fn shared_grant_never_allows_more_than_its_parent(
-        shares in proptest::collection::vec(any_share(), 0..=5),
+        shares in proptest::collection::vec(any_share(), 0..=10),
         operation in prop_oneof![1u8..=4, 1u8..=15],
         (bucket, name) in any_path(),
         seconds in 0i64..4,
