@@ -21,6 +21,7 @@ mod api {
     mod listing;
     mod memory;
     mod multipart;
+    mod nonces;
     mod outcomes;
     mod overwrite;
     mod pages;
@@ -35,6 +36,8 @@ mod api {
     mod shared_clocks;
     mod shares;
     mod sizes;
+    mod tenants;
     mod threads;
     mod world;
+    mod wrong_keys;
 }

@@ -14,6 +14,7 @@ mod api {
     mod handles;
     mod listing;
     mod multipart;
+    mod nonces;
     mod outcomes;
     mod overwrite;
     mod pages;
@@ -25,5 +26,7 @@ mod api {
     mod round_trips;
     mod shares;
     mod sizes;
+    mod tenants;
     mod world;
+    mod wrong_keys;
 }

@@ -93,6 +93,23 @@ async fn times_and_lifetimes_of_a_share_are_enforced() {
     assert!(left <= hour + Duration::from_secs(60), "{left:?}");
 }
 
+/// The client shows the moments that the satellite compares with its clock.
+#[test]
+fn times_of_a_share_are_exact_to_the_nanosecond() {
+    let access = grant();
+    let year = 365 * 86_400;
+    for seconds in [0, 1, 1_483_228_799, 1_483_228_800, 1_774_746_000, 4_000_000_000] {
+        for (nanos, length) in [(0, 0), (1, 1), (999_999_999, 3600), (500, year), (1, 10 * year)] {
+            let first = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+            let last = first + Duration::new(length, nanos);
+            let permission = Permission::read_only().not_before(first).not_after(last);
+            let shared = access.share(&permission, &[]).expect("shared");
+            let shown = shared.restrictions().permission;
+            assert_eq!((shown.valid_from(), shown.valid_until()), (Some(first), Some(last)));
+        }
+    }
+}
+
 #[test]
 fn invalid_permissions_are_refused_before_invalid_prefixes() {
     let access = grant();
