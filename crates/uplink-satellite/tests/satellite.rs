@@ -42,12 +42,18 @@ mod pending;
 mod plain_client;
 #[path = "satellite/program.rs"]
 mod program;
+#[path = "satellite/random.rs"]
+mod random;
 #[path = "satellite/rates.rs"]
 mod rates;
+#[path = "satellite/revocation.rs"]
+mod revocation;
 #[path = "satellite/settlement.rs"]
 mod settlement;
 #[path = "satellite/snapshot.rs"]
 mod snapshot;
+#[path = "satellite/times.rs"]
+mod times;
 #[path = "satellite/updates.rs"]
 mod updates;
 #[path = "satellite/usage.rs"]

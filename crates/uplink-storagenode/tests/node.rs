@@ -19,6 +19,8 @@ mod checks;
 mod contact;
 #[path = "node/faults.rs"]
 mod faults;
+#[path = "node/forged.rs"]
+mod forged;
 #[path = "node/marker.rs"]
 mod marker;
 #[path = "node/program.rs"]
