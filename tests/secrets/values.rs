@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -219,7 +220,7 @@ async fn add_segments(texts: &mut Texts, secrets: &mut Secrets) {
         SegmentPosition { part: 0, index: 0 },
     );
     let budget = Budget::new(64 << 20, 10, false);
-    let sealed = SealedSegment::new(budget.reserve(1 << 20).await.expect("memory"));
+    let sealed = SealedSegment::new(budget.reserve(1 << 20).await.expect("memory"), Arc::default());
     texts.add(&Sealer::new(cipher.expect("a cipher"), &scheme, &budget, &sealed));
 }
 

@@ -50,7 +50,7 @@ impl BlockCipher for Recorder {
 async fn seal(size: usize, parts: &[usize]) -> Vec<u64> {
     let scheme: Scheme = "4/6/8/10-256".parse().unwrap();
     let budget = Budget::new(64 << 20, 10, false);
-    let sealed = SealedSegment::new(budget.reserve(2 * size as u64).await.unwrap());
+    let sealed = SealedSegment::new(budget.reserve(2 * size as u64).await.unwrap(), Arc::default());
     let cipher = Recorder::default();
     let mut sealer = Sealer::new(cipher.clone(), &scheme, &budget, &sealed);
     let plain = vec![1; size];
