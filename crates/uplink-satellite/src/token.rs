@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A stream id depends only on immutable fields: one upload has the same stream id in the reply to
-//! its begin, in listings, and after its commit.
+//! its begin, in listings, and after its commit. That of a copy or move also names the metadata whose
+//! key the client wraps again.
 
 use std::time::Duration;
 
@@ -52,6 +53,10 @@ pub(crate) struct StreamId {
     /// Cipher suite and block size, packed.
     #[prost(sint64, tag = "12")]
     pub(crate) encryption: i64,
+    /// Nonce of the wrapped metadata key when a copy or move began; empty without metadata. Only in
+    /// stream ids that complete a copy or move.
+    #[prost(bytes = "vec", optional, tag = "16")]
+    pub(crate) metadata_nonce: Option<Vec<u8>>,
 }
 
 /// Fields of a segment id.
@@ -217,7 +222,14 @@ impl StreamId {
             stream: object.stream_id.to_vec(),
             multipart: object.multipart,
             encryption: object.encryption,
+            metadata_nonce: None,
         }
+    }
+
+    /// Returns the fields of the stream id that completes a copy or move of an object.
+    pub(crate) fn of_transfer(object: &Object) -> Self {
+        let nonce = object.metadata.nonce.clone();
+        Self { metadata_nonce: Some(nonce.unwrap_or_default()), ..Self::of(object) }
     }
 
     /// Returns the stream id of the database.
@@ -281,6 +293,7 @@ mod tests {
             stream: vec![3; 16],
             multipart: true,
             encryption: 4,
+            metadata_nonce: Some(vec![5; 24]),
         }
     }
 

@@ -72,6 +72,7 @@ impl State {
         let transfer = Transfer {
             project: &caller.project.id,
             source: source.stream(),
+            metadata_nonce: source.metadata_nonce.as_deref(),
             bucket: to.bucket,
             key: to.key,
             metadata,
@@ -138,6 +139,7 @@ impl State {
         let transfer = Transfer {
             project: &caller.project.id,
             source: source.stream(),
+            metadata_nonce: source.metadata_nonce.as_deref(),
             bucket: to.bucket,
             key: to.key,
             metadata: rewrapped(
@@ -170,7 +172,7 @@ impl State {
         let (object, keys) = found.map_err(database)?;
 
         Ok(WrappedKeys {
-            stream_id: self.tokens.stream_id(&caller.project.id, &StreamId::of(&object)),
+            stream_id: self.tokens.stream_id(&caller.project.id, &StreamId::of_transfer(&object)),
             encryption_parameters: convert::encryption(object.encryption),
             metadata_key_nonce: object.metadata.nonce.unwrap_or_default().into(),
             metadata_key: object.metadata.key.unwrap_or_default().into(),

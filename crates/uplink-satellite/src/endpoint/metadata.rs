@@ -34,6 +34,7 @@ impl State {
         let stream = self.own_stream(caller, &request.stream_id, (bucket, key))?;
         let update = MetadataUpdate {
             project: &caller.project.id,
+            location: (bucket, key),
             stream_id: stream.stream(),
             metadata: metadata.unwrap_or_default(),
             parts,

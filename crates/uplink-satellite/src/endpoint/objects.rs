@@ -72,6 +72,7 @@ impl State {
             stream: new.stream_id.to_vec(),
             multipart,
             encryption,
+            metadata_nonce: None,
         };
         Ok(messages::BeginObjectResponse {
             stream_id: self.tokens.stream_id(&caller.project.id, &fields),

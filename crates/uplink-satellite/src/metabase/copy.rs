@@ -1,7 +1,7 @@
 //! Copying and moving committed objects: pieces stay on their nodes, only wrapped keys change.
 //!
 //! A client fetches the wrapped keys of all segments, wraps them for the new name, and sends them
-//! back. If the object was replaced between the two calls, the second one fails.
+//! back. If the object or its metadata was replaced between the two calls, the second one fails.
 
 use std::collections::HashSet;
 
@@ -36,6 +36,9 @@ pub(crate) struct Transfer<'a> {
     pub(crate) project: &'a [u8; 16],
     /// Stream id of the object to copy or move.
     pub(crate) source: [u8; 16],
+    /// Nonce of the wrapped metadata key when the copy or move began, empty without metadata; `None` if
+    /// unknown. The keys that the client sends are those of that metadata.
+    pub(crate) metadata_nonce: Option<&'a [u8]>,
     pub(crate) bucket: &'a [u8],
     pub(crate) key: &'a [u8],
     pub(crate) metadata: NewMetadata,
@@ -128,12 +131,16 @@ impl Metabase {
 /// Returns the object to copy or move.
 ///
 /// # Errors
-/// It no longer exists, or the given keys do not match its segments.
+/// It no longer exists, its metadata was replaced, or the given keys do not match its segments.
 async fn source(tx: &mut Connection, transfer: &Transfer<'_>) -> Result<Object> {
     let object =
         rows::committed_by_stream(tx, transfer.project, &transfer.source, transfer.now).await?;
     if buckets::find(tx, transfer.project, transfer.bucket).await?.is_none() {
         return Err(buckets::missing(transfer.bucket));
+    }
+    let nonce = object.metadata.nonce.as_deref().unwrap_or_default();
+    if transfer.metadata_nonce.is_some_and(|begun| begun != nonce) {
+        return Err(rows::object_missing());
     }
     require_matching_keys(tx, transfer).await?;
 

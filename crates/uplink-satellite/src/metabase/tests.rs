@@ -253,6 +253,7 @@ async fn copies_and_moves_leave_no_orphaned_rows() {
     let transfer = |key| Transfer {
         project: &PROJECT,
         source,
+        metadata_nonce: None,
         bucket: b"bucket",
         key,
         metadata: NewMetadata::Rewrapped { nonce: None, key: None },

@@ -8,6 +8,8 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(crate) struct MetadataUpdate<'a> {
     pub(crate) project: &'a [u8; 16],
+    /// Bucket and key of the object: its metadata is encrypted for them.
+    pub(crate) location: (&'a [u8], &'a [u8]),
     pub(crate) stream_id: [u8; 16],
     pub(crate) metadata: Metadata,
     /// The parts of the metadata that the update contains.
@@ -24,13 +26,16 @@ pub(crate) struct MetadataParts {
 }
 
 impl Metabase {
-    /// Replaces the metadata of a committed object.
+    /// Replaces the metadata of a committed object. One that was moved since counts as missing.
     pub(crate) async fn update_metadata(&self, update: &MetadataUpdate<'_>) -> Result<()> {
         self.write(|| async {
             let mut tx = self.begin().await?;
             let found =
                 rows::committed_by_stream(&mut tx, update.project, &update.stream_id, update.now);
             let object = found.await?;
+            if (&object.bucket[..], &object.key[..]) != update.location {
+                return Err(rows::object_missing());
+            }
             let lacks_custom = object.metadata.data.is_some() && !update.parts.custom;
             let lacks_etag = object.metadata.etag.is_some() && !update.parts.etag;
             if lacks_custom || lacks_etag {

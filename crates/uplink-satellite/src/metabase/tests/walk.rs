@@ -45,6 +45,7 @@ impl Store {
         let transfer = Transfer {
             project: &PROJECT,
             source: found.0.stream_id,
+            metadata_nonce: None,
             bucket: b"bucket",
             key: to,
             metadata: NewMetadata::Rewrapped { nonce: None, key: None },
