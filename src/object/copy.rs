@@ -168,8 +168,12 @@ impl<'a> Copy<'a> {
                 Some(NewMetadata::Replaced(sealed))
             }
             None => {
+                let is_alone = offer.object.metadata(&self.from.content_key)?.is_none();
                 let key = offer.object.metadata_key(&self.from.content_key)?;
-                let key = key.map(|key| check_metadata_key(key).and_then(|key| wrap(&key)));
+                let key = key.map(|key| {
+                    check_metadata_key(&key, is_alone)?;
+                    wrap(&key)
+                });
                 key.transpose()?.map(NewMetadata::Kept)
             }
         };
@@ -182,6 +186,9 @@ impl<'a> Copy<'a> {
     async fn verify(&self, offer: &CopyOffer) -> Result<(Object, OfferedKeys)> {
         let rules = Rules::from(self.session.config());
         let (source, recorded) = open(self.from, &offer.object, rules)?;
+        if !offer.is_of_one_state() {
+            return Err(unauthenticated("the offered metadata key is not that of its metadata"));
+        }
         recorded.check_required(rules)?;
         let mut layout = layout_of(self.session, self.from, &offer.object, recorded).await?;
         let parameters = offer.object.parameters()?;
@@ -191,15 +198,17 @@ impl<'a> Copy<'a> {
         Ok((source, offered))
     }
 
-    /// Returns whether an offer contradicts itself because the object was replaced between its parts,
-    /// which are not one snapshot.
+    /// Returns whether an offer contradicts itself because the object or its metadata was replaced
+    /// between its parts, which are not one snapshot.
     async fn has_changed(&self, offer: &CopyOffer, error: &Error) -> bool {
         if error.kind() != ErrorKind::LayoutUnauthenticated {
             return false;
         }
         let Location { bucket, encrypted_key, .. } = self.from;
         match self.session.satellite().object(bucket, encrypted_key.clone()).await {
-            Ok(now) => now.version() != offer.object.version(),
+            Ok(now) => {
+                now.version() != offer.object.version() || !now.has_metadata_of(&offer.object)
+            }
             Err(error) => error.kind() == ErrorKind::ObjectNotFound,
         }
     }
@@ -258,13 +267,17 @@ fn changed(error: Error) -> Error {
     Error::new(ErrorKind::ObjectChanged, text).with_included(error)
 }
 
-/// R1: a metadata key is not that of a segment.
-fn check_metadata_key(key: Key) -> Result<Key> {
-    match KeyKind::of(&key) {
+/// Checks a metadata key that the copy keeps. R1: it is not that of a segment. R2: a key of this client
+/// without metadata lost its record.
+fn check_metadata_key(key: &Key, is_alone: bool) -> Result<()> {
+    match KeyKind::of(key) {
         Some(KeyKind::Part | KeyKind::Stream) => {
             Err(unauthenticated("its metadata is sealed with the key of a segment"))
         }
-        _ => Ok(key),
+        Some(KeyKind::Metadata) if is_alone => {
+            Err(unauthenticated("its metadata lacks the recorded segments"))
+        }
+        _ => Ok(()),
     }
 }
 

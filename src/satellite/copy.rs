@@ -27,6 +27,8 @@ use crate::location::Location;
 pub(crate) struct CopyOffer {
     pub(crate) object: ObjectRecord,
     pub(crate) stream_id: Bytes,
+    /// Nonce of the wrapped metadata key; empty without metadata.
+    metadata_key_nonce: Bytes,
     segment_keys: Vec<metainfo::EncryptedKeyAndNonce>,
 }
 
@@ -68,6 +70,12 @@ impl NewMetadata {
 }
 
 impl CopyOffer {
+    /// Returns whether the offer and the object name the same metadata key. Satellites may leave it out.
+    pub(crate) fn is_of_one_state(&self) -> bool {
+        self.metadata_key_nonce.is_empty()
+            || self.object.metadata_nonce_is(&self.metadata_key_nonce)
+    }
+
     /// Decrypts the keys of the segments.
     pub(crate) fn keys(&self, keys: &ObjectKeys<'_>) -> Result<OfferedKeys> {
         offered_keys(&self.segment_keys, keys)
@@ -87,7 +95,8 @@ impl Satellite {
         match self.object_and(from, request).await? {
             (object, Reply::ObjectBeginCopy(reply)) => {
                 let metainfo::BeginCopyObjectResponse { stream_id, segment_keys, .. } = reply;
-                Ok(CopyOffer { object, stream_id, segment_keys })
+                let metadata_key_nonce = reply.encrypted_metadata_key_nonce;
+                Ok(CopyOffer { object, stream_id, metadata_key_nonce, segment_keys })
             }
             _ => Err(other_reply()),
         }
@@ -105,7 +114,8 @@ impl Satellite {
         match self.object_and(from, request).await? {
             (object, Reply::ObjectBeginMove(reply)) => {
                 let metainfo::BeginMoveObjectResponse { stream_id, segment_keys, .. } = reply;
-                Ok(CopyOffer { object, stream_id, segment_keys })
+                let metadata_key_nonce = reply.encrypted_metadata_key_nonce;
+                Ok(CopyOffer { object, stream_id, metadata_key_nonce, segment_keys })
             }
             _ => Err(other_reply()),
         }

@@ -88,6 +88,17 @@ impl ObjectRecord {
         self.0.encrypted_metadata_nonce == nonce.as_bytes()[..]
     }
 
+    /// Returns whether both records have the same metadata key.
+    pub(crate) fn has_metadata_of(&self, other: &Self) -> bool {
+        self.0.encrypted_metadata_nonce == other.0.encrypted_metadata_nonce
+    }
+
+    /// Returns whether this is the nonce of the metadata key, or the satellite did not return that.
+    pub(crate) fn metadata_nonce_is(&self, nonce: &[u8]) -> bool {
+        let known = &self.0.encrypted_metadata_nonce;
+        known.is_empty() || known == nonce
+    }
+
     /// Replaces the metadata with that of a commit.
     pub(crate) fn with_metadata(self, sealed: &SealedMetadata) -> Self {
         let nonce = sealed.metadata_key_nonce.as_bytes();
