@@ -205,6 +205,12 @@ fn marked_metadata_without_seal_is_refused_by_default() {
     let list = stream_list(2, 7, |_| unmarked());
     refused(read(claimed(S + 7, 2), Some(&envelope), &list, DEFAULT));
     read(claimed(S + 7, 2), Some(&envelope), &list, ALLOW).expect("allowed");
+    let mut etag_alone = envelope;
+    etag_alone.stream_info = None;
+    let parts = parts_list(|_, _| unmarked());
+    let size = claimed(parts.iter().map(|part| part.plain_size).sum(), 0);
+    refused(read(size, Some(&etag_alone), &parts, DEFAULT));
+    read(size, Some(&etag_alone), &parts, ALLOW).expect("allowed");
 }
 
 #[test]
