@@ -90,8 +90,8 @@ impl CommitUploadOptions {
 
     /// Requires that the object consists of exactly these parts.
     ///
-    /// Without receipts, or with those of some parts, the satellite could drop or mix whole parts before
-    /// the commit.
+    /// Without receipts the satellite could drop or mix whole parts, or cut off their last segments,
+    /// before the commit.
     pub fn receipts(mut self, receipts: impl IntoIterator<Item = PartReceipt>) -> Self {
         self.receipts = receipts.into_iter().collect();
         self.receipts.sort_by_key(|receipt| receipt.number);
@@ -155,7 +155,8 @@ impl Project {
     /// of this library checks. They come from the satellite's list, which must match the receipts, if
     /// there are any. If the access grant does not permit reading, the receipts alone are sealed; with
     /// neither, the object is committed without a seal, as other clients do. A grant that may neither
-    /// read nor list does not see the metadata of the beginning: pass it again.
+    /// read nor list does not see the metadata of the beginning: pass it again. The satellite can omit
+    /// that metadata, and cannot omit what the options set.
     ///
     /// # Errors
     /// [`ErrorKind::UploadIdInvalid`]; [`ErrorKind::ObjectNotFound`] when the upload is not pending any
@@ -289,6 +290,10 @@ impl Commit<'_> {
         };
         let metadata = record.metadata_of(PARAMETERS.suite, &self.location.content_key)?;
         let info = metadata.and_then(|opened| opened.stream_info);
+        if info.as_ref().is_some_and(|info| info.chain_start.is_some() || info.parts_seal.is_some())
+        {
+            return Err(unauthenticated("the metadata of the upload is that of an object"));
+        }
         Ok(info.map(|info| info.metadata.into_entries()).unwrap_or_default())
     }
 
