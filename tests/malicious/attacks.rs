@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use uplink::{Config, Project};
-
-use super::fixture::{Fixture, Shape, put};
+use super::fixture::{Fixture, Shape};
+use super::making::Then;
 use super::reader::{Attack, Finding, Reader, TRUTH};
+use super::subjects::Subject;
 use super::table;
-use super::table::envelopes::{etag_alone, other_keys, strip, without_envelope};
+use super::table::envelopes::{begun, etag_alone, other_keys, strip, without_envelope};
 use super::table::numbers::false_numbers;
 use super::table::segments::{block_as_inline, first_blocks_cut_off, keyless, missing, relabelled};
 use super::table::versions::{changed_key_on_repeat, mixed};
-use super::world::{SEGMENT, World, known};
+use super::world::{SEGMENT, World};
 
 /// Objects of one, two and three segments. The last segment is empty, inline, inline at the limit,
 /// remote or full.
@@ -43,14 +43,14 @@ macro_rules! rows {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                check_rows(&SHAPES, async |fixture| $row(fixture).await).await;
+                check_rows(&streams(&SHAPES), async |fixture| $row(fixture).await).await;
             }
         )*
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         #[ignore = "slow: every attack on objects of more shapes"]
         async fn every_attack_on_more_shapes_is_refused() {
-            check_rows(&MORE_SHAPES, async |fixture| table::all(fixture).await).await;
+            check_rows(&streams(&MORE_SHAPES), async |fixture| table::all(fixture).await).await;
         }
     };
 }
@@ -58,6 +58,7 @@ macro_rules! rows {
 rows! {
     object_without_its_envelope_is_refused: without_envelope;
     object_with_an_etag_alone_is_refused: etag_alone;
+    envelope_of_a_begun_upload_is_refused: begun;
     keyless_segments_are_refused: keyless;
     relabelled_segments_are_refused: relabelled;
     segments_without_their_first_blocks_are_refused: first_blocks_cut_off;
@@ -72,16 +73,20 @@ rows! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: objects of 1001 segments"]
 async fn attacks_on_1001_segments_are_refused() {
-    check_rows(&[MANY], many_segments).await;
+    check_rows(&streams(&[MANY]), many_segments).await;
+}
+
+fn streams(shapes: &[Shape]) -> Vec<Subject> {
+    shapes.iter().map(|shape| Subject::stream(*shape, Then::Nothing)).collect()
 }
 
 /// Reads every object under every attack and fails with the attacks that succeeded.
-async fn check_rows(shapes: &[Shape], rows: impl AsyncFn(&Fixture) -> Vec<Attack>) {
+pub(crate) async fn check_rows(subjects: &[Subject], rows: impl AsyncFn(&Fixture) -> Vec<Attack>) {
     let world = World::start().await;
     let mut reader = Reader::new(&world);
     let mut findings = Vec::new();
-    for shape in shapes {
-        let fixture = write_object(&world, *shape).await;
+    for subject in subjects {
+        let fixture = subject.create(&world).await;
         let truth = fixture.attack(TRUTH, vec![fixture.b.clone()]);
         findings.extend(reader.check(&fixture, &truth).await);
         for attack in rows(&fixture).await {
@@ -90,18 +95,6 @@ async fn check_rows(shapes: &[Shape], rows: impl AsyncFn(&Fixture) -> Vec<Attack
     }
     println!("{} reads under attack", reader.reads());
     fail_with(findings);
-}
-
-/// Writes an object, and the objects served in its place, with our client.
-async fn write_object(world: &World, shape: Shape) -> Fixture {
-    let known = known(&format!("object-{}-{}", shape.count, shape.last), shape.size());
-    let config = Config::new().segment_size(shape.segment);
-    let project = Project::open_with(&world.honest_access, &config).expect("a project");
-    let title = format!("{} segments, last {}", shape.count, shape.last);
-    let write = async |key: &str, version| put(&project, &known, key, version).await;
-    let fixture = Fixture::written(world, title, known.clone(), write).await;
-    assert_eq!(fixture.b.segments.len() as u64, shape.count);
-    fixture
 }
 
 /// Reads printed for each finding.

@@ -31,10 +31,10 @@ const MEMORY_LIMIT: usize = 64 << 20;
 const MAX_ERROR_TEXT: usize = 4096;
 /// Buckets in a page of the maximum response size.
 const BUCKETS_IN_FULL_PAGE: usize = 250_000;
-const TRANSPORTS: [Transport; 2] = [Transport::Negotiated, Transport::Drpc];
+pub(crate) const TRANSPORTS: [Transport; 2] = [Transport::Negotiated, Transport::Drpc];
 
 /// Changes every response of one type with `edit`.
-fn rewrite_responses<M: Message + Default>(
+pub(crate) fn rewrite_responses<M: Message + Default>(
     world: &World,
     name: &'static str,
     edit: impl Fn(&mut M) + Send + Sync + 'static,
@@ -54,7 +54,7 @@ fn rewrite_responses<M: Message + Default>(
 }
 
 /// Waits for an operation and asserts the limits on its time and memory.
-async fn within_limits<T>(operation: impl Future<Output = T>) -> T {
+pub(crate) async fn within_limits<T>(operation: impl Future<Output = T>) -> T {
     HEAP.reset_peak_usage();
     let heap = HEAP.current_usage();
     let started = Instant::now();
@@ -67,7 +67,7 @@ async fn within_limits<T>(operation: impl Future<Output = T>) -> T {
 }
 
 #[track_caller]
-fn assert_refused<T>(outcome: Result<T, Error>) -> Error {
+pub(crate) fn assert_refused<T>(outcome: Result<T, Error>) -> Error {
     let Err(error) = outcome else { panic!("the attack succeeded") };
     assert_ne!(error.kind(), ErrorKind::Internal, "{error}");
     assert!(

@@ -48,6 +48,8 @@ pub(crate) enum Content {
 /// Kinds of calls made by a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CallKind {
+    /// The beginning of a copy or move.
+    Copy,
     Stat,
     Download,
     List,
@@ -136,6 +138,8 @@ impl Forgery {
             Request::ObjectGet(_) => Response::ObjectGet(messages::GetObjectResponse {
                 object: Some(self.object.clone()),
             }),
+            Request::ObjectBeginCopy(_) => Response::ObjectBeginCopy(self.copy_offer()),
+            Request::ObjectBeginMove(_) => Response::ObjectBeginMove(self.move_offer()),
             Request::SegmentList(request) => Response::SegmentList(self.list(&request)),
             Request::SegmentDownload(request) => {
                 let wanted = position(request.cursor_position);
@@ -160,6 +164,36 @@ impl Forgery {
             }
             other => panic!("no forgery answers {other:?}"),
         })
+    }
+
+    fn copy_offer(&self) -> messages::BeginCopyObjectResponse {
+        messages::BeginCopyObjectResponse {
+            stream_id: self.object.stream_id.clone(),
+            encryption_parameters: self.object.encryption_parameters,
+            encrypted_metadata_key_nonce: self.object.encrypted_metadata_nonce.clone(),
+            encrypted_metadata_key: self.object.encrypted_metadata_encrypted_key.clone(),
+            segment_keys: self.wrapped_keys(),
+            ..Default::default()
+        }
+    }
+
+    fn move_offer(&self) -> messages::BeginMoveObjectResponse {
+        messages::BeginMoveObjectResponse {
+            stream_id: self.object.stream_id.clone(),
+            encryption_parameters: self.object.encryption_parameters,
+            encrypted_metadata_key_nonce: self.object.encrypted_metadata_nonce.clone(),
+            encrypted_metadata_key: self.object.encrypted_metadata_encrypted_key.clone(),
+            segment_keys: self.wrapped_keys(),
+        }
+    }
+
+    fn wrapped_keys(&self) -> Vec<messages::EncryptedKeyAndNonce> {
+        let wrapped = |part: &Part| messages::EncryptedKeyAndNonce {
+            position: part.item.position,
+            encrypted_key_nonce: part.item.encrypted_key_nonce.clone(),
+            encrypted_key: part.item.encrypted_key.clone(),
+        };
+        self.segments.iter().map(wrapped).collect()
     }
 
     fn list(&self, request: &messages::ListSegmentsRequest) -> messages::ListSegmentsResponse {
@@ -228,34 +262,25 @@ impl Forger {
 
     /// Answers a call of a client.
     pub(crate) async fn answer(self: Arc<Self>, call: Call, upstream: Upstream) -> Answer {
-        let request = match call.method.as_str() {
-            "Batch" => {
-                let batch = messages::BatchRequest::decode(call.request.clone()).expect("a batch");
-                batch.requests.into_iter().next().and_then(|item| item.request)
-            }
-            // The reference client requests objects outside of batches.
-            "DownloadObject" => messages::DownloadObjectRequest::decode(call.request.clone())
-                .ok()
-                .map(Request::ObjectDownload),
-            "ListSegments" => messages::ListSegmentsRequest::decode(call.request.clone())
-                .ok()
-                .map(Request::SegmentList),
-            _ => None,
-        };
-        let asked = request.as_ref().and_then(|request| self.asked(request));
-        let (Some(asked), Some(request)) = (asked, request) else {
+        let requests = requests_of(&call);
+        let asked: Option<Vec<CallKind>> =
+            requests.iter().map(|request| self.asked(request)).collect();
+        // A batch with a call about anything else is forwarded as a whole.
+        let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
             return upstream.call(&call).await;
         };
-        let Some(response) = self.forgery(asked).answer(request, &self.raw).await else {
-            return Err(Failure::new(Code::NOT_FOUND, "segment not found"));
-        };
+        let mut responses = Vec::new();
+        for (request, asked) in requests.into_iter().zip(asked) {
+            let response = self.forgery(asked).answer(request, &self.raw).await;
+            let response = response.ok_or_else(missing_segment)?;
+            responses.push(BatchResponseItem { response: Some(response) });
+        }
         if call.method == "Batch" {
-            let responses = vec![BatchResponseItem { response: Some(response) }];
             return Ok(BatchResponse { responses }.encode_to_vec().into());
         }
-        match response {
-            Response::ObjectDownload(object) => Ok(object.encode_to_vec().into()),
-            Response::SegmentList(list) => Ok(list.encode_to_vec().into()),
+        match responses.into_iter().next().and_then(|item| item.response) {
+            Some(Response::ObjectDownload(object)) => Ok(object.encode_to_vec().into()),
+            Some(Response::SegmentList(list)) => Ok(list.encode_to_vec().into()),
             other => panic!("{other:?} answers no call of its own"),
         }
     }
@@ -267,6 +292,14 @@ impl Forger {
             }
             Request::ObjectDownload(get) if get.encrypted_object_key == self.encrypted_key => {
                 Some(CallKind::Download)
+            }
+            Request::ObjectBeginCopy(copy) if copy.encrypted_object_key == self.encrypted_key => {
+                Some(CallKind::Copy)
+            }
+            Request::ObjectBeginMove(object)
+                if object.encrypted_object_key == self.encrypted_key =>
+            {
+                Some(CallKind::Copy)
             }
             Request::SegmentList(_) => Some(CallKind::List),
             Request::SegmentDownload(_) => Some(CallKind::Segment),
@@ -281,4 +314,29 @@ impl Forger {
         *count += 1;
         &self.forgeries[forgery]
     }
+}
+
+/// Returns the requests of a call that a forgery may answer.
+pub(crate) fn requests_of(call: &Call) -> Vec<Request> {
+    let request = call.request.clone();
+    match call.method.as_str() {
+        "Batch" => {
+            let batch = messages::BatchRequest::decode(request).expect("a batch");
+            batch.requests.into_iter().filter_map(|item| item.request).collect()
+        }
+        // The reference client requests objects outside of batches.
+        "DownloadObject" => {
+            let request = messages::DownloadObjectRequest::decode(request).expect("a request");
+            vec![Request::ObjectDownload(request)]
+        }
+        "ListSegments" => {
+            let request = messages::ListSegmentsRequest::decode(request).expect("a request");
+            vec![Request::SegmentList(request)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn missing_segment() -> Failure {
+    Failure::new(Code::NOT_FOUND, "segment not found")
 }

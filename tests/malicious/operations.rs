@@ -3,14 +3,14 @@
 use std::fmt;
 use std::ops::Range;
 
-use futures_util::TryStreamExt;
-use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
-use uplink::{Access, AccessOptions, DownloadOptions, ErrorKind, ListItem, ListOptions, Project};
-
-use super::checks::{
-    Checked, TransportKind, check_bytes, check_object, into_uplink_error, wrong_unless,
+use uplink::{
+    Access, AccessOptions, DownloadOptions, ErrorKind, ListOptions, Project, UploadOptions,
 };
-use super::world::{BUCKET, Kind, Known, LISTED, World, config, content, custom, known};
+
+use super::checks::{Checked, TransportKind, wrong_unless};
+use super::reading::{list, list_buckets, read, seek, stat};
+use super::world::{BUCKET, Kind, Known, World, config, content, custom, known};
+use super::{changes, deletions, multiparts};
 
 /// One operation of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,10 +27,30 @@ pub(crate) enum Operation {
     Upload,
     /// An upload whose first storage node cannot be reached.
     UploadAround,
+    /// An upload that must not replace an object.
+    Create,
     Delete,
+    DeleteMany,
     CreateBucket,
     DeleteBucket,
     Grant,
+    Revoke,
+    Copy,
+    /// A copy with other metadata.
+    CopyWith,
+    Move,
+    Update,
+    /// A multipart upload, sealed from the satellite's list.
+    Multipart,
+    /// A multipart upload with receipts.
+    MultipartReceipts,
+    /// A multipart upload by an access grant that may not read, with receipts.
+    MultipartWriteOnly,
+    ListParts,
+    ListUploads,
+    /// The uploads of one key.
+    ListUploadsOf,
+    Abort,
 }
 
 /// An operation, the kind of object and the transport.
@@ -52,33 +72,40 @@ pub(crate) enum Verdict {
 }
 
 /// Maximum number of items in a listing of the test network.
-const MAX_ITEMS: usize = 10_000;
+pub(crate) const MAX_ITEMS: usize = 10_000;
 /// Keys of the listed objects.
 pub(crate) const LISTED_KEYS: [&str; 3] = ["a", "b", "c/d"];
 
+/// Kinds of objects that are copied, moved and updated.
+const CHANGED: [Kind; 3] = [Kind::Inline, Kind::ThreeSegments, Kind::Parts];
+
 impl Operation {
-    const PER_KIND: [Self; 8] = [
-        Self::Whole,
-        Self::Middle,
-        Self::Suffix,
-        Self::Seek,
-        Self::Stat,
-        Self::Upload,
-        Self::UploadAround,
-        Self::Delete,
-    ];
-    const WITHOUT_KIND: [Self; 7] = [
+    const READS: [Self; 5] = [Self::Whole, Self::Middle, Self::Suffix, Self::Seek, Self::Stat];
+    const WRITES: [Self; 2] = [Self::Upload, Self::Delete];
+    const CHANGES: [Self; 3] = [Self::Copy, Self::Move, Self::Update];
+    const WITHOUT_KIND: [Self; 18] = [
         Self::List,
         Self::ListCustom,
         Self::ListBuckets,
         Self::StatBucket,
+        Self::Create,
         Self::CreateBucket,
         Self::DeleteBucket,
+        Self::DeleteMany,
         Self::Grant,
+        Self::Revoke,
+        Self::CopyWith,
+        Self::Multipart,
+        Self::MultipartReceipts,
+        Self::MultipartWriteOnly,
+        Self::ListParts,
+        Self::ListUploads,
+        Self::ListUploadsOf,
+        Self::Abort,
     ];
 
     /// Returns the range of an object that a read requests.
-    fn range(self, size: u64) -> (DownloadOptions, Range<usize>) {
+    pub(crate) fn range(self, size: u64) -> (DownloadOptions, Range<usize>) {
         let start = size / 2 + 1;
         let end = size - size / 8;
         let (options, range) = match self {
@@ -95,20 +122,18 @@ impl Setting {
     pub(crate) fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for transport in [TransportKind::Grpc, TransportKind::Drpc] {
-            for operation in Operation::PER_KIND {
-                all.extend(Kind::ALL.map(|kind| Self { operation, kind, transport }));
-            }
-            let kind = Kind::Inline;
-            all.extend(Operation::WITHOUT_KIND.map(|operation| Self {
-                operation,
-                kind,
-                transport,
-            }));
+            let mut add = |operations: &[Operation], kinds: &[Kind]| {
+                for operation in operations.iter().copied() {
+                    let of = |kind: &Kind| Self { operation, kind: *kind, transport };
+                    all.extend(kinds.iter().map(of));
+                }
+            };
+            add(&Operation::READS, &Kind::ALL);
+            add(&Operation::WRITES, &Kind::STREAMS);
+            add(&[Operation::UploadAround], &[Kind::OneSegment, Kind::ThreeSegments]);
+            add(&Operation::CHANGES, &CHANGED);
+            add(&Operation::WITHOUT_KIND, &[Kind::Inline]);
         }
-        all.retain(|setting| {
-            let remote = matches!(setting.kind, Kind::OneSegment | Kind::ThreeSegments);
-            setting.operation != Operation::UploadAround || remote
-        });
         all
     }
 }
@@ -127,12 +152,18 @@ pub(crate) fn target(kind: Kind) -> Known {
 /// The target of an operation, created by [`prepare`] and checked by [`verify`].
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    name: String,
+    pub(crate) name: String,
+    /// The id of an upload that is listed or aborted.
+    pub(crate) upload_id: String,
 }
 
 /// Creates what the operation needs, directly on the satellite.
 pub(crate) async fn prepare(world: &World, setting: Setting) -> Prepared {
     let name = world.fresh_name();
+    let upload_id = match setting.operation {
+        Operation::ListParts | Operation::Abort => multiparts::begin(&world.honest, &name).await,
+        _ => String::new(),
+    };
     match setting.operation {
         Operation::Delete => {
             world.put(BUCKET, &name, 1, &content(&name, 1, setting.kind.size())).await;
@@ -140,9 +171,11 @@ pub(crate) async fn prepare(world: &World, setting: Setting) -> Prepared {
         Operation::DeleteBucket => {
             world.honest.create_bucket(&name).await.expect("a bucket");
         }
+        Operation::DeleteMany => deletions::prepare(world, &name).await,
+        Operation::Move | Operation::Update => changes::prepare(world, setting.kind, &name).await,
         _ => {}
     }
-    Prepared { name }
+    Prepared { name, upload_id }
 }
 
 /// Performs the operation and checks what the client returns.
@@ -168,14 +201,21 @@ pub(crate) async fn perform(
             wrong_unless(bucket.name == BUCKET, || format!("bucket {:?}", bucket.name))
         }),
         Operation::Upload | Operation::UploadAround => {
-            upload(project, name, setting.kind.size()).await
+            upload(project, name, setting.kind.size(), false).await
         }
+        Operation::Create => upload(project, name, setting.kind.size(), true).await,
         Operation::Delete => project.delete_object(BUCKET, name).await.map(|_| None),
+        Operation::DeleteMany => deletions::perform(project, name).await,
         Operation::CreateBucket => project.create_bucket(name).await.map(|bucket| {
             wrong_unless(bucket.name == name, || format!("bucket {:?}", bucket.name))
         }),
         Operation::DeleteBucket => project.delete_bucket(name).await.map(|()| None),
         Operation::Grant => grant(world, setting).await,
+        Operation::Revoke => deletions::revoke(world, project, name).await,
+        Operation::Copy | Operation::CopyWith | Operation::Move | Operation::Update => {
+            changes::perform(project, setting, name).await
+        }
+        _ => multiparts::perform(world, project, setting, prepared).await,
     };
     match outcome {
         Ok(None) => Verdict::Exact,
@@ -192,33 +232,25 @@ pub(crate) async fn verify(
     verdict: Verdict,
 ) -> Verdict {
     let name = prepared.name.as_str();
-    let succeeded = match &verdict {
-        Verdict::Exact => true,
-        Verdict::Refused(ErrorKind::CommitUnknown, _) | Verdict::Wrong(_) | Verdict::TimedOut => {
-            return verdict;
-        }
-        Verdict::Refused(..) => false,
+    let end = match &verdict {
+        Verdict::Exact => End::Succeeded,
+        Verdict::Refused(ErrorKind::CommitUnknown | ErrorKind::OutcomeUnknown, _) => End::Unknown,
+        Verdict::Refused(..) => End::Failed,
+        Verdict::Wrong(_) | Verdict::TimedOut => return verdict,
     };
+    let succeeded = end == End::Succeeded;
     let wrong = match setting.operation {
-        Operation::Upload | Operation::UploadAround => {
-            let plain = content(name, 1, setting.kind.size());
-            match (succeeded, world.get(BUCKET, name).await) {
-                (true, Ok(read)) => wrong_unless(read == plain, || "stored other bytes".to_owned()),
-                (true, Err(error)) => {
-                    Some(format!("success, but the object cannot be read: {error}"))
-                }
-                (false, Ok(_)) => Some("an error, but the object is visible".to_owned()),
-                (false, Err(error)) => {
-                    wrong_unless(error.kind() == ErrorKind::ObjectNotFound, || {
-                        format!("an error, but the object is visible and corrupt: {error}")
-                    })
-                }
-            }
-        }
+        Operation::Upload
+        | Operation::UploadAround
+        | Operation::Create
+        | Operation::MultipartReceipts
+        | Operation::MultipartWriteOnly => stored(world, name, &written(setting, name), end).await,
+        Operation::Multipart => multiparts::stored(world, name, &written(setting, name), end).await,
         Operation::Delete if succeeded => {
             let gone = world.get(BUCKET, name).await;
             wrong_unless(gone.is_err(), || "deleted, but still present".to_owned())
         }
+        Operation::DeleteMany if succeeded => deletions::verify(world, name).await,
         Operation::CreateBucket if succeeded => {
             let there = world.honest.stat_bucket(name).await;
             wrong_unless(there.is_ok(), || "created, but missing".to_owned())
@@ -227,6 +259,11 @@ pub(crate) async fn verify(
             let gone = world.honest.stat_bucket(name).await;
             wrong_unless(gone.is_err(), || "deleted, but still present".to_owned())
         }
+        Operation::Revoke if succeeded => deletions::verify_revoked(world, name).await,
+        Operation::Copy | Operation::CopyWith | Operation::Move | Operation::Update => {
+            changes::verify(world, setting, name, end).await
+        }
+        Operation::Abort if succeeded => multiparts::verify_aborted(world, prepared).await,
         _ => None,
     };
     match (wrong, verdict) {
@@ -238,81 +275,48 @@ pub(crate) async fn verify(
     }
 }
 
-async fn read(project: &Project, operation: Operation, object: &Known) -> Checked {
-    let (options, range) = operation.range(object.contents[0].len() as u64);
-    let mut download = project.download_object_with(BUCKET, &object.key, &options).await?;
-    // Bytes first: wrong content matters more than wrong metadata.
-    let wrong = check_bytes(&mut download, object, range).await?;
-    Ok(wrong.or_else(|| check_object(object, download.object())))
+/// How an operation ended for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Succeeded,
+    Failed,
+    /// The error says that the outcome is unknown.
+    Unknown,
 }
 
-async fn seek(project: &Project, object: &Known) -> Checked {
-    let mut download = project.download_object(BUCKET, &object.key).await?;
-    let size = object.contents[0].len();
-    // A few bytes, then one in the last segment, then back.
-    let targets = [(0, 100), (size - size / 10, 1000), (size / 3, size)];
-    for (start, length) in targets {
-        if download.seek(SeekFrom::Start(start as u64)).await.map_err(into_uplink_error)?
-            != start as u64
-        {
-            return Ok(Some(format!("the seek to {start} ended elsewhere")));
+/// Returns the content that an upload writes.
+fn written(setting: Setting, name: &str) -> Vec<u8> {
+    match setting.operation {
+        Operation::Multipart | Operation::MultipartReceipts | Operation::MultipartWriteOnly => {
+            content(name, 1, Kind::Parts.size())
         }
-        let end = size.min(start + length);
-        let mut read = Vec::new();
-        let mut part = (&mut download).take((end - start) as u64);
-        while part.read_buf(&mut read).await.map_err(into_uplink_error)? > 0 {
-            let possible = object
-                .contents
-                .iter()
-                .any(|content| content.get(start..start + read.len()) == Some(&read[..]));
-            if !possible {
-                return Ok(Some(format!("wrong bytes after a seek to {start}")));
-            }
+        _ => content(name, 1, setting.kind.size()),
+    }
+}
+
+/// Checks that an upload stored the content if it succeeded, nothing if it failed, and never anything
+/// else.
+async fn stored(world: &World, name: &str, plain: &[u8], end: End) -> Option<String> {
+    match (end, world.get(BUCKET, name).await) {
+        (End::Succeeded | End::Unknown, Ok(read)) => {
+            wrong_unless(read == plain, || "stored other bytes".to_owned())
         }
-        if read.len() != end - start {
-            let got = read.len();
-            return Ok(Some(format!("{got} bytes of {start}..{end} after a seek")));
+        (End::Unknown, Err(_)) => None,
+        (End::Succeeded, Err(error)) => {
+            Some(format!("success, but the object cannot be read: {error}"))
+        }
+        (End::Failed, Ok(_)) => Some("an error, but the object is visible".to_owned()),
+        (End::Failed, Err(error)) => {
+            wrong_unless(error.kind() == ErrorKind::ObjectNotFound, || {
+                format!("an error, but the object is visible and corrupt: {error}")
+            })
         }
     }
-    Ok(None)
 }
 
-async fn stat(project: &Project, object: &Known) -> Checked {
-    let found = project.stat_object(BUCKET, &object.key).await?;
-    Ok(check_object(object, &found))
-}
-
-/// Names in a listing are authenticated, its completeness is not.
-async fn list(project: &Project, options: ListOptions) -> Checked {
-    let mut list = project.list_objects_with(LISTED, &options)?;
-    for _ in 0..MAX_ITEMS {
-        let key = match list.try_next().await? {
-            None => return Ok(None),
-            Some(ListItem::Undecryptable(_)) => continue,
-            Some(ListItem::Object(object)) => object.key,
-            Some(ListItem::Prefix(prefix)) => prefix,
-            Some(_) => return Ok(Some("an unknown kind of item".to_owned())),
-        };
-        let exists = LISTED_KEYS.iter().any(|known| known.as_bytes().starts_with(&key));
-        if !exists {
-            return Ok(Some(format!("{:?} is listed", String::from_utf8_lossy(&key))));
-        }
-    }
-    Ok(Some(format!("more than {MAX_ITEMS} items")))
-}
-
-async fn list_buckets(project: &Project) -> Checked {
-    let mut list = project.list_buckets();
-    for _ in 0..MAX_ITEMS {
-        if list.try_next().await?.is_none() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(format!("more than {MAX_ITEMS} buckets")))
-}
-
-async fn upload(project: &Project, key: &str, size: u64) -> Checked {
-    let mut upload = project.upload_object(BUCKET, key)?;
+async fn upload(project: &Project, key: &str, size: u64, if_absent: bool) -> Checked {
+    let options = UploadOptions::new().if_absent(if_absent);
+    let mut upload = project.upload_object_with(BUCKET, key, &options)?;
     upload.set_custom_metadata(custom(key, 1))?;
     upload.write(&content(key, 1, size)).await?;
     let object = upload.commit().await?.object;

@@ -109,11 +109,22 @@ impl Attack {
         Self { must_fail: MustFail::Seek, ..self }
     }
 
-    /// Serves the forgeries from now on, with the call counts reset.
-    pub(crate) fn install(&self, world: &World, fixture: &Fixture) {
+    /// Returns whether reads of no bytes and stat must fail too.
+    #[allow(dead_code, reason = "not all tests that share this need it")]
+    pub(crate) fn is_refused(&self) -> bool {
+        self.must_fail == MustFail::All
+    }
+
+    /// Returns what answers calls with the forgeries, with the call counts reset.
+    pub(crate) fn forger(&self, fixture: &Fixture) -> Arc<Forger> {
         let raw = fixture.raw.clone();
         let key = fixture.encrypted_key.clone();
-        let forger = Forger::new(raw, key, self.forgeries.clone(), self.selector);
+        Forger::new(raw, key, self.forgeries.clone(), self.selector)
+    }
+
+    /// Serves the forgeries from now on.
+    pub(crate) fn install(&self, world: &World, fixture: &Fixture) {
+        let forger = self.forger(fixture);
         world.satellite.intercept(move |call, upstream| Arc::clone(&forger).answer(call, upstream));
     }
 

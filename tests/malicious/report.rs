@@ -60,7 +60,7 @@ impl Report {
         for (operation, counts) in &self.counts {
             let counts: Vec<String> =
                 counts.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
-            println!("  {:<13} {}", format!("{operation:?}"), counts.join(", "));
+            println!("  {:<18} {}", format!("{operation:?}"), counts.join(", "));
         }
         let memory = self.largest >> 20;
         println!("  slowest {:?}, maximum memory over the clean run {memory} MiB", self.slowest);

@@ -16,12 +16,13 @@ use uplink_testnet::wire::{self, Field};
 use super::checks::TransportKind;
 use super::fields::paths_in;
 use super::messages::{BATCH, rewrite};
+use super::multiparts;
 use super::mutation::{Answers, Donors, FULL, Mutation};
 use super::operations::{
     LISTED_KEYS, Operation, Setting, Verdict, perform, prepare, target, verify,
 };
 use super::report::Outcome;
-use super::world::{BUCKET, Kind, LISTED, World, content, known};
+use super::world::{BUCKET, Kind, Known, LISTED, World, content, known};
 use crate::HEAP;
 
 /// Time limit of every operation.
@@ -101,15 +102,18 @@ impl Runner {
         for key in LISTED_KEYS {
             world.put(LISTED, key, 1, &content(key, 1, 100)).await;
         }
+        multiparts::begin_pending(&world.honest).await;
         for kind in Kind::ALL {
             let target = target(kind);
-            let donor = known("donor", kind.size());
-            world.put(BUCKET, &target.key, 0, &target.contents[1]).await;
+            let donor = known(&format!("donor-{kind:?}"), kind.size());
+            let write = async |object: &Known, version| {
+                kind.making().write(&world, &world.honest, object, &object.key, version).await;
+            };
+            write(&target, 1).await;
             older.insert(kind, responses_about(&world, &target.key).await);
-            world.put(BUCKET, &target.key, 1, &target.contents[0]).await;
-            let key = format!("donor-{kind:?}");
-            world.put(BUCKET, &key, 1, &donor.contents[0]).await;
-            for (name, answers) in responses_about(&world, &key).await {
+            write(&target, 0).await;
+            write(&donor, 0).await;
+            for (name, answers) in responses_about(&world, &donor.key).await {
                 other.entry(name).or_default().extend(answers);
             }
         }
@@ -339,7 +343,7 @@ fn break_first_node(operation: Operation, call: &Call, answer: Bytes) -> Bytes {
     })
 }
 
-/// Records the responses to reads of an object, by type.
+/// Records the responses to reads of an object and to copies and moves of it, by type.
 async fn responses_about(world: &World, key: &str) -> Answers {
     let seen: Arc<Mutex<Answers>> = Arc::default();
     let recorder = Arc::clone(&seen);
@@ -356,6 +360,8 @@ async fn responses_about(world: &World, key: &str) -> Answers {
     project.stat_object(BUCKET, key).await.expect("known");
     let mut download = project.download_object(BUCKET, key).await.expect("opened");
     download.read_to_end(u64::MAX).await.expect("read");
+    project.copy_object(BUCKET, key, BUCKET, "donor-copy").await.expect("copied");
+    project.move_object(BUCKET, key, BUCKET, key).await.expect("moved onto itself");
     world.satellite.pass_through();
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     std::mem::take(&mut *seen)

@@ -20,13 +20,23 @@ const PASSPHRASE: &str = "correct horse battery staple";
 /// Timeout of every wait for a peer, which bounds the time of a client that an attack makes wait.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Storage of an object: inline, or in segments.
+/// Storage of an object: inline, in segments or in parts; and what was done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Empty,
     Inline,
     OneSegment,
     ThreeSegments,
+    /// Several parts, the last one inline.
+    Parts,
+    /// One part, sealed by its receipt.
+    OnePart,
+    /// A copy of a stream.
+    Copied,
+    /// An object of several parts that was moved.
+    Moved,
+    /// A stream whose metadata was replaced.
+    Updated,
 }
 
 /// The known content of an object.
@@ -55,15 +65,29 @@ pub(crate) struct World {
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] =
+    /// Streams that were not changed afterwards.
+    pub(crate) const STREAMS: [Self; 4] =
         [Self::Empty, Self::Inline, Self::OneSegment, Self::ThreeSegments];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Empty,
+        Self::Inline,
+        Self::OneSegment,
+        Self::ThreeSegments,
+        Self::Parts,
+        Self::OnePart,
+        Self::Copied,
+        Self::Moved,
+        Self::Updated,
+    ];
 
     pub(crate) fn size(self) -> u64 {
         match self {
             Self::Empty => 0,
             Self::Inline => 1000,
-            Self::OneSegment => 20_000,
-            Self::ThreeSegments => 2 * SEGMENT + 30_000,
+            Self::OneSegment | Self::OnePart => 20_000,
+            Self::ThreeSegments | Self::Copied => 2 * SEGMENT + 30_000,
+            Self::Parts | Self::Moved => SEGMENT + 30_100,
+            Self::Updated => SEGMENT + 100,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Objects with a missing or replaced envelope.
 
 use uplink_core::encryption::content::ContentCipher;
-use uplink_core::encryption::metadata::{MetadataKeys, StreamInfo, StreamMeta};
+use uplink_core::encryption::mark::{ChainValue, KeyKind};
+use uplink_core::encryption::metadata::{CustomMetadata, MetadataKeys, StreamInfo, StreamMeta};
 use uplink_core::encryption::{CipherSuite, Nonce};
 
 use super::super::fixture::Fixture;
@@ -40,6 +41,36 @@ pub(crate) async fn etag_alone(fixture: &Fixture) -> Vec<Attack> {
         let attack = fixture.edit(format!("an ETag alone, {kept} segments kept"), |forgery| {
             set_stream_info(forgery, Vec::new());
             forgery.object.encrypted_etag = etag.clone().into();
+            forgery.segments.truncate(kept);
+            forgery.make_consistent();
+        });
+        attack.refused()
+    };
+    kept.map(attack).collect()
+}
+
+/// The envelope with which a multipart upload is begun, in place of that of the commit.
+pub(crate) async fn begun(fixture: &Fixture) -> Vec<Attack> {
+    if !fixture.has_envelope() {
+        return Vec::new();
+    }
+    let keys = MetadataKeys {
+        suite: CipherSuite::AesGcm,
+        content_key: &fixture.content_key,
+        metadata_key: &ChainValue::new([7; ChainValue::SIZE]).key(KeyKind::Metadata),
+        metadata_key_nonce: Nonce::ONE,
+    };
+    let metadata = CustomMetadata::new(fixture.known.custom[0].clone());
+    let info = StreamInfo { metadata, ..StreamInfo::default() };
+    let sealed = keys.seal(&info, b"").expect("sealed");
+    let kept = 0..=fixture.b.segments.len();
+    let attack = |kept| {
+        let attack = fixture.edit(format!("a begun envelope, {kept} segments kept"), |forgery| {
+            let object = &mut forgery.object;
+            object.encrypted_metadata = sealed.encrypted_metadata.clone().into();
+            object.encrypted_metadata_encrypted_key = sealed.encrypted_metadata_key.to_vec().into();
+            object.encrypted_metadata_nonce = sealed.metadata_key_nonce.as_bytes().to_vec().into();
+            object.encrypted_etag.clear();
             forgery.segments.truncate(kept);
             forgery.make_consistent();
         });

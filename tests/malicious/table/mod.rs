@@ -14,6 +14,7 @@ pub(crate) async fn all(fixture: &Fixture) -> Vec<Attack> {
     let rows = [
         envelopes::without_envelope(fixture).await,
         envelopes::etag_alone(fixture).await,
+        envelopes::begun(fixture).await,
         envelopes::other_keys(fixture).await,
         segments::keyless(fixture).await,
         segments::relabelled(fixture).await,
