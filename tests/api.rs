@@ -28,6 +28,7 @@ mod api {
     mod pending;
     mod progress;
     mod proxy;
+    mod races;
     mod relay;
     mod rot;
     mod round_trips;
