@@ -12,7 +12,7 @@ use uplink_rpc::runtime::random;
 use uplink_rpc::status::Code;
 
 use super::attributes::{Object, check_custom_metadata, open};
-use super::metadata::{outcome_unknown, reseal};
+use super::metadata::{has_changed, outcome_unknown, reseal};
 use super::missing;
 use crate::bucket::bucket_missing;
 use crate::download::source::layout_of;
@@ -153,7 +153,9 @@ impl<'a> Copy<'a> {
             Ok(offer) => offer,
         };
         let (source, offered) = match self.verify(&offer).await {
-            Err(error) if self.has_changed(&offer, &error).await => return Err(changed(error)),
+            Err(error) if has_changed(self.session, self.from, &offer.object, &error).await => {
+                return Err(changed(error));
+            }
             verified => verified?,
         };
         let parameters = offer.object.parameters()?;
@@ -196,21 +198,6 @@ impl<'a> Copy<'a> {
         let offered = offer.keys(&keys)?;
         layout.check_keys(&offered)?;
         Ok((source, offered))
-    }
-
-    /// Returns whether an offer contradicts itself because the object or its metadata was replaced
-    /// between its parts, which are not one snapshot.
-    async fn has_changed(&self, offer: &CopyOffer, error: &Error) -> bool {
-        if error.kind() != ErrorKind::LayoutUnauthenticated {
-            return false;
-        }
-        let Location { bucket, encrypted_key, .. } = self.from;
-        match self.session.satellite().object(bucket, encrypted_key.clone()).await {
-            Ok(now) => {
-                now.version() != offer.object.version() || !now.has_metadata_of(&offer.object)
-            }
-            Err(error) => error.kind() == ErrorKind::ObjectNotFound,
-        }
     }
 
     /// Returns whether the satellite names the bucket of the new location as missing.

@@ -14,7 +14,10 @@ use super::missing;
 use crate::download::source::layout_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Rules;
+use crate::location::Location;
 use crate::project::Project;
+use crate::satellite::ObjectRecord;
+use crate::session::Session;
 
 impl Project {
     /// Replaces the custom metadata of an object. Its content, ETag, expiry and seal stay.
@@ -39,7 +42,12 @@ impl Project {
         let rules = Rules::from(session.config());
         let (_, recorded) = open(&location, &record, rules)?;
         recorded.check_required(rules)?;
-        layout_of(session, &location, &record, recorded).await?;
+        match layout_of(session, &location, &record, recorded).await {
+            Err(error) if has_changed(session, &location, &record, &error).await => {
+                return Err(changed(error));
+            }
+            checked => drop(checked?),
+        }
 
         let metadata = record.metadata(&location.content_key)?;
         let suite = record.parameters()?.suite;
@@ -51,10 +59,7 @@ impl Project {
                 let nonce = &sealed.metadata_key_nonce;
                 satellite.resolve_write(&location, nonce, error, outcome_unknown).await.map(drop)
             }
-            Err(error) if error.kind() == ErrorKind::ObjectNotFound => {
-                let text = "object was replaced or deleted while its metadata was being updated";
-                Err(Error::new(ErrorKind::ObjectChanged, text).with_included(error))
-            }
+            Err(error) if error.kind() == ErrorKind::ObjectNotFound => Err(changed(error)),
             outcome => outcome,
         }
     }
@@ -84,6 +89,29 @@ pub(super) fn reseal(
     let metadata_key_nonce = Nonce::new(random()?);
     let keys = MetadataKeys { suite, content_key, metadata_key: &metadata_key, metadata_key_nonce };
     Ok(keys.seal(&info, &etag)?)
+}
+
+fn changed(error: Error) -> Error {
+    let text = "object was replaced or deleted while its metadata was being updated";
+    Error::new(ErrorKind::ObjectChanged, text).with_included(error)
+}
+
+/// Returns whether replies about an object contradict each other because the object or its metadata was
+/// replaced between them, or the object was moved, which encrypts its keys for the new location.
+pub(super) async fn has_changed(
+    session: &Session,
+    location: &Location,
+    record: &ObjectRecord,
+    error: &Error,
+) -> bool {
+    if !matches!(error.kind(), ErrorKind::LayoutUnauthenticated | ErrorKind::Decryption) {
+        return false;
+    }
+    let Location { bucket, encrypted_key, .. } = location;
+    match session.satellite().object(bucket, encrypted_key.clone()).await {
+        Ok(now) => now.version() != record.version() || !now.has_metadata_of(record),
+        Err(error) => error.kind() == ErrorKind::ObjectNotFound,
+    }
 }
 
 pub(super) fn outcome_unknown(flaw: Error) -> Error {

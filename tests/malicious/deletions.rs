@@ -1,6 +1,6 @@
 //! Deletions of many objects and revocations of access grants under attack.
 
-use uplink::{ErrorKind, Permission, Project, SharePrefix};
+use uplink::{Access, ErrorKind, Permission, Project, SharePrefix};
 
 use super::checks::{Checked, wrong_unless};
 use super::world::{BUCKET, World, content};
@@ -37,20 +37,20 @@ pub(crate) async fn verify(world: &World, name: &str) -> Option<String> {
     None
 }
 
-/// Shares the objects below `name`, so that each run has a grant of its own.
-fn shared(world: &World, name: &str) -> uplink::Access {
+/// Shares the objects of [`prepare`] with a grant that differs from all earlier ones.
+pub(crate) fn share(world: &World, name: &str) -> Access {
     let prefix = SharePrefix::new(BUCKET, format!("{name}/"));
     world.honest_access.share(&Permission::read_only(), &[prefix]).expect("shared")
 }
 
-/// Revokes the shared access grant.
-pub(crate) async fn revoke(world: &World, project: &Project, name: &str) -> Checked {
-    project.revoke_access(&shared(world, name)).await.map(|()| None)
+/// Revokes a shared access grant.
+pub(crate) async fn revoke(project: &Project, shared: &Access) -> Checked {
+    project.revoke_access(shared).await.map(|()| None)
 }
 
-/// Checks that the shared access grant is revoked.
-pub(crate) async fn verify_revoked(world: &World, name: &str) -> Option<String> {
-    let project = Project::open(&shared(world, name)).expect("a project");
+/// Checks that a shared access grant is revoked.
+pub(crate) async fn verify_revoked(shared: &Access, name: &str) -> Option<String> {
+    let project = Project::open(shared).expect("a project");
     let denied = project.stat_object(BUCKET, format!("{name}/key")).await.expect_err("no object");
     wrong_unless(denied.kind() == ErrorKind::PermissionDenied, || {
         format!("revoked, but still valid: {denied}")

@@ -34,7 +34,7 @@ pub(crate) async fn perform(
     world: &World,
     project: &Project,
     setting: Setting,
-    Prepared { name, upload_id }: &Prepared,
+    Prepared { name, upload_id, .. }: &Prepared,
 ) -> Checked {
     match setting.operation {
         Operation::Multipart => put(project, name, false).await,

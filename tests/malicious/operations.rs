@@ -155,6 +155,8 @@ pub(crate) struct Prepared {
     pub(crate) name: String,
     /// The id of an upload that is listed or aborted.
     pub(crate) upload_id: String,
+    /// An access grant to revoke.
+    shared: Access,
 }
 
 /// Creates what the operation needs, directly on the satellite.
@@ -175,7 +177,8 @@ pub(crate) async fn prepare(world: &World, setting: Setting) -> Prepared {
         Operation::Move | Operation::Update => changes::prepare(world, setting.kind, &name).await,
         _ => {}
     }
-    Prepared { name, upload_id }
+    let shared = deletions::share(world, &name);
+    Prepared { name, upload_id, shared }
 }
 
 /// Performs the operation and checks what the client returns.
@@ -211,7 +214,7 @@ pub(crate) async fn perform(
         }),
         Operation::DeleteBucket => project.delete_bucket(name).await.map(|()| None),
         Operation::Grant => grant(world, setting).await,
-        Operation::Revoke => deletions::revoke(world, project, name).await,
+        Operation::Revoke => deletions::revoke(project, &prepared.shared).await,
         Operation::Copy | Operation::CopyWith | Operation::Move | Operation::Update => {
             changes::perform(project, setting, name).await
         }
@@ -259,7 +262,7 @@ pub(crate) async fn verify(
             let gone = world.honest.stat_bucket(name).await;
             wrong_unless(gone.is_err(), || "deleted, but still present".to_owned())
         }
-        Operation::Revoke if succeeded => deletions::verify_revoked(world, name).await,
+        Operation::Revoke if succeeded => deletions::verify_revoked(&prepared.shared, name).await,
         Operation::Copy | Operation::CopyWith | Operation::Move | Operation::Update => {
             changes::verify(world, setting, name, end).await
         }
