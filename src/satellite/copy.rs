@@ -9,15 +9,14 @@ use uplink_core::encryption::metadata::SealedMetadata;
 use uplink_core::encryption::{Key, Nonce};
 use uplink_core::id::SegmentPosition;
 use uplink_rpc::r#gen::metainfo;
-use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
-use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 
+use super::Satellite;
 use super::batch::WrappedKey;
+use super::call::Call;
 use super::convert::copy::{OfferedKeys, offered_keys};
 use super::convert::object::ObjectRecord;
 use super::convert::position;
 use super::convert::segment::ObjectKeys;
-use super::{Satellite, other_reply};
 use crate::error::{Error, Result};
 use crate::location::Location;
 
@@ -85,46 +84,55 @@ impl CopyOffer {
 impl Satellite {
     /// Requests an object and the keys to copy it with.
     pub(crate) async fn begin_copy(&self, from: &Location, to: &Location) -> Result<CopyOffer> {
-        let request = Request::ObjectBeginCopy(metainfo::BeginCopyObjectRequest {
+        let request = metainfo::BeginCopyObjectRequest {
+            header: self.header(),
             bucket: from.bucket_bytes(),
             encrypted_object_key: from.key_bytes(),
             new_bucket: to.bucket_bytes(),
             new_encrypted_object_key: to.key_bytes(),
             ..Default::default()
+        };
+        let begin = self.call(Call::BeginCopy, |mut client| {
+            let request = request.clone();
+            async move { client.begin_copy_object(request).await }
         });
-        match self.object_and(from, request).await? {
-            (object, Reply::ObjectBeginCopy(reply)) => {
-                let metainfo::BeginCopyObjectResponse { stream_id, segment_keys, .. } = reply;
-                let metadata_key_nonce = reply.encrypted_metadata_key_nonce;
-                Ok(CopyOffer { object, stream_id, metadata_key_nonce, segment_keys })
-            }
-            _ => Err(other_reply()),
-        }
+        let (object, reply) = self.object_and(from, begin).await?;
+        Ok(CopyOffer {
+            object,
+            stream_id: reply.stream_id,
+            metadata_key_nonce: reply.encrypted_metadata_key_nonce,
+            segment_keys: reply.segment_keys,
+        })
     }
 
     /// Requests an object and the keys to move it with.
     pub(crate) async fn begin_move(&self, from: &Location, to: &Location) -> Result<CopyOffer> {
-        let request = Request::ObjectBeginMove(metainfo::BeginMoveObjectRequest {
+        let request = metainfo::BeginMoveObjectRequest {
+            header: self.header(),
             bucket: from.bucket_bytes(),
             encrypted_object_key: from.key_bytes(),
             new_bucket: to.bucket_bytes(),
             new_encrypted_object_key: to.key_bytes(),
             ..Default::default()
+        };
+        let begin = self.call(Call::BeginMove, |mut client| {
+            let request = request.clone();
+            async move { client.begin_move_object(request).await }
         });
-        match self.object_and(from, request).await? {
-            (object, Reply::ObjectBeginMove(reply)) => {
-                let metainfo::BeginMoveObjectResponse { stream_id, segment_keys, .. } = reply;
-                let metadata_key_nonce = reply.encrypted_metadata_key_nonce;
-                Ok(CopyOffer { object, stream_id, metadata_key_nonce, segment_keys })
-            }
-            _ => Err(other_reply()),
-        }
+        let (object, reply) = self.object_and(from, begin).await?;
+        Ok(CopyOffer {
+            object,
+            stream_id: reply.stream_id,
+            metadata_key_nonce: reply.encrypted_metadata_key_nonce,
+            segment_keys: reply.segment_keys,
+        })
     }
 
     /// Copies the object of an offer.
     pub(crate) async fn finish_copy(&self, finish: FinishCopy<'_>) -> Result<ObjectRecord> {
         let segment_keys = wire_keys(finish.segment_keys)?;
         let mut request = metainfo::FinishCopyObjectRequest {
+            header: self.header(),
             stream_id: finish.stream_id,
             new_bucket: finish.to.bucket_bytes(),
             new_encrypted_object_key: finish.to.key_bytes(),
@@ -142,17 +150,20 @@ impl Satellite {
                 request.new_encrypted_etag = sealed.encrypted_etag.into();
             }
         }
-        match self.request(Request::ObjectFinishCopy(request)).await? {
-            Reply::ObjectFinishCopy(metainfo::FinishCopyObjectResponse {
-                object: Some(object),
-            }) => Ok(object.into()),
-            _ => Err(other_reply()),
-        }
+        let reply = self
+            .call(Call::FinishCopy, |mut client| {
+                let request = request.clone();
+                async move { client.finish_copy_object(request).await }
+            })
+            .await?;
+        let object = reply.object.ok_or_else(|| Error::protocol("the reply contains no object"))?;
+        Ok(object.into())
     }
 
     /// Moves the object of an offer.
     pub(crate) async fn finish_move(&self, finish: FinishCopy<'_>) -> Result<()> {
         let mut request = metainfo::FinishMoveObjectRequest {
+            header: self.header(),
             stream_id: finish.stream_id,
             new_bucket: finish.to.bucket_bytes(),
             new_encrypted_object_key: finish.to.key_bytes(),
@@ -164,10 +175,12 @@ impl Satellite {
             request.new_encrypted_metadata_key_nonce = Bytes::copy_from_slice(nonce);
             request.new_encrypted_metadata_key = Bytes::copy_from_slice(metadata.key());
         }
-        match self.request(Request::ObjectFinishMove(request)).await? {
-            Reply::ObjectFinishMove(_) => Ok(()),
-            _ => Err(other_reply()),
-        }
+        self.call(Call::FinishMove, |mut client| {
+            let request = request.clone();
+            async move { client.finish_move_object(request).await }
+        })
+        .await?;
+        Ok(())
     }
 
     /// Replaces the metadata of the version of an object with this stream id.
@@ -178,7 +191,8 @@ impl Satellite {
         metadata: &SealedMetadata,
     ) -> Result<()> {
         let nonce = metadata.metadata_key_nonce.as_bytes();
-        let request = Request::ObjectUpdateMetadata(metainfo::UpdateObjectMetadataRequest {
+        let request = metainfo::UpdateObjectMetadataRequest {
+            header: self.header(),
             bucket: location.bucket_bytes(),
             encrypted_object_key: location.key_bytes(),
             stream_id,
@@ -196,32 +210,25 @@ impl Satellite {
                 checksum: false,
             }),
             ..Default::default()
-        });
-        match self.request(request).await? {
-            Reply::ObjectUpdateMetadata(_) => Ok(()),
-            _ => Err(other_reply()),
-        }
+        };
+        self.call(Call::UpdateMetadata, |mut client| {
+            let request = request.clone();
+            async move { client.update_object_metadata(request).await }
+        })
+        .await?;
+        Ok(())
     }
 
-    /// Requests an object and sends another call about it, as one batch.
-    async fn object_and(
+    /// Requests an object while another call about it runs: satellites of the public network do not
+    /// batch the two. The caller checks that the replies are about one version.
+    async fn object_and<T>(
         &self,
         location: &Location,
-        request: Request,
-    ) -> Result<(ObjectRecord, Reply)> {
-        let object = Request::ObjectGet(metainfo::GetObjectRequest {
-            bucket: location.bucket_bytes(),
-            encrypted_object_key: location.key_bytes(),
-            ..Default::default()
-        });
-        let mut replies = self.batch(vec![object, request]).await?.into_iter();
-        match (replies.next(), replies.next()) {
-            (Some(Reply::ObjectGet(object)), Some(reply)) => match object.object {
-                Some(object) => Ok((object.into(), reply)),
-                None => Err(Error::protocol("the reply contains no object")),
-            },
-            _ => Err(other_reply()),
-        }
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<(ObjectRecord, T)> {
+        let object = self.object(&location.bucket, location.encrypted_key.clone());
+        let (object, reply) = tokio::join!(object, call);
+        Ok((object?, reply?))
     }
 }
 

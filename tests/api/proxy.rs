@@ -228,6 +228,54 @@ impl Metainfo for Service {
         self.forward("ListSegments", request, send).await
     }
 
+    async fn begin_copy_object(
+        &self,
+        request: Request<messages::BeginCopyObjectRequest>,
+    ) -> Result<Response<messages::BeginCopyObjectResponse>, Status> {
+        let send =
+            |mut to: MetainfoClient<_>, request| async move { to.begin_copy_object(request).await };
+        self.forward("BeginCopyObject", request, send).await
+    }
+
+    async fn begin_move_object(
+        &self,
+        request: Request<messages::BeginMoveObjectRequest>,
+    ) -> Result<Response<messages::BeginMoveObjectResponse>, Status> {
+        let send =
+            |mut to: MetainfoClient<_>, request| async move { to.begin_move_object(request).await };
+        self.forward("BeginMoveObject", request, send).await
+    }
+
+    async fn finish_copy_object(
+        &self,
+        request: Request<messages::FinishCopyObjectRequest>,
+    ) -> Result<Response<messages::FinishCopyObjectResponse>, Status> {
+        let send = |mut to: MetainfoClient<_>, request| async move {
+            to.finish_copy_object(request).await
+        };
+        self.forward("FinishCopyObject", request, send).await
+    }
+
+    async fn finish_move_object(
+        &self,
+        request: Request<messages::FinishMoveObjectRequest>,
+    ) -> Result<Response<messages::FinishMoveObjectResponse>, Status> {
+        let send = |mut to: MetainfoClient<_>, request| async move {
+            to.finish_move_object(request).await
+        };
+        self.forward("FinishMoveObject", request, send).await
+    }
+
+    async fn update_object_metadata(
+        &self,
+        request: Request<messages::UpdateObjectMetadataRequest>,
+    ) -> Result<Response<messages::UpdateObjectMetadataResponse>, Status> {
+        let send = |mut to: MetainfoClient<_>, request| async move {
+            to.update_object_metadata(request).await
+        };
+        self.forward("UpdateObjectMetadata", request, send).await
+    }
+
     async fn list_buckets(
         &self,
         request: Request<messages::ListBucketsRequest>,

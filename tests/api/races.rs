@@ -6,15 +6,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use prost::Message;
+use tokio::sync::Notify;
 use uplink::{
     Access, Authenticity, BeginUploadOptions, CommitUploadOptions, Config, Error, ErrorKind,
     Project,
 };
+use uplink_rpc::r#gen::metainfo::BatchRequest;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
-use uplink_rpc::r#gen::metainfo::{BatchRequest, BatchResponse};
-use uplink_testnet::{Answer, Call, MaliciousSatellite, Upstream};
+use uplink_testnet::{Call, MaliciousSatellite};
 
 use super::world::{BUCKET, PASSPHRASE, World, bytes, config};
 
@@ -29,8 +29,8 @@ enum Change {
 /// When the other change happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
-    /// Between the two calls of the first batch.
-    WithinBatch,
+    /// After the object was read, and before its keys are.
+    BetweenReads,
     /// Before the segments are listed.
     BeforeList,
     /// Before the call that completes the change.
@@ -90,18 +90,23 @@ impl Race {
         let action = Arc::new(Mutex::new(Some(action)));
         let reached = Arc::new(AtomicBool::new(false));
         let reaching = Arc::clone(&reached);
+        let read = Arc::new(Notify::new());
         self.proxy.intercept(move |call, upstream| {
             let taken = is_at(moment, &call).then(|| action.lock().unwrap().take()).flatten();
             reaching.fetch_or(taken.is_some(), Ordering::Relaxed);
+            let read = Arc::clone(&read);
             async move {
-                match (moment, taken) {
-                    (_, None) => upstream.call(&call).await,
-                    (Moment::WithinBatch, Some(action)) => split(&call, &upstream, action).await,
-                    (_, Some(action)) => {
-                        action.await;
-                        upstream.call(&call).await
+                if let Some(action) = taken {
+                    if moment == Moment::BetweenReads {
+                        read.notified().await;
                     }
+                    action.await;
                 }
+                let answer = upstream.call(&call).await;
+                if reads_object(&call) {
+                    read.notify_one();
+                }
+                answer
             }
         });
         reached
@@ -147,44 +152,21 @@ fn metadata(value: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("state".to_owned(), value.to_owned())])
 }
 
-/// Returns the requests of a batch; none of another call.
-fn requests(call: &Call) -> Vec<Request> {
+fn reads_object(call: &Call) -> bool {
     if call.method != "Batch" {
-        return Vec::new();
+        return false;
     }
     let batch = BatchRequest::decode(call.request.clone()).expect("a batch");
-    batch.requests.into_iter().filter_map(|item| item.request).collect()
+    batch.requests.iter().any(|item| matches!(item.request, Some(Request::ObjectGet(_))))
 }
 
 fn is_at(moment: Moment, call: &Call) -> bool {
-    match moment {
-        Moment::WithinBatch => requests(call).len() == 2,
-        Moment::BeforeList => call.method == "ListSegments",
-        Moment::BeforeFinish => requests(call).iter().any(|request| {
-            matches!(
-                request,
-                Request::ObjectFinishCopy(_)
-                    | Request::ObjectFinishMove(_)
-                    | Request::ObjectUpdateMetadata(_)
-            )
-        }),
-    }
-}
-
-/// Sends the requests of a batch one by one, with an action between the first two.
-async fn split(call: &Call, upstream: &Upstream, action: Action) -> Answer {
-    let batch = BatchRequest::decode(call.request.clone()).expect("a batch");
-    let mut action = Some(action);
-    let mut responses = Vec::new();
-    for item in batch.requests {
-        let single = BatchRequest { requests: vec![item], header: batch.header.clone() };
-        let answer = upstream.call(&Call::new("Batch", single.encode_to_vec())).await?;
-        responses.extend(BatchResponse::decode(answer).expect("an answer").responses);
-        if let Some(action) = action.take() {
-            action.await;
-        }
-    }
-    Ok(Bytes::from(BatchResponse { responses }.encode_to_vec()))
+    let methods: &[&str] = match moment {
+        Moment::BetweenReads => &["BeginCopyObject", "BeginMoveObject"],
+        Moment::BeforeList => &["ListSegments"],
+        Moment::BeforeFinish => &["FinishCopyObject", "FinishMoveObject", "UpdateObjectMetadata"],
+    };
+    methods.contains(&call.method.as_str())
 }
 
 /// Writes an object whose bytes all depend on the version.
@@ -237,7 +219,7 @@ fn meanwhile(project: &Project, what: Meanwhile, way: Way) -> Action {
 fn moments(way: Way, change: Change) -> &'static [Moment] {
     match (way, change) {
         (Way::Stream, Change::Update) => &[Moment::BeforeFinish],
-        (Way::Stream, _) => &[Moment::WithinBatch, Moment::BeforeFinish],
+        (Way::Stream, _) => &[Moment::BetweenReads, Moment::BeforeFinish],
         (Way::Parts, _) => &[Moment::BeforeList, Moment::BeforeFinish],
     }
 }

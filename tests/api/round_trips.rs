@@ -55,9 +55,9 @@ async fn object_of_one_segment_is_written_with_two_calls_and_read_with_one() {
         assert_calls!(proxy, 1, range);
     }
     assert_calls!(proxy, 1, project.stat_object(BUCKET, "remote"));
-    // The offer of the keys, and the new keys.
-    assert_calls!(proxy, 2, project.copy_object(BUCKET, "remote", BUCKET, "copy"));
-    assert_calls!(proxy, 2, project.move_object(BUCKET, "copy", BUCKET, "moved"));
+    // The object and the offer of its keys at the same time, and then the new keys.
+    assert_calls!(proxy, 3, project.copy_object(BUCKET, "remote", BUCKET, "copy"));
+    assert_calls!(proxy, 3, project.move_object(BUCKET, "copy", BUCKET, "moved"));
     // The old metadata, and the new one.
     assert_calls!(proxy, 2, project.update_object_metadata(BUCKET, "moved", BTreeMap::new()));
     assert_calls!(proxy, 1, project.delete_object(BUCKET, "moved"));

@@ -4,17 +4,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use prost::Message;
 use tokio::time::timeout;
 use uplink::{Error, ErrorKind, Project};
+use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response;
-use uplink_rpc::r#gen::metainfo::{self as messages, BatchResponse, BatchResponseItem};
 use uplink_testnet::{Answer, Call};
 
 use super::checks::{Checked, TransportKind, wrong_unless};
 use super::fixture::{Fixture, Shape};
-use super::forgery::{Forgery, requests_of};
+use super::forgery::{Forgery, encoded, requests_of};
 use super::making::{ONE_PART, PARTS, Then, Way};
 use super::reader::{Attack, TRUTH};
 use super::subjects::Subject;
@@ -253,6 +252,5 @@ fn record(sent: &Sent, call: &Call) -> Option<Answer> {
         _ => None,
     };
     sent.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-    let responses = vec![BatchResponseItem { response: Some(response?) }];
-    Some(Ok(BatchResponse { responses }.encode_to_vec().into()))
+    Some(Ok(encoded(&response?)))
 }

@@ -278,11 +278,8 @@ impl Forger {
         if call.method == "Batch" {
             return Ok(BatchResponse { responses }.encode_to_vec().into());
         }
-        match responses.into_iter().next().and_then(|item| item.response) {
-            Some(Response::ObjectDownload(object)) => Ok(object.encode_to_vec().into()),
-            Some(Response::SegmentList(list)) => Ok(list.encode_to_vec().into()),
-            other => panic!("{other:?} answers no call of its own"),
-        }
+        let response = responses.into_iter().next().and_then(|item| item.response);
+        Ok(encoded(&response.expect("a response")))
     }
 
     fn asked(&self, request: &Request) -> Option<CallKind> {
@@ -325,16 +322,33 @@ pub(crate) fn requests_of(call: &Call) -> Vec<Request> {
             batch.requests.into_iter().filter_map(|item| item.request).collect()
         }
         // The reference client requests objects outside of batches.
-        "DownloadObject" => {
-            let request = messages::DownloadObjectRequest::decode(request).expect("a request");
-            vec![Request::ObjectDownload(request)]
-        }
-        "ListSegments" => {
-            let request = messages::ListSegmentsRequest::decode(request).expect("a request");
-            vec![Request::SegmentList(request)]
-        }
+        "DownloadObject" => vec![Request::ObjectDownload(decoded(request))],
+        "ListSegments" => vec![Request::SegmentList(decoded(request))],
+        "BeginCopyObject" => vec![Request::ObjectBeginCopy(decoded(request))],
+        "BeginMoveObject" => vec![Request::ObjectBeginMove(decoded(request))],
+        "FinishCopyObject" => vec![Request::ObjectFinishCopy(decoded(request))],
+        "FinishMoveObject" => vec![Request::ObjectFinishMove(decoded(request))],
+        "UpdateObjectMetadata" => vec![Request::ObjectUpdateMetadata(decoded(request))],
         _ => Vec::new(),
     }
+}
+
+fn decoded<M: Message + Default>(request: Bytes) -> M {
+    M::decode(request).expect("a request")
+}
+
+/// Encodes the response to a call outside of a batch.
+pub(crate) fn encoded(response: &Response) -> Bytes {
+    let bytes = match response {
+        Response::ObjectBeginCopy(offer) => offer.encode_to_vec(),
+        Response::ObjectBeginMove(offer) => offer.encode_to_vec(),
+        Response::ObjectDownload(object) => object.encode_to_vec(),
+        Response::ObjectFinishMove(moved) => moved.encode_to_vec(),
+        Response::ObjectUpdateMetadata(updated) => updated.encode_to_vec(),
+        Response::SegmentList(list) => list.encode_to_vec(),
+        other => panic!("{other:?} answers no call of its own"),
+    };
+    bytes.into()
 }
 
 fn missing_segment() -> Failure {
