@@ -219,16 +219,15 @@ impl Satellite {
         Ok(())
     }
 
-    /// Requests an object while another call about it runs: satellites of the public network do not
-    /// batch the two. The caller checks that the replies are about one version.
+    /// Requests an object and sends another call about it. Satellites of the public network do not batch
+    /// the two. The object comes first: if it is replaced in between, it differs from the one after.
     async fn object_and<T>(
         &self,
         location: &Location,
         call: impl Future<Output = Result<T>>,
     ) -> Result<(ObjectRecord, T)> {
-        let object = self.object(&location.bucket, location.encrypted_key.clone());
-        let (object, reply) = tokio::join!(object, call);
-        Ok((object?, reply?))
+        let object = self.object(&location.bucket, location.encrypted_key.clone()).await?;
+        Ok((object, call.await?))
     }
 }
 

@@ -113,12 +113,9 @@ impl Record {
     }
 
     fn call(&mut self, call: &Call) {
-        let Ok(batch) = messages::BatchRequest::decode(call.request.clone()) else {
-            self.faults.push("a batch that cannot be decoded".to_owned());
-            return;
-        };
-        for item in batch.requests.into_iter().filter_map(|item| item.request) {
-            self.item(item);
+        match requests(call) {
+            Ok(requests) => requests.into_iter().for_each(|request| self.item(request)),
+            Err(fault) => self.faults.push(fault),
         }
     }
 
@@ -283,19 +280,33 @@ impl Recorded {
     }
 }
 
-/// Records every batch. The reply to every seventh is lost after the satellite executed it.
+/// Returns the requests of a call that may contain something encrypted.
+fn requests(call: &Call) -> Result<Vec<Request>, String> {
+    fn decode<M: Message + Default>(call: &Call) -> Result<M, String> {
+        M::decode(call.request.clone()).map_err(|error| format!("{}: {error}", call.method))
+    }
+    let single = match call.method.as_str() {
+        "Batch" => {
+            let batch: messages::BatchRequest = decode(call)?;
+            return Ok(batch.requests.into_iter().filter_map(|item| item.request).collect());
+        }
+        "BeginObject" => Request::ObjectBegin(decode(call)?),
+        "FinishCopyObject" => Request::ObjectFinishCopy(decode(call)?),
+        "FinishMoveObject" => Request::ObjectFinishMove(decode(call)?),
+        "UpdateObjectMetadata" => Request::ObjectUpdateMetadata(decode(call)?),
+        other if ["Commit", "Make"].iter().any(|write| other.starts_with(write)) => {
+            return Err(format!("{other} is sent outside a batch, unseen"));
+        }
+        _ => return Ok(Vec::new()),
+    };
+    Ok(vec![single])
+}
+
+/// Records every call. The reply to every seventh is lost after the satellite executed it.
 fn record_calls(proxy: &MaliciousSatellite, record: &Arc<Mutex<Record>>) {
     let record = Arc::clone(record);
     let count = Arc::new(std::sync::atomic::AtomicU64::new(0));
     proxy.rewrite(move |call, answer| {
-        if call.method != "Batch" {
-            let writes = ["Commit", "Finish", "Make", "Update"];
-            if writes.iter().any(|write| call.method.starts_with(write)) {
-                let fault = format!("{} is sent outside a batch, unseen", call.method);
-                record.lock().unwrap().faults.push(fault);
-            }
-            return answer;
-        }
         record.lock().unwrap().call(call);
         match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 7 {
             6 => Err(Failure::new(Code::UNAVAILABLE, "lost")),

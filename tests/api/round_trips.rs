@@ -55,7 +55,7 @@ async fn object_of_one_segment_is_written_with_two_calls_and_read_with_one() {
         assert_calls!(proxy, 1, range);
     }
     assert_calls!(proxy, 1, project.stat_object(BUCKET, "remote"));
-    // The object and the offer of its keys at the same time, and then the new keys.
+    // The object, the offer of its keys, and the new keys.
     assert_calls!(proxy, 3, project.copy_object(BUCKET, "remote", BUCKET, "copy"));
     assert_calls!(proxy, 3, project.move_object(BUCKET, "copy", BUCKET, "moved"));
     // The old metadata, and the new one.

@@ -5,7 +5,7 @@ use uplink::{ErrorKind, ListUploadsOptions, Permission, Project, UploadItem};
 
 use super::checks::{Checked, wrong_unless};
 use super::making::{PARTS, Parts, etag, put_parts, upload_parts};
-use super::operations::{End, MAX_ITEMS, Operation, Prepared, Setting};
+use super::operations::{EXECUTED, End, MAX_ITEMS, Operation, Prepared, Setting};
 use super::world::{BUCKET, Kind, World, config, content, custom};
 
 /// Parts of an upload that is listed or aborted.
@@ -69,7 +69,7 @@ async fn put(project: &Project, key: &str, by_receipts: bool) -> Checked {
 /// unreadable.
 pub(crate) async fn stored(world: &World, name: &str, plain: &[u8], end: End) -> Option<String> {
     match (end, world.get(BUCKET, name).await) {
-        (End::Failed, Ok(_)) => Some("an error, but the object is visible".to_owned()),
+        (End::Failed, Ok(_)) => Some(EXECUTED.to_owned()),
         (_, Ok(read)) => wrong_unless(read == plain, || "stored other bytes".to_owned()),
         (End::Unknown, Err(_)) => None,
         (End::Succeeded, Err(error)) => {

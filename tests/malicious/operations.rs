@@ -278,6 +278,9 @@ pub(crate) async fn verify(
     }
 }
 
+/// The satellite executed an upload whose client reports that it failed.
+pub(crate) const EXECUTED: &str = "an error, but the object is visible";
+
 /// How an operation ended for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -308,7 +311,7 @@ async fn stored(world: &World, name: &str, plain: &[u8], end: End) -> Option<Str
         (End::Succeeded, Err(error)) => {
             Some(format!("success, but the object cannot be read: {error}"))
         }
-        (End::Failed, Ok(_)) => Some("an error, but the object is visible".to_owned()),
+        (End::Failed, Ok(_)) => Some(EXECUTED.to_owned()),
         (End::Failed, Err(error)) => {
             wrong_unless(error.kind() == ErrorKind::ObjectNotFound, || {
                 format!("an error, but the object is visible and corrupt: {error}")

@@ -19,7 +19,7 @@ use super::messages::{BATCH, rewrite};
 use super::multiparts;
 use super::mutation::{Answers, Donors, FULL, Mutation};
 use super::operations::{
-    LISTED_KEYS, Operation, Setting, Verdict, perform, prepare, target, verify,
+    EXECUTED, LISTED_KEYS, Operation, Setting, Verdict, perform, prepare, target, verify,
 };
 use super::report::Outcome;
 use super::world::{BUCKET, Kind, Known, LISTED, World, content, known};
@@ -89,6 +89,13 @@ impl Injection {
             }
             Self::Status(_) => false,
         }
+    }
+
+    /// Returns whether the satellite reports a refusal, which no query can prove or disprove: it would
+    /// lie again. `Code::INTERNAL` and `Code::OUT_OF_RANGE` leave the outcome open.
+    fn is_refusal(&self) -> bool {
+        let open = [Code::INTERNAL, Code::OUT_OF_RANGE];
+        matches!(self, Self::Status(status) if !open.contains(&Code(status.code)))
     }
 }
 
@@ -232,6 +239,10 @@ impl Runner {
         let memory = run.memory.saturating_sub(clean + full);
         let broken = |class, what| Outcome::Broken { class, what };
         let outcome = match run.verdict {
+            // The proxy let the satellite execute the change.
+            Verdict::Wrong(what) if injection.is_refusal() && what.starts_with(EXECUTED) => {
+                Outcome::Refused("a false refusal is believed".to_owned())
+            }
             Verdict::Wrong(what) => broken("wrong", what),
             Verdict::TimedOut => broken(SLOW, format!("not finished within {:?}", time * 2)),
             _ if run.panics > 0 => broken("panic", "a task panicked".to_owned()),
