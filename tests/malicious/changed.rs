@@ -40,8 +40,8 @@ async fn attacks_on_changed_objects_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "slow: every attack on objects of every way to write and change them"]
-async fn attacks_on_objects_of_all_ways_and_changes_are_refused() {
+#[ignore = "soak: every attack on objects of every way to write and change them"]
+async fn attacks_on_objects_of_all_ways_and_changes_soak() {
     let streams = [Shape::new(1, 0), INLINE_END, Shape::new(3, SEGMENT)];
     let parts = [PARTS, ONE_PART, INLINE_MIDDLE];
     let of_change = |then: Then| {

@@ -52,8 +52,8 @@ async fn attacks_on_changes_send_no_key_of_another_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "slow: every attack on every change of more objects, over both transports"]
-async fn attacks_on_changes_of_more_objects_send_no_other_key() {
+#[ignore = "soak: every attack on every change of more objects, over both transports"]
+async fn attacks_on_changes_of_more_objects_soak() {
     let shapes = [Shape::new(1, 0), Shape::new(1, 4096), STREAM, Shape::new(3, SEGMENT)];
     let mut subjects = Vec::new();
     for then in [Then::Nothing, Then::Copied, Then::Moved, Then::Updated] {

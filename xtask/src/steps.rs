@@ -76,8 +76,9 @@ pub(crate) fn test(slow: bool) -> Result<(), Failure> {
     let mut steps = Steps::default();
     if slow {
         let ignored = ["test", "--workspace", "--tests", "--", "--ignored", "--nocapture"];
-        // Soak tests take hours and are run by hand.
-        let ignored = [&ignored[..], &["--skip", "soak"]].concat();
+        // By hand: soak tests, which take hours, and the programs of the public network, which take a
+        // quarter of an hour to build.
+        let ignored = [&ignored[..], &["--skip", "soak", "--skip", "network::"]].concat();
         steps.cargo(&ignored, &[("UPLINK_TEST_SLOW", "1")])?;
         steps.run("cargo xtask fuzz".into(), || fuzz::run(&[], FUZZ_SECONDS))?;
     } else {
