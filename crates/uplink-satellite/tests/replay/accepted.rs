@@ -117,7 +117,6 @@ const TEXTS: &[(&str, &str, &str)] = &[
 
 /// Calls with a different outcome: scenario, own outcome, reason.
 const OUTCOMES: &[(&str, &str, &str)] = &[
-    ("raw_batch_unsupported_item", "Ok", "our batches support all calls, including DeletePart"),
     (
         "raw_no_header",
         "Err(Failure { code: Code(3), message: \"Invalid API credentials\" })",
