@@ -260,6 +260,16 @@ impl Error {
         self.cause::<DialError>().is_some() || self.failure().is_some_and(Failure::is_overloaded)
     }
 
+    /// Returns whether the satellite does not know the call. Those of the public network say so in the
+    /// text alone.
+    pub(crate) fn is_unknown_call(&self) -> bool {
+        self.failure().is_some_and(|failure| match failure.code {
+            Code::UNIMPLEMENTED => true,
+            Code::UNKNOWN => failure.message.contains("unknown rpc"),
+            _ => false,
+        })
+    }
+
     /// Returns the status that the satellite or a storage node answered with, if one did.
     #[must_use]
     pub(crate) fn failure(&self) -> Option<&Failure> {
@@ -441,6 +451,20 @@ mod tests {
     use uplink_segment::Shortage;
 
     use super::*;
+
+    #[test]
+    fn calls_that_a_satellite_does_not_know_are_recognized() {
+        let text = "protocol error: unknown rpc: \"/metainfo.Metainfo/GetPendingObjectMetadata\"";
+        for (code, text, is_unknown) in [
+            (Code::UNKNOWN, text, true),
+            (Code::UNIMPLEMENTED, "", true),
+            (Code::UNKNOWN, "other", false),
+            (Code::NOT_FOUND, text, false),
+        ] {
+            let error = Error::from(Failure::new(code, text));
+            assert_eq!(error.is_unknown_call(), is_unknown, "{error}");
+        }
+    }
 
     #[test]
     fn transfer_that_ends_with_a_stall_is_told_from_missing_nodes() {

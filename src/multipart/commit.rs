@@ -155,8 +155,9 @@ impl Project {
     /// of this library checks. They come from the satellite's list, which must match the receipts, if
     /// there are any. If the access grant does not permit reading, the receipts alone are sealed; with
     /// neither, the object is committed without a seal, as other clients do. A grant that may neither
-    /// read nor list does not see the metadata of the beginning: pass it again. The satellite can omit
-    /// that metadata, and cannot omit what the options set.
+    /// read nor list does not see the metadata of the beginning, and satellites of the public network
+    /// may not return it: pass it again. The satellite can omit that metadata, and cannot omit what the
+    /// options set.
     ///
     /// # Errors
     /// [`ErrorKind::UploadIdInvalid`]; [`ErrorKind::ObjectNotFound`] when the upload is not pending any
@@ -282,9 +283,8 @@ impl Commit<'_> {
         let record = match satellite.pending_metadata(self.location, self.stream_id.clone()).await {
             Ok(record) => record,
             Err(error) => {
-                let code = error.failure().map(|failure| failure.code);
-                let is_unknown = error.kind() == ErrorKind::PermissionDenied
-                    || code == Some(Code::UNIMPLEMENTED);
+                let is_unknown =
+                    error.kind() == ErrorKind::PermissionDenied || error.is_unknown_call();
                 return if is_unknown { Ok(BTreeMap::new()) } else { Err(self.refused(error)) };
             }
         };

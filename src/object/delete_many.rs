@@ -1,7 +1,6 @@
 //! Deletion of many objects.
 
 use futures_util::{StreamExt, stream};
-use uplink_rpc::status::Code;
 
 use super::key::ObjectKey;
 use crate::bucket::bucket_missing;
@@ -103,7 +102,7 @@ async fn delete(
 
 /// Returns whether the satellite deletes only one object per call.
 fn must_be_single(error: &Error) -> bool {
-    let is_unknown = error.failure().is_some_and(|failure| failure.code == Code::UNIMPLEMENTED);
+    let is_unknown = error.is_unknown_call();
     is_unknown || error.kind() == ErrorKind::PermissionDenied
 }
 

@@ -116,13 +116,11 @@ const TEXTS: &[(&str, &str, &str)] = &[
 ];
 
 /// Calls with a different outcome: scenario, own outcome, reason.
-const OUTCOMES: &[(&str, &str, &str)] = &[
-    (
-        "raw_no_header",
-        "Err(Failure { code: Code(3), message: \"Invalid API credentials\" })",
-        "the recorded satellite crashed",
-    ),
-];
+const OUTCOMES: &[(&str, &str, &str)] = &[(
+    "raw_no_header",
+    "Err(Failure { code: Code(3), message: \"Invalid API credentials\" })",
+    "the recorded satellite crashed",
+)];
 
 /// Finds the rule that allows two different values of a field.
 pub(crate) fn difference(

@@ -182,6 +182,12 @@ async fn deletions(world: &mut World<Theirs>) {
     assert!(!world.project.delete_object(BUCKET, "other").await.expect("nothing to delete"));
     let gone = read(&world.project, b"other").await;
     assert_eq!(kind(gone), ErrorKind::ObjectNotFound);
+    let copies = ["our move of parts", "our move of docs/go 4096", "missing"];
+    let deleted = world.project.delete_objects(BUCKET, copies).await.expect("deleted");
+    assert_eq!(deleted.len(), copies.len());
+    for key in copies {
+        assert_eq!(kind(read(&world.project, key.as_bytes()).await), ErrorKind::ObjectNotFound);
+    }
     world.project.create_bucket("second").await.expect("created");
     world.project.ensure_bucket("second").await.expect("exists");
     world.project.stat_bucket("second").await.expect("exists");
