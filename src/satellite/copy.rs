@@ -113,7 +113,6 @@ impl Satellite {
             encrypted_object_key: from.key_bytes(),
             new_bucket: to.bucket_bytes(),
             new_encrypted_object_key: to.key_bytes(),
-            ..Default::default()
         };
         let begin = self.call(Call::BeginMove, |mut client| {
             let request = request.clone();
