@@ -6,7 +6,8 @@ const BUCKET: &str = "app";
 
 #[tokio::main]
 async fn main() -> uplink::Result<()> {
-    let app = Access::parse(&std::env::var("UPLINK_ACCESS").unwrap_or_default())?;
+    let grant = std::env::var("UPLINK_ACCESS").expect("UPLINK_ACCESS holds an access grant");
+    let app = Access::parse(&grant)?;
     Project::open(&app)?.ensure_bucket(BUCKET).await?;
 
     let anna = tenant(&app, "anna", "anna's passphrase", b"16 random bytes!").await?;

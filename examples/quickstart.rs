@@ -4,7 +4,8 @@ use uplink::{Access, Project};
 
 #[tokio::main]
 async fn main() -> uplink::Result<()> {
-    let access = Access::parse(&std::env::var("UPLINK_ACCESS").unwrap_or_default())?;
+    let grant = std::env::var("UPLINK_ACCESS").expect("UPLINK_ACCESS holds an access grant");
+    let access = Access::parse(&grant)?;
     let project = Project::open(&access)?;
     project.ensure_bucket("photos").await?;
 

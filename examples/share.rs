@@ -6,7 +6,8 @@ use uplink::{Access, Permission, Project, SharePrefix};
 
 #[tokio::main]
 async fn main() -> uplink::Result<()> {
-    let access = Access::parse(&std::env::var("UPLINK_ACCESS").unwrap_or_default())?;
+    let grant = std::env::var("UPLINK_ACCESS").expect("UPLINK_ACCESS holds an access grant");
+    let access = Access::parse(&grant)?;
     let project = Project::open(&access)?;
     project.ensure_bucket("photos").await?;
     project.put("photos", "trips/cat.jpg", "a cat").await?;

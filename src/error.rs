@@ -92,7 +92,8 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// The number of a part is too large, or occurs twice.
     PartNumberInvalid,
-    /// The access grant does not permit the operation.
+    /// The access grant does not permit the operation, has expired, is not valid yet or was revoked, or
+    /// holds no key for the name. [`Access::restrictions`](crate::Access::restrictions) shows its limits.
     PermissionDenied,
     /// The permission to share is empty, or its times or lifetime make no sense.
     PermissionInvalid,
@@ -106,6 +107,9 @@ pub enum ErrorKind {
     RangeInvalid,
     /// The authentication service of edge services refused the access grant, or its reply is invalid.
     RegisterAccessFailed,
+    /// The satellite rejected the request for a reason that has no kind of its own, such as an expiry in
+    /// the past or a part that is too small. The message has the satellite's text.
+    Rejected,
     /// The satellite's disk is full; it accepts changes again once its operator frees space.
     SatelliteOutOfSpace,
     /// The project has reached its maximum number of segments.
@@ -170,6 +174,7 @@ impl ErrorKind {
             | Self::ProcessForked
             | Self::Protocol
             | Self::RangeInvalid
+            | Self::Rejected
             | Self::SatelliteOutOfSpace
             | Self::Stalled
             | Self::UploadIdInvalid
@@ -310,18 +315,21 @@ impl From<Error> for std::io::Error {
     }
 }
 
+#[doc(hidden)]
 impl From<AccessGrantError> for Error {
     fn from(error: AccessGrantError) -> Self {
         Self::transparent(ErrorKind::AccessInvalid, error)
     }
 }
 
+#[doc(hidden)]
 impl From<ApiKeyError> for Error {
     fn from(error: ApiKeyError) -> Self {
         Self::transparent(ErrorKind::AccessInvalid, error)
     }
 }
 
+#[doc(hidden)]
 impl From<PathError> for Error {
     fn from(error: PathError) -> Self {
         let kind = match &error {
@@ -333,6 +341,7 @@ impl From<PathError> for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<EncryptionError> for Error {
     fn from(error: EncryptionError) -> Self {
         let kind = match &error {
@@ -344,6 +353,7 @@ impl From<EncryptionError> for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<MetadataError> for Error {
     fn from(error: MetadataError) -> Self {
         match error {
@@ -353,12 +363,14 @@ impl From<MetadataError> for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<LayoutError> for Error {
     fn from(error: LayoutError) -> Self {
         Self::transparent(ErrorKind::Protocol, error)
     }
 }
 
+#[doc(hidden)]
 impl From<DialError> for Error {
     fn from(error: DialError) -> Self {
         let kind = match &error {
@@ -369,12 +381,14 @@ impl From<DialError> for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<RuntimeError> for Error {
     fn from(error: RuntimeError) -> Self {
         Self::transparent(ErrorKind::Internal, error)
     }
 }
 
+#[doc(hidden)]
 impl From<SegmentError> for Error {
     fn from(error: SegmentError) -> Self {
         let kind = match error {
@@ -394,6 +408,7 @@ impl From<SegmentError> for Error {
     }
 }
 
+#[doc(hidden)]
 impl From<Failure> for Error {
     /// Classifies a satellite's answer as the public libraries do: by code, then by agreed text.
     fn from(failure: Failure) -> Self {
@@ -429,6 +444,11 @@ impl From<Failure> for Error {
             Code::INVALID_ARGUMENT if text.starts_with("not enough valid pieces") => {
                 ErrorKind::NotEnoughNodes
             }
+            Code::INVALID_ARGUMENT
+            | Code::ALREADY_EXISTS
+            | Code::FAILED_PRECONDITION
+            | Code::UNIMPLEMENTED
+            | Code::METHOD_NOT_ALLOWED => ErrorKind::Rejected,
             _ => ErrorKind::Protocol,
         };
         let message = match kind {

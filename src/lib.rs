@@ -17,7 +17,8 @@
 //! # async fn example() -> uplink::Result<()> {
 //! use uplink::{Access, Project};
 //!
-//! let access = Access::parse(&std::env::var("UPLINK_ACCESS").unwrap_or_default())?;
+//! let grant = std::env::var("UPLINK_ACCESS").expect("UPLINK_ACCESS holds an access grant");
+//! let access = Access::parse(&grant)?;
 //! let project = Project::open(&access)?;
 //! project.ensure_bucket("photos").await?;
 //!
@@ -38,7 +39,7 @@
 //!
 //! # Runtime
 //!
-//! Calls need a tokio runtime with IO and time enabled. With several threads a transfer seals, codes
+//! Calls need a tokio runtime with IO and time enabled, and panic without one. With several threads a transfer seals, codes
 //! and sends side by side, which a fast link needs. With one thread
 //! (`tokio::runtime::Builder::new_current_thread`) its bytes stay in one core's cache and cost less
 //! CPU time: `docs/PERFORMANCE.md` has figures of both.

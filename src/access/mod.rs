@@ -40,13 +40,13 @@ pub struct Access {
 }
 
 impl Access {
-    /// Reads the text form. Works offline.
+    /// Reads the text form, without white space around it. Works offline.
     ///
     /// # Errors
     /// [`ErrorKind::AccessInvalid`]: the text is not an access grant, or names a satellite without
     /// its node id.
     pub fn parse(text: &str) -> Result<Self> {
-        Self::from_grant(AccessGrant::parse(text)?)
+        Self::from_grant(AccessGrant::parse(text.trim())?)
     }
 
     fn from_grant(grant: AccessGrant) -> Result<Self> {

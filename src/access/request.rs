@@ -55,6 +55,8 @@ impl Access {
     ///
     /// Derives the encryption key from the passphrase and the project's salt, which it requests from
     /// the satellite. The passphrase never leaves this process. Without it the data cannot be recovered.
+    /// Any passphrase is accepted, also an empty one; a wrong one is noticed when objects of the right
+    /// one are read.
     /// The derivation takes about 64 MiB and a tenth of a second on a thread for blocking work.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ pub struct SharePrefix(access_grant::SharePrefix);
 
 impl SharePrefix {
     /// Selects the keys below a prefix of whole components: `a/b/` and `a/b` both select `a/b` and
-    /// everything below `a/b/`, and not `a/bc`.
+    /// everything below `a/b/`, and not `a/bc`. Keys usually begin without `/`: `/a/` selects those whose
+    /// first component is empty.
     #[must_use]
     pub fn new(bucket: impl Into<String>, prefix: impl AsRef<[u8]>) -> Self {
         let prefix = prefix.as_ref().to_vec();

@@ -53,6 +53,10 @@ impl Project {
 
     /// Lists objects of a bucket with options.
     ///
+    /// A prefix without objects is an empty listing. So is any prefix under a wrong passphrase, which
+    /// encrypts it to another name; at the top of the bucket all items are
+    /// [`ListItem::Undecryptable`] then.
+    ///
     /// # Errors
     /// As [`list_objects`](Self::list_objects), and when object keys are encrypted,
     /// [`ErrorKind::PrefixInvalid`] if the prefix does not end with `/`, and
@@ -203,7 +207,11 @@ impl Stream for ObjectList {
 impl Listing {
     pub(super) fn new(session: Session, bucket: &str, options: &ListOptions) -> Result<Self> {
         let store = session.access().encryption();
-        let names = PrefixInfo::new(store, bucket.as_bytes(), &options.prefix)?;
+        let names = match PrefixInfo::new(store, bucket.as_bytes(), &options.prefix) {
+            Ok(names) => names,
+            // A prefix without its `/` may be the reason why there is no key for it.
+            Err(error) => return Err(check_components(options).err().unwrap_or(error.into())),
+        };
         if names.cipher != CipherSuite::Null {
             check_components(options)?;
         }

@@ -107,8 +107,23 @@ impl UploadOptions {
     }
 }
 
-/// An object being written. **Shutting it down as an [`AsyncWrite`] flushes and does not commit;
+/// An object being written. **Shutting it down as tokio's [`AsyncWrite`] flushes and does not commit;
 /// [`commit`](Self::commit) does.**
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(
+/// #     project: uplink::Project,
+/// #     mut file: impl tokio::io::AsyncRead + Unpin,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// // `file` is anything that tokio can read.
+/// let mut upload = project.upload_object("photos", "cat.jpg")?;
+/// tokio::io::copy(&mut file, &mut upload).await?;
+/// upload.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Bytes are encrypted and sent as they are written. One encrypted copy of each segment is held in
 /// memory until enough of its pieces are stored; a write waits while the project's memory budget is
@@ -160,8 +175,8 @@ impl Upload {
     /// them as the upload needs, and with all bytes once they are committed.
     ///
     /// It runs in the task that writes or commits, while that waits, and should return quickly. Bytes that
-    /// the satellite keeps itself, as it does for objects of up to 4 KiB, count when they are committed. A second call
-    /// replaces the callback.
+    /// the satellite keeps itself, as it does for objects of up to 4 KiB, count when they are committed.
+    /// It is not called for an empty object. A second call replaces the callback.
     pub fn on_progress(&mut self, callback: impl FnMut(u64) + Send + 'static) {
         self.handle.on_progress(callback);
     }

@@ -216,7 +216,7 @@ async fn conditional_commit_of_a_small_part_names_the_part() {
     }
     let create = CommitUploadOptions::new().if_absent(true);
     let error = project.commit_upload_with(BUCKET, "key", &id, &create).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     assert!(error.to_string().contains("part number 1"), "{error}");
 }
 

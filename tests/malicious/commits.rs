@@ -130,7 +130,8 @@ async fn false_list_of_parts_is_refused_with_receipts() {
         for (name, edit) in EDITS {
             falsify(&world, &upload, edit);
             let error = assert_refused(upload.commit(&project, true).await);
-            let kinds = [ErrorKind::LayoutUnauthenticated, ErrorKind::Protocol];
+            let kinds =
+                [ErrorKind::LayoutUnauthenticated, ErrorKind::Protocol, ErrorKind::Rejected];
             assert!(kinds.contains(&error.kind()), "{name}: {error}");
             world.satellite.pass_through();
             let missing = world.get(BUCKET, &upload.key).await.expect_err("not committed");

@@ -96,7 +96,7 @@ const DIFFERENCES: [Difference; 8] = [
         why: "in a conditional commit, the reference client reports a part that is too small like an \
                object that exists",
         applies: |case| {
-            let kinds = [ErrorKind::ObjectAlreadyExists, ErrorKind::Protocol].map(Some);
+            let kinds = [ErrorKind::ObjectAlreadyExists, ErrorKind::Rejected].map(Some);
             matches!(case.step.operation, Operation::CommitUpload { if_absent: true, .. })
                 && case.kinds() == kinds
                 && case.ours.says("size of part number")

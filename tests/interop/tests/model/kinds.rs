@@ -56,14 +56,14 @@ fn invalid_argument(operation: &Operation, text: &str) -> ErrorKind {
         Operation::AbortUpload { .. } => ErrorKind::UploadIdInvalid,
         Operation::Download { .. } if text.contains("invalid range") => ErrorKind::RangeInvalid,
         // Our client has no kind of its own for what only the satellite checks.
-        _ => ErrorKind::Protocol,
+        _ => ErrorKind::Rejected,
     }
 }
 
 fn failed_precondition(operation: &Operation) -> Option<ErrorKind> {
     match operation {
         // A part other than the last one is too small.
-        Operation::CommitUpload { .. } => Some(ErrorKind::Protocol),
+        Operation::CommitUpload { .. } => Some(ErrorKind::Rejected),
         Operation::DeleteBucket { .. } => Some(ErrorKind::BucketNotEmpty),
         _ => None,
     }
