@@ -31,7 +31,8 @@ pub struct Restrictions {
 pub struct AllowedPrefix {
     /// Name of the bucket.
     pub bucket: String,
-    /// The prefix without its last `/`; empty for the whole bucket, and `None` if the grant has no key to decrypt it.
+    /// The prefix without its last `/`; empty for the whole bucket, and `None` if the grant has no key
+    /// to decrypt it.
     pub prefix: Option<ObjectKey>,
     /// The prefix as the satellite compares it.
     pub encrypted_prefix: Vec<u8>,

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uplink_core::macaroon::{self, Operation, OperationSet, Timestamp};
+use uplink_rpc::time::exact_timestamp;
 
 /// What a shared access grant permits; nothing by default.
 ///
@@ -198,19 +199,9 @@ fn earliest<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     [one, other].into_iter().flatten().min()
 }
 
-/// Converts a time exactly: caveats have nanoseconds, unlike the times of messages.
 fn core_time(time: SystemTime) -> Timestamp {
-    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => Timestamp::new(seconds(since), since.subsec_nanos()),
-        Err(before) => {
-            let until = before.duration();
-            match 1_000_000_000_u32.saturating_sub(until.subsec_nanos()) {
-                1_000_000_000 => Timestamp::new(-seconds(until), 0),
-                nanos => Timestamp::new(-seconds(until) - 1, nanos),
-            }
-        }
-    }
+    let time = exact_timestamp(time);
+    Timestamp::new(time.seconds, u32::try_from(time.nanos).unwrap_or_default())
 }
 
 /// Converts a time. One that the system's clock cannot represent becomes the end of year 9999, or 1970.

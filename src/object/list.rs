@@ -210,7 +210,9 @@ impl Listing {
         let names = match PrefixInfo::new(store, bucket.as_bytes(), &options.prefix) {
             Ok(names) => names,
             // A prefix without its `/` may be the reason why there is no key for it.
-            Err(error) => return Err(check_components(options).err().unwrap_or(error.into())),
+            Err(error) => {
+                return Err(check_components(options).err().unwrap_or_else(|| error.into()));
+            }
         };
         if names.cipher != CipherSuite::Null {
             check_components(options)?;

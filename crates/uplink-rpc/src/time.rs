@@ -25,6 +25,13 @@ pub const ZERO_SECONDS: i64 = -62_135_596_800;
 /// Converts a system time, truncated to microseconds as the network's databases do.
 #[must_use]
 pub fn timestamp(time: SystemTime) -> Timestamp {
+    let Timestamp { seconds, nanos } = exact_timestamp(time);
+    Timestamp { seconds, nanos: nanos.saturating_sub(nanos % 1_000) }
+}
+
+/// Converts a system time with its nanoseconds, as caveats have them.
+#[must_use]
+pub fn exact_timestamp(time: SystemTime) -> Timestamp {
     let (seconds, nanos) = match time.duration_since(UNIX_EPOCH) {
         Ok(after) => (i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
         Err(before) => {
@@ -39,7 +46,6 @@ pub fn timestamp(time: SystemTime) -> Timestamp {
             }
         }
     };
-    let nanos = nanos.saturating_sub(nanos % 1_000);
     Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(0) }
 }
 

@@ -81,7 +81,8 @@ where
 
     /// Closes all idle connections.
     pub(crate) fn clear(&self) {
-        for idle in std::mem::take(&mut *lock(&self.0)) {
+        let all = std::mem::take(&mut *lock(&self.0));
+        for idle in all {
             lock(&idle.connection).take();
         }
     }
