@@ -224,6 +224,8 @@ impl Writer {
         while !self.uploads.is_empty() {
             self.wait_for_segment().await?;
         }
+        // A segment may complete before its last bytes are reported.
+        self.report_sent();
         self.set_part_etag(part_etag)?;
         self.take_calls()
     }
