@@ -62,17 +62,25 @@ async fn blocking_stores_and_lists_without_a_runtime() {
     assert_eq!(run("blocking").await, "a cat, 17 bytes in all\n");
 }
 
-/// The guide shows code of the example.
+/// A guide shows code of its example.
 #[test]
-fn multitenancy_guide_shows_the_example() {
+fn guides_show_their_examples() {
+    let guides = [
+        (
+            include_str!("../../docs/guides/multitenancy.md"),
+            include_str!("../../examples/multitenant.rs"),
+        ),
+        (include_str!("../../docs/guides/sharing.md"), include_str!("../../examples/share.rs")),
+    ];
     let without_indent =
         |text: &str| text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n");
-    let guide = include_str!("../../docs/guides/multitenancy.md");
-    let example = without_indent(include_str!("../../examples/multitenant.rs"));
-    let blocks = guide.split("```rust\n").skip(1);
-    let blocks: Vec<&str> = blocks.filter_map(|block| block.split("```").next()).collect();
-    assert_eq!(blocks.len(), 2);
-    for block in blocks {
-        assert!(example.contains(without_indent(block).trim_end()), "{block}");
+    for (guide, example) in guides {
+        let example = without_indent(example);
+        let blocks = guide.split("```rust\n").skip(1);
+        let blocks: Vec<&str> = blocks.filter_map(|block| block.split("```").next()).collect();
+        assert_eq!(blocks.len(), 2);
+        for block in blocks {
+            assert!(example.contains(without_indent(block).trim_end()), "{block}");
+        }
     }
 }
