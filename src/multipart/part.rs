@@ -15,8 +15,8 @@ use crate::project::Project;
 use crate::upload::handle::WriteHandle;
 use crate::upload::writer::Writer;
 
-/// Maximum number of a part.
-pub const MAX_PART_NUMBER: u32 = i32::MAX as u32;
+/// Maximum number of a part: that of the reference client.
+pub const MAX_PART_NUMBER: u32 = i32::MAX as u32 - 1;
 
 impl Project {
     /// Begins uploading a part. Parts may be uploaded concurrently and in any order; the object consists
@@ -27,7 +27,7 @@ impl Project {
     ///
     /// # Errors
     /// [`ErrorKind::UploadIdInvalid`]; [`ErrorKind::PartNumberInvalid`] for a number greater than
-    /// 2³¹ − 1; otherwise as [`upload_object`](Self::upload_object).
+    /// [`MAX_PART_NUMBER`]; otherwise as [`upload_object`](Self::upload_object).
     pub fn upload_part(
         &self,
         bucket: &str,
