@@ -46,7 +46,16 @@ impl Access {
     /// [`ErrorKind::AccessInvalid`]: the text is not an access grant, or names a satellite without
     /// its node id.
     pub fn parse(text: &str) -> Result<Self> {
-        Self::from_grant(AccessGrant::parse(text.trim())?)
+        let text = text.trim();
+        let grant = AccessGrant::parse(text).map_err(|error| match ApiKey::parse(text) {
+            Ok(_) => Error::new(
+                ErrorKind::AccessInvalid,
+                "this is an API key, not an access grant: a grant is requested with the API key and a \
+                 passphrase",
+            ),
+            Err(_) => error.into(),
+        })?;
+        Self::from_grant(grant)
     }
 
     fn from_grant(grant: AccessGrant) -> Result<Self> {

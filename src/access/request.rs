@@ -60,7 +60,7 @@ impl Access {
     /// The derivation takes about 64 MiB and a tenth of a second on a thread for blocking work.
     ///
     /// # Errors
-    /// [`ErrorKind::AccessInvalid`] for an unreadable address or API key,
+    /// [`ErrorKind::AccessInvalid`] for an unreadable API key, or an address without node id or port,
     /// [`ErrorKind::PermissionDenied`] when the satellite does not know the API key,
     /// [`ErrorKind::Network`] and [`ErrorKind::WrongNode`] when it cannot be reached.
     #[doc(alias = "request_access_with_passphrase")]
@@ -79,7 +79,7 @@ impl Access {
         passphrase: &str,
         options: &AccessOptions,
     ) -> Result<Self> {
-        let api_key = ApiKey::parse(api_key)?;
+        let api_key = parse_api_key(api_key)?;
         let url = node_url(satellite)?;
         let config = &options.config;
         let lanes = options.concurrency;
@@ -94,4 +94,14 @@ impl Access {
         let store = EncryptionStore::with_default_key(root, CipherSuite::AesGcm);
         Self::from_grant(AccessGrant::new(url.to_string(), api_key, &store)?)
     }
+}
+
+fn parse_api_key(text: &str) -> Result<ApiKey> {
+    ApiKey::parse(text).map_err(|error| match AccessGrant::parse(text) {
+        Ok(_) => Error::new(
+            ErrorKind::AccessInvalid,
+            "this is an access grant, not an API key: it can be used as it is",
+        ),
+        Err(_) => error.into(),
+    })
 }

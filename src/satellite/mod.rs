@@ -77,6 +77,10 @@ impl Satellite {
         let node = url.id.ok_or_else(|| {
             Error::new(ErrorKind::AccessInvalid, "the satellite address has no node id")
         })?;
+        if url.host_port().is_none() {
+            let text = format!("invalid satellite address \"{url}\": must be like ID@HOST:PORT");
+            return Err(Error::new(ErrorKind::AccessInvalid, text));
+        }
         let header =
             RequestHeader { api_key: wiped(api_key), user_agent: config.user_agent.clone().into() };
         Ok(Self {

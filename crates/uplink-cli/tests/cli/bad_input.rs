@@ -80,6 +80,8 @@ fn requests_need_a_passphrase_and_a_valid_api_key() {
     request(&address, "nonsense", b"secret").fails(2, "invalid API key format");
     request("127.0.0.1:1", API_KEY, b"secret").fails(2, "node id is required");
     request("x y", API_KEY, b"secret").fails(2, "satellite address");
+    let without_port = format!("{OTHER_ID}@127.0.0.1");
+    request(&without_port, API_KEY, b"secret").fails(2, "must be like ID@HOST:PORT");
     let args = ["access", "request", "--satellite", &address, "--api-key", API_KEY];
     home.run(&args).fails(2, "--passphrase-stdin");
 }
