@@ -20,12 +20,14 @@ use serde::{Deserialize, Serialize};
 use uplink::{Access, Secret};
 
 use crate::failure::{Exit, Failure, Outcome};
+use crate::grant_text;
 use crate::local::resolve::ResolvedPath;
 
 /// The stored access grants of this user.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessStore {
-    file: PathBuf,
+    /// `None` where the environment names no directory for it.
+    file: Option<PathBuf>,
 }
 
 /// Contents of the file. `Debug` hides the grants.
@@ -49,34 +51,40 @@ impl fmt::Debug for Contents {
 }
 
 impl AccessStore {
-    /// Determines the path of the file, which may not exist.
-    pub(crate) fn open() -> Outcome<Self> {
-        let directory = config_directory().ok_or_else(|| {
+    /// Determines the path of the file, which may not exist. Without one, commands with a grant of
+    /// their own still work.
+    pub(crate) fn locate() -> Self {
+        let file = |directory: PathBuf| directory.join("uplink").join("access.json");
+        Self { file: config_directory().map(file) }
+    }
+
+    fn file(&self) -> Outcome<&Path> {
+        self.file.as_deref().ok_or_else(|| {
             Failure::new(
                 Exit::Other,
                 "cannot locate the stored accesses: neither XDG_CONFIG_HOME nor HOME is set",
             )
-        })?;
-        Ok(Self { file: directory.join("uplink").join("access.json") })
+        })
     }
 
     /// Reads the file. A missing file is empty.
     pub(crate) fn read(&self) -> Outcome<Contents> {
-        let bytes = match File::open(&self.file) {
+        let path = self.file()?;
+        let bytes = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::default()),
             opened => opened.and_then(|file| {
                 let mut bytes = Vec::new();
                 file.take(MAX_FILE_SIZE).read_to_end(&mut bytes).map(|_| Secret::new(bytes))
             }),
         };
-        let bytes = bytes.map_err(|error| self.failure("cannot read", &error))?;
+        let bytes = bytes.map_err(|error| failure("cannot read", path, &error))?;
         // The parser's message may quote a grant.
         serde_json::from_slice(bytes.expose()).map_err(|error| {
             let line = error.line();
             let column = error.column();
             let text = format!(
                 "{} is corrupt at line {line}, column {column}; repair or remove it",
-                self.file.display()
+                path.display()
             );
             Failure::new(Exit::Other, text)
         })
@@ -84,13 +92,14 @@ impl AccessStore {
 
     /// Changes the file while holding its lock. If `change` fails, nothing is written.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Contents) -> Outcome<T>) -> Outcome<T> {
-        let directory = self.file.parent().unwrap_or_else(|| Path::new("."));
+        let path = self.file()?;
+        let directory = path.parent().unwrap_or_else(|| Path::new("."));
         create_private(directory)
-            .map_err(|error| self.failure("cannot create directory of", &error))?;
-        let _lock = self.lock().map_err(|error| self.failure("cannot lock", &error))?;
+            .map_err(|error| failure("cannot create directory of", path, &error))?;
+        let _lock = lock(path).map_err(|error| failure("cannot lock", path, &error))?;
         let mut contents = self.read()?;
         let result = change(&mut contents)?;
-        self.write(&contents).map_err(|error| self.failure("cannot write", &error))?;
+        write(path, &contents).map_err(|error| failure("cannot write", path, &error))?;
         Ok(result)
     }
 
@@ -123,42 +132,41 @@ impl AccessStore {
         };
         match contents.accesses.remove(&name) {
             Some(text) => Ok(Secret::new(text)),
+            None if grant_text::is_file(&name) => Err(grant_text::file_instead_of_grant(&name)),
             None => Err(not_found(&name)),
         }
     }
 
     /// Returns the grant for a selection, as [`serialized`](Self::serialized).
     pub(crate) fn access(&self, selection: Option<&str>) -> Outcome<Access> {
-        Ok(Access::parse(self.serialized(selection)?.expose())?)
+        grant_text::parse(self.serialized(selection)?.expose())
     }
+}
 
-    fn lock(&self) -> io::Result<File> {
-        let path = self.file.with_extension("lock");
-        let file = File::options().create(true).append(true).open(path)?;
-        file.lock()?;
-        Ok(file)
-    }
+fn lock(path: &Path) -> io::Result<File> {
+    let file = File::options().create(true).append(true).open(path.with_extension("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
 
-    fn write(&self, contents: &Contents) -> io::Result<()> {
-        // A symbolic link, for example into a dotfiles directory, is kept.
-        let ResolvedPath::Entry(file) = ResolvedPath::new(&self.file)? else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        let directory = file.parent().unwrap_or_else(|| Path::new("."));
-        // Temporary files are readable only by their owner.
-        let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
-        let mut text = Secret::new(serde_json::to_vec_pretty(contents)?);
-        text.expose_mut().push(b'\n');
-        temporary.write_all(text.expose())?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(&file)?;
-        sync_directory(directory)
-    }
+fn write(path: &Path, contents: &Contents) -> io::Result<()> {
+    // A symbolic link, for example into a dotfiles directory, is kept.
+    let ResolvedPath::Entry(file) = ResolvedPath::new(path)? else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let directory = file.parent().unwrap_or_else(|| Path::new("."));
+    // Temporary files are readable only by their owner.
+    let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
+    let mut text = Secret::new(serde_json::to_vec_pretty(contents)?);
+    text.expose_mut().push(b'\n');
+    temporary.write_all(text.expose())?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(&file)?;
+    sync_directory(directory)
+}
 
-    fn failure(&self, action: &str, error: &io::Error) -> Failure {
-        let text = format!("{action} {}: {error}", self.file.display());
-        Failure::new(Exit::Other, text)
-    }
+fn failure(action: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Other, format!("{action} {}: {error}", path.display()))
 }
 
 /// The name of a stored access: 1 to 64 letters, digits, `.`, `_` and `-`, beginning with a letter
@@ -168,7 +176,7 @@ pub(crate) struct AccessName(String);
 
 impl AccessName {
     /// Maximum number of characters.
-    pub(crate) const MAX_LENGTH: usize = 64;
+    pub(crate) const MAX_LENGTH: usize = grant_text::MIN_LENGTH - 1;
 
     /// Parses a name.
     pub(crate) fn parse(text: &str) -> Outcome<Self> {

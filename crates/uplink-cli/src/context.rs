@@ -24,11 +24,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Opens the store of accesses and starts to watch for signals. Needs a runtime.
+    /// Starts to watch for signals. Needs a runtime.
     pub(crate) fn new(out: Output) -> Outcome<Self> {
         Ok(Self {
             out,
-            store: AccessStore::open()?,
+            store: AccessStore::locate(),
             interrupt: Interrupt::watch()?,
             batch: Arc::default(),
             waits_for_tasks: Arc::default(),

@@ -221,10 +221,15 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::BucketNameInvalid
             | ErrorKind::ConfigInvalid
             | ErrorKind::CustomMetadataInvalid
+            | ErrorKind::DelimiterInvalid
+            | ErrorKind::LinkInvalid
             | ErrorKind::ObjectKeyInvalid
             | ErrorKind::ObjectTooLarge
+            | ErrorKind::PartNumberInvalid
+            | ErrorKind::PermissionInvalid
             | ErrorKind::PrefixInvalid
             | ErrorKind::RangeInvalid
+            | ErrorKind::Rejected
             | ErrorKind::UploadIdInvalid => Self::Usage,
             ErrorKind::BucketNotFound | ErrorKind::ObjectNotFound => Self::NotFound,
             ErrorKind::PermissionDenied => Self::Permission,
@@ -233,6 +238,7 @@ impl From<ErrorKind> for Exit {
             ErrorKind::NotEnoughNodes => Self::NotEnoughNodes,
             ErrorKind::BucketAlreadyExists
             | ErrorKind::BucketNotEmpty
+            | ErrorKind::ObjectAlreadyExists
             | ErrorKind::ObjectChanged => Self::Conflict,
             ErrorKind::BandwidthLimitExceeded
             | ErrorKind::SatelliteOutOfSpace

@@ -11,10 +11,12 @@ mod cp;
 mod demo;
 mod dev;
 mod failure;
+mod grant_text;
 mod interrupt;
 mod local;
 mod ls;
 mod mb;
+mod mv;
 mod network;
 mod output;
 mod pending;
@@ -84,9 +86,11 @@ async fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Rb(args) => rb::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Cp(args) => cp::run(args, context).await,
+        Command::Mv(args) => mv::run(args, context).await,
         Command::Cat(args) => cat::run(args, context).await,
         Command::Rm(args) => rm::run(args, context).await,
         Command::Stat(args) => stat::run(args, context).await,
+        Command::Share(args) => access::share::run(&args, context),
         Command::Dev(args) => dev::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
     }

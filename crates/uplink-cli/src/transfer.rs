@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use indicatif::ProgressBar;
 use tokio::io::AsyncWriteExt as _;
-use uplink::{Download, Project, Upload, UploadOptions};
+use uplink::{CopyOptions, Download, Project, Upload, UploadOptions};
 
 use crate::args::location::Url;
 use crate::context::Context;
@@ -71,9 +71,35 @@ pub(crate) async fn upload(
     finish(upload).await
 }
 
-/// Copies an object by downloading and uploading it. The copy keeps the custom metadata and the
-/// expiry of the source unless `attributes` override them.
+/// Copies an object. The copy keeps the custom metadata and the expiry of the source unless
+/// `attributes` override them.
+///
+/// The satellite copies without transferring content, unless the copy gets another expiry or replaces
+/// its own source.
 pub(crate) async fn copy(
+    project: &Project,
+    from: &Url,
+    to: &Url,
+    attributes: &Attributes,
+    context: &Context,
+    bar: &ProgressBar,
+) -> Outcome<u64> {
+    if attributes.expires != Expires::Inherit || from == to {
+        return rewrite(project, from, to, attributes, context, bar).await;
+    }
+    let mut options = CopyOptions::new();
+    if !attributes.metadata.is_empty() {
+        options = options.custom_metadata(attributes.metadata.clone());
+    }
+    let Url { bucket, key } = from;
+    let copied = project.copy_object_with(bucket, key, &to.bucket, &to.key, &options).await?;
+    progress::set_size(bar, copied.size);
+    bar.inc(copied.size);
+    Ok(copied.size)
+}
+
+/// Copies an object by downloading and uploading it.
+async fn rewrite(
     project: &Project,
     from: &Url,
     to: &Url,

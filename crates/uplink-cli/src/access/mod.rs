@@ -1,8 +1,10 @@
-//! `uplink access`: creates, stores, selects and inspects access grants.
+//! `uplink access`: creates, stores, selects, inspects and revokes access grants. And `uplink share`.
 
 mod inspect;
 mod request;
+mod revoke;
 mod save;
+pub(crate) mod share;
 
 use serde::Serialize;
 use uplink::{Access, Secret};
@@ -12,7 +14,7 @@ use crate::access_store::{self, AccessName};
 use crate::args::access::{AccessCommand, Import};
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::secret_input;
+use crate::{grant_text, secret_input};
 
 /// Runs a subcommand.
 pub(crate) async fn run(command: AccessCommand, context: &Context) -> Outcome {
@@ -22,6 +24,7 @@ pub(crate) async fn run(command: AccessCommand, context: &Context) -> Outcome {
         AccessCommand::List => list(context),
         AccessCommand::Use { name } => make_current(&name, context),
         AccessCommand::Inspect(args) => inspect::run(&args, context).await,
+        AccessCommand::Revoke(args) => revoke::run(args, context).await,
         AccessCommand::Remove { name } => remove(&name, context),
     }
 }
@@ -32,7 +35,7 @@ async fn import(args: Import, context: &Context) -> Outcome {
         Some(grant) => Secret::new(grant),
         None => secret_input::read_grant().await?,
     };
-    let access = Access::parse(grant.expose().trim())?;
+    let access = grant_text::parse(grant.expose())?;
     save(&name, &access, args.force, context)
 }
 

@@ -2,21 +2,14 @@
 
 use std::io::{self, IsTerminal};
 
-use serde::Serialize;
 use uplink::{Access, Secret};
 
-use super::save::{require_unused, save};
+use super::save::{NewAccess, require_unused};
 use crate::access_store::AccessName;
 use crate::args::access::Request;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::secret_input;
-
-/// The access grant as JSON.
-#[derive(Serialize)]
-struct Report<'a> {
-    access: &'a str,
-}
 
 /// Runs the command.
 pub(crate) async fn run(args: Request, context: &Context) -> Outcome {
@@ -26,13 +19,7 @@ pub(crate) async fn run(args: Request, context: &Context) -> Outcome {
     }
     let passphrase = read_passphrase(args.passphrase_stdin).await?;
     let access = Access::request(&args.satellite, args.api_key.trim(), passphrase.expose()).await?;
-
-    let serialized = Secret::new(access.serialize()?);
-    context.out.object(&Report { access: serialized.expose() })?;
-    match name {
-        Some(name) => save(&name, &access, args.force, context),
-        None => context.out.line(serialized.expose()),
-    }
+    NewAccess { access: &access, name: name.as_ref(), replace: args.force }.save_or_print(context)
 }
 
 async fn read_passphrase(allow_pipe: bool) -> Outcome<Secret<String>> {

@@ -1,10 +1,37 @@
-//! Storing an access grant under a name.
+//! Storing an access grant under a name, or printing it.
 
-use uplink::Access;
+use serde::Serialize;
+use uplink::{Access, Secret};
 
 use crate::access_store::AccessName;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+
+/// An access grant that a command has created.
+pub(super) struct NewAccess<'a> {
+    pub(super) access: &'a Access,
+    /// The name to store it under; printed without one.
+    pub(super) name: Option<&'a AccessName>,
+    /// Whether another one of this name is replaced.
+    pub(super) replace: bool,
+}
+
+/// An access grant as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    access: &'a str,
+}
+
+impl NewAccess<'_> {
+    pub(super) fn save_or_print(&self, context: &Context) -> Outcome {
+        let text = Secret::new(self.access.serialize()?);
+        context.out.object(&Report { access: text.expose() })?;
+        match self.name {
+            Some(name) => save(name, self.access, self.replace, context),
+            None => context.out.line(text.expose()),
+        }
+    }
+}
 
 /// Stores a grant. Fails if the name is taken and `replace` is not set.
 pub(super) fn save(

@@ -4,6 +4,8 @@ use std::fmt;
 
 use clap::{Args, Subcommand};
 
+use super::grant::AccessArgs;
+
 /// The subcommands of `uplink access`.
 #[derive(Subcommand)]
 pub(crate) enum AccessCommand {
@@ -23,6 +25,10 @@ pub(crate) enum AccessCommand {
     },
     /// Show the contents and permissions of an access grant
     Inspect(Inspect),
+    /// Make the satellite reject a shared access grant, and all that were shared from it
+    ///
+    /// Needs the access grant that it was shared from, or any between the two.
+    Revoke(Revoke),
     /// Remove a stored access; the grant itself stays valid
     Remove {
         /// Name of a stored access
@@ -65,6 +71,15 @@ pub(crate) struct Import {
     /// Replace a stored access of this name
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Revoke {
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// Name of a stored access, or an access grant, to revoke; `-` reads it from standard input
+    #[arg(value_name = "NAME|GRANT")]
+    pub(crate) shared: String,
 }
 
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! Expiry of an object: a point in time, or a duration from now.
+//! Times as typed: a point in time, or a duration from now.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,28 +7,40 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::failure::{Failure, Outcome};
 
-/// Parses a point in time in the future: RFC 3339 (`2030-01-31T12:00:00Z`), or a number of seconds,
-/// minutes, hours or days from now (`90s`, `15m`, `24h`, `7d`).
-pub(crate) fn parse(text: &str, now: SystemTime) -> Outcome<SystemTime> {
-    let malformed = || {
-        Failure::usage(format!(
-            "invalid expiry {text:?}: must be like 2030-01-31T12:00:00Z, 90s, 15m, 24h, 7d or \
-             never"
-        ))
-    };
-    let expires = match OffsetDateTime::parse(text, &Rfc3339) {
-        Ok(time) => time.into(),
-        Err(_) => {
-            let duration = parse_duration(text).ok_or_else(malformed)?;
-            now.checked_add(duration).ok_or_else(malformed)?
-        }
-    };
-    // The wire format holds years up to 9999.
-    match expires.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) if since.as_secs() < YEAR_10000 && expires > now => Ok(expires),
-        Ok(since) if since.as_secs() >= YEAR_10000 => Err(malformed()),
-        _ => Err(Failure::usage(format!("invalid expiry {text:?}: not in the future"))),
+/// Parses a point in time in the future, as [`parse_time`]. `name` is what it is the time of.
+pub(crate) fn parse_future(name: &str, text: &str, now: SystemTime) -> Outcome<SystemTime> {
+    let time = parse_time(name, text, now)?;
+    if time > now {
+        return Ok(time);
     }
+    Err(Failure::usage(format!("invalid {name} {text:?}: not in the future")))
+}
+
+/// Parses a point in time: RFC 3339 (`2030-01-31T12:00:00Z`), or a number of seconds, minutes, hours
+/// or days from now (`90s`, `15m`, `24h`, `7d`).
+pub(crate) fn parse_time(name: &str, text: &str, now: SystemTime) -> Outcome<SystemTime> {
+    let time = match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(time) => Some(time.into()),
+        Err(_) => parse_duration(text).and_then(|duration| now.checked_add(duration)),
+    };
+    // The wire format holds the years 1970 to 9999.
+    let is_in_range = |time: &SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        since.is_ok_and(|since| since.as_secs() < YEAR_10000)
+    };
+    time.filter(is_in_range).ok_or_else(|| {
+        Failure::usage(format!(
+            "invalid {name} {text:?}: must be like 2030-01-31T12:00:00Z, 90s, 15m, 24h or 7d"
+        ))
+    })
+}
+
+/// Parses a duration of at least a second.
+pub(crate) fn parse_lifetime(name: &str, text: &str) -> Outcome<Duration> {
+    let duration = parse_duration(text).filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| {
+        Failure::usage(format!("invalid {name} {text:?}: must be like 90s, 15m, 24h or 7d"))
+    })
 }
 
 const YEAR_10000: u64 = 253_402_300_800;
@@ -54,7 +66,7 @@ mod tests {
     const NOW: Duration = Duration::from_secs(1_900_000_000);
 
     fn seconds(text: &str) -> Option<u64> {
-        let expires = parse(text, SystemTime::UNIX_EPOCH + NOW).ok()?;
+        let expires = parse_future("expiry", text, SystemTime::UNIX_EPOCH + NOW).ok()?;
         Some(expires.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
     }
 

@@ -84,6 +84,24 @@ impl Url {
         Self { bucket: self.bucket.clone(), key: key.into() }
     }
 
+    /// Returns the URL of `name` below a prefix. A key that is not a prefix stays as it is.
+    pub(crate) fn with_name(&self, name: &[u8]) -> Self {
+        if self.is_prefix() { self.with_key([&self.key, name].concat()) } else { self.clone() }
+    }
+
+    /// Returns the part of a key after this prefix.
+    pub(crate) fn relative<'a>(&self, key: &'a [u8]) -> &'a [u8] {
+        key.strip_prefix(self.key.as_slice()).unwrap_or(key)
+    }
+
+    /// Fails if a target prefix is below this one: a walk would find what it has written.
+    pub(crate) fn require_outside(&self, target: &Self) -> Outcome {
+        if self.bucket == target.bucket && target.key.starts_with(&self.key) {
+            return Err(Failure::usage(format!("target {target} is inside source {self}")));
+        }
+        Ok(())
+    }
+
     /// Returns the URL as a prefix: the whole bucket, or everything below the key.
     pub(crate) fn as_prefix(&self) -> Self {
         let mut prefix = self.clone();

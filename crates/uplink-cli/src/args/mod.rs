@@ -10,13 +10,15 @@ pub(crate) mod location;
 pub(crate) mod network;
 pub(crate) mod objects;
 pub(crate) mod range;
+pub(crate) mod share;
 
 use clap::{Parser, Subcommand};
 
 use self::access::AccessCommand;
 use self::demo::Demo;
 use self::dev::Dev;
-use self::objects::{Cat, Copy, List, MakeBucket, Remove, RemoveBucket, Stat};
+use self::objects::{Cat, Copy, List, MakeBucket, Move, Remove, RemoveBucket, Stat};
+use self::share::Share;
 use crate::failure::EXIT_CODES;
 
 /// Decentralized, end-to-end encrypted object storage
@@ -49,12 +51,19 @@ pub(crate) enum Command {
     Ls(List),
     /// Copy objects and files: upload, download, or copy between buckets
     Cp(Copy),
+    /// Move or rename objects
+    Mv(Move),
     /// Write an object to standard output
     Cat(Cat),
     /// Remove objects
     Rm(Remove),
     /// Show the properties of a bucket or an object
     Stat(Stat),
+    /// Make a narrower access grant for buckets and prefixes
+    ///
+    /// Works offline. The grant contains the encryption keys of the prefixes and no others. Whoever
+    /// has its text can use it until it ends or is revoked.
+    Share(Share),
     /// Upload a file to a temporary network, stop storage nodes, and download it again
     Demo(Demo),
     /// Run a network on this computer, or control the running one

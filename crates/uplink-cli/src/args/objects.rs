@@ -70,6 +70,21 @@ pub(crate) struct Copy {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Move {
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    /// Object or prefix, like sj://bucket/key
+    #[arg(value_name = "SRC")]
+    pub(crate) source: OsString,
+    /// Object or prefix, like sj://bucket/prefix/
+    #[arg(value_name = "DST")]
+    pub(crate) target: OsString,
+    /// Move everything below a prefix
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Cat {
     #[command(flatten)]
     pub(crate) access: AccessArgs,

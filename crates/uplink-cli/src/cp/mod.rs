@@ -47,8 +47,7 @@ async fn transfer_one(job: &Job<'_>, source: Location, target: Location) -> Outc
     match (source, target) {
         (Location::Stdio, Location::Remote(to)) => job.upload_stdin(&to).await,
         (Location::Local(from), Location::Remote(to)) => {
-            let to = object_url(to, file_name(&from)?);
-            job.upload_file(&from, &to).await
+            job.upload_file(&from, &to.with_name(file_name(&from)?)).await
         }
         (Location::Remote(from), Location::Stdio) => job.download_to_stdout(&from).await,
         (Location::Remote(from), Location::Local(to)) if ResolvedPath::is_stdout(&to) => {
@@ -59,8 +58,7 @@ async fn transfer_one(job: &Job<'_>, source: Location, target: Location) -> Outc
         }
         (Location::Remote(from), Location::Remote(to)) => {
             let from = require_object(from)?;
-            let name = from.file_name().to_vec();
-            job.copy(&from, &object_url(to, &name)).await
+            job.copy(&from, &to.with_name(from.file_name())).await
         }
         _ => Err(Failure::usage("source or target must be an object, like sj://bucket/key")),
     }
@@ -76,7 +74,7 @@ fn attributes(args: &Copy, target: &Location) -> Outcome<Attributes> {
     let expires = match args.expires.as_deref() {
         None => Expires::Inherit,
         Some("never") => Expires::Never,
-        Some(text) => Expires::At(expiry::parse(text, SystemTime::now())?),
+        Some(text) => Expires::At(expiry::parse_future("expiry", text, SystemTime::now())?),
     };
     let mut metadata = BTreeMap::new();
     for text in &args.metadata {
@@ -95,11 +93,6 @@ fn attributes(args: &Copy, target: &Location) -> Outcome<Attributes> {
 fn file_name(path: &Path) -> Outcome<&[u8]> {
     let name = path.file_name().map(OsStr::as_encoded_bytes);
     name.ok_or_else(|| Failure::usage(format!("{path:?} is a directory: use --recursive")))
-}
-
-/// Returns the URL of the target object: a prefix gets `name` appended, a key stays as it is.
-fn object_url(to: Url, name: &[u8]) -> Url {
-    if to.is_prefix() { to.with_key([&to.key, name].concat()) } else { to }
 }
 
 /// Returns the path of the target file: in a directory, the last component of the key.

@@ -56,8 +56,7 @@ pub(super) async fn download(job: &Job<'_>, from: &Url, directory: &Path) -> Out
 
 /// Downloads an object below a prefix to its path below a directory.
 async fn download_below(job: &Job<'_>, prefix: &Url, url: &Url, directory: &Path) -> Outcome {
-    let name = url.key.strip_prefix(prefix.key.as_slice()).unwrap_or(&url.key);
-    let relative = path::from_key(name).map_err(|why| {
+    let relative = path::from_key(prefix.relative(&url.key)).map_err(|why| {
         let text = format!("cannot write below {directory:?}: the key {why}");
         Failure::new(Exit::Other, text)
     })?;
@@ -69,15 +68,11 @@ async fn download_below(job: &Job<'_>, prefix: &Url, url: &Url, directory: &Path
 pub(super) async fn copy(job: &Job<'_>, from: &Url, to: &Url) -> Outcome {
     let prefix = &from.as_prefix();
     let target = &to.as_prefix();
-    if prefix.bucket == target.bucket && target.key.starts_with(&prefix.key) {
-        return Err(Failure::usage(format!("target {target} is inside source {prefix}")));
-    }
-
+    prefix.require_outside(target)?;
     let tally = SharedTally::default();
     walk::objects(job.project, prefix, &tally)?
         .try_for_each_concurrent(CONCURRENCY, |object| async move {
-            let name = object.key.strip_prefix(prefix.key.as_slice()).unwrap_or(&object.key);
-            let to = target.with_key(append(target, name));
+            let to = target.with_name(prefix.relative(&object.key));
             let url = prefix.with_key(object.key);
             let copied = job.copy(&url, &to).await;
             job.context.batch.record(&url, copied)
@@ -146,15 +141,7 @@ impl DirectoryScan {
 fn key_of(to: &Url, relative: &Path) -> Vec<u8> {
     let components: Vec<_> =
         relative.components().map(|part| part.as_os_str().as_encoded_bytes()).collect();
-    append(to, &components.join(&b'/'))
-}
-
-/// Returns the key of `name` below a prefix.
-fn append(prefix: &Url, name: &[u8]) -> Vec<u8> {
-    match prefix.key.as_slice() {
-        [] => name.to_vec(),
-        _ => [&prefix.as_prefix().key, name].concat(),
-    }
+    to.as_prefix().with_name(&components.join(&b'/')).key
 }
 
 #[cfg(test)]

@@ -40,6 +40,57 @@ fn accesses_are_stored_listed_selected_and_removed() {
 }
 
 #[test]
+fn grant_is_imported_from_what_people_paste() {
+    let home = Home::new();
+    let grant = known_grant();
+    for text in [
+        format!("\u{feff}{grant}\r\n"),
+        format!("\"{grant}\""),
+        format!("Access grant: {grant}\n"),
+    ] {
+        home.run_with(&["access", "import", "pasted", "--force"], text.as_bytes()).ok();
+        assert!(home.run(&["access", "inspect", "pasted"]).ok().contains("@storjsim:10000"));
+    }
+}
+
+#[test]
+fn what_is_not_a_grant_is_named_as_what_it_is() {
+    let home = Home::new();
+    let grant = known_grant();
+    home.write("grant.txt", &grant);
+    let shown = home.run(&["access", "inspect", &grant, "--show-secrets", "--json"]).json();
+    let api_key = shown[0]["api_key"].as_str().unwrap();
+    for args in [
+        &["access", "import", "x", api_key][..],
+        &["ls", "--access", api_key],
+        &["access", "inspect", api_key],
+    ] {
+        home.run(args).fails(2, "this is an API key, not an access grant");
+    }
+    for args in [&["access", "import", "x", "grant.txt"][..], &["ls", "--access", "grant.txt"]] {
+        home.run(args).fails(2, "\"grant.txt\" is a file, not an access grant");
+    }
+    let args = ["access", "request", "--satellite", "x@127.0.0.1:1", "--api-key", &grant];
+    home.run_with(&[&args[..], &["--passphrase-stdin"]].concat(), b"secret")
+        .fails(2, "this is an access grant, not an API key");
+}
+
+#[test]
+fn grant_of_its_own_needs_no_home() {
+    let home = Home::new();
+    let run = |args: &[&str]| {
+        let mut command = home.command(args);
+        command.env_remove("HOME").env_remove("XDG_CONFIG_HOME");
+        crate::home::Finished::wait(command.spawn().unwrap())
+    };
+    let grant = known_grant();
+    assert!(run(&["access", "inspect", &grant]).ok().contains("@storjsim:10000"));
+    run(&["share", "sj://bucket", "--access", &grant]).ok();
+    run(&["access", "list"]).fails(1, "neither XDG_CONFIG_HOME nor HOME is set");
+    run(&["ls"]).fails(1, "neither XDG_CONFIG_HOME nor HOME is set");
+}
+
+#[test]
 fn taken_name_is_replaced_only_with_force() {
     let home = Home::new();
     let grant = known_grant();

@@ -130,6 +130,45 @@ fn copies_keep_expiry_and_metadata() {
 }
 
 #[test]
+fn moved_objects_are_under_their_new_keys_only() {
+    let world = World::start();
+    let home = &world.home;
+    home.write("f", "content");
+    home.run(&["cp", "f", "sj://bucket/a", "--metadata", "colour=blue"]).ok();
+    let moved = home.run(&["mv", "sj://bucket/a", "sj://bucket/d/", "--json"]).json();
+    assert_eq!(moved[0]["target"], "sj://bucket/d/a");
+    home.run(&["stat", "sj://bucket/a"]).fails(3, "not found");
+    assert!(home.run(&["stat", "sj://bucket/d/a"]).ok().contains("blue"));
+    home.run(&["cp", "f", "sj://bucket/d/e/b"]).ok();
+    home.run(&["mv", "-r", "sj://bucket/d", "sj://bucket/n/m"]).ok();
+    let left = home.run(&["ls", "-r", "sj://bucket", "--json"]).json();
+    let keys: Vec<_> = left.iter().map(|item| item["key"].as_str().unwrap()).collect();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    assert_eq!(home.run(&["cat", "sj://bucket/n/m/e/b"]).ok(), "content");
+}
+
+#[test]
+fn impossible_moves_are_wrong_usage_and_change_nothing() {
+    let world = World::start();
+    let home = &world.home;
+    world.put("sj://bucket/d/a", b"x");
+    home.write("f", "content");
+    for (args, code, words) in [
+        (&["mv", "f", "sj://bucket/f"][..], 2, "must be objects"),
+        (&["mv", "sj://bucket/d/a", "f"], 2, "must be objects"),
+        (&["mv", "sj://bucket/d/", "sj://bucket/e/"], 2, "--recursive"),
+        (&["mv", "sj://bucket/d/a", "sj://bucket/d/"], 2, "is source and target"),
+        (&["mv", "-r", "sj://bucket/d", "sj://bucket/d/e"], 2, "is inside source"),
+        (&["mv", "-r", "sj://bucket/none", "sj://bucket/e"], 3, "sj://bucket/none"),
+        (&["mv", "sj://bucket/none", "sj://bucket/e"], 3, "not found"),
+        (&["mv", "sj://bucket/d/a", "sj://missing/e"], 3, "bucket \"missing\" not found"),
+    ] {
+        home.run(args).fails(code, words);
+    }
+    assert_eq!(home.run(&["cat", "sj://bucket/d/a"]).ok(), "x");
+}
+
+#[test]
 fn listings_show_objects_and_prefixes() {
     let world = World::start();
     let home = &world.home;

@@ -17,18 +17,20 @@ use self::format::{count, duration, encoded_path, system_time};
 use crate::args::access::Inspect;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::secret_input;
 use crate::text::printable;
+use crate::{grant_text, secret_input};
 
 /// Runs the command.
 pub(crate) async fn run(args: &Inspect, context: &Context) -> Outcome {
     let selection = args.access.as_deref();
-    let text = match selection {
+    let input = match selection {
         Some("-") => secret_input::read_grant().await?,
         _ => context.store.serialized(selection)?,
     };
-    let grant = AccessGrant::parse(text.expose().trim())
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    // Grants that the client would reject are shown too.
+    let grant = AccessGrant::parse(grant_text::find(input.expose())).or_else(|error| {
+        grant_text::parse(input.expose()).and(Err(Failure::usage(error.to_string())))
+    })?;
     context.out.object(&json::Report::new(&grant, args.show_secrets))?;
     for (name, value) in rows(&grant, args.show_secrets) {
         let name = context.out.bold(format_args!("{name:<16}"));
