@@ -24,15 +24,11 @@ use crate::error::{SegmentError, Shortage};
 use crate::{PieceLimit, PlacedPiece, SegmentUpload, Transfers};
 
 pub(crate) mod ring;
-mod seal;
 mod sealed;
-mod sent;
 
-pub use self::seal::{SealedSize, Sealer};
-pub use self::sealed::SealedSegment;
 #[cfg(test)]
 pub(crate) use self::sealed::Window;
-pub use self::sent::SentBytes;
+pub use self::sealed::{SealedSegment, SealedSize, Sealer, SentBytes};
 
 /// A segment whose pieces are stored.
 #[derive(Debug)]

@@ -1,13 +1,18 @@
-//! The one encrypted copy of a segment, in windows of whole stripes, while it is uploaded.
+//! Encrypts a segment in blocks, and holds the one encrypted copy, in windows of whole stripes, while it
+//! is uploaded.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use uplink_core::encryption::content::append_padding;
+use uplink_core::erasure::Scheme;
 
-use super::sent::SentBytes;
-use crate::memory::Reservation;
+use crate::BlockCipher;
+use crate::error::SegmentError;
 use crate::memory::pool::{Buffer, BufferPool};
+use crate::memory::{Budget, Reservation};
 
 /// Maximum sealed windows ahead of the coder.
 const MAX_LEAD: usize = 4;
@@ -100,7 +105,7 @@ impl SealedSegment {
     }
 
     /// Records that the writer of the segment is running.
-    pub(super) fn record_write(&self) {
+    fn record_write(&self) {
         self.lock().reservation.progress();
     }
 
@@ -129,9 +134,115 @@ impl SealedSegment {
     }
 }
 
+/// Seals the plain bytes of one segment, block by block as they arrive.
+#[derive(Debug)]
+pub struct Sealer {
+    cipher: Box<dyn BlockCipher>,
+    stripe_size: u64,
+    /// Plain bytes of an incomplete block.
+    partial: Vec<u8>,
+    /// Buffer for a sealed block that extends beyond the window.
+    block: Vec<u8>,
+    window: WindowWriter,
+    blocks: u64,
+    plain_size: u64,
+}
+
+/// Sizes of a sealed segment, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SealedSize {
+    /// Plain bytes, without padding.
+    pub plain: u64,
+    /// All sealed blocks, without the padding to whole stripes.
+    pub encrypted: u64,
+}
+
+impl Sealer {
+    /// Seals into `segment`, whose pieces are coded with `scheme`. Must be called inside a tokio
+    /// runtime.
+    #[must_use]
+    pub fn new(
+        cipher: impl BlockCipher,
+        scheme: &Scheme,
+        budget: &Budget,
+        segment: &Arc<SealedSegment>,
+    ) -> Self {
+        Self {
+            stripe_size: u64::from(scheme.stripe_size()),
+            partial: Vec::with_capacity(cipher.plain_block_size()),
+            block: vec![0; cipher.block_size()],
+            window: WindowWriter::new(budget.windows(scheme), Arc::clone(segment)),
+            blocks: 0,
+            plain_size: 0,
+            cipher: Box::new(cipher),
+        }
+    }
+
+    /// Writes the next plain bytes of the segment.
+    ///
+    /// # Errors
+    /// [`SegmentError::Encryption`]. The segment cannot be completed afterwards.
+    pub fn write(&mut self, mut plain: &[u8]) -> Result<(), SegmentError> {
+        self.window.record_write();
+        let plain_block = self.cipher.plain_block_size();
+        self.plain_size += plain.len() as u64;
+        if !self.partial.is_empty() {
+            let missing = plain_block - self.partial.len();
+            let (head, rest) = plain.split_at(missing.min(plain.len()));
+            self.partial.extend_from_slice(head);
+            plain = rest;
+            if self.partial.len() < plain_block {
+                return Ok(());
+            }
+            let full = std::mem::take(&mut self.partial);
+            self.seal(&full)?;
+            self.partial = full;
+            self.partial.clear();
+        }
+        let whole = plain.len() / plain_block * plain_block;
+        let (blocks, rest) = plain.split_at(whole);
+        self.seal(blocks)?;
+        self.partial.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Pads and completes the segment.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn finish(mut self) -> Result<SealedSize, SegmentError> {
+        let mut last = std::mem::take(&mut self.partial);
+        append_padding(&mut last, self.plain_size, self.cipher.plain_block_size() as u64)?;
+        self.seal(&last)?;
+        let encrypted = self.blocks * self.block.len() as u64;
+        let mut padding = Vec::new();
+        append_padding(&mut padding, encrypted, self.stripe_size)?;
+        self.window.append(&padding);
+        self.window.finish(encrypted);
+        Ok(SealedSize { plain: self.plain_size, encrypted })
+    }
+
+    /// Seals whole blocks to the end of the window.
+    fn seal(&mut self, plain: &[u8]) -> Result<(), SegmentError> {
+        let size = self.block.len();
+        for plain in plain.chunks_exact(self.cipher.plain_block_size()) {
+            if let Some(space) = self.window.space(size) {
+                self.cipher.seal_block(self.blocks, plain, space)?;
+                self.window.advance(size);
+            } else {
+                self.cipher.seal_block(self.blocks, plain, &mut self.block)?;
+                self.window.append(&self.block);
+            }
+            self.blocks += 1;
+        }
+        Ok(())
+    }
+}
+
 /// Writes sealed bytes into the windows of a segment.
 #[derive(Debug)]
-pub(super) struct WindowWriter {
+struct WindowWriter {
     buffer: Buffer,
     filled: usize,
     pool: BufferPool,
@@ -139,22 +250,22 @@ pub(super) struct WindowWriter {
 }
 
 impl WindowWriter {
-    pub(super) fn new(pool: BufferPool, segment: Arc<SealedSegment>) -> Self {
+    fn new(pool: BufferPool, segment: Arc<SealedSegment>) -> Self {
         Self { buffer: pool.take(), filled: 0, pool, segment }
     }
 
     /// Records that the writer of the segment is running.
-    pub(super) fn record_write(&self) {
+    fn record_write(&self) {
         self.segment.record_write();
     }
 
     /// Returns the next `size` bytes, if that many are left in this window.
-    pub(super) fn space(&mut self, size: usize) -> Option<&mut [u8]> {
+    fn space(&mut self, size: usize) -> Option<&mut [u8]> {
         self.buffer.as_mut().get_mut(self.filled..)?.get_mut(..size)
     }
 
     /// Marks the next `size` bytes as written.
-    pub(super) fn advance(&mut self, size: usize) {
+    fn advance(&mut self, size: usize) {
         self.filled += size;
         if self.filled == self.buffer.as_ref().len() {
             self.push();
@@ -162,7 +273,7 @@ impl WindowWriter {
     }
 
     /// Copies bytes into this window and the following ones.
-    pub(super) fn append(&mut self, mut bytes: &[u8]) {
+    fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let left = self.buffer.as_ref().len() - self.filled;
             let (head, rest) = bytes.split_at(left.min(bytes.len()));
@@ -175,7 +286,7 @@ impl WindowWriter {
     }
 
     /// Adds the last window and completes the segment at `encrypted` bytes.
-    pub(super) fn finish(mut self, encrypted: u64) {
+    fn finish(mut self, encrypted: u64) {
         if self.filled > 0 {
             self.push();
         }
@@ -185,5 +296,31 @@ impl WindowWriter {
     fn push(&mut self) {
         let full = std::mem::replace(&mut self.buffer, self.pool.take());
         self.segment.push(full.freeze(std::mem::take(&mut self.filled)));
+    }
+}
+
+/// The encrypted bytes, padding included, that as many transfers have taken as their segments need.
+///
+/// Shared by the segments of one upload.
+#[derive(Debug, Default)]
+pub struct SentBytes {
+    total: AtomicU64,
+    changed: Notify,
+}
+
+impl SentBytes {
+    /// Returns the bytes sent so far. They never decrease.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Waits until more bytes are sent than at the last wait. One task may wait.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn add(&self, bytes: u64) {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+        self.changed.notify_one();
     }
 }
