@@ -8,12 +8,10 @@
 //! |---|---|
 //! | [`correction`] | how many pieces a download decodes from, and when it aborts |
 //! | [`hedge`] | which pieces a download opens, and when to open another |
-//! | [`long_tail`] | when an upload has stored enough pieces |
 //! | [`memory`] | when an upload may take memory for its next segment |
 //! | [`order_step`] | how many bytes the next order grants |
-//! | [`pieces`] | which piece an upload sends next, and when it requests other nodes |
+//! | [`pieces`] | which pieces an upload sends, how many concurrently, and when enough are stored |
 //! | [`retry`] | how long to back off before the next attempt, and when to stop |
-//! | [`spare`] | when an upload sends spare pieces |
 //! | [`subsets`] | which subsets of pieces a corrupt block is decoded from |
 //! | [`suspicion`] | which pieces a download prefers |
 //!
@@ -21,11 +19,9 @@
 
 pub mod correction;
 pub mod hedge;
-pub mod long_tail;
 pub mod memory;
 pub mod order_step;
 pub mod pieces;
 pub mod retry;
-pub mod spare;
 pub mod subsets;
 pub mod suspicion;

@@ -1,17 +1,33 @@
-//! Which piece an upload sends next, and when it requests other nodes from the satellite.
+//! Which pieces an upload sends and how many concurrently, when it requests other nodes from the
+//! satellite, and when it has stored enough.
 //!
-//! Every piece of a segment has an order limit for one node. Transfers take one piece each and
-//! report the result. When the stored and pending pieces can no longer reach the needed number, the
+//! [`Pieces`]: Every piece of a segment has an order limit for one node. Transfers take one piece each
+//! and report the result. When the stored and pending pieces can no longer reach the needed number, the
 //! limits of all failed pieces are exchanged for limits of other nodes, which restores the whole
 //! reserve. Transfers in flight continue meanwhile.
+//!
+//! [`LongTail`]: To avoid waiting for stragglers, an upload ends with the first `optimal` confirmed
+//! pieces, in replacement rounds too.
+//!
+//! [`Spares`]: An upload has order limits for more pieces than it needs. Sending all of them concurrently
+//! wastes the bytes of the ones cancelled at the end, up to a quarter of the total. So an upload first
+//! sends as many as it needs. When stragglers hold up the other pieces for too long and too large a part
+//! of the time, it sends spare pieces as well, a quarter of them at a time.
 
-use super::long_tail::{LongTail, UploadStatus};
+use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
 
 /// Maximum rounds of exchanging the limits of failed pieces for other nodes.
 pub const MAX_EXCHANGES: u32 = 11;
+
+/// Accumulated stall time after which more spare pieces are sent.
+pub const STALL_TIMEOUT: Duration = Duration::from_millis(150);
+
+/// Time with progress offsets a third as much stalled time, so that an upload stalled for up to a
+/// quarter of the time sends no spare pieces.
+const PROGRESS_PER_STALL: u32 = 3;
 
 /// The pieces of one segment during its upload.
 #[derive(Clone, Debug)]
@@ -168,5 +184,87 @@ impl Pieces {
     fn numbers(&self, state: State) -> Vec<u16> {
         let numbered = (0..).zip(&self.states);
         numbered.filter(|(_, other)| **other == state).map(|(number, _)| number).collect()
+    }
+}
+
+/// Decides when one segment has enough pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongTail {
+    optimal: u16,
+}
+
+/// Whether the pieces of an upload suffice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums)] // callers must handle all
+pub enum UploadStatus {
+    /// Enough pieces are confirmed: the others can be cancelled.
+    Enough,
+    /// The pieces in flight can still suffice.
+    Pending,
+    /// Too few pieces, even if all pieces in flight are confirmed.
+    Shortage,
+}
+
+impl LongTail {
+    /// Requires `optimal` confirmed pieces.
+    pub const fn new(optimal: u16) -> Self {
+        Self { optimal }
+    }
+
+    /// Returns the number of confirmed pieces needed.
+    pub const fn needed(&self) -> u16 {
+        self.optimal
+    }
+
+    /// Returns the status for the numbers of confirmed and pending pieces.
+    pub const fn status(&self, confirmed: u16, pending: u16) -> UploadStatus {
+        if confirmed >= self.optimal {
+            UploadStatus::Enough
+        } else if confirmed.saturating_add(pending) >= self.optimal {
+            UploadStatus::Pending
+        } else {
+            UploadStatus::Shortage
+        }
+    }
+}
+
+/// How many pieces of one segment may be in flight or stored.
+#[derive(Clone, Debug)]
+pub struct Spares {
+    needed: u16,
+    total: u16,
+    granted: u16,
+    stalled: Duration,
+}
+
+impl Spares {
+    /// Starts an upload that needs `needed` of `total` pieces.
+    pub const fn new(needed: u16, total: u16) -> Self {
+        Self { needed, total, granted: 0, stalled: Duration::ZERO }
+    }
+
+    /// Returns the maximum number of pieces in flight or stored.
+    pub const fn max_active(&self) -> u16 {
+        let wanted = self.needed.saturating_add(self.granted);
+        if wanted < self.total { wanted } else { self.total }
+    }
+
+    /// Returns whether spare pieces are being held back.
+    pub const fn has_more(&self) -> bool {
+        self.max_active() < self.total
+    }
+
+    /// Records that `time` has passed and whether the upload was stalled.
+    pub fn passed(&mut self, time: Duration, stalled: bool) {
+        if !stalled {
+            self.stalled = self.stalled.saturating_sub(time / PROGRESS_PER_STALL);
+            return;
+        }
+        self.stalled += time;
+        if self.stalled >= STALL_TIMEOUT {
+            self.stalled = Duration::ZERO;
+            let spare = self.total.saturating_sub(self.needed);
+            self.granted = self.granted.saturating_add(spare.div_ceil(4));
+        }
     }
 }

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const TICK: Duration = Duration::from_millis(25);
+
 fn started(total: u16, optimal: u16) -> Pieces {
     let mut pieces = Pieces::new(total, LongTail::new(optimal));
     assert_eq!(std::iter::from_fn(|| pieces.next_piece()).count(), usize::from(total));
@@ -199,5 +201,91 @@ impl Model {
         let settled = self.stored.len() + self.failed.len();
         prop_assert!(self.ended || settled < usize::from(self.total), "deadlock");
         Ok(())
+    }
+}
+
+#[test]
+fn status_changes_at_the_optimal_number() {
+    let rule = LongTail::new(8);
+    assert_eq!(rule.status(8, 0), UploadStatus::Enough);
+    assert_eq!(rule.status(7, 1), UploadStatus::Pending);
+    assert_eq!(rule.status(7, 0), UploadStatus::Shortage);
+}
+
+proptest! {
+    #![proptest_config(crate::cases(10_000))]
+
+    /// In any order of confirmations and failures, the status is `Enough` from the optimal
+    /// confirmation on, and `Shortage` exactly when all pending pieces together would be too few.
+    #[test]
+    fn upload_ends_exactly_at_the_optimal_confirmation(
+        optimal in 1..300_u16, outcomes in proptest::collection::vec(any::<bool>(), 0..300),
+    ) {
+        let rule = LongTail::new(optimal);
+        let mut confirmed = 0;
+        let mut pending = outcomes.len() as u16;
+        let mut outcomes = outcomes.into_iter();
+        loop {
+            let best = confirmed + pending;
+            let expected = match confirmed {
+                enough if enough >= optimal => UploadStatus::Enough,
+                _ if best < optimal => UploadStatus::Shortage,
+                _ => UploadStatus::Pending,
+            };
+            prop_assert_eq!(rule.status(confirmed, pending), expected);
+            let Some(good) = outcomes.next() else { break };
+            pending -= 1;
+            confirmed += u16::from(good);
+        }
+    }
+
+    #[test]
+    fn counts_never_overflow(optimal: u16, confirmed: u16, pending: u16) {
+        let best = u32::from(confirmed) + u32::from(pending);
+        let short = LongTail::new(optimal).status(confirmed, pending) == UploadStatus::Shortage;
+        prop_assert_eq!(short, best < u32::from(optimal));
+    }
+}
+
+#[test]
+fn stalled_upload_sends_spare_pieces_a_quarter_at_a_time() {
+    let mut spares = Spares::new(80, 110);
+    let mut seen = vec![spares.max_active()];
+    while spares.has_more() {
+        (0..6).for_each(|_| spares.passed(TICK, true));
+        seen.push(spares.max_active());
+    }
+    assert_eq!(seen, [80, 88, 96, 104, 110]);
+}
+
+#[test]
+fn upload_stalled_under_a_quarter_of_the_time_sends_no_spare() {
+    let mut spares = Spares::new(8, 10);
+    for tick in 0..10_000 {
+        spares.passed(TICK, tick % 5 == 0);
+    }
+    assert_eq!(spares.max_active(), 8);
+    for tick in 0..100 {
+        spares.passed(TICK, tick % 2 == 0);
+    }
+    assert_eq!(spares.max_active(), 10);
+}
+
+proptest! {
+    #![proptest_config(crate::cases(10_000))]
+
+    #[test]
+    fn active_pieces_never_decrease_and_stay_within_bounds(
+        needed in 0..256_u16, spare in 0..256_u16,
+        times in proptest::collection::vec((0..1_000_u64, any::<bool>()), 0..50),
+    ) {
+        let mut spares = Spares::new(needed, needed + spare);
+        let mut before = needed;
+        for (time, stalled) in times {
+            spares.passed(Duration::from_millis(time), stalled);
+            prop_assert!((before..=needed + spare).contains(&spares.max_active()));
+            prop_assert_eq!(spares.has_more(), spares.max_active() < needed + spare);
+            before = spares.max_active();
+        }
     }
 }
