@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use uplink_core::layout;
-use uplink_rpc::dial::Transport;
+use uplink_rpc::dial::{Dialer, Transport};
+use uplink_rpc::tls::Identity;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -121,6 +122,16 @@ impl Config {
             return Err(Error::new(ErrorKind::ConfigInvalid, text));
         }
         Ok(())
+    }
+
+    /// Returns a dialer with a new identity, which lives as long as the dialer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`]: no identity can be generated.
+    pub(crate) fn dialer(&self) -> Result<Dialer> {
+        let dialer = Identity::generate().and_then(|identity| Dialer::new(&identity));
+        let dialer = dialer.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+        Ok(dialer.with_timeout(self.dial_timeout).with_transport(self.transport))
     }
 }
 

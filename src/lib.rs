@@ -68,7 +68,6 @@ mod access;
 pub mod blocking;
 mod bucket;
 mod config;
-mod dialer;
 mod download;
 mod edge;
 mod error;

@@ -7,7 +7,6 @@ use uplink_segment::memory::Budget;
 
 use crate::access::Access;
 use crate::config::Config;
-use crate::dialer::dialer;
 use crate::error::Result;
 use crate::location::Location;
 use crate::satellite::Satellite;
@@ -36,7 +35,7 @@ impl Session {
     pub(crate) fn open(access: &Access, config: &Config) -> Result<Self> {
         config.check()?;
         let satellite =
-            Satellite::new(access.satellite(), access.api_key(), config, dialer(config)?)?;
+            Satellite::new(access.satellite(), access.api_key(), config, config.dialer()?)?;
         let budget = Budget::new(config.memory, config.transfers, config.memory_strict);
         let timeout = config.progress_timeout;
         let transfers = Transfers::new(satellite.pool().clone(), budget, timeout);

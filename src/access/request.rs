@@ -9,7 +9,6 @@ use zeroize::Zeroizing;
 
 use super::{Access, node_url};
 use crate::config::Config;
-use crate::dialer::dialer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::satellite::Satellite;
 
@@ -86,7 +85,7 @@ impl Access {
         key::check_lanes(lanes)
             .map_err(|error| Error::new(ErrorKind::ConfigInvalid, error.to_string()))?;
 
-        let dialer = dialer(config)?;
+        let dialer = config.dialer()?;
         let salt = Satellite::new(&url, &api_key, config, dialer)?.project_salt().await?;
         let passphrase = Zeroizing::new(passphrase.as_bytes().to_vec());
         let root = runtime::compute(move || key::root_key(&passphrase, &salt, b"", lanes)).await?;
