@@ -8,19 +8,23 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf, SeekFrom};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+use uplink_rpc::runtime;
 
-use self::pass::Pass;
 use self::source::Source;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::Layout;
 use crate::location::Location;
 use crate::object::{Object, missing};
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::satellite::SegmentDownload;
 use crate::satellite::object::ByteRange;
 use crate::session::Session;
 
 mod options;
-mod pass;
 pub(crate) mod source;
 
 pub use self::options::DownloadOptions;
@@ -83,6 +87,9 @@ pub struct Download {
 
 /// Attempts to open an object that is replaced while it is being opened, after the first.
 const RESTARTS: usize = 10;
+
+/// Decrypted windows that may wait to be read.
+const READ_AHEAD: usize = 2;
 
 impl Download {
     /// Opens an object. If it is replaced meanwhile it is opened again: no byte was returned yet.
@@ -250,4 +257,62 @@ impl AsyncSeek for Download {
     fn poll_complete(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<u64>> {
         Poll::Ready(Ok(self.offset - self.range.start))
     }
+}
+
+/// One pass over a range, segment by segment, in the background. Dropping it cancels all transfers.
+#[derive(Debug)]
+struct Pass {
+    output: mpsc::Receiver<Result<Bytes>>,
+    task: JoinHandle<()>,
+}
+
+impl Pass {
+    fn spawn(source: Source, range: Range<u64>, first: Option<SegmentDownload>) -> Self {
+        let (sender, output) = mpsc::channel(READ_AHEAD);
+        let span = tracing::debug_span!("download", ?range);
+        let reading = async move {
+            let mut layout = source.lock_layout().await;
+            if let Err(error) = read_range(&source, &mut layout, range, first, &sender).await {
+                tracing::debug!(kind = ?error.kind(), "failed");
+                let _ = sender.send(Err(error)).await;
+            }
+        };
+        let task = runtime::spawn(reading.instrument(span));
+        Self { output, task }
+    }
+
+    /// Returns the next bytes; `None` when the pass has ended without an error.
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        self.output.poll_recv(context)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reads a range, segment after segment, into `output`.
+async fn read_range(
+    source: &Source,
+    layout: &mut Layout,
+    mut range: Range<u64>,
+    mut first: Option<SegmentDownload>,
+    output: &mpsc::Sender<Result<Bytes>>,
+) -> Result<()> {
+    let segments = source.segments();
+    while range.start < range.end {
+        let expected = segments.expect(layout, range.start).await?;
+        let segment = match first.take() {
+            Some(first) => first,
+            None => segments.fetch(layout, &expected).await?,
+        };
+        let within = expected.within(&range);
+        let length = within.end - within.start;
+        segments.read(expected, segment, within, output).await?;
+        tracing::debug!(monotonic_counter.downloaded_bytes = length);
+        range.start += length;
+    }
+    Ok(())
 }
