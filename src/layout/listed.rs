@@ -4,8 +4,7 @@ use uplink_core::encryption::Key;
 use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind, PartDigest, parts_seal};
 use uplink_core::id::SegmentPosition;
 
-use super::order::{Order, accept_chained};
-use super::segments::Layout;
+use super::segments::{Layout, ListRules, accept_chained};
 use super::{Cut, ListedSegment, unauthenticated};
 use crate::error::Result;
 
@@ -14,7 +13,7 @@ use crate::error::Result;
 /// Every segment is checked when its page arrives, so that reading stops at the first invalid one.
 #[derive(Debug)]
 pub(crate) struct WholeList {
-    order: Order,
+    list_rules: ListRules,
     rule: Rule,
     segments: Vec<ListedSegment>,
 }
@@ -43,8 +42,8 @@ impl WholeList {
     }
 
     fn new(size: u64, rule: Rule) -> Self {
-        let order = Order { size, parts_only: false, marks: true };
-        Self { order, rule, segments: Vec::new() }
+        let list_rules = ListRules { size, parts_only: false, marks: true };
+        Self { list_rules, rule, segments: Vec::new() }
     }
 
     /// The last segment read; `None` before the first page.
@@ -62,7 +61,7 @@ impl WholeList {
         for segment in page {
             self.rule.check(segment)?;
         }
-        self.order.append(&mut self.segments, page)?;
+        self.list_rules.append(&mut self.segments, page)?;
         Ok(self.segments.last().is_some_and(|last| last.end() > end))
     }
 
@@ -75,7 +74,7 @@ impl WholeList {
         let first = self.segments.first();
         let begin = first.map_or(0, |first| first.offset);
         let end = self.segments.last().map_or(0, ListedSegment::end);
-        if begin != 0 || end != self.order.size {
+        if begin != 0 || end != self.list_rules.size {
             return Err(unauthenticated("the listed segments do not cover it"));
         }
         match self.rule {

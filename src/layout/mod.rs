@@ -23,7 +23,6 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 
 mod listed;
-mod order;
 mod parts;
 mod segments;
 mod start;

@@ -7,7 +7,6 @@ use uplink_core::encryption::mark::{Chain, ChainValue, KeyKind};
 use uplink_core::id::SegmentPosition;
 use uplink_core::layout::{Extent, INLINE_LIMIT};
 
-use super::order::{Order, accept_chained, numbered};
 use super::{Cut, ExpectedSegment, ListedSegment, MAX_SEGMENTS, unauthenticated};
 use crate::error::Result;
 
@@ -27,7 +26,52 @@ pub(super) enum Plan {
     /// R4, R6: the complete list, checked.
     Whole(Vec<ListedSegment>),
     /// R7, R8, parts: the part of the list read so far, from the start of the range.
-    Partial { segments: Vec<ListedSegment>, more: bool, order: Order },
+    Partial { segments: Vec<ListedSegment>, more: bool, list_rules: ListRules },
+}
+
+/// The rules for the sequence of segments in a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListRules {
+    /// Plain bytes of the object.
+    pub(super) size: u64,
+    /// Rejects segments of part 0, which are those of a stream.
+    pub(super) parts_only: bool,
+    /// Accepts marked keys.
+    pub(super) marks: bool,
+}
+
+impl ListRules {
+    /// Appends a page: positions ascend, and extents are contiguous and within the object.
+    pub(super) fn append(
+        &self,
+        segments: &mut Vec<ListedSegment>,
+        page: &[ListedSegment],
+    ) -> Result<()> {
+        for segment in page {
+            self.check(segments.last(), segment)?;
+            if segments.len() as u64 >= MAX_SEGMENTS {
+                return Err(unauthenticated("it has too many segments"));
+            }
+            segments.push(segment.clone());
+        }
+        Ok(())
+    }
+
+    fn check(&self, previous: Option<&ListedSegment>, segment: &ListedSegment) -> Result<()> {
+        if segment.end() > self.size {
+            return Err(unauthenticated("its segments are larger than the object"));
+        }
+        if self.parts_only && segment.position.part == 0 {
+            return Err(unauthenticated("a segment of a stream is among its parts"));
+        }
+        if !self.marks && KeyKind::of(&segment.key).is_some() {
+            return Err(unauthenticated("a segment belongs to another object"));
+        }
+        let follows = previous.is_none_or(|previous| {
+            previous.position < segment.position && previous.end() == segment.offset
+        });
+        if follows { Ok(()) } else { Err(unauthenticated("its segments are not contiguous")) }
+    }
 }
 
 impl Layout {
@@ -105,11 +149,11 @@ impl Layout {
                 check_count(count, segments.len() as u64)?;
                 check_listed(keys, segments)
             }
-            Plan::Partial { segments, more, order } => {
+            Plan::Partial { segments, more, list_rules } => {
                 if !*more {
                     check_count(count, segments.len() as u64)?;
                 }
-                if !order.marks && keys.iter().any(|(_, key)| KeyKind::of(key).is_some()) {
+                if !list_rules.marks && keys.iter().any(|(_, key)| KeyKind::of(key).is_some()) {
                     return Err(unauthenticated("a segment belongs to another object"));
                 }
                 check_listed(keys, segments)
@@ -130,9 +174,11 @@ impl Layout {
     /// # Errors
     /// The page breaks a rule.
     pub(crate) fn extend(&mut self, page: &[ListedSegment], more: bool) -> Result<()> {
-        let Plan::Partial { segments, more: still, order } = &mut self.0 else { return Ok(()) };
+        let Plan::Partial { segments, more: still, list_rules } = &mut self.0 else {
+            return Ok(());
+        };
         let end = segments.last().map_or(0, ListedSegment::end);
-        order.append(segments, page)?;
+        list_rules.append(segments, page)?;
         // R9: a page that does not advance in bytes is the last one.
         *still = more && segments.last().is_some_and(|last| last.end() > end);
         Ok(())
@@ -175,6 +221,27 @@ fn check_listed(keys: &[(SegmentPosition, Key)], segments: &[ListedSegment]) -> 
 fn in_stream(cut: &Cut, offset: u64) -> (SegmentPosition, Extent) {
     let index = cut.index_of(offset);
     (SegmentPosition { part: 0, index: number(index) }, cut.extent(index))
+}
+
+/// Checks a listed segment of a stream against the recorded sizes and the chain of its keys.
+pub(super) fn accept_chained(cut: &Cut, chain: &mut Chain, segment: &ListedSegment) -> Result<()> {
+    let extent = numbered(cut, segment.position)?;
+    let listed = Extent { offset: segment.offset, size: segment.plain_size };
+    if listed != extent {
+        return Err(unauthenticated("position or size of a segment do not match the record"));
+    }
+    if chain.key(segment.position.index) != segment.key {
+        return Err(unauthenticated("the key of a segment does not match the record"));
+    }
+    Ok(())
+}
+
+/// Returns the recorded extent of a segment of a stream.
+fn numbered(cut: &Cut, position: SegmentPosition) -> Result<Extent> {
+    if position.part != 0 || u64::from(position.index) > cut.last() {
+        return Err(unauthenticated("a listed segment is not recorded"));
+    }
+    Ok(cut.extent(position.index.into()))
 }
 
 fn accept_stream(cut: &Cut, keys: &mut HashMap<u32, Key>, segment: &ListedSegment) -> Result<()> {

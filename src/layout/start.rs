@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use uplink_core::encryption::mark::KeyKind;
 
 use super::listed::WholeList;
-use super::order::Order;
-use super::segments::{Layout, Plan};
+use super::segments::{Layout, ListRules, Plan};
 use super::{ListedSegment, RecordedObject, RecordedSegments, Rules, unauthenticated};
 use crate::error::Result;
 
@@ -61,11 +60,11 @@ impl Layout {
                 }
                 None if page.covers => {
                     rules.refuse_by_default("the satellite lists no segments")?;
-                    let order = Order { size, parts_only: false, marks: true };
+                    let list_rules = ListRules { size, parts_only: false, marks: true };
                     Ok(Start::Ready(Self(Plan::Partial {
                         segments: Vec::new(),
                         more: false,
-                        order,
+                        list_rules,
                     })))
                 }
                 None => Ok(Start::AnySegment(RecordedObject { size, segments })),
@@ -82,7 +81,7 @@ impl Layout {
         rules: Rules,
     ) -> Result<Start> {
         let size = recorded.size;
-        let order = match (recorded.segments, kind) {
+        let list_rules = match (recorded.segments, kind) {
             (RecordedSegments::Unsealed { cut: Some(cut), .. }, Some(KeyKind::Stream)) => {
                 // Nothing authenticates an empty last segment, and only an empty object has one.
                 if cut.last_size == 0 && cut.count > 1 {
@@ -100,19 +99,19 @@ impl Layout {
             }
             // The reference client numbers parts from 0: part 0 alone does not imply a stream.
             (RecordedSegments::Unsealed { cut: None, .. }, None) => {
-                Order { size, parts_only: false, marks: false }
+                ListRules { size, parts_only: false, marks: false }
             }
             (RecordedSegments::Nothing, kind) => {
                 if kind.is_some() {
                     rules.refuse_by_default("the metadata of its segments is missing")?;
                 }
                 let allow = rules.allow_unauthenticated;
-                Order { size, parts_only: !allow, marks: allow }
+                ListRules { size, parts_only: !allow, marks: allow }
             }
             _ => return Err(unauthenticated("its metadata does not belong to its segments")),
         };
         let mut segments = Vec::new();
-        order.append(&mut segments, listed)?;
-        Ok(Start::Ready(Self(Plan::Partial { segments, more: page.more, order })))
+        list_rules.append(&mut segments, listed)?;
+        Ok(Start::Ready(Self(Plan::Partial { segments, more: page.more, list_rules })))
     }
 }
