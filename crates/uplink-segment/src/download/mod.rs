@@ -21,14 +21,12 @@
 
 use std::ops::Range;
 
-use self::decode::Decoder;
-use self::decrypt::BlockDecryptor;
+use self::decode::{BlockDecryptor, Decoder};
 use self::run::Run;
 use crate::error::SegmentError;
 use crate::{BlockCipher, RemoteSegment, Transfers};
 
 mod decode;
-mod decrypt;
 mod pieces;
 mod progress;
 mod run;

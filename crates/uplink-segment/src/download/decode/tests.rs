@@ -8,8 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use uplink_core::erasure::{Encoder, Scheme};
 
-use super::{Decoded, Decoder, Opened};
-use crate::download::decrypt::BlockDecryptor;
+use super::{BlockDecryptor, Decoded, Decoder, Opened};
 use crate::tests::{cases, cipher, in_runtime, piece, plain, seal, stripes};
 use crate::upload::SealedSegment;
 
