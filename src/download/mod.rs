@@ -21,7 +21,7 @@ use crate::object::{Object, missing};
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::satellite::SegmentDownload;
-use crate::satellite::object::ByteRange;
+use crate::satellite::download::ByteRange;
 use crate::session::Session;
 
 mod options;

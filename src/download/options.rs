@@ -3,7 +3,7 @@
 use std::ops::{Bound, Range, RangeBounds};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::satellite::object::ByteRange;
+use crate::satellite::download::ByteRange;
 
 /// Which part of an object to read; all of it by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use crate::layout::{
 };
 use crate::location::Location;
 use crate::object::attributes::{self, Object};
-use crate::satellite::object::ByteRange;
+use crate::satellite::download::ByteRange;
 use crate::satellite::{Content, ObjectKeys, ObjectRecord, SegmentDownload, SegmentPage};
 use crate::session::Session;
 

@@ -1,4 +1,4 @@
-//! The calls of an upload, batched: begin object, segments, commit.
+//! The calls of an upload: begin object, segments, commit, batched; and the exchange of order limits.
 
 use std::time::SystemTime;
 
@@ -10,9 +10,9 @@ use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 use uplink_rpc::r#gen::{encryption, metainfo};
 use uplink_rpc::time::timestamp;
-use uplink_segment::{PlacedPiece, SegmentUpload};
+use uplink_segment::{PieceLimit, PlacedPiece, SegmentUpload};
 
-use super::convert::limits::begun_segment;
+use super::convert::limits::{begun_segment, upload_limits};
 use super::convert::object::ObjectRecord;
 use super::convert::{position, signed};
 use super::{Satellite, other_reply};
@@ -195,6 +195,29 @@ impl Satellite {
             _ => Err(other_reply()),
         };
         Ok(BegunSegment { stream_id, segment })
+    }
+
+    /// Exchanges the order limits of failed pieces for those of other nodes, with the call
+    /// `RetryBeginSegmentPieces`. Returns the new id of the segment, and one order limit per piece
+    /// number.
+    pub(crate) async fn exchange_limits(
+        &self,
+        segment: &SegmentUpload,
+        pieces: &[u16],
+    ) -> Result<(Bytes, Vec<PieceLimit>)> {
+        let request = metainfo::RetryBeginSegmentPiecesRequest {
+            segment_id: segment.segment_id.clone(),
+            retry_piece_numbers: pieces.iter().map(|piece| i32::from(*piece)).collect(),
+            header: None,
+        };
+        match self.request(Request::SegmentBeginRetryPieces(request)).await? {
+            Reply::SegmentBeginRetryPieces(reply) => {
+                let key = self.verifying_key()?;
+                let limits = upload_limits(reply.addressed_limits, &segment.scheme, &key)?;
+                Ok((reply.segment_id, limits))
+            }
+            _ => Err(other_reply()),
+        }
     }
 
     /// Sends a batch of a part's last calls, which commit its segments.

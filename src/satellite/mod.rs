@@ -33,12 +33,12 @@ mod call;
 mod convert;
 pub(crate) mod copy;
 pub(crate) mod delete_many;
+pub(crate) mod download;
 mod multipart;
 pub(crate) mod object;
 mod outcome;
 mod page;
 pub(crate) mod pending;
-mod segment;
 
 use self::call::{Call, Class};
 pub(crate) use self::convert::bucket::BucketRecord;
