@@ -1,14 +1,12 @@
 //! Generated clients with the network's message size limits.
 
 use crate::channel::Channel;
+use crate::codec::MESSAGE_LIMIT;
 use crate::r#gen::contact::contact_client::ContactClient;
 use crate::r#gen::contact::node_client::NodeClient;
 use crate::r#gen::metainfo::metainfo_client::MetainfoClient;
 use crate::r#gen::orders::orders_client::OrdersClient;
 use crate::r#gen::piecestore::piecestore_client::PiecestoreClient;
-
-/// Maximum size of one message in bytes, in either direction.
-pub const MESSAGE_LIMIT: usize = 4 << 20;
 
 /// Returns a client of a satellite's metadata service.
 #[must_use]

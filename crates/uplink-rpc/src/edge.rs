@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::body::Body;
 
-use crate::client::MESSAGE_LIMIT;
+use crate::codec::MESSAGE_LIMIT;
 use crate::dial::DialError;
 use crate::drpc::client::{Connection, Idle, call};
 use crate::r#gen::edgeauth::EdgeRegisterAccessRequest;

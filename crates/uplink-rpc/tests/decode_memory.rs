@@ -8,8 +8,7 @@ use bytes::Bytes;
 use peak_alloc::PeakAlloc;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use protox::prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
-use uplink_rpc::client::MESSAGE_LIMIT;
-use uplink_rpc::codec::{self, MEMORY_BASE, MEMORY_PER_BYTE, Refusal};
+use uplink_rpc::codec::{self, MEMORY_BASE, MEMORY_PER_BYTE, MESSAGE_LIMIT, Refusal};
 use uplink_rpc::r#gen::{contact, metainfo, nodestats, orders, piecestore};
 
 #[global_allocator]

@@ -33,6 +33,8 @@ mod walk;
 
 pub use walk::{Field, Item, Shape};
 
+/// Maximum size of one message in bytes, in either direction.
+pub const MESSAGE_LIMIT: usize = 4 << 20;
 /// Bytes of memory allowed for each byte on the wire.
 pub const MEMORY_PER_BYTE: usize = 4;
 /// Bytes of memory allowed for every message.

@@ -19,8 +19,7 @@ use tower::ServiceExt;
 
 use super::encode::{MessageParts, PREFIX};
 use crate::bytes_queue::BytesQueue;
-use crate::client::MESSAGE_LIMIT;
-use crate::codec::{self, Bounded};
+use crate::codec::{self, Bounded, MESSAGE_LIMIT};
 use crate::pool::Connection;
 
 /// Media type of gRPC.

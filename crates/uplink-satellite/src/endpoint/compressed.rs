@@ -7,8 +7,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 use prost::Message;
-use uplink_rpc::client::MESSAGE_LIMIT;
-use uplink_rpc::codec::{self, Refusal};
+use uplink_rpc::codec::{self, MESSAGE_LIMIT, Refusal};
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::compressed_batch_request::CompressionType;
 use uplink_rpc::server::Peer;

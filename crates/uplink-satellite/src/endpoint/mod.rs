@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
-use uplink_rpc::client::MESSAGE_LIMIT;
+use uplink_rpc::codec::MESSAGE_LIMIT;
 use uplink_rpc::dial::Dialer;
 use uplink_rpc::r#gen::contact::node_server::NodeServer;
 use uplink_rpc::r#gen::metainfo::metainfo_server::{Metainfo, MetainfoServer};
