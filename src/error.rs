@@ -488,7 +488,7 @@ mod tests {
 
     #[test]
     fn transfer_that_ends_with_a_stall_is_told_from_missing_nodes() {
-        let shortage = Shortage::Upload { have: 7, needed: 8 };
+        let shortage = Shortage::Upload { have: 7, target_pieces: 8 };
         let node = NodeId::new([1; 32]);
         let stalled = PieceError::Stalled { node, after: Duration::from_secs(30) };
         let failure = Failure::new(Code::UNAVAILABLE, "connection refused");

@@ -7,7 +7,7 @@
 //! ```text
 //!   upload    Project::upload_object ─ Upload ─ writer ─ satellite (begin) ─ segment upload
 //!               ─ core erasure::Encoder ─ rpc piece::upload ─ socket ─ commit ─ satellite (commit)
-//!   download  Project::download_object ─ satellite ─ Download ─ core layout ─ segment download
+//!   download  Project::download_object ─ Download ─ satellite ─ layout ─ segment download
 //!               ─ rpc piece::download ─ core erasure::Decoder ─ core encryption::content
 //! ```
 //!

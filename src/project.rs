@@ -1,5 +1,6 @@
-//! The handle of an open project. Its operations are beside what they work on: `bucket.rs`,
-//! `object/`, `upload/`, `download/` and `multipart/`.
+//! The handle of an open project. Its operations are beside what they work on: `bucket.rs`, `object/`,
+//! `upload/`, `download/`, `multipart/` and `access/revoke.rs`; `put` and `get` are in `one_shot.rs`, and
+//! listings as streams in `pages.rs`.
 
 use crate::access::Access;
 use crate::config::Config;

@@ -20,7 +20,7 @@ use crate::location::Location;
 use crate::object::{Object, check_custom_metadata, open};
 use crate::project::Project;
 use crate::satellite::batch::{Batch, BeginObject, CommitObject};
-use crate::satellite::{ObjectKeys, ObjectRecord};
+use crate::satellite::{ObjectKeys, ObjectRecord, to_i64};
 use crate::session::Session;
 use crate::upload::commit::{exists, unknown};
 
@@ -313,7 +313,7 @@ impl Commit<'_> {
         };
         let size: u64 = parts.iter().map(|part| part.size).sum();
         let info = StreamInfo {
-            last_segment_size: i64::try_from(size).unwrap_or(i64::MAX),
+            last_segment_size: to_i64(size),
             metadata: CustomMetadata::new(custom_metadata),
             parts_seal: Some(parts_seal(parts.iter().map(|part| (part.number, part.digest)))),
             ..StreamInfo::default()
@@ -325,11 +325,11 @@ impl Commit<'_> {
     async fn resolve(
         &self,
         metadata: Option<&SealedMetadata>,
-        flaw: Error,
+        cause: Error,
     ) -> Result<ObjectRecord> {
-        let Some(metadata) = metadata else { return Err(unknown(flaw)) };
+        let Some(metadata) = metadata else { return Err(unknown(cause)) };
         let nonce = &metadata.metadata_key_nonce;
-        self.session.satellite().resolve_write(self.location, nonce, flaw, unknown).await
+        self.session.satellite().resolve_write(self.location, nonce, cause, unknown).await
     }
 
     fn refused(&self, error: Error) -> Error {

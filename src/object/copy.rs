@@ -229,13 +229,13 @@ impl<'a> Copy<'a> {
 
     /// Queries the outcome after a lost or invalid reply. A copy without metadata cannot be told from
     /// another object.
-    async fn resolve(&self, nonce: Option<Nonce>, flaw: Error) -> Result<ObjectRecord> {
+    async fn resolve(&self, nonce: Option<Nonce>, cause: Error) -> Result<ObjectRecord> {
         match nonce {
             Some(nonce) => {
                 let satellite = self.session.satellite();
-                satellite.resolve_write(self.to, &nonce, flaw, outcome_unknown).await
+                satellite.resolve_write(self.to, &nonce, cause, outcome_unknown).await
             }
-            None => Err(outcome_unknown(flaw)),
+            None => Err(outcome_unknown(cause)),
         }
     }
 

@@ -114,7 +114,7 @@ pub(super) async fn has_changed(
     }
 }
 
-pub(super) fn outcome_unknown(flaw: Error) -> Error {
+pub(super) fn outcome_unknown(cause: Error) -> Error {
     let text = "change of an object may or may not have taken effect";
-    Error::new(ErrorKind::OutcomeUnknown, text).with_source(flaw)
+    Error::new(ErrorKind::OutcomeUnknown, text).with_source(cause)
 }

@@ -14,7 +14,7 @@ use uplink_segment::{PieceLimit, PlacedPiece, SegmentUpload};
 
 use super::convert::limits::{begun_segment, upload_limits};
 use super::convert::object::ObjectRecord;
-use super::convert::{position, signed};
+use super::convert::{position, to_i64};
 use super::{Satellite, other_reply};
 use crate::error::Result;
 use crate::location::Location;
@@ -145,7 +145,7 @@ impl Batch {
             encrypted_key_nonce: Bytes::copy_from_slice(segment.key.nonce.as_bytes()),
             encrypted_key: Bytes::copy_from_slice(&segment.key.wrapped),
             encrypted_inline_data: segment.sealed.into(),
-            plain_size: signed(segment.plain_size),
+            plain_size: to_i64(segment.plain_size),
             encrypted_e_tag: segment.encrypted_etag.into(),
             ..Default::default()
         }));
@@ -162,9 +162,9 @@ impl Batch {
             segment_id: segment.segment_id,
             encrypted_key_nonce: Bytes::copy_from_slice(segment.key.nonce.as_bytes()),
             encrypted_key: Bytes::copy_from_slice(&segment.key.wrapped),
-            size_encrypted_data: signed(segment.encrypted_size),
+            size_encrypted_data: to_i64(segment.encrypted_size),
             upload_result: segment.pieces.into_iter().map(result).collect(),
-            plain_size: signed(segment.plain_size),
+            plain_size: to_i64(segment.plain_size),
             encrypted_e_tag: segment.encrypted_etag.into(),
             ..Default::default()
         }));
@@ -182,7 +182,7 @@ impl Satellite {
         requests.push(Request::SegmentBegin(metainfo::BeginSegmentRequest {
             stream_id: segment.stream_id,
             position: Some(position(segment.position)?),
-            max_order_limit: signed(segment.max_size),
+            max_order_limit: to_i64(segment.max_size),
             ..Default::default()
         }));
         let mut replies = self.batch(requests).await?;

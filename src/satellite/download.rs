@@ -13,7 +13,7 @@ use uplink_rpc::status::Code;
 use super::call::Call;
 use super::convert::object::ObjectRecord;
 use super::convert::segment::{ObjectKeys, SegmentDownload, SegmentPage};
-use super::convert::{position, segment, signed};
+use super::convert::{position, segment, to_i64};
 use super::{Satellite, other_reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::ExpectedSegment;
@@ -152,7 +152,7 @@ fn range(requested: &ByteRange) -> Result<Option<metainfo::Range>> {
         }
         ByteRange::Range(Range { start, end }) => Wire::StartLimit(metainfo::RangeStartLimit {
             plain_start: number(start)?,
-            plain_limit: signed(end),
+            plain_limit: to_i64(end),
         }),
         ByteRange::Suffix(length) => {
             Wire::Suffix(metainfo::RangeSuffix { plain_suffix: number(length)? })

@@ -49,6 +49,7 @@ pub(crate) use self::convert::object::{ListedObject, ObjectRecord};
 pub(crate) use self::convert::segment::{
     Content, ObjectKeys, PartSegment, SegmentDownload, SegmentPage,
 };
+pub(crate) use self::convert::to_i64;
 pub(crate) use self::outcome::bucket_exists;
 pub(crate) use self::page::Page;
 

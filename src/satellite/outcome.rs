@@ -114,20 +114,20 @@ impl Satellite {
     /// object then has the random nonce of its metadata key.
     ///
     /// # Errors
-    /// `flaw` if it did not take effect, and `unknown(flaw)` if that cannot be determined.
+    /// `cause` if it did not take effect, and `unknown(cause)` if that cannot be determined.
     pub(crate) async fn resolve_write(
         &self,
         location: &Location,
         nonce: &Nonce,
-        flaw: Error,
+        cause: Error,
         unknown: fn(Error) -> Error,
     ) -> Result<ObjectRecord> {
-        let is_lost = flaw.is_unanswered();
+        let is_lost = cause.is_unanswered();
         match self.object(&location.bucket, location.encrypted_key.clone()).await {
             Ok(record) if record.has_metadata_nonce(nonce) => Ok(record),
-            Ok(_) if is_lost => Err(flaw),
-            Err(error) if error.kind() == ErrorKind::ObjectNotFound && is_lost => Err(flaw),
-            _ => Err(unknown(flaw)),
+            Ok(_) if is_lost => Err(cause),
+            Err(error) if error.kind() == ErrorKind::ObjectNotFound && is_lost => Err(cause),
+            _ => Err(unknown(cause)),
         }
     }
 

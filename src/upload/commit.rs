@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::unauthenticated;
 use crate::location::Location;
 use crate::object::{self, Object};
-use crate::satellite::ObjectRecord;
 use crate::satellite::batch::CommitObject;
+use crate::satellite::{ObjectRecord, to_i64};
 
 /// What the commit of an object stores beside its segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,10 +54,10 @@ pub(super) async fn commit(
 }
 
 /// Queries the outcome of a commit whose reply was lost or invalid.
-async fn resolve(writer: &Writer, sealed: &SealedMetadata, flaw: Error) -> Result<ObjectRecord> {
+async fn resolve(writer: &Writer, sealed: &SealedMetadata, cause: Error) -> Result<ObjectRecord> {
     let satellite = writer.session().satellite();
     let location = writer.pending.location();
-    satellite.resolve_write(location, &sealed.metadata_key_nonce, flaw, unknown).await
+    satellite.resolve_write(location, &sealed.metadata_key_nonce, cause, unknown).await
 }
 
 /// Returns the committed object: times and version of the satellite, size and metadata as written.
@@ -68,14 +68,14 @@ fn committed(writer: &Writer, record: ObjectRecord, sealed: &SealedMetadata) -> 
     match object::open(writer.pending.location(), &record, rules) {
         Ok((object, _)) if object.size == written => Ok(object),
         Ok(_) => Err(unknown(unauthenticated("its size does not match the bytes written"))),
-        Err(flaw) => Err(unknown(flaw)),
+        Err(cause) => Err(unknown(cause)),
     }
 }
 
 /// Returns the error of a commit whose outcome is unknown.
-pub(crate) fn unknown(flaw: Error) -> Error {
+pub(crate) fn unknown(cause: Error) -> Error {
     let text = "commit may or may not have taken effect";
-    Error::new(ErrorKind::CommitUnknown, text).with_source(flaw)
+    Error::new(ErrorKind::CommitUnknown, text).with_source(cause)
 }
 
 /// Explains why the satellite refused a commit that must not replace an object.
@@ -92,11 +92,10 @@ pub(crate) fn exists(location: &Location, error: Error) -> Error {
 
 /// Seals the metadata of the object, with the number, sizes and first key of its segments.
 fn metadata(writer: &Writer, contents: Contents) -> Result<SealedMetadata> {
-    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let info = StreamInfo {
-        number_of_segments: signed(writer.segments.len() as u64),
-        segments_size: signed(writer.session().config().segment_size),
-        last_segment_size: signed(writer.segments.last().map_or(0, |last| last.placement.size)),
+        number_of_segments: to_i64(writer.segments.len() as u64),
+        segments_size: to_i64(writer.session().config().segment_size),
+        last_segment_size: to_i64(writer.segments.last().map_or(0, |last| last.placement.size)),
         metadata: CustomMetadata::new(contents.custom_metadata),
         parts_seal: None,
         chain_start: Some(writer.chain_start.clone()),

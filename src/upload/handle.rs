@@ -27,7 +27,7 @@ enum State {
     /// A write of `AsyncWrite` is running.
     Busy(ReusableBoxFuture<'static, Written>),
     /// The upload has failed, or a write was cancelled.
-    Over,
+    Ended,
 }
 
 /// The outcome of a write, and its buffer.
@@ -55,10 +55,10 @@ impl WriteHandle {
     /// Takes the writer, once it has finished the write before. The upload has ended unless the writer
     /// is put back.
     pub(crate) async fn take(&mut self) -> Result<Box<Writer>> {
-        match std::mem::replace(&mut self.state, State::Over) {
+        match std::mem::replace(&mut self.state, State::Ended) {
             State::Ready(writer) => Ok(writer),
             State::Busy(writing) => writing.await.0,
-            State::Over => Err(over()),
+            State::Ended => Err(ended()),
         }
     }
 
@@ -67,7 +67,7 @@ impl WriteHandle {
     pub(crate) async fn abort(self) -> Result<()> {
         match self.state {
             State::Ready(writer) => writer.abort().await,
-            State::Busy(_) | State::Over => Ok(()),
+            State::Busy(_) | State::Ended => Ok(()),
         }
     }
 
@@ -78,8 +78,8 @@ impl WriteHandle {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_ready(context))?;
-        let State::Ready(mut writer) = std::mem::replace(&mut self.state, State::Over) else {
-            return Poll::Ready(Err(over().into()));
+        let State::Ready(mut writer) = std::mem::replace(&mut self.state, State::Ended) else {
+            return Poll::Ready(Err(ended().into()));
         };
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
@@ -104,12 +104,12 @@ impl WriteHandle {
         let State::Busy(writing) = &mut self.state else { return Poll::Ready(Ok(())) };
         let (written, buffer) = ready!(writing.poll(context));
         self.buffer = buffer;
-        self.state = State::Over;
+        self.state = State::Ended;
         self.state = State::Ready(written?);
         Poll::Ready(Ok(()))
     }
 }
 
-fn over() -> Error {
+fn ended() -> Error {
     Error::new(ErrorKind::UploadDone, "the upload has failed, or a write was cancelled")
 }

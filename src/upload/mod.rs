@@ -171,8 +171,8 @@ impl Upload {
         self.handle.write(bytes).await
     }
 
-    /// Calls `callback` with the plain bytes sent so far, whenever that many storage nodes have taken
-    /// them as the upload needs, and with all bytes once they are committed.
+    /// Calls `callback` with the plain bytes sent so far, whenever more are handed to the connections of
+    /// enough storage nodes, and with all bytes once they are committed.
     ///
     /// It runs in the task that writes or commits, while that waits, and should return quickly. Bytes that
     /// the satellite keeps itself, as it does for objects of up to 4 KiB, count when they are committed.

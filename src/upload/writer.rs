@@ -50,7 +50,7 @@ const HELD_COMMITS: usize = 16;
 /// transfers, and aborts the upload unless it is a part.
 pub(crate) struct Writer {
     pub(super) pending: Pending,
-    target: Target,
+    destination: Destination,
     /// The keys of the segments. The chain starts with a random value, so that no key is used twice.
     chain: Chain,
     /// The first value of the chain, which the metadata records.
@@ -66,7 +66,7 @@ pub(crate) struct Writer {
     calls: Vec<QueuedCall>,
     /// Plain bytes written so far.
     written: u64,
-    /// Encrypted bytes sent so far.
+    /// Encrypted bytes that transfers have taken so far.
     sent: Arc<SentBytes>,
     progress: Progress,
     span: Span,
@@ -74,7 +74,7 @@ pub(crate) struct Writer {
 
 /// What the segments belong to.
 #[derive(Clone, Copy, Debug)]
-enum Target {
+enum Destination {
     /// An object, which the first batch begins.
     Object { expires_at: Option<SystemTime> },
     /// The part of this number, of an upload that was begun before.
@@ -131,7 +131,7 @@ impl Writer {
         location: Location,
         expires_at: Option<SystemTime>,
     ) -> Result<Self> {
-        Self::new(Pending::new(session, location), Target::Object { expires_at })
+        Self::new(Pending::new(session, location), Destination::Object { expires_at })
     }
 
     /// Writes one part of the upload with this stream id.
@@ -141,18 +141,18 @@ impl Writer {
         stream_id: Bytes,
         number: u32,
     ) -> Result<Self> {
-        Self::new(Pending::of_part(session, location, stream_id), Target::Part(number))
+        Self::new(Pending::of_part(session, location, stream_id), Destination::Part(number))
     }
 
-    fn new(pending: Pending, target: Target) -> Result<Self> {
+    fn new(pending: Pending, destination: Destination) -> Result<Self> {
         let chain_start = ChainValue::new(random()?);
-        let chain = match target {
-            Target::Object { .. } => Chain::new(KeyKind::Stream, 0, chain_start.clone()),
-            Target::Part(number) => Chain::new(KeyKind::Part, number, chain_start.clone()),
+        let chain = match destination {
+            Destination::Object { .. } => Chain::new(KeyKind::Stream, 0, chain_start.clone()),
+            Destination::Part(number) => Chain::new(KeyKind::Part, number, chain_start.clone()),
         };
         Ok(Self {
             pending,
-            target,
+            destination,
             chain,
             chain_start,
             head: Vec::new(),
@@ -201,7 +201,7 @@ impl Writer {
             }
             let taken = match self.open.take() {
                 Some(open) => self.seal(open, bytes).await?,
-                None => self.gather(bytes).await?,
+                None => self.buffer_head(bytes).await?,
             };
             bytes = bytes.get(taken..).unwrap_or_default();
             self.written += taken as u64;
@@ -252,7 +252,7 @@ impl Writer {
 
     /// Adds bytes to the head of a segment, and begins a remote segment once the head exceeds an inline
     /// one. Returns the number of bytes consumed.
-    async fn gather(&mut self, bytes: &[u8]) -> Result<usize> {
+    async fn buffer_head(&mut self, bytes: &[u8]) -> Result<usize> {
         let size = self.session().config().segment_size;
         let inline = size.min(layout::INLINE_LIMIT);
         let full = usize::try_from(size.min(inline + 1)).unwrap_or(usize::MAX);
@@ -388,7 +388,8 @@ impl Writer {
         position: SegmentPosition,
         max_size: u64,
     ) -> Result<SegmentUpload> {
-        let is_held = matches!(self.target, Target::Part(_)) && self.calls.len() < HELD_COMMITS;
+        let is_held =
+            matches!(self.destination, Destination::Part(_)) && self.calls.len() < HELD_COMMITS;
         let batch = if is_held { Batch::default() } else { self.take_calls()? };
         let stream_id = self.pending.stream_id();
         let segment = BeginSegment { stream_id, position, max_size };
@@ -402,7 +403,7 @@ impl Writer {
     /// Returns the queued calls, after the one that begins the object if that was not sent.
     fn take_calls(&mut self) -> Result<Batch> {
         let mut batch = Batch::default();
-        if let Target::Object { expires_at } = self.target
+        if let Destination::Object { expires_at } = self.destination
             && self.pending.stream_id().is_empty()
         {
             let location = self.pending.location();
@@ -450,7 +451,7 @@ impl Writer {
             let text = format!("object too large: more than {MAX_SEGMENTS} segments");
             Error::new(ErrorKind::RangeInvalid, text)
         })?;
-        let part = if let Target::Part(number) = self.target { number } else { 0 };
+        let part = if let Destination::Part(number) = self.destination { number } else { 0 };
         Ok(SegmentPosition { part, index })
     }
 

@@ -212,7 +212,7 @@ async fn add_segments(texts: &mut Texts, secrets: &mut Secrets) {
     let limits = Vec::new();
     texts.add(&RemoteSegment { scheme, piece_key: piece_key.clone(), limits: limits.clone() });
     let segment_id = Bytes::new();
-    texts.add(&SegmentUpload { segment_id, scheme, piece_key, limits, needed: 8 });
+    texts.add(&SegmentUpload { segment_id, scheme, piece_key, limits, target_pieces: 8 });
     let key = Key::new(secrets.random("key of a sealer"));
     let cipher = SegmentCipher::new(
         EncryptionParameters::DEFAULT,

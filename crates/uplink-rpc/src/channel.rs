@@ -25,7 +25,7 @@ use uplink_core::identity::PeerIdentity;
 
 use crate::dial::{DialError, Dialer, Socket};
 use crate::drpc::client::{Connection, Idle, call};
-use crate::tls::GRPC;
+use crate::tls::ALPN_GRPC;
 
 /// HTTP/2 flow-control window of a stream in bytes.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -258,7 +258,7 @@ impl Shared {
 }
 
 fn is_grpc(stream: &Stream) -> bool {
-    stream.get_ref().1.alpn_protocol() == Some(GRPC)
+    stream.get_ref().1.alpn_protocol() == Some(ALPN_GRPC)
 }
 
 /// Opens the connections of a gRPC channel. The first one is already open.

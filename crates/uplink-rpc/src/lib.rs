@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   client, satellite, storage node
-//!        │ typed calls                            serves typed calls ▲
-//!        ▼                                                           │
-//!   client (metainfo, contact, piecestore)              gen (service traits)
-//!        │                                                           │
+//!        │ typed calls        │ pieces                serves typed calls ▲      pieces ▲
+//!        ▼                    ▼                                          │             │
+//!   client (metainfo, …)    piece                  gen (service traits)       piece::serve
+//!        │                    │                                          │             │
+//!        ├────────────────────┘                                          ├─────────────┘
 //!   pool ── channel ─┬─ gRPC, of tonic ─┐         ┌─ gRPC, of tonic ─┬─ server
 //!                    └─ drpc, client ───┤         ├─ drpc, server ───┘
 //!                                dial ── tls ═══ tls ── one TCP port
@@ -31,6 +32,7 @@
 //! | [`time`] | timestamps on the wire, clock skew and clock steps |
 //! | [`peer`] | the other end of a connection |
 //! | [`piece`] | upload and download of one piece |
+//! | [`edge`] | calls to the authentication service of edge services |
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

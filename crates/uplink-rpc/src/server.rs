@@ -29,7 +29,7 @@ use tonic::transport::server::Connected;
 use self::admission::{Admission, Admissions, ConnectionInfo, CountingService};
 use crate::dial::{self, PREAMBLE, WRITE_LIMIT, buffered};
 pub use crate::peer::Peer;
-use crate::tls::{GRPC, Identity, IdentityError, peer_of, server_config};
+use crate::tls::{ALPN_GRPC, Identity, IdentityError, peer_of, server_config};
 use crate::{drpc, runtime};
 
 mod admission;
@@ -261,7 +261,7 @@ async fn accept(
             drop(slot);
             let Some(stream) = stream else { return };
             let peer = Peer { remote, identity: peer_of(stream.get_ref().1.peer_certificates()) };
-            if stream.get_ref().1.alpn_protocol() != Some(GRPC) {
+            if stream.get_ref().1.alpn_protocol() != Some(ALPN_GRPC) {
                 drop(ready);
                 drpc.serve(stream, peer, admission).await;
                 return;

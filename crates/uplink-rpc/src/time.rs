@@ -86,9 +86,9 @@ pub fn is_skewed(seconds: i64) -> bool {
     seconds.unsigned_abs() > MAX_SKEW.as_secs()
 }
 
-/// Formats the relation of a clock that is `seconds` ahead of another: `7200 s ahead of`.
+/// Describes a clock that is `seconds` ahead of another: `7200 s ahead of`.
 #[must_use]
-pub fn relation(seconds: i64) -> String {
+pub fn describe_skew(seconds: i64) -> String {
     let direction = if seconds < 0 { "behind" } else { "ahead of" };
     format!("{} s {direction}", seconds.unsigned_abs())
 }
@@ -254,7 +254,7 @@ mod guard_tests {
         assert_eq!(seconds_ahead(at(7200), at(0)), 7200);
         assert_eq!(seconds_ahead(at(0), at(7200)), -7200);
         assert!(!is_skewed(3600) && is_skewed(3601) && is_skewed(-3601) && is_skewed(i64::MIN));
-        assert_eq!(relation(-5), "5 s behind");
-        assert_eq!(relation(5), "5 s ahead of");
+        assert_eq!(describe_skew(-5), "5 s behind");
+        assert_eq!(describe_skew(5), "5 s ahead of");
     }
 }

@@ -35,7 +35,7 @@ mod files;
 mod verifier;
 
 pub use verifier::peer_of;
-pub(crate) use verifier::{GRPC, alpn_protocols, client_config, server_config};
+pub(crate) use verifier::{ALPN_GRPC, alpn_protocols, client_config, server_config};
 
 /// Object identifier of the extension that holds the identity version as one raw byte.
 const VERSION_EXTENSION: [u64; 4] = [2, 999, 2, 1];

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uplink_core::erasure::{MAX_TOTAL, Scheme};
 use uplink_core::id::NodeId;
-use uplink_rpc::time::{is_skewed, relation, seconds_ahead};
+use uplink_rpc::time::{describe_skew, is_skewed, seconds_ahead};
 
 use crate::config::{DistinctNetworks, DownloadOffer};
 use crate::metabase::{NodeRow, NodeState};
@@ -74,14 +74,14 @@ impl Rules {
         let (first, ahead) = *known.iter().find(|(_, ahead)| is_skewed(*ahead))?;
         let agree = known.iter().all(|(_, other)| !is_skewed(other.saturating_sub(ahead)));
         if skewed > 1 && skewed == known.len() && agree {
-            let relation = relation(ahead.saturating_neg());
+            let skew = describe_skew(ahead.saturating_neg());
             return Some(format!(
-                "the clock of this satellite is {relation} the clocks of all its {skewed} storage nodes"
+                "the clock of this satellite is {skew} the clocks of all its {skewed} storage nodes"
             ));
         }
-        let relation = relation(ahead);
+        let skew = describe_skew(ahead);
         Some(format!(
-            "{skewed} excluded because of clock skew: the clock of storage node {first} is {relation} \
+            "{skewed} excluded because of clock skew: the clock of storage node {first} is {skew} \
              the satellite's"
         ))
     }

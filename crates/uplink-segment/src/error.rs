@@ -66,8 +66,8 @@ pub enum Shortage {
     Download {
         /// Pieces that can be read.
         found: u16,
-        /// Pieces required.
-        needed: u16,
+        /// Pieces required (k).
+        required: u16,
         /// Pieces with corrupt shares among those read.
         corrupt: usize,
     },
@@ -77,8 +77,8 @@ pub enum Shortage {
     Upload {
         /// Pieces stored or in flight.
         have: usize,
-        /// Pieces required.
-        needed: u16,
+        /// Pieces that must be stored before the segment may be committed.
+        target_pieces: u16,
     },
 }
 
@@ -88,18 +88,19 @@ impl fmt::Display for Shortage {
             Self::Correct(counts) => {
                 write!(f, "not enough correct pieces: {counts}")
             }
-            Self::Download { found, needed, corrupt } => {
+            Self::Download { found, required, corrupt } => {
                 let text = "required pieces available";
-                write!(f, "not enough storage nodes: {found} of {needed} {text}")?;
+                write!(f, "not enough storage nodes: {found} of {required} {text}")?;
                 match corrupt {
                     0 => Ok(()),
                     corrupt => write!(f, "; {corrupt} returned corrupt shares"),
                 }
             }
-            Self::Upload { have, needed } => {
+            Self::Upload { have, target_pieces } => {
                 write!(
                     f,
-                    "not enough storage nodes: {have} of {needed} required pieces stored or in flight"
+                    "not enough storage nodes: {have} of {target_pieces} required pieces stored or in \
+                     flight"
                 )
             }
         }

@@ -15,7 +15,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`memory`] | the budget, buffer pools, slabs of huge pages |
-//! | [`upload`] | sealing, coding and sending of one segment |
+//! | [`upload`] | sealing, encoding and sending of one segment |
 //! | [`download`] | fetching, decoding and opening of one segment |
 //! | [`suspects`] | storage nodes that returned corrupt shares |
 
@@ -117,7 +117,7 @@ pub struct SegmentUpload {
     /// One per piece number, in order.
     pub limits: Vec<PieceLimit>,
     /// Pieces that must be stored before the segment may be committed.
-    pub needed: u16,
+    pub target_pieces: u16,
 }
 
 /// A piece that a storage node has stored and signed for.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use uplink_core::id::NodeId;
-use uplink_rpc::time::{is_skewed, relation, seconds_ahead};
+use uplink_rpc::time::{describe_skew, is_skewed, seconds_ahead};
 use uplink_server::Clock;
 
 /// Last readings of the satellites' clocks. They are extrapolated in steady time, so that a step of
@@ -59,9 +59,9 @@ impl Clocks {
         let agreeing = others.filter(|(_, reading)| !is_skewed(ahead(reading))).count();
         match known {
             Some(known) if !is_skewed(known) && created_ahead > 0 => {
-                let relation = relation(created_ahead);
+                let skew = describe_skew(created_ahead);
                 format!(
-                    "the clock of satellite {satellite} is {relation} that of this storage node, \
+                    "the clock of satellite {satellite} is {skew} that of this storage node, \
                      other than at the last check-in"
                 )
             }
@@ -70,17 +70,15 @@ impl Clocks {
                 format!("made {ago} s ago by the clocks of this storage node and of its satellite")
             }
             Some(known) if agreeing > 0 => {
-                let relation = relation(known.saturating_neg());
+                let skew = describe_skew(known.saturating_neg());
                 format!(
-                    "the clock of satellite {satellite} is {relation} those of this storage node \
+                    "the clock of satellite {satellite} is {skew} those of this storage node \
                      and {agreeing} other satellites"
                 )
             }
             Some(known) => {
-                let relation = relation(known);
-                format!(
-                    "the clock of this storage node is {relation} that of satellite {satellite}"
-                )
+                let skew = describe_skew(known);
+                format!("the clock of this storage node is {skew} that of satellite {satellite}")
             }
             None if created_ahead < 0 => {
                 format!("made {} s ago by this node's clock", created_ahead.unsigned_abs())

@@ -13,7 +13,7 @@ use uplink_rpc::r#gen::contact::{CheckInRequest, GetTimeRequest};
 use uplink_rpc::r#gen::node::{NodeCapacity, NodeOperator, NodeVersion};
 use uplink_rpc::pool::{Connection, Pool};
 use uplink_rpc::status::Failure;
-use uplink_rpc::time::{MAX_SKEW, is_skewed, relation, system_time, timestamp, zero};
+use uplink_rpc::time::{MAX_SKEW, describe_skew, is_skewed, system_time, timestamp, zero};
 use uplink_server::workers::{Schedule, Work};
 
 use crate::config::Satellite;
@@ -102,10 +102,10 @@ impl Contact {
         let theirs = system_time(reply.into_inner().timestamp.as_ref())?;
         let ahead = self.shared.verifier.clocks().record(satellite.id, theirs);
         if ahead.unsigned_abs() > NOTABLE_SKEW.as_secs() {
-            let relation = relation(ahead);
+            let skew = describe_skew(ahead);
             let max = MAX_SKEW.as_secs();
             tracing::warn!(
-                "the clock of this storage node is {relation} that of satellite {satellite}; \
+                "the clock of this storage node is {skew} that of satellite {satellite}; \
                  order limits are rejected beyond {max} s"
             );
         }
@@ -179,7 +179,7 @@ pub enum CheckInError {
     #[error(
         "the clock of this storage node is {} that of satellite {satellite}: order limits are \
          rejected beyond {} s",
-        relation(*.ahead), MAX_SKEW.as_secs()
+        describe_skew(*.ahead), MAX_SKEW.as_secs()
     )]
     Clock {
         /// The satellite.

@@ -28,7 +28,7 @@ pub(crate) fn begun_segment(
     Ok(SegmentUpload {
         segment_id: reply.segment_id,
         piece_key: piece_key(&reply.private_key)?,
-        needed: scheme.optimal().max(cohort),
+        target_pieces: scheme.optimal().max(cohort),
         scheme,
         limits,
     })

@@ -39,7 +39,7 @@ pub(super) fn position(position: SegmentPosition) -> Result<metainfo::SegmentPos
 }
 
 /// Converts a size.
-pub(super) fn signed(number: u64) -> i64 {
+pub(crate) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -161,8 +161,8 @@ pub enum HedgeAction {
     Abort {
         /// Pieces that are running, complete or not opened yet.
         found: u16,
-        /// Pieces needed.
-        needed: u16,
+        /// Pieces required (k).
+        required: u16,
     },
 }
 
@@ -361,7 +361,7 @@ impl Hedge {
         let found = self.usable() + self.offered.len();
         if found < required && self.all == AskedForAll::Answered {
             self.aborted = true;
-            return vec![HedgeAction::Abort { found: found as u16, needed: self.required }];
+            return vec![HedgeAction::Abort { found: found as u16, required: self.required }];
         }
         let wanted = if self.corrupt { usize::MAX } else { required + usize::from(self.extra) };
         let mut actions = self.open(wanted.saturating_sub(self.usable()));

@@ -2,12 +2,12 @@
 //! satellite, and when it has stored enough.
 //!
 //! [`Pieces`]: Every piece of a segment has an order limit for one node. Transfers take one piece each
-//! and report the result. When the stored and pending pieces can no longer reach the needed number, the
+//! and report the result. When the stored and pending pieces can no longer reach the target, the
 //! limits of all failed pieces are exchanged for limits of other nodes, which restores the whole
 //! reserve. Transfers in flight continue meanwhile.
 //!
-//! [`LongTail`]: To avoid waiting for stragglers, an upload ends with the first `optimal` confirmed
-//! pieces, in replacement rounds too.
+//! [`LongTail`]: To avoid waiting for stragglers, an upload ends with the first `target_pieces`
+//! confirmed pieces, in replacement rounds too.
 //!
 //! [`Spares`]: An upload has order limits for more pieces than it needs. Sending all of them concurrently
 //! wastes the bytes of the ones cancelled at the end, up to a quarter of the total. So an upload first
@@ -78,13 +78,13 @@ pub enum PieceDecision {
     Fail {
         /// Pieces stored.
         stored: u16,
-        /// Pieces needed.
-        needed: u16,
+        /// Pieces that must be stored.
+        target_pieces: u16,
     },
 }
 
 impl Pieces {
-    /// Starts with `total` pieces, numbered from 0; `rule` decides how many are needed.
+    /// Starts with `total` pieces, numbered from 0; `rule` decides how many must be stored.
     pub fn new(total: u16, rule: LongTail) -> Self {
         Self {
             rule,
@@ -167,7 +167,7 @@ impl Pieces {
         let failed = self.numbers(State::Failed);
         if self.exchanges >= MAX_EXCHANGES || failed.is_empty() {
             self.over = true;
-            return PieceDecision::Fail { stored, needed: self.rule.needed() };
+            return PieceDecision::Fail { stored, target_pieces: self.rule.target_pieces() };
         }
         self.exchanges += 1;
         self.exchanging = true;
@@ -190,7 +190,7 @@ impl Pieces {
 /// Decides when one segment has enough pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongTail {
-    optimal: u16,
+    target_pieces: u16,
 }
 
 /// Whether the pieces of an upload suffice.
@@ -206,21 +206,21 @@ pub enum UploadStatus {
 }
 
 impl LongTail {
-    /// Requires `optimal` confirmed pieces.
-    pub const fn new(optimal: u16) -> Self {
-        Self { optimal }
+    /// Requires `target_pieces` confirmed pieces.
+    pub const fn new(target_pieces: u16) -> Self {
+        Self { target_pieces }
     }
 
-    /// Returns the number of confirmed pieces needed.
-    pub const fn needed(&self) -> u16 {
-        self.optimal
+    /// Returns the number of pieces that must be confirmed.
+    pub const fn target_pieces(&self) -> u16 {
+        self.target_pieces
     }
 
     /// Returns the status for the numbers of confirmed and pending pieces.
     pub const fn status(&self, confirmed: u16, pending: u16) -> UploadStatus {
-        if confirmed >= self.optimal {
+        if confirmed >= self.target_pieces {
             UploadStatus::Enough
-        } else if confirmed.saturating_add(pending) >= self.optimal {
+        } else if confirmed.saturating_add(pending) >= self.target_pieces {
             UploadStatus::Pending
         } else {
             UploadStatus::Shortage
@@ -231,21 +231,21 @@ impl LongTail {
 /// How many pieces of one segment may be in flight or stored.
 #[derive(Clone, Debug)]
 pub struct Spares {
-    needed: u16,
+    target_pieces: u16,
     total: u16,
     granted: u16,
     stalled: Duration,
 }
 
 impl Spares {
-    /// Starts an upload that needs `needed` of `total` pieces.
-    pub const fn new(needed: u16, total: u16) -> Self {
-        Self { needed, total, granted: 0, stalled: Duration::ZERO }
+    /// Starts an upload that must store `target_pieces` of `total` pieces.
+    pub const fn new(target_pieces: u16, total: u16) -> Self {
+        Self { target_pieces, total, granted: 0, stalled: Duration::ZERO }
     }
 
     /// Returns the maximum number of pieces in flight or stored.
     pub const fn max_active(&self) -> u16 {
-        let wanted = self.needed.saturating_add(self.granted);
+        let wanted = self.target_pieces.saturating_add(self.granted);
         if wanted < self.total { wanted } else { self.total }
     }
 
@@ -263,7 +263,7 @@ impl Spares {
         self.stalled += time;
         if self.stalled >= STALL_TIMEOUT {
             self.stalled = Duration::ZERO;
-            let spare = self.total.saturating_sub(self.needed);
+            let spare = self.total.saturating_sub(self.target_pieces);
             self.granted = self.granted.saturating_add(spare.div_ceil(4));
         }
     }

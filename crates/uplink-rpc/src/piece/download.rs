@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uplink_core::policy::order_step::DownloadOrders;
 
 use super::stream::{Messages, OutgoingBody, call};
-use super::{CHUNK_SIZE, DOWNLOAD, PieceError, Target, encode};
+use super::{CHUNK_SIZE, DOWNLOAD, PieceError, Target, encode, to_i64};
 use crate::r#gen::piecestore::{
     PieceDownloadRequest, PieceDownloadResponse, piece_download_request,
 };
@@ -43,12 +43,12 @@ pub struct PieceDownload {
 impl PieceDownload {
     /// Requests `length` bytes of the piece from `offset`.
     ///
-    /// Each wait for the node is bounded by `target.timeout`.
+    /// The timeout with which `target` was created bounds each wait for the node.
     ///
     /// # Errors
     /// The node is unreachable, rejects the request or stalls, or the limit does not cover the range.
     pub async fn open(target: Target, offset: u64, length: u64) -> Result<Self, PieceError> {
-        let allowed = target.amount;
+        let allowed = target.max_bytes;
         let end = offset
             .checked_add(length)
             .filter(|_| (1..=allowed).contains(&length))
@@ -63,8 +63,8 @@ impl PieceDownload {
             limit: Some(target.limit.clone()),
             order: Some(target.order(granted)?),
             chunk: Some(piece_download_request::Chunk {
-                offset: signed(offset),
-                chunk_size: signed(length),
+                offset: to_i64(offset),
+                chunk_size: to_i64(length),
             }),
             maximum_chunk_size: CHUNK_SIZE as i32,
         };
@@ -98,7 +98,7 @@ impl PieceDownload {
                 .ok_or_else(|| target.misbehaved("stream ended before the range did"))?;
             let Some(chunk) = message.chunk else { continue };
             let length = chunk.data.len() as u64;
-            if chunk.offset != signed(self.offset) || length > self.end.saturating_sub(self.offset)
+            if chunk.offset != to_i64(self.offset) || length > self.end.saturating_sub(self.offset)
             {
                 return Err(target.misbehaved("sent bytes that were not requested"));
             }
@@ -124,8 +124,4 @@ impl PieceDownload {
         }
         Ok(())
     }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

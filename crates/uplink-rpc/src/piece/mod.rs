@@ -1,7 +1,7 @@
 //! Upload and download of one piece: the client side of a storage node's piece store.
 //!
-//! All piece transfers use this module: those of the network's client, and of audit and repair in the
-//! satellite. Segment policy (which node, when to abort) is up to the caller.
+//! All piece transfers of the network's client use this module. Segment policy (which node, when to
+//! abort) is up to the caller. [`serve`] is the node's side, and [`retain`] a call of the satellite.
 
 #![cfg_attr(
     not(test),
@@ -28,14 +28,14 @@ use uplink_core::order::{Order, OrderError, PiecePrivateKey};
 use crate::channel::dial_failure;
 use crate::pool::Connection;
 use crate::status::{Code, Failure, printable};
-use crate::time::{is_skewed, relation, seconds_ahead, system_time};
+use crate::time::{describe_skew, is_skewed, seconds_ahead, system_time};
 use crate::{raw, runtime};
 
 pub mod download;
 mod encode;
-mod progress;
 pub mod retain;
 pub mod serve;
+mod stall_timer;
 pub mod stream;
 mod unsent;
 pub mod upload;
@@ -52,7 +52,8 @@ pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A storage node with an order limit and its piece key, which permit one transfer.
 ///
-/// An order limit works once per node. A second attempt needs a new one.
+/// An order limit works once. A second attempt needs a new one, unless the node was overloaded and did
+/// not begin the transfer ([`PieceError::is_overloaded`]).
 #[derive(Clone, Debug)]
 pub struct Target {
     connection: Connection,
@@ -62,7 +63,8 @@ pub struct Target {
     node: NodeId,
     piece_id: PieceId,
     serial_number: Vec<u8>,
-    amount: u64,
+    /// Maximum bytes that the limit permits to transfer.
+    max_bytes: u64,
     order_creation: Option<Timestamp>,
     /// Seconds by which the local clock was ahead of the satellite's when the limit was received.
     clock_skew: i64,
@@ -90,7 +92,7 @@ impl Target {
             clock_skew: created.map_or(0, |created| seconds_ahead(runtime::now(), created)),
             node: node.map_err(|error| malformed(error.to_string()))?,
             piece_id: piece_id.map_err(|error| malformed(error.to_string()))?,
-            amount: u64::try_from(typed.limit).map_err(|error| malformed(error.to_string()))?,
+            max_bytes: u64::try_from(typed.limit).map_err(|error| malformed(error.to_string()))?,
             serial_number: typed.serial_number,
             order_creation: typed.order_creation,
             connection,
@@ -107,7 +109,7 @@ impl Target {
     }
 
     fn order(&self, amount: u64) -> Result<raw::Order, PieceError> {
-        let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+        let amount = to_i64(amount);
         let serial_number = self.serial_number.clone();
         let mut order = Order { serial_number, amount, ..Order::default() };
         order.sign(&self.piece_key)?;
@@ -133,8 +135,8 @@ impl Target {
             None => status.into(),
         };
         if failure.code == Code::INVALID_ARGUMENT && is_skewed(self.clock_skew) {
-            let relation = relation(self.clock_skew);
-            let hint = format!("; this machine's clock is {relation} the satellite's");
+            let skew = describe_skew(self.clock_skew);
+            let hint = format!("; this machine's clock is {skew} the satellite's");
             failure.message.push_str(&hint);
         }
         PieceError::Node { node: self.node, failure }
@@ -149,6 +151,11 @@ impl Target {
         self.connection.reset();
         PieceError::Stalled { node: self.node, after: self.timeout }
     }
+}
+
+/// Converts a number of bytes for a message.
+fn to_i64(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// Why a piece transfer failed.

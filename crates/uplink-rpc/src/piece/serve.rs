@@ -15,7 +15,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 
-use super::stream::{GRPC, Messages, OutgoingBody};
+use super::stream::{GRPC_MEDIA_TYPE, Messages, OutgoingBody};
 use super::{DOWNLOAD, PROGRESS_TIMEOUT, UPLOAD, encode};
 use crate::codec::Bounded;
 use crate::r#gen::piecestore::{
@@ -107,7 +107,7 @@ impl<T: Pieces> PieceServer<T> {
         match result {
             Ok(body) => {
                 let mut response = http::Response::new(body);
-                response.headers_mut().insert(CONTENT_TYPE, GRPC);
+                response.headers_mut().insert(CONTENT_TYPE, GRPC_MEDIA_TYPE);
                 response
             }
             Err(status) => status.into_http(),

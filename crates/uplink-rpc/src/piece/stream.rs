@@ -1,5 +1,5 @@
 //! gRPC streams of the piece store that do not copy payloads. Received messages are slices of the
-//! connection's buffers.
+//! connection's buffers. Over DRPC, `drpc/body.rs` converts the streams to packets and back.
 //!
 //! The general codec copies each message to a buffer on both sides, which is too slow for piece data.
 
@@ -23,7 +23,7 @@ use crate::codec::{self, Bounded, MESSAGE_LIMIT};
 use crate::pool::Connection;
 
 /// Media type of gRPC.
-pub(super) const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+pub(super) const GRPC_MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// Starts a streaming call. Returns when the peer has begun to respond.
 pub(super) async fn call<M>(
@@ -36,7 +36,7 @@ pub(super) async fn call<M>(
     *request.version_mut() = http::Version::HTTP_2;
     *request.uri_mut() = http::Uri::from_static(path);
     request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
-    request.headers_mut().insert(CONTENT_TYPE, GRPC);
+    request.headers_mut().insert(CONTENT_TYPE, GRPC_MEDIA_TYPE);
     let response = connection
         .channel()
         .oneshot(request)

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Orders grow in steps: each covers the bytes sent so far and a bounded number more. The node settles
-//! the last one, so that it is never credited with many bytes that it did not receive. The connection's task produces messages as it
-//! can send them: bytes are hashed, framed and sent without a copy and without another task.
+//! the last one, so that it is never credited with many bytes that it did not receive. The connection's
+//! task produces messages as it can send them: bytes are hashed, framed and sent without a copy and
+//! without another task.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,13 +27,13 @@ use uplink_core::order::{PieceHash, PieceHashAlgorithm};
 use uplink_core::policy::order_step::UploadOrders;
 
 use super::encode::{self, MessageParts};
-use super::progress::Progress;
+use super::stall_timer::StallTimer;
 use super::stream::{Messages, OutgoingBody, call};
 use super::unsent::Unsent;
-use super::{CHUNK_SIZE, PieceError, Target, UPLOAD};
+use super::{CHUNK_SIZE, PieceError, Target, UPLOAD, to_i64};
 use crate::r#gen::piecestore::{PieceUploadRequest, PieceUploadResponse, piece_upload_request};
 use crate::raw;
-use crate::time::{relation, seconds_ahead, system_time};
+use crate::time::{describe_skew, seconds_ahead, system_time};
 
 /// Maximum skew between a node's clock, as in its signed hash, and the satellite's.
 const MAX_HASH_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,9 +50,9 @@ pub struct StoredPiece {
 /// Uploads a piece and waits until the node has stored it durably and signed its hash.
 ///
 /// `bytes` yields the piece from its start in parts of any size, ideally [`CHUNK_SIZE`]. The connection
-/// polls it whenever it can send more, and does not copy its parts. `target.timeout` bounds each wait
-/// for the node, but not the waits for `bytes`. Dropping the future resets the stream, and the node
-/// discards the received bytes.
+/// polls it whenever it can send more, and does not copy its parts. The timeout with which `target` was
+/// created bounds each wait for the node, but not the waits for `bytes`. Dropping the future resets the
+/// stream, and the node discards the received bytes.
 ///
 /// # Errors
 /// The node is unreachable, rejects the upload, stalls, or does not return a valid signature over the
@@ -61,24 +62,24 @@ pub async fn upload(
     algorithm: PieceHashAlgorithm,
     bytes: impl Stream<Item = Result<Bytes, PieceError>> + Send + Unpin + 'static,
 ) -> Result<StoredPiece, PieceError> {
-    let progress = Arc::new(Progress::default());
+    let stall_timer = Arc::new(StallTimer::default());
     let dropped = CancellationToken::new();
     let messages = UploadMessages {
         hasher: Some(Hasher::new(algorithm)),
-        orders: UploadOrders::new(target.amount),
+        orders: UploadOrders::new(target.max_bytes),
         target: target.clone(),
         algorithm,
         bytes,
         rest: Bytes::new(),
         offset: 0,
         unsent: Arc::default(),
-        progress: Arc::clone(&progress),
+        stall_timer: Arc::clone(&stall_timer),
         dropped: Box::pin(dropped.clone().cancelled_owned()),
     };
     let _cancel_on_drop = dropped.drop_guard();
     let call = only_response(&target, OutgoingBody::request(messages));
-    let response = progress.watch(target.timeout, call).await;
-    let sent = progress.take_outcome();
+    let response = stall_timer.watch(target.timeout, call).await;
+    let sent = stall_timer.take_outcome();
     match (response, sent) {
         (_, Some(Err(error))) => Err(error),
         (None, _) => Err(target.stalled()),
@@ -115,7 +116,7 @@ struct UploadMessages<S> {
     rest: Bytes,
     offset: u64,
     unsent: Arc<Unsent>,
-    progress: Arc<Progress<PieceHash>>,
+    stall_timer: Arc<StallTimer<PieceHash>>,
     dropped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -139,7 +140,7 @@ where
         Poll::Ready(Some(message.map(encode::upload_request).map_err(|error| {
             let status = Status::cancelled(error.to_string());
             self.hasher = None;
-            self.progress.finish(Err(error));
+            self.stall_timer.finish(Err(error));
             status
         })))
     }
@@ -156,7 +157,7 @@ where
         ready!(self.unsent.poll_room(context));
         while self.rest.is_empty() {
             let Poll::Ready(bytes) = Pin::new(&mut self.bytes).poll_next(context) else {
-                self.progress.mark_waiting();
+                self.stall_timer.mark_waiting();
                 return Poll::Pending;
             };
             match bytes.transpose()? {
@@ -164,7 +165,7 @@ where
                 None => return Poll::Ready(self.last()),
             }
         }
-        self.progress.mark_active();
+        self.stall_timer.mark_active();
         Poll::Ready(self.chunk())
     }
 
@@ -181,7 +182,7 @@ where
         let length = data.len() as u64;
         let due = self.orders.send(length).map_err(|e| PieceError::OrderLimit(e.to_string()))?;
         message.order = due.map(|amount| self.target.order(amount)).transpose()?;
-        let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
+        let offset = to_i64(self.offset);
         let data = self.unsent.track(data);
         message.chunk = Some(piece_upload_request::Chunk { offset, data });
         self.offset = self.offset.saturating_add(length);
@@ -193,13 +194,13 @@ where
         let mut hash = PieceHash {
             piece_id: self.target.piece_id.as_bytes().to_vec(),
             hash: self.hasher.take().map(Hasher::finish).unwrap_or_default(),
-            piece_size: i64::try_from(self.offset).unwrap_or(i64::MAX),
+            piece_size: to_i64(self.offset),
             timestamp: self.target.order_creation,
             hash_algorithm: self.algorithm.into(),
             ..PieceHash::default()
         };
         hash.sign_as_uplink(&self.target.piece_key)?;
-        self.progress.finish(Ok(hash.clone()));
+        self.stall_timer.finish(Ok(hash.clone()));
         Ok(PieceUploadRequest { done: Some(hash.into()), ..PieceUploadRequest::default() })
     }
 }
@@ -225,8 +226,8 @@ fn verify_response(
     let created = system_time(target.order_creation.as_ref()).unwrap_or(signed_at);
     let ahead = seconds_ahead(signed_at, created);
     if ahead.unsigned_abs() > MAX_HASH_SKEW.as_secs() {
-        let relation = relation(ahead);
-        return Err(target.misbehaved(format!("its clock is {relation} the satellite's")));
+        let skew = describe_skew(ahead);
+        return Err(target.misbehaved(format!("its clock is {skew} the satellite's")));
     }
     let node = signer(target, &response.node_certchain)?;
     PieceHash::verify_from_node(raw.wire(), node.leaf_key())

@@ -15,13 +15,13 @@ use uplink_core::identity::{self, PeerIdentity};
 use super::{Identity, IdentityError};
 
 /// ALPN protocol name of gRPC.
-pub(crate) const GRPC: &[u8] = b"h2";
+pub(crate) const ALPN_GRPC: &[u8] = b"h2";
 /// ALPN protocol name of DRPC, which the public network uses in some places.
-const DRPC: &[u8] = b"storj";
+const ALPN_DRPC: &[u8] = b"storj";
 
 /// Returns the protocols that a dialer offers and a server supports, in order of preference.
 pub(crate) fn alpn_protocols() -> Vec<Vec<u8>> {
-    [GRPC, DRPC].map(<[u8]>::to_vec).into()
+    [ALPN_GRPC, ALPN_DRPC].map(<[u8]>::to_vec).into()
 }
 
 /// Returns the client configuration, which accepts any server with a valid chain. The dialer checks the

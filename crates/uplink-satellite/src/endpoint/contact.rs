@@ -14,7 +14,7 @@ use uplink_rpc::r#gen::contact::node_server::Node;
 use uplink_rpc::pool::Pool;
 use uplink_rpc::server::Peer;
 use uplink_rpc::status::{Code, Failure};
-use uplink_rpc::time::{MAX_SKEW, is_skewed, relation, seconds_ahead};
+use uplink_rpc::time::{MAX_SKEW, describe_skew, is_skewed, seconds_ahead};
 
 use super::State;
 use crate::failure::{RpcResult, database, invalid};
@@ -193,9 +193,9 @@ pub(super) fn node_of<T>(request: &Request<T>) -> RpcResult<Arc<PeerIdentity>> {
 }
 
 fn skewed(ahead: i64) -> String {
-    let relation = relation(ahead);
+    let skew = describe_skew(ahead);
     let max = MAX_SKEW.as_secs();
-    format!("the clock of the storage node is {relation} the satellite's, maximum is {max} s")
+    format!("the clock of the storage node is {skew} the satellite's, maximum is {max} s")
 }
 
 fn check_address(address: &str) -> RpcResult<()> {

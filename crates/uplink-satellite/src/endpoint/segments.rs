@@ -14,7 +14,7 @@ use uplink_core::order::{PieceAction, PieceHash};
 use uplink_rpc::r#gen::metainfo as messages;
 use uplink_rpc::r#gen::metainfo::AddressedOrderLimit;
 use uplink_rpc::status::{Code, Failure};
-use uplink_rpc::time::{relation, seconds_ahead};
+use uplink_rpc::time::{describe_skew, seconds_ahead};
 
 use super::{State, check, convert};
 use crate::auth::Caller;
@@ -441,8 +441,8 @@ fn too_few_nodes(error: TooFewNodes, rules: &Rules, nodes: &[NodeRow]) -> Failur
 fn too_few_pieces(have: usize, need: usize, skewed: &[i64]) -> Failure {
     let reason = skewed.iter().max_by_key(|seconds| seconds.unsigned_abs()).map(|seconds| {
         let count = skewed.len();
-        let relation = relation(*seconds);
-        format!(": {count} signed by clocks up to {relation} the satellite's")
+        let skew = describe_skew(*seconds);
+        format!(": {count} signed by clocks up to {skew} the satellite's")
     });
     let reason = reason.unwrap_or_default();
     invalid(format!("not enough valid pieces: have {have}, need {need}{reason}"))

@@ -3,13 +3,8 @@
 //! Each open piece has a task that reads its shares. As soon as k of them have delivered shares of the
 //! next stripes these are decoded, complete encryption blocks are authenticated and decrypted, and
 //! their plain bytes are returned, while the rest is in flight. `policy::hedge` decides which pieces
-//! are opened, and when another one.
-//!
-//! ```text
-//!   0 ──────────── settled ────────────── done ─────────────── what pieces have delivered
-//!      returned             decoded, its           not decoded
-//!                           block incomplete
-//! ```
+//! are opened, and when another one. `positions.rs` has a picture of how far each piece is delivered,
+//! decoded and settled.
 //!
 //! When a block does not authenticate, some shares are corrupt. The download then returns to the settled
 //! position and *recovers* block by block, to the end of the window that failed, from all delivered
@@ -28,7 +23,7 @@ use crate::{BlockCipher, RemoteSegment, Transfers};
 
 mod decode;
 mod pieces;
-mod progress;
+mod positions;
 mod run;
 
 pub use self::run::{AllHolders, Output};

@@ -18,7 +18,7 @@ const AHEAD: u64 = 512 << 10;
 const DELIVERIES: usize = 64;
 
 /// The open pieces of a download. Dropping it cancels all transfers.
-pub(super) struct Pieces {
+pub(super) struct OpenPieces {
     shared: Transfers,
     /// Requested bytes of every piece.
     requested: Range<u64>,
@@ -43,7 +43,7 @@ pub(super) enum Delivered {
     Progress(u16, u64),
 }
 
-impl Pieces {
+impl OpenPieces {
     /// Reads the `requested` bytes of pieces, each of which may be at least two times `block` bytes ahead of
     /// decoding.
     pub(super) fn new(shared: Transfers, requested: Range<u64>, block: u64) -> Self {

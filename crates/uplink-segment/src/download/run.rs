@@ -18,8 +18,8 @@ use uplink_rpc::piece::PieceError;
 use uplink_rpc::runtime;
 
 use super::decode::{Decoded, Decoder, Opened};
-use super::pieces::{Delivered, Delivery, Pieces};
-use super::progress::Progress;
+use super::pieces::{Delivered, Delivery, OpenPieces};
+use super::positions::Positions;
 use crate::error::{CorruptPieces, SegmentError, Shortage};
 use crate::suspects::SuspectNodes;
 use crate::window::stripes_per_window;
@@ -44,8 +44,8 @@ pub(super) struct Run<'a> {
     shared: &'a Transfers,
     scheme: Scheme,
     holders: Holders,
-    pieces: Pieces,
-    progress: Progress,
+    pieces: OpenPieces,
+    positions: Positions,
     decoder: Option<Decoder>,
     policies: Policies,
     clock: Clock,
@@ -119,10 +119,10 @@ impl<'a> Run<'a> {
         // Decoding needs a whole share of every piece, and a recovery all shares of a block.
         let block = decoder.block_shares()?;
         let pieces =
-            Pieces::new(shared.clone(), wanted.clone(), block.end - block.start + share_size);
-        let progress = Progress::new(wanted);
+            OpenPieces::new(shared.clone(), wanted.clone(), block.end - block.start + share_size);
+        let positions = Positions::new(wanted);
         let (hedge, actions) =
-            Hedge::start(scheme.required(), extra, offered, progress.length(), Duration::ZERO);
+            Hedge::start(scheme.required(), extra, offered, positions.length(), Duration::ZERO);
         let policies = Policies {
             hedge,
             actions,
@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
             scheme,
             holders,
             pieces,
-            progress,
+            positions,
             decoder: Some(decoder),
             policies,
             clock,
@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
         mut all_holders: AllHolders<'_>,
         output: &Output<E>,
     ) -> Result<(), SegmentError> {
-        while !self.progress.is_complete() {
+        while !self.positions.is_complete() {
             self.act()?;
             if let Some(next) = self.ready()? {
                 self.decode(next, output).await?;
@@ -161,9 +161,9 @@ impl<'a> Run<'a> {
             let pause = self.pause();
             let event = tokio::select! {
                 biased;
-                Some(delivery) = self.pieces.next() => self.take(delivery),
+                Some(delivery) = self.pieces.next() => self.on_delivery(delivery),
                 all = &mut all_holders, if self.holders.requesting => {
-                    HedgeEvent::Offered(self.take_holders(all))
+                    HedgeEvent::Offered(self.on_holders(all))
                 }
                 () = tokio::time::sleep(pause) => HedgeEvent::Tick,
             };
@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
     /// Returns the timeout of the wait for the next event.
     fn pause(&self) -> Duration {
         let all_trusted =
-            !self.progress.is_recovering() && self.policies.suspicion.corrupt_pieces() == 0;
+            !self.positions.is_recovering() && self.policies.suspicion.corrupt_pieces() == 0;
         let longest = if all_trusted { LONGEST_PAUSE } else { correction::PIECE_TIMEOUT };
         let tick = self.policies.hedge.next_tick().unwrap_or(Duration::MAX);
         tick.saturating_sub(self.clock.now()).min(longest)
@@ -197,13 +197,15 @@ impl<'a> Run<'a> {
                 }
                 HedgeAction::Close(piece) => self.pieces.close(piece),
                 HedgeAction::RequestHolders => self.holders.requesting = true,
-                HedgeAction::Abort { found, needed } => return Err(self.shortage(found, needed)),
+                HedgeAction::Abort { found, required } => {
+                    return Err(self.shortage(found, required));
+                }
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, delivery: Delivery) -> HedgeEvent {
+    fn on_delivery(&mut self, delivery: Delivery) -> HedgeEvent {
         match self.pieces.take(delivery) {
             Delivered::Closed => HedgeEvent::Tick,
             Delivered::Failed(piece, error) => {
@@ -218,7 +220,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take_holders<E: std::fmt::Display>(&mut self, all: Result<RemoteSegment, E>) -> Vec<u16> {
+    fn on_holders<E: std::fmt::Display>(&mut self, all: Result<RemoteSegment, E>) -> Vec<u16> {
         self.holders.requesting = false;
         let segment = match all {
             Ok(segment) if segment.scheme == self.scheme => segment,
@@ -236,27 +238,27 @@ impl<'a> Run<'a> {
 
     /// Returns the shares to decode next, if enough have arrived.
     fn ready(&mut self) -> Result<Option<Next>, SegmentError> {
-        let needed = match self.progress.is_recovering() {
+        let piece_bytes = match self.positions.is_recovering() {
             true => self.decoder()?.block_shares().map(|block| block.end - block.start)?,
             false => u64::from(self.scheme.share_size()),
         };
-        let mut have = self.pieces.with(self.progress.decoded(), needed);
+        let mut have = self.pieces.with(self.positions.decoded(), piece_bytes);
         let suspects = have.iter().filter(|piece| self.is_suspect(**piece)).count();
         let count = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
         let available = Available {
             trusted: count(have.len() - suspects),
             all: count(have.len()),
-            more: self.more_may_come(needed),
+            more: self.more_may_come(piece_bytes),
         };
         match self.policies.correction.decide(available, self.clock.now()) {
             Verdict::Decode(_) => {}
             Verdict::Abort => return Err(self.unreadable(have.len())),
             Verdict::Wait => return Ok(None),
         }
-        if self.progress.is_recovering() {
+        if self.positions.is_recovering() {
             // Every further piece improves the recovery.
             have.sort_by_key(|piece| Reverse(self.rank(*piece)));
-            let size = usize::try_from(needed).unwrap_or(usize::MAX);
+            let size = usize::try_from(piece_bytes).unwrap_or(usize::MAX);
             return Ok(Some(Next { pieces: have, size, suspects }));
         }
         if have.len() - suspects >= usize::from(self.scheme.required()) {
@@ -270,7 +272,7 @@ impl<'a> Run<'a> {
         let required = usize::from(self.scheme.required());
         let share_size = u64::from(self.scheme.share_size());
         let available = |piece: &u16| {
-            let bytes = self.pieces.available(*piece, self.progress.decoded());
+            let bytes = self.pieces.available(*piece, self.positions.decoded());
             bytes / share_size * share_size
         };
         let mut sizes: Vec<u64> = have.iter().map(available).collect();
@@ -286,22 +288,22 @@ impl<'a> Run<'a> {
     }
 
     fn is_suspect(&self, piece: u16) -> bool {
-        self.policies.suspicion.is_suspect(piece, self.progress.decoded())
+        self.policies.suspicion.is_suspect(piece, self.positions.decoded())
     }
 
     fn rank(&self, piece: u16) -> u32 {
-        self.policies.suspicion.rank(piece, self.progress.decoded())
+        self.policies.suspicion.rank(piece, self.positions.decoded())
     }
 
     fn decoder(&self) -> Result<&Decoder, SegmentError> {
         self.decoder.as_ref().ok_or(SegmentError::Internal("decoding has ended"))
     }
 
-    /// Returns whether pieces that have not delivered the `needed` bytes may still do so.
-    fn more_may_come(&self, needed: u64) -> bool {
+    /// Returns whether pieces that have not delivered `piece_bytes` may still do so.
+    fn more_may_come(&self, piece_bytes: u64) -> bool {
         let silence = self.clock.now().saturating_sub(self.clock.last_delivery);
-        let outstanding =
-            self.holders.requesting || self.pieces.may_deliver(self.progress.decoded(), needed);
+        let outstanding = self.holders.requesting
+            || self.pieces.may_deliver(self.positions.decoded(), piece_bytes);
         outstanding && silence < self.shared.progress_timeout
     }
 
@@ -311,9 +313,9 @@ impl<'a> Run<'a> {
         output: &Output<E>,
     ) -> Result<(), SegmentError> {
         let Next { pieces, size, suspects } = next;
-        let shares = self.pieces.shares(&pieces, self.progress.decoded(), size);
+        let shares = self.pieces.shares(&pieces, self.positions.decoded(), size);
         let used = pieces.len();
-        let recover = self.progress.is_recovering();
+        let recover = self.positions.is_recovering();
         let decoder = self.decoder.take();
         let mut decoder = decoder.ok_or(SegmentError::Internal("decoding has ended"))?;
         let quick = !recover && Decoder::is_quick(&shares);
@@ -326,16 +328,16 @@ impl<'a> Run<'a> {
         });
         let (decoder, decoded) = decoding.await?;
         self.decoder = Some(decoder);
-        let end = self.progress.decoded() + size as u64;
+        let end = self.positions.decoded() + size as u64;
         let plain = match decoded? {
             Decoded::Opened(opened) => self.settle(end, opened),
             unauthentic => {
                 self.consistent = matches!(unauthentic, Decoded::Forged);
-                self.go_back(used, end)?;
+                self.rewind(used, end)?;
                 Bytes::new()
             }
         };
-        self.pieces.decoded_to(self.progress.decoded());
+        self.pieces.decoded_to(self.positions.decoded());
         let sending = Instant::now();
         let sent = send(output, plain).await;
         self.clock.blocked += sending.elapsed();
@@ -347,17 +349,17 @@ impl<'a> Run<'a> {
         if !opened.plain.is_empty() {
             self.policies.correction.progressed(self.clock.now());
         }
-        self.progress.settle(end, opened.first_open);
-        self.pieces.discard_before(self.progress.settled());
+        self.positions.settle(end, opened.next_block_at);
+        self.pieces.discard_before(self.positions.settled());
         for (piece, shares) in opened.corrupt {
             self.suspect(piece, shares);
         }
-        self.advance_hedge(HedgeEvent::Settled(self.progress.settled()));
+        self.advance_hedge(HedgeEvent::Settled(self.positions.settled()));
         opened.plain
     }
 
     fn suspect(&mut self, piece: u16, shares: u32) {
-        let known = self.policies.suspicion.found(piece, shares, self.progress.settled());
+        let known = self.policies.suspicion.found(piece, shares, self.positions.settled());
         let Some((limit, _)) = self.holders.limits.get(&piece) else { return };
         let node = limit.node;
         self.shared.suspects.add(node, shares);
@@ -367,9 +369,9 @@ impl<'a> Run<'a> {
     }
 
     /// Starts recovering blocks up to `end` from more pieces.
-    fn go_back(&mut self, used: usize, end: u64) -> Result<(), SegmentError> {
+    fn rewind(&mut self, used: usize, end: u64) -> Result<(), SegmentError> {
         tracing::debug!(used, "corrupt shares, recovering");
-        self.progress.go_back(end);
+        self.positions.rewind(end);
         let pieces = u16::try_from(used).unwrap_or(u16::MAX);
         if !self.policies.correction.failed(pieces, self.clock.now()) {
             return Err(self.unreadable(used));
@@ -396,9 +398,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn shortage(&mut self, found: u16, needed: u16) -> SegmentError {
+    fn shortage(&mut self, found: u16, required: u16) -> SegmentError {
         let corrupt = self.policies.suspicion.corrupt_pieces();
-        self.not_enough(Shortage::Download { found, needed, corrupt })
+        self.not_enough(Shortage::Download { found, required, corrupt })
     }
 
     fn not_enough(&mut self, shortage: Shortage) -> SegmentError {

@@ -96,9 +96,10 @@ impl Budget {
         }
     }
 
-    /// Awaits what the writer of an open segment depends on, such as a call or its transfers. While it is
-    /// polled the writer counts as running. A writer that is not polled, because its task writes to
-    /// another upload, does not.
+    /// Keeps the writer counted as running while it awaits `work`.
+    ///
+    /// `work` is what the writer of an open segment depends on, such as a call or its transfers. A writer
+    /// that is not polled, because its task writes to another upload, does not count as running.
     pub async fn while_running<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {

@@ -66,14 +66,14 @@ pub async fn upload(
     exchange: impl ExchangeLimits,
 ) -> Result<StoredSegment, SegmentError> {
     let total = segment.scheme.total();
-    let needed = segment.needed;
-    let ring = Ring::new(transfers.budget(), sealed, segment.scheme, needed);
+    let target_pieces = segment.target_pieces;
+    let ring = Ring::new(transfers.budget(), sealed, segment.scheme, target_pieces);
     let mut run = Run {
         shared: transfers,
         segment,
         ring,
-        spares: Spares::new(needed, total),
-        pieces: Pieces::new(total, LongTail::new(needed)),
+        spares: Spares::new(target_pieces, total),
+        pieces: Pieces::new(total, LongTail::new(target_pieces)),
         coder: JoinSet::new(),
         transfers: JoinSet::new(),
         stored: Vec::new(),
@@ -82,7 +82,7 @@ pub async fn upload(
     loop {
         run.start_waiting()?;
         let Some(ended) = run.ended().await else { return Err(run.shortage(0)) };
-        let mut decision = run.take(ended)?;
+        let mut decision = run.on_ended(ended)?;
         while let Some(PieceDecision::Exchange(numbers)) = decision {
             decision = run.exchange(&exchange, &numbers).await;
         }
@@ -152,7 +152,7 @@ impl Run {
     }
 
     /// Handles the outcome of a transfer.
-    fn take(
+    fn on_ended(
         &mut self,
         ended: Result<Ended, JoinError>,
     ) -> Result<Option<PieceDecision>, SegmentError> {
@@ -215,7 +215,8 @@ impl Run {
     /// Returns the error of too few stored pieces, with `in_flight` others not failed yet.
     fn shortage(&mut self, in_flight: usize) -> SegmentError {
         let have = self.stored.len() + in_flight;
-        let shortage = Shortage::Upload { have, needed: self.segment.needed };
+        let target_pieces = self.segment.target_pieces;
+        let shortage = Shortage::Upload { have, target_pieces };
         SegmentError::NotEnoughNodes { shortage, last: self.last_failure.take() }
     }
 }

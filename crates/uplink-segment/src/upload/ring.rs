@@ -37,7 +37,7 @@ pub(crate) struct Ring {
     segment: Arc<SealedSegment>,
     scheme: Scheme,
     /// Transfers that must have consumed a window before it is evicted.
-    needed: usize,
+    target_pieces: usize,
     encoder: Encoder,
     buffers: BufferPool,
     state: Mutex<State>,
@@ -89,13 +89,13 @@ impl Ring {
         budget: &Budget,
         segment: Arc<SealedSegment>,
         scheme: Scheme,
-        needed: u16,
+        target_pieces: u16,
     ) -> Arc<Self> {
         let kept = KEPT * WINDOWS * usize::from(scheme.total());
         Arc::new(Self {
             segment,
             scheme,
-            needed: needed.into(),
+            target_pieces: target_pieces.into(),
             encoder: Encoder::new(&scheme),
             buffers: budget.piece_windows(&scheme, kept),
             state: Mutex::default(),
@@ -148,7 +148,7 @@ impl Ring {
     pub(crate) fn is_blocked(&self, stored: usize) -> bool {
         let state = self.lock();
         let waiting = state.transfers.values().filter(|transfer| transfer.waker.is_some()).count();
-        !state.awaits_window && waiting + stored >= self.needed.div_ceil(2)
+        !state.awaits_window && waiting + stored >= self.target_pieces.div_ceil(2)
     }
 
     async fn code_for_all(
@@ -197,7 +197,7 @@ impl Ring {
         if let Some(coded) = state.windows.get_mut(index) {
             coded.consumed += 1;
         }
-        while state.windows.front().is_some_and(|oldest| oldest.consumed >= self.needed) {
+        while state.windows.front().is_some_and(|oldest| oldest.consumed >= self.target_pieces) {
             state.windows.pop_front();
             self.segment.record_sent(state.oldest);
             state.oldest += 1;

@@ -59,7 +59,7 @@ impl SealedSegment {
         Arc::new(Self { state, added: Notify::new(), coded: Notify::new(), sent })
     }
 
-    /// Waits until few sealed windows are ahead of the coder. One task may wait.
+    /// Waits until few sealed windows are ahead of the encoder. One task may wait.
     ///
     /// A window that is coded soon after it was sealed is still in the processor's cache, and the next
     /// segment does not reserve memory before this one is nearly sent.
@@ -69,7 +69,7 @@ impl SealedSegment {
         }
     }
 
-    /// Returns whether many sealed windows are ahead of the coder.
+    /// Returns whether many sealed windows are ahead of the encoder.
     pub fn is_ahead(&self) -> bool {
         let state = self.lock();
         state.windows.len() > state.coded + MAX_LEAD
@@ -109,7 +109,8 @@ impl SealedSegment {
         self.lock().reservation.progress();
     }
 
-    /// Records that as many transfers as the segment needs have taken the window at an index.
+    /// Records that as many transfers as the segment needs have taken the window at an index; some of it
+    /// may be unsent.
     pub(super) fn record_sent(&self, index: usize) {
         let size = self.lock().windows.get(index).map_or(0, Bytes::len);
         self.sent.add(size as u64);
@@ -301,7 +302,8 @@ impl WindowWriter {
 
 /// The encrypted bytes, padding included, that as many transfers have taken as their segments need.
 ///
-/// Shared by the segments of one upload.
+/// It counts what transfers took from the ring of coded windows and handed to their connections, which
+/// may still hold up to 256 KiB of each piece unsent. Shared by the segments of one upload.
 #[derive(Debug, Default)]
 pub struct SentBytes {
     total: AtomicU64,
@@ -309,12 +311,12 @@ pub struct SentBytes {
 }
 
 impl SentBytes {
-    /// Returns the bytes sent so far. They never decrease.
+    /// Returns the bytes taken so far. They never decrease.
     pub fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Waits until more bytes are sent than at the last wait. One task may wait.
+    /// Waits until more bytes are taken than at the last wait. One task may wait.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }

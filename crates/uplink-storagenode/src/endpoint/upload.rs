@@ -22,7 +22,7 @@ use uplink_rpc::r#gen::piecestore::{PieceUploadRequest, PieceUploadResponse};
 use uplink_rpc::piece::stream::Messages;
 use uplink_rpc::raw;
 use uplink_rpc::status::{Code, Failure};
-use uplink_rpc::time::{relation, seconds_ahead, system_time, timestamp};
+use uplink_rpc::time::{describe_skew, seconds_ahead, system_time, timestamp};
 
 use super::{Shared, join_failure, next, store_failure};
 use crate::hash::Hasher;
@@ -196,9 +196,9 @@ impl Incoming {
         if let Some(signed_at) = system_time(uplink_hash.timestamp.as_ref()) {
             let ahead = seconds_ahead(signed_at, self.shared.clock.now());
             if ahead.unsigned_abs() > MAX_HASH_SKEW_SECONDS {
-                let relation = relation(ahead);
+                let skew = describe_skew(ahead);
                 return Err(mismatch(format!(
-                    "timestamp is {relation} this node's clock; the client's clock may be wrong"
+                    "timestamp is {skew} this node's clock; the client's clock may be wrong"
                 )));
             }
         }

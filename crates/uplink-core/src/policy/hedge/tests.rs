@@ -124,7 +124,7 @@ fn shortage_asks_for_all_pieces_and_then_aborts() {
     let actions = hedge.on(HedgeEvent::Offered(vec![0, 1, 2, 3]), millis(3));
     assert_eq!(opened(&actions), [3], "pieces that failed are not opened again");
     let actions = hedge.on(HedgeEvent::Failed(2), millis(4));
-    assert_eq!(actions, [HedgeAction::Abort { found: 1, needed: 2 }]);
+    assert_eq!(actions, [HedgeAction::Abort { found: 1, required: 2 }]);
     assert!(hedge.is_over());
 }
 
@@ -343,8 +343,8 @@ impl Model {
                 HedgeAction::RequestHolders => {
                     prop_assert!(!std::mem::replace(&mut self.asked, true));
                 }
-                HedgeAction::Abort { found, needed } => {
-                    prop_assert!(found < needed && self.answered && self.hedge.is_over());
+                HedgeAction::Abort { found, required } => {
+                    prop_assert!(found < required && self.answered && self.hedge.is_over());
                     prop_assert_eq!(usize::from(found), self.running() + self.unopened.len());
                 }
             }

@@ -45,7 +45,7 @@ fn upload_fails_after_the_last_exchange() {
         assert_eq!(pieces.next_piece(), Some(1));
     }
     assert_eq!(pieces.on(PieceEvent::Stored(0)), None);
-    let failed = PieceDecision::Fail { stored: 1, needed: 2 };
+    let failed = PieceDecision::Fail { stored: 1, target_pieces: 2 };
     assert_eq!(pieces.on(PieceEvent::Failed(1)), Some(failed));
 }
 
@@ -53,7 +53,7 @@ fn upload_fails_after_the_last_exchange() {
 fn upload_without_other_nodes_fails() {
     let mut pieces = started(4, 4);
     assert_eq!(pieces.on(PieceEvent::Failed(3)), Some(PieceDecision::Exchange(vec![3])));
-    let failed = PieceDecision::Fail { stored: 0, needed: 4 };
+    let failed = PieceDecision::Fail { stored: 0, target_pieces: 4 };
     assert_eq!(pieces.on(PieceEvent::NotExchanged), Some(failed));
     assert_eq!(pieces.next_piece(), None);
 }
@@ -188,11 +188,12 @@ impl Model {
                 self.exchanges += 1;
                 prop_assert!(self.exchanges <= MAX_EXCHANGES);
             }
-            Some(PieceDecision::Fail { stored, needed }) => {
-                prop_assert_eq!((usize::from(stored), needed), (self.stored.len(), self.optimal));
+            Some(PieceDecision::Fail { stored, target_pieces }) => {
+                prop_assert_eq!(usize::from(stored), self.stored.len());
+                prop_assert_eq!(target_pieces, self.optimal);
                 prop_assert!(self.rejected || self.exchanges == MAX_EXCHANGES);
                 let best = usize::from(self.total) - self.failed.len();
-                prop_assert!(best < usize::from(needed));
+                prop_assert!(best < usize::from(target_pieces));
                 self.ended = true;
             }
             None => {}
@@ -276,15 +277,15 @@ proptest! {
 
     #[test]
     fn active_pieces_never_decrease_and_stay_within_bounds(
-        needed in 0..256_u16, spare in 0..256_u16,
+        target in 0..256_u16, spare in 0..256_u16,
         times in proptest::collection::vec((0..1_000_u64, any::<bool>()), 0..50),
     ) {
-        let mut spares = Spares::new(needed, needed + spare);
-        let mut before = needed;
+        let mut spares = Spares::new(target, target + spare);
+        let mut before = target;
         for (time, stalled) in times {
             spares.passed(Duration::from_millis(time), stalled);
-            prop_assert!((before..=needed + spare).contains(&spares.max_active()));
-            prop_assert_eq!(spares.has_more(), spares.max_active() < needed + spare);
+            prop_assert!((before..=target + spare).contains(&spares.max_active()));
+            prop_assert_eq!(spares.has_more(), spares.max_active() < target + spare);
             before = spares.max_active();
         }
     }

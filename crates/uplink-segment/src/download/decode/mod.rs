@@ -48,8 +48,8 @@ pub(super) struct Opened {
     pub(super) plain: Bytes,
     /// Shares per piece that differ from the authentic ones; only a recovery finds them.
     pub(super) corrupt: BTreeMap<u16, u32>,
-    /// Absolute position in each piece of the first block that has not been decrypted.
-    pub(super) first_open: u64,
+    /// Absolute position in each piece of the next block to decrypt.
+    pub(super) next_block_at: u64,
 }
 
 impl Decoder {
@@ -94,8 +94,8 @@ impl Decoder {
         Ok(match opened {
             Some(plain) => {
                 let corrupt = BTreeMap::new();
-                let first_open = self.decryptor.first_open();
-                Decoded::Opened(Opened { plain, corrupt, first_open })
+                let next_block_at = self.decryptor.next_block_at();
+                Decoded::Opened(Opened { plain, corrupt, next_block_at })
             }
             None => Decoded::Corrupt,
         })
@@ -151,8 +151,8 @@ impl BlockDecryptor {
         self.plan.shares.clone()
     }
 
-    /// Returns the position in each piece of the first block that has not been decrypted.
-    fn first_open(&self) -> u64 {
+    /// Returns the position in each piece of the next block to decrypt.
+    fn next_block_at(&self) -> u64 {
         if self.range.is_empty() { u64::MAX } else { self.plan.shares.start }
     }
 

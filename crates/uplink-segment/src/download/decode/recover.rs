@@ -158,11 +158,11 @@ impl Decoder {
         disagree: bool,
     ) -> Result<Option<Opened>, SegmentError> {
         let range = self.decryptor.block();
-        let at = self.decryptor.first_open();
+        let at = self.decryptor.next_block_at();
         let Some(plain) = self.decryptor.decrypt_block(&self.stripes)? else { return Ok(None) };
         let certain = self.decryptor.authentic_stripes(&mut self.stripes, range, at);
         let corrupt = if disagree { self.corrupt_shares(block, certain)? } else { BTreeMap::new() };
-        Ok(Some(Opened { plain, corrupt, first_open: self.decryptor.first_open() }))
+        Ok(Some(Opened { plain, corrupt, next_block_at: self.decryptor.next_block_at() }))
     }
 
     /// Returns the shares per piece that differ from those of the completely authentic stripes.

@@ -82,7 +82,7 @@ impl Reading {
     fn take(&mut self, opened: Opened) -> usize {
         self.read.extend_from_slice(&opened.plain);
         self.blamed.extend(opened.corrupt.keys());
-        self.shares.end.min(opened.first_open as usize)
+        self.shares.end.min(opened.next_block_at as usize)
     }
 }
 

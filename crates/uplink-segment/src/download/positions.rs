@@ -1,4 +1,4 @@
-//! The progress of a download.
+//! The positions that a download has reached.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use std::ops::Range;
 ///                           block incomplete
 /// ```
 ///
-/// Invariants, which [`settle`](Self::settle) and [`go_back`](Self::go_back) keep: `settled ≤ decoded ≤
+/// Invariants, which [`settle`](Self::settle) and [`rewind`](Self::rewind) keep: `settled ≤ decoded ≤
 /// length`; during a recovery `decoded = settled < recovering`.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct Positions {
     /// Requested bytes of every piece.
     requested: Range<u64>,
     /// Decoded bytes of every piece.
@@ -24,7 +24,7 @@ pub(super) struct Progress {
     recovering: Option<u64>,
 }
 
-impl Progress {
+impl Positions {
     pub(super) fn new(requested: Range<u64>) -> Self {
         Self { requested, decoded: 0, settled: 0, recovering: None }
     }
@@ -50,17 +50,17 @@ impl Progress {
         self.recovering.is_some()
     }
 
-    /// Advances after a window up to `end` was decoded. `first_open` is the absolute position in each piece
-    /// of the first block that has not been decrypted. A recovery continues with that block, and ends after the
+    /// Advances after a window up to `end` was decoded. `next_block_at` is the absolute position in each
+    /// piece of the next block to decrypt. A recovery continues with that block, and ends after the
     /// window that failed.
-    pub(super) fn settle(&mut self, end: u64, first_open: u64) {
-        self.settled = first_open.min(self.requested.end).saturating_sub(self.requested.start);
+    pub(super) fn settle(&mut self, end: u64, next_block_at: u64) {
+        self.settled = next_block_at.min(self.requested.end).saturating_sub(self.requested.start);
         self.decoded = if self.is_recovering() { self.settled } else { end };
         self.recovering = self.recovering.filter(|until| self.settled < *until);
     }
 
     /// Returns to the settled position, to recover blocks up to `end`.
-    pub(super) fn go_back(&mut self, end: u64) {
+    pub(super) fn rewind(&mut self, end: u64) {
         self.recovering = Some(self.recovering.map_or(end, |until| until.max(end)));
         self.decoded = self.settled;
     }

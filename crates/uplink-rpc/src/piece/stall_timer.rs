@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::PieceError;
 
-/// The progress of one transfer, reported by its sending side; `T` is the result.
-pub(super) struct Progress<T>(Mutex<State<T>>);
+/// Measures how long the peer of one transfer makes no progress, as its sending side reports it; `T` is
+/// the result.
+pub(super) struct StallTimer<T>(Mutex<State<T>>);
 
 struct State<T> {
     /// Whether it waits for its own input, which does not count against the peer's deadline.
@@ -30,13 +31,13 @@ impl<T> State<T> {
 /// Replaces deadlines beyond the clock's range.
 const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-impl<T> Default for Progress<T> {
+impl<T> Default for StallTimer<T> {
     fn default() -> Self {
         Self(Mutex::new(State { waiting: false, since: Instant::now(), outcome: None }))
     }
 }
 
-impl<T> Progress<T> {
+impl<T> StallTimer<T> {
     /// Records that the connection polled for bytes and received some.
     pub(super) fn mark_active(&self) {
         self.record(false);
@@ -109,17 +110,17 @@ mod tests {
 
     #[tokio::test]
     async fn stalled_peer_times_out_and_responding_one_does_not() {
-        let progress = Progress::<()>::default();
-        assert_eq!(progress.watch(SHORT, pending::<()>()).await, None);
-        progress.mark_active();
-        assert_eq!(progress.watch(SHORT, ready(7)).await, Some(7));
+        let stall_timer = StallTimer::<()>::default();
+        assert_eq!(stall_timer.watch(SHORT, pending::<()>()).await, None);
+        stall_timer.mark_active();
+        assert_eq!(stall_timer.watch(SHORT, ready(7)).await, Some(7));
     }
 
     #[tokio::test]
     async fn transfer_waiting_for_own_input_does_not_time_out() {
-        let progress = Progress::<()>::default();
-        progress.mark_waiting();
+        let stall_timer = StallTimer::<()>::default();
+        stall_timer.mark_waiting();
         let response = tokio::time::sleep(4 * SHORT);
-        assert_eq!(progress.watch(SHORT, response).await, Some(()));
+        assert_eq!(stall_timer.watch(SHORT, response).await, Some(()));
     }
 }
