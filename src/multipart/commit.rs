@@ -8,7 +8,7 @@ use uplink_core::encryption::mark::{ChainValue, KeyKind, parts_seal};
 use uplink_core::encryption::metadata::{CustomMetadata, MetadataKeys, SealedMetadata, StreamInfo};
 use uplink_core::encryption::{EncryptionParameters, Key, Nonce};
 use uplink_core::id::SegmentPosition;
-use uplink_rpc::runtime::random;
+use uplink_rpc::runtime::{random, random_secret};
 use uplink_rpc::status::Code;
 
 use super::id::{stream_id, upload_id};
@@ -367,8 +367,8 @@ fn seal(
     is_marked: bool,
 ) -> Result<SealedMetadata> {
     let metadata_key = match is_marked {
-        true => ChainValue::new(random()?).key(KeyKind::Metadata),
-        false => Key::new(random()?),
+        true => ChainValue::new(random_secret()?).key(KeyKind::Metadata),
+        false => Key::new(random_secret()?),
     };
     let keys = MetadataKeys {
         suite: PARAMETERS.suite,

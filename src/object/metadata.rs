@@ -7,7 +7,7 @@ use uplink_core::encryption::metadata::{
     CustomMetadata, MetadataKeys, OpenedMetadata, SealedMetadata, StreamInfo,
 };
 use uplink_core::encryption::{CipherSuite, Key, Nonce};
-use uplink_rpc::runtime::random;
+use uplink_rpc::runtime::{random, random_secret};
 
 use super::attributes::{check_custom_metadata, open};
 use super::missing;
@@ -82,9 +82,9 @@ pub(super) fn reseal(
     let is_sealed = info.chain_start.is_some() || info.parts_seal.is_some();
     let metadata = CustomMetadata::new(custom);
     let (info, metadata_key) = if is_sealed {
-        (StreamInfo { metadata, ..info }, ChainValue::new(random()?).key(KeyKind::Metadata))
+        (StreamInfo { metadata, ..info }, ChainValue::new(random_secret()?).key(KeyKind::Metadata))
     } else {
-        (StreamInfo { metadata, number_of_segments: 0, ..info }, Key::new(random()?))
+        (StreamInfo { metadata, number_of_segments: 0, ..info }, Key::new(random_secret()?))
     };
     let metadata_key_nonce = Nonce::new(random()?);
     let keys = MetadataKeys { suite, content_key, metadata_key: &metadata_key, metadata_key_nonce };

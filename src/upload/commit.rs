@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uplink_core::encryption::Nonce;
 use uplink_core::encryption::mark::{ChainValue, KeyKind};
 use uplink_core::encryption::metadata::{CustomMetadata, MetadataKeys, SealedMetadata, StreamInfo};
-use uplink_rpc::runtime::random;
+use uplink_rpc::runtime::{random, random_secret};
 use uplink_rpc::status::Code;
 
 use super::writer::{PARAMETERS, Placement, Writer};
@@ -103,7 +103,7 @@ fn metadata(writer: &Writer, contents: Contents) -> Result<SealedMetadata> {
     let keys = MetadataKeys {
         suite: PARAMETERS.suite,
         content_key: &writer.pending.location().content_key,
-        metadata_key: &ChainValue::new(random()?).key(KeyKind::Metadata),
+        metadata_key: &ChainValue::new(random_secret()?).key(KeyKind::Metadata),
         metadata_key_nonce: Nonce::new(random()?),
     };
     Ok(keys.seal(&info, &contents.etag)?)

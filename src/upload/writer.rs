@@ -17,7 +17,7 @@ use uplink_core::encryption::nonce::segment_start_nonce;
 use uplink_core::encryption::{EncryptionParameters, Key, Nonce, key};
 use uplink_core::id::{NodeId, SegmentPosition};
 use uplink_core::layout;
-use uplink_rpc::runtime::{RuntimeError, random};
+use uplink_rpc::runtime::{RuntimeError, random, random_secret};
 use uplink_segment::memory::Reservation;
 use uplink_segment::upload::{
     ExchangeLimits, SealedSegment, Sealer, SentBytes, StoredSegment, upload,
@@ -145,7 +145,7 @@ impl Writer {
     }
 
     fn new(pending: Pending, destination: Destination) -> Result<Self> {
-        let chain_start = ChainValue::new(random()?);
+        let chain_start = ChainValue::new(random_secret()?);
         let chain = match destination {
             Destination::Object { .. } => Chain::new(KeyKind::Stream, 0, chain_start.clone()),
             Destination::Part(number) => Chain::new(KeyKind::Part, number, chain_start.clone()),

@@ -23,6 +23,8 @@
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::secret::burn_stack;
+
 /// Why a text is not valid Base58 or Base58Check.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -56,6 +58,7 @@ pub fn encode_check(version: u8, payload: &[u8]) -> String {
     bytes.push(version);
     bytes.extend_from_slice(payload);
     let sum = checksum(&bytes);
+    burn_stack();
     bytes.extend_from_slice(&sum);
     encode(&bytes)
 }
@@ -68,7 +71,9 @@ pub fn decode_check(text: &str, max_len: usize) -> Result<(u8, Vec<u8>), Base58E
     let bytes = Zeroizing::new(decode(text, max_len)?);
     let (body, sum) = bytes.split_last_chunk::<CHECKSUM_SIZE>().ok_or(Base58Error::TooShort)?;
     let (version, payload) = body.split_first().ok_or(Base58Error::TooShort)?;
-    if checksum(body) != *sum {
+    let expected = checksum(body);
+    burn_stack();
+    if expected != *sum {
         return Err(Base58Error::Checksum);
     }
     Ok((*version, payload.to_vec()))
@@ -178,6 +183,8 @@ const OVERHEAD: usize = 1 + CHECKSUM_SIZE;
 /// 58^10 is the largest power that fits a 64-bit limb.
 const DIGITS_PER_STEP: usize = 10;
 
+/// Not inlined, so that its locals are on the stack that is burnt.
+#[inline(never)]
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_SIZE] {
     let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(Sha256::digest(bytes)).into();
     [a, b, c, d]

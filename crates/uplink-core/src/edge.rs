@@ -48,7 +48,7 @@ impl AccessKeyId {
 
     /// Wraps 16 random bytes.
     #[must_use]
-    pub const fn new(bytes: [u8; 16]) -> Self {
+    pub fn new(bytes: [u8; 16]) -> Self {
         Self(Secret::new(bytes))
     }
 
@@ -85,7 +85,7 @@ pub struct SecretKey(Secret<[u8; 32]>);
 impl SecretKey {
     /// Wraps 32 random bytes.
     #[must_use]
-    pub const fn new(bytes: [u8; 32]) -> Self {
+    pub fn new(bytes: [u8; 32]) -> Self {
         Self(Secret::new(bytes))
     }
 
@@ -137,9 +137,7 @@ fn credential<const N: usize>(text: &str, kind: u8) -> Result<Secret<[u8; N]>, C
     let upper = Zeroizing::new(text.to_ascii_uppercase());
     let bytes = BASE32_NOPAD.decode(upper.as_bytes()).map_err(|_| CredentialError::Base32)?;
     match Zeroizing::new(bytes).split_first() {
-        Some((found, bytes)) if *found == kind => {
-            bytes.try_into().map(Secret::new).map_err(|_| length)
-        }
+        Some((found, bytes)) if *found == kind => Secret::copy_of(bytes).ok_or(length),
         Some((found, _)) => Err(CredentialError::Kind(*found)),
         None => Err(length),
     }

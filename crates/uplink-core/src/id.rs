@@ -107,10 +107,8 @@ impl PieceId {
     /// segment: the first 32 bytes of HMAC-SHA512(root, node id ‖ number big-endian).
     #[must_use]
     pub fn derive(&self, node: &NodeId, piece_number: u32) -> Self {
-        let mac = hmac_sha512(&self.0, &[node.as_bytes(), &piece_number.to_be_bytes()]);
-        let mut derived = [0; 32];
-        derived.copy_from_slice(mac.split_at(32).0);
-        Self(derived)
+        let parts = [node.as_bytes().as_slice(), &piece_number.to_be_bytes()];
+        Self(*hmac_sha512(&self.0, &parts).expose())
     }
 }
 

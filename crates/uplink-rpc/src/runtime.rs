@@ -7,6 +7,7 @@
 use std::time::SystemTime;
 
 use tokio::task::JoinHandle;
+use uplink_core::secret::Secret;
 
 /// Why a computation or the random number generator failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,16 @@ pub fn random<const N: usize>() -> Result<[u8; N], RuntimeError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(RuntimeError::Random)?;
     Ok(bytes)
+}
+
+/// Returns a random secret, which is on the heap from the beginning.
+///
+/// # Errors
+/// [`RuntimeError::Random`].
+pub fn random_secret<const N: usize>() -> Result<Secret<[u8; N]>, RuntimeError> {
+    let mut secret = Secret::zeros();
+    getrandom::fill(secret.expose_mut()).map_err(RuntimeError::Random)?;
+    Ok(secret)
 }
 
 /// Returns a random number for retry jitter; 0 if the random number generator fails.

@@ -7,6 +7,7 @@ use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _};
 
 use super::secretbox::SecretBox;
 use super::{CipherSuite, EncryptionError, Key, Nonce, TAG_SIZE};
+use crate::secret::burn_stack;
 
 /// A key ready for sealing and opening many blocks. Dropping it wipes the key schedule.
 ///
@@ -27,6 +28,14 @@ enum Kind {
 impl Aead {
     /// Creates the cipher. Accepts the null suite; callers decide whether it is allowed.
     pub(super) fn new(suite: CipherSuite, key: &Key) -> Result<Self, EncryptionError> {
+        let cipher = Self::schedule(suite, key);
+        // The libraries return key schedules, which contain the key, by value.
+        burn_stack();
+        cipher
+    }
+
+    #[inline(never)]
+    fn schedule(suite: CipherSuite, key: &Key) -> Result<Self, EncryptionError> {
         let unsupported = EncryptionError::Unsupported(suite);
         Ok(Self(match suite {
             CipherSuite::Null => Kind::Null,

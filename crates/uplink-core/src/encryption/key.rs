@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::aead::Aead;
 use super::{CipherSuite, EncryptionError, Nonce, TAG_SIZE};
 use crate::mac::{hmac_sha256, hmac_sha512};
-use crate::secret::Secret;
+use crate::secret::{Secret, burn_deep_stack};
 
 /// A 32-byte encryption key: wiped on drop, redacted in `Debug`, compared in constant time.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,23 +20,23 @@ impl Key {
     /// Bytes of a key wrapped by [`wrap_key`].
     pub const WRAPPED_SIZE: usize = Self::SIZE + TAG_SIZE;
 
-    /// Wraps the bytes of a key.
+    /// Wraps the bytes of a key. An array leaves a copy on the stack, which the caller must wipe.
     #[must_use]
-    pub const fn new(bytes: [u8; Self::SIZE]) -> Self {
-        Self(Secret::new(bytes))
+    pub fn new(bytes: impl Into<Secret<[u8; Self::SIZE]>>) -> Self {
+        Self(bytes.into())
     }
 
     /// Creates a key from a slice; `None` unless it has 32 bytes.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self::new)
+        Secret::copy_of(bytes).map(Self)
     }
 
     /// Creates a key from bytes of any length, as the public libraries do: truncated to 32 bytes or
     /// padded with zeros.
     #[must_use]
     pub fn from_raw(bytes: &[u8]) -> Self {
-        let mut key = Self::new([0; Self::SIZE]);
+        let mut key = Self(Secret::zeros());
         for (to, from) in key.0.expose_mut().iter_mut().zip(bytes) {
             *to = *from;
         }
@@ -80,21 +80,28 @@ pub const fn check_lanes(lanes: u32) -> Result<(), KeyError> {
 /// is used unchanged: no trimming, no Unicode normalisation.
 pub fn root_key(passphrase: &[u8], salt: &[u8], path: &[u8], lanes: u32) -> Result<Key, KeyError> {
     check_lanes(lanes)?;
-    let mixed = Zeroizing::new(hmac_sha256(passphrase, &[salt]));
-    let path_salt = Zeroizing::new(hmac_sha256(mixed.as_slice(), &[path]));
+    let mixed = hmac_sha256(passphrase, &[salt]);
+    let path_salt = hmac_sha256(mixed.expose(), &[path]);
     let params = Params::new(MEMORY_KIB, PASSES, lanes, Some(Key::SIZE))
         .map_err(|_| KeyError::Lanes(lanes))?;
-    let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
-    let mut key = Key::new([0; Key::SIZE]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(
-            passphrase,
-            path_salt.as_slice(),
-            key.0.expose_mut(),
-            memory.as_mut_slice(),
-        )
-        .map_err(|_| KeyError::Passphrase)?;
+    let mut key = Key(Secret::zeros());
+    let hashed = argon2id(params, passphrase, path_salt.expose(), key.0.expose_mut());
+    burn_deep_stack();
+    hashed.map_err(|_| KeyError::Passphrase)?;
     Ok(key)
+}
+
+/// Not inlined, so that its locals are on the stack that is burnt.
+#[inline(never)]
+fn argon2id(
+    params: Params,
+    passphrase: &[u8],
+    salt: &[u8],
+    output: &mut [u8],
+) -> Result<(), argon2::Error> {
+    let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(passphrase, salt, output, memory.as_mut_slice())
 }
 
 /// Derives a key for one user of an application from a passphrase, with one lane, like
@@ -142,10 +149,7 @@ pub fn part_etag_key(segment_key: &Key) -> Key {
 /// Derives the nonce of a path component from the key derived for that component.
 #[must_use]
 pub fn path_nonce(component_key: &Key) -> Nonce {
-    let mac = Zeroizing::new(hmac_sha512(component_key.expose(), &[b"nonce"]));
-    let mut nonce = [0; Nonce::SIZE];
-    nonce.copy_from_slice(mac.split_at(Nonce::SIZE).0);
-    Nonce::new(nonce)
+    Nonce::new(*hmac_sha512(component_key.expose(), &[b"nonce"]).expose())
 }
 
 /// Wraps a key with another key, with the suite of its object. A nonce must not be used twice with
@@ -172,7 +176,7 @@ pub fn unwrap_key(
     if wrapped.len() != Key::WRAPPED_SIZE {
         return Err(EncryptionError::WrappedKey(wrapped.len()));
     }
-    let mut key = Key::new([0; Key::SIZE]);
+    let mut key = Key(Secret::zeros());
     wrapping(suite, wrapping_key)?.open_into(nonce, 0, wrapped, key.0.expose_mut())?;
     Ok(key)
 }
@@ -185,6 +189,5 @@ fn wrapping(suite: CipherSuite, key: &Key) -> Result<Aead, EncryptionError> {
 }
 
 fn derive_from_parts(key: &Key, parts: &[&[u8]]) -> Key {
-    let mac = Zeroizing::new(hmac_sha512(key.expose(), parts));
-    Key::from_raw(mac.as_slice())
+    Key(hmac_sha512(key.expose(), parts))
 }

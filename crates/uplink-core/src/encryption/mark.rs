@@ -16,7 +16,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::Key;
-use crate::secret::Secret;
+use crate::secret::{Secret, burn_stack};
 
 #[cfg(test)]
 mod tests;
@@ -45,10 +45,9 @@ impl KeyKind {
     }
 
     fn mark(self, value: &[u8]) -> [u8; MARK_SIZE] {
-        let mut hasher = hasher(MARK_CONTEXT);
-        hasher.update(&[self as u8]);
-        hasher.update(value);
-        first_bytes(&hasher)
+        let mut mark = [0; MARK_SIZE];
+        derive(MARK_CONTEXT, &[&[self as u8], value], &mut mark);
+        mark
     }
 }
 
@@ -64,24 +63,24 @@ impl ChainValue {
     /// Size of a value in bytes.
     pub const SIZE: usize = Key::SIZE - MARK_SIZE;
 
-    /// Wraps the bytes of a value.
+    /// Wraps the bytes of a value. An array leaves a copy on the stack, which the caller must wipe.
     #[must_use]
-    pub const fn new(bytes: [u8; Self::SIZE]) -> Self {
-        Self(Secret::new(bytes))
+    pub fn new(bytes: impl Into<Secret<[u8; Self::SIZE]>>) -> Self {
+        Self(bytes.into())
     }
 
     /// Creates a value from a slice; `None` unless it has 26 bytes.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self::new)
+        Secret::copy_of(bytes).map(Self)
     }
 
     /// Returns the chain value of a marked key.
     #[must_use]
     pub fn of(key: &Key) -> Self {
-        let mut value = Self::new([0; Self::SIZE]);
-        value.0.expose_mut().copy_from_slice(key.expose().split_at(Self::SIZE).0);
-        value
+        let mut value = Secret::zeros();
+        value.expose_mut().copy_from_slice(key.expose().split_at(Self::SIZE).0);
+        Self(value)
     }
 
     /// Returns the plain bytes.
@@ -93,22 +92,19 @@ impl ChainValue {
     /// Returns the key made of this value and the mark of a kind.
     #[must_use]
     pub fn key(&self, kind: KeyKind) -> Key {
-        let mut bytes = Zeroizing::new([0; Key::SIZE]);
-        let (value, mark) = bytes.split_at_mut(Self::SIZE);
+        let mut bytes = Secret::<[u8; Key::SIZE]>::zeros();
+        let (value, mark) = bytes.expose_mut().split_at_mut(Self::SIZE);
         value.copy_from_slice(self.expose());
         mark.copy_from_slice(&kind.mark(self.expose()));
-        Key::new(*bytes)
+        Key::new(bytes)
     }
 
     /// Returns the value of segment `index` of a part, the one after this value's segment.
     fn next(&self, part: u32, index: u32) -> Self {
-        let mut hasher = hasher(CHAIN_CONTEXT);
-        hasher.update(self.expose());
-        hasher.update(&part.to_be_bytes());
-        hasher.update(&index.to_be_bytes());
-        let mut value = Self::new([0; Self::SIZE]);
-        hasher.finalize_xof().fill(value.0.expose_mut());
-        value
+        let mut value = Secret::zeros();
+        let parts = [self.expose().as_slice(), &part.to_be_bytes(), &index.to_be_bytes()];
+        derive(CHAIN_CONTEXT, &parts, value.expose_mut());
+        Self(value)
     }
 }
 
@@ -213,10 +209,20 @@ fn hasher(context: &str) -> Zeroizing<blake3::Hasher> {
     Zeroizing::new(blake3::Hasher::new_derive_key(context))
 }
 
-fn first_bytes<const N: usize>(hasher: &blake3::Hasher) -> [u8; N] {
-    let mut bytes = [0; N];
-    hasher.finalize_xof().fill(&mut bytes);
-    bytes
+/// Derives bytes from the concatenation of `parts`, which may be secret.
+fn derive(context: &str, parts: &[&[u8]], output: &mut [u8]) {
+    derive_into(context, parts, output);
+    burn_stack();
+}
+
+/// Not inlined, so that its locals are on the stack that is burnt.
+#[inline(never)]
+fn derive_into(context: &str, parts: &[&[u8]], output: &mut [u8]) {
+    let mut hasher = hasher(context);
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize_xof().fill(output);
 }
 
 /// Size of a mark in bytes.

@@ -17,7 +17,7 @@ use super::{EncryptionError, Key, Nonce, TAG_SIZE};
 pub(super) struct SecretBox(Key);
 
 impl SecretBox {
-    pub(super) const fn new(key: Key) -> Self {
+    pub(super) fn new(key: Key) -> Self {
         Self(key)
     }
 

@@ -25,14 +25,14 @@ impl Macaroon {
     /// Creates a macaroon without caveats: the tail is HMAC-SHA256(secret, head).
     #[must_use]
     pub fn new(secret: &[u8], head: Vec<u8>) -> Self {
-        let tail = Secret::new(hmac_sha256(secret, &[&head]));
+        let tail = hmac_sha256(secret, &[&head]);
         Self { head, caveats: Vec::new(), tail }
     }
 
     /// Returns the macaroon with another caveat: the new tail is HMAC-SHA256(tail, caveat).
     pub fn with_caveat(&self, caveat: Vec<u8>) -> Result<Self, MacaroonError> {
         let mut longer = self.clone();
-        longer.tail = Secret::new(hmac_sha256(self.tail.expose(), &[&caveat]));
+        longer.tail = hmac_sha256(self.tail.expose(), &[&caveat]);
         longer.caveats.push(caveat);
         if longer.caveats.len() > MAX_CAVEATS {
             return Err(MacaroonError::TooManyCaveats);
@@ -72,10 +72,10 @@ impl Macaroon {
             caveats.push(caveat(&section)?.to_vec());
         }
         let tail = match packets.packet()? {
-            Some((SIGNATURE, tail)) => tail.try_into().map_err(|_| MacaroonError::SignatureLength),
+            Some((SIGNATURE, tail)) => Secret::copy_of(tail).ok_or(MacaroonError::SignatureLength),
             _ => Err(MacaroonError::Signature),
         };
-        Ok((Self { head, caveats, tail: Secret::new(tail?) }, packets.rest))
+        Ok((Self { head, caveats, tail: tail? }, packets.rest))
     }
 
     /// Encodes the macaroon.
@@ -119,10 +119,10 @@ impl Macaroon {
     #[must_use]
     pub fn tails(&self, secret: &[u8]) -> Vec<[u8; 32]> {
         let mut tail = hmac_sha256(secret, &[&self.head]);
-        let mut tails = vec![tail];
+        let mut tails = vec![*tail.expose()];
         for caveat in &self.caveats {
-            tail = hmac_sha256(&tail, &[caveat]);
-            tails.push(tail);
+            tail = hmac_sha256(tail.expose(), &[caveat]);
+            tails.push(*tail.expose());
         }
         tails
     }

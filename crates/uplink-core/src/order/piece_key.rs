@@ -27,7 +27,7 @@ impl PiecePrivateKey {
     pub fn from_seed(seed: &Secret<[u8; 32]>) -> Result<Self, PieceKeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose())
             .map_err(|_| PieceKeyError::PrivateKey)?;
-        let mut bytes = Secret::new([0; 64]);
+        let mut bytes = Secret::<[u8; 64]>::zeros();
         let (first, second) = bytes.expose_mut().split_at_mut(32);
         first.copy_from_slice(seed.expose());
         second.copy_from_slice(pair.public_key().as_ref());
@@ -40,10 +40,8 @@ impl PiecePrivateKey {
     ///
     /// When the length is not 64 bytes or the halves do not match.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PieceKeyError> {
-        let bytes: &[u8; 64] = bytes.try_into().map_err(|_| PieceKeyError::PrivateKey)?;
-        let (first, public) = bytes.split_at(32);
-        let mut seed = Secret::new([0; 32]);
-        seed.expose_mut().copy_from_slice(first);
+        let (first, public) = bytes.split_at_checked(32).ok_or(PieceKeyError::PrivateKey)?;
+        let seed = Secret::copy_of(first).ok_or(PieceKeyError::PrivateKey)?;
         let key = Self::from_seed(&seed)?;
         if key.public().as_bytes() == public { Ok(key) } else { Err(PieceKeyError::PrivateKey) }
     }
