@@ -61,8 +61,8 @@ pub(crate) enum Command {
     Stat(Stat),
     /// Make a narrower access grant for buckets and prefixes
     ///
-    /// Works offline. The grant contains the encryption keys of the prefixes and no others. Whoever
-    /// has its text can use it until it ends or is revoked.
+    /// Works offline. The grant contains the encryption keys of the prefixes and no others. Its text
+    /// is a secret: it works for every holder until it ends or is revoked.
     Share(Share),
     /// Upload a file to a temporary network, stop storage nodes, and download it again
     Demo(Demo),

@@ -43,11 +43,9 @@ fn accesses_are_stored_listed_selected_and_removed() {
 fn grant_is_imported_from_what_people_paste() {
     let home = Home::new();
     let grant = known_grant();
-    for text in [
-        format!("\u{feff}{grant}\r\n"),
-        format!("\"{grant}\""),
-        format!("Access grant: {grant}\n"),
-    ] {
+    for text in
+        [format!("\u{feff}{grant}\r\n"), format!("\"{grant}\""), format!("Access grant: {grant}\n")]
+    {
         home.run_with(&["access", "import", "pasted", "--force"], text.as_bytes()).ok();
         assert!(home.run(&["access", "inspect", "pasted"]).ok().contains("@storjsim:10000"));
     }
