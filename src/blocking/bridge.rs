@@ -13,6 +13,7 @@ use futures_core::Stream;
 use futures_util::TryStreamExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use uplink_rpc::runtime::prepare_thread_for_exit;
 
 use super::runtimes::runtime;
 use super::wait::wait;
@@ -48,6 +49,7 @@ impl Bridge {
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         self.check_process()?;
+        prepare_thread_for_exit();
         let _context = self.runtime.enter();
         match wait(self.closed.run_until_cancelled(call)) {
             Some(outcome) => outcome,

@@ -1,11 +1,13 @@
 //! The runtimes of this process and of those it was forked from.
 
 use std::num::NonZero;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use uplink_rpc::runtime::prepare_thread_for_exit;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -98,11 +100,33 @@ impl Slot {
 
 fn start() -> Result<Runtime> {
     let cores = available_parallelism().map_or(MIN_WORKERS, NonZero::get);
+    let workers = cores.clamp(MIN_WORKERS, MAX_WORKERS);
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(cores.clamp(MIN_WORKERS, MAX_WORKERS)).thread_name("uplink");
-    builder.enable_all().build().map_err(|error| {
+    builder.worker_threads(workers).thread_name("uplink").enable_all();
+    let prepared = prepare_workers(&mut builder, workers);
+    let runtime = builder.build().map_err(|error| {
         Error::new(ErrorKind::Internal, "runtime cannot be started").with_source(error)
-    })
+    })?;
+    // The process may exit right after the first call.
+    prepared.iter().take(workers).for_each(drop);
+    Ok(runtime)
+}
+
+/// Prepares the worker threads, which make TLS connections, for the exit of the process. The receiver
+/// learns of each one.
+fn prepare_workers(builder: &mut Builder, workers: usize) -> Receiver<()> {
+    let (sender, prepared) = channel();
+    // The workers are the first threads; later ones only compute.
+    let left = AtomicUsize::new(workers);
+    builder.on_thread_start(move || {
+        let take = |left: usize| left.checked_sub(1);
+        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+            prepare_thread_for_exit();
+            // Nothing waits for it if the runtime could not be started.
+            let _ = sender.send(());
+        }
+    });
+    prepared
 }
 
 #[cfg(test)]

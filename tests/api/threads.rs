@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -180,4 +181,42 @@ fn assert_cancelled(outcome: io::Result<()>) {
     let error = outcome.expect_err("closed");
     let error = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
     assert_eq!(error.expect("an error of the client").kind(), ErrorKind::Cancelled);
+}
+
+/// Set for a child of [`process_exits_cleanly_during_transfers`]: its access grant.
+const GRANT_OF_CHILD: &str = "UPLINK_EXIT_GRANT";
+/// Set for a child: the milliseconds after which it exits.
+const EXIT_AFTER: &str = "UPLINK_EXIT_AFTER";
+
+#[test]
+fn process_exits_cleanly_during_transfers() {
+    with_project(|world, _| {
+        let grant = world.access.serialize().expect("a grant");
+        for milliseconds in (0..40).chain(0..40) {
+            let program = std::env::current_exe().expect("this program");
+            let ended = Command::new(program)
+                .args(["--exact", "api::threads::child_that_exits", "--nocapture"])
+                .env(GRANT_OF_CHILD, &grant)
+                .env(EXIT_AFTER, milliseconds.to_string())
+                .output()
+                .expect("a child");
+            let errors = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(7), "after {milliseconds} ms: {errors}");
+        }
+    });
+}
+
+/// The entry point of a child process; does nothing in the test program itself.
+#[test]
+fn child_that_exits() {
+    let Ok(grant) = std::env::var(GRANT_OF_CHILD) else { return };
+    let milliseconds = std::env::var(EXIT_AFTER).expect("a time").parse().expect("a number");
+    let access = Access::parse(&grant).expect("a grant");
+    let project = Project::open_with(&access, &config()).expect("a project");
+    for number in 0..4 {
+        let project = project.clone();
+        thread::spawn(move || project.put(BUCKET, format!("key {number}"), vec![7; 100_000]));
+    }
+    thread::sleep(Duration::from_millis(milliseconds));
+    std::process::exit(7);
 }

@@ -56,8 +56,9 @@ fn main() -> ExitCode {
         Err(error) => return end(Err(Failure::io("cannot start the runtime", &error))),
     };
     let outcome = runtime.block_on(run(line));
+    // Workers must have ended: AWS-LC aborts a process whose threads begin a TLS handshake while it exits.
     // An abandoned read of standard input must not block the exit.
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     end(outcome)
 }
 
@@ -104,6 +105,9 @@ async fn drain_tasks() {
         sleep(DRAIN_POLL_INTERVAL).await;
     }
 }
+
+/// Workers end as soon as they have polled their current task.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Longer than the five seconds that an upload takes at most to abort.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(6);

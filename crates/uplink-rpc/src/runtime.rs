@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the seam itself")]
 
+use std::cell::Cell;
 use std::time::SystemTime;
 
 use tokio::task::JoinHandle;
@@ -53,6 +54,20 @@ pub fn random_secret<const N: usize>() -> Result<Secret<[u8; N]>, RuntimeError> 
     let mut secret = Secret::zeros();
     getrandom::fill(secret.expose_mut()).map_err(RuntimeError::Random)?;
     Ok(secret)
+}
+
+/// Gives this thread its state of the TLS provider's random number generator, unless it has one.
+///
+/// While a process exits, AWS-LC aborts it when a thread asks for its first random bytes, and blocks
+/// threads that have asked before, which does no harm. Threads that may run until then ask early.
+pub fn prepare_thread_for_exit() {
+    thread_local! {
+        static IS_PREPARED: Cell<bool> = const { Cell::new(false) };
+    }
+    if !IS_PREPARED.replace(true) {
+        // Without effect if it fails.
+        let _ = aws_lc_rs::rand::fill(&mut [0]);
+    }
 }
 
 /// Returns a random number for retry jitter; 0 if the random number generator fails.
