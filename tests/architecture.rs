@@ -46,7 +46,7 @@ const UNSAFE_FILES: [&str; 3] = [
 /// Maximum files and lines of the tables in `docs/ARCHITECTURE.md` that follow a transfer.
 const TABLE_FILES: usize = 12;
 const TABLE_LINES: usize = 2_800;
-/// Maximum files that a reader of a transfer opens in all. May shrink only; 20 is the target.
+/// Maximum files that a reader of a transfer opens in all. 20 is the target.
 const READER_FILES: [(&str, usize); 2] = [("upload", 39), ("download", 30)];
 
 /// Maximum lines of a source file.

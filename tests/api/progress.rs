@@ -44,7 +44,7 @@ async fn upload_reports_bytes_as_they_are_sent_and_all_at_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_bytes_that_nodes_store_are_reported_before_the_object_is_committed() {
+async fn all_bytes_that_nodes_store_are_reported_before_the_commit_returns() {
     let world = World::start_with(Options::new(), &config()).await;
     let proxy = Proxy::start(&world).await;
     let sent = Arc::new(AtomicU64::new(0));

@@ -58,6 +58,13 @@ impl AccessStore {
         Self { file: config_directory().map(file) }
     }
 
+    /// Returns whether a grant is stored under a name.
+    pub(crate) fn holds(&self, name: &AccessName, access: &Access) -> Outcome<bool> {
+        let contents = self.read()?;
+        let stored = contents.accesses.get(name.as_str()).map(|text| Access::parse(text));
+        Ok(stored.is_some_and(|stored| stored.is_ok_and(|stored| stored == *access)))
+    }
+
     fn file(&self) -> Outcome<&Path> {
         self.file.as_deref().ok_or_else(|| {
             Failure::new(
@@ -132,7 +139,9 @@ impl AccessStore {
         };
         match contents.accesses.remove(&name) {
             Some(text) => Ok(Secret::new(text)),
-            None if grant_text::is_file(&name) => Err(grant_text::file_instead_of_grant(&name)),
+            None if grant_text::is_file(&name) => {
+                Err(not_found(&name).followed_by(grant_text::IMPORT_FILE))
+            }
             None => Err(not_found(&name)),
         }
     }
@@ -206,7 +215,12 @@ const MAX_FILE_SIZE: u64 = 16 << 20;
 
 /// Returns the failure for a name that is not stored.
 pub(crate) fn not_found(name: &str) -> Failure {
-    let text = format!("no access named {name:?}; `uplink access list` lists the stored ones");
+    // A longer text may be a grant passed as the wrong argument: do not print it.
+    let name = match name.len() {
+        ..=AccessName::MAX_LENGTH => format!("named {name:?}"),
+        _ => "of this name".to_owned(),
+    };
+    let text = format!("no access {name}; `uplink access list` lists the stored ones");
     Failure::new(Exit::NotFound, text)
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use uplink::ErrorKind;
 
-use crate::text::printable;
+use crate::text::{printable, without_secrets};
 
 /// Result of a command or of a step of one.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
@@ -80,7 +80,7 @@ Exit codes:
     8  conflict: already exists, is not empty, or was replaced while it was read
     9  limit of the project reached, or the satellite limits requests or is out of space
    10  invalid response from a peer
-   11  outcome unknown: a commit, deletion or creation was sent and not confirmed
+   11  outcome unknown: a change was sent and not confirmed
    12  incomplete: some of many objects failed, each reported on its own line
   129  terminal closed (SIGHUP)
   130  interrupted (Ctrl-C); 143 terminated (SIGTERM). An unfinished upload leaves nothing visible
@@ -166,10 +166,10 @@ impl Failure {
 }
 
 /// Writes the message on one line: line breaks and other control characters, which may be part of
-/// names, are escaped.
+/// names, are escaped. An access grant or API key, given as the wrong argument, is left out.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.message))
+        f.write_str(&printable(&without_secrets(&self.message)))
     }
 }
 
@@ -229,7 +229,6 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::PermissionInvalid
             | ErrorKind::PrefixInvalid
             | ErrorKind::RangeInvalid
-            | ErrorKind::Rejected
             | ErrorKind::UploadIdInvalid => Self::Usage,
             ErrorKind::BucketNotFound | ErrorKind::ObjectNotFound => Self::NotFound,
             ErrorKind::PermissionDenied => Self::Permission,
@@ -309,6 +308,15 @@ mod tests {
         ] {
             assert_eq!(Scope::from(kind), scope, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn message_about_a_misplaced_secret_does_not_show_it() {
+        let key = "13YqdsDpS5T26sbKUPWkqeczTN1TEm28hBuCD5mCGEDsC9JNte3VUbj2iJRsWogorpfbm3cCx8gFfAWPtf3tJncy9YRjU3734VKPYoh";
+        let failure = Failure::usage(format!("unexpected argument '{key}'"));
+        assert_eq!(failure.to_string(), "unexpected argument '(secret)'");
+        let digest = "0".repeat(128);
+        assert_eq!(Failure::usage(digest.clone()).to_string(), digest);
     }
 
     #[test]

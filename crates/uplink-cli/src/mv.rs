@@ -61,7 +61,10 @@ async fn move_all(project: &Project, from: &Url, to: &Url, context: &Context) ->
         .try_for_each_concurrent(CONCURRENCY, |object| async move {
             let to = target.with_name(prefix.relative(&object.key));
             let url = prefix.with_key(object.key);
-            let moved = move_object(project, &url, &to, context).await;
+            let moved = match prefix.require_outside(&to) {
+                Ok(()) => move_object(project, &url, &to, context).await,
+                Err(failure) => Err(failure),
+            };
             context.batch.record(&url, moved)
         })
         .await?;

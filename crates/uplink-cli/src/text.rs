@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use uplink::grant::{AccessGrant, ApiKey};
+
 /// Escapes control characters, so that names chosen by other users cannot control the terminal or
 /// forge lines.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
@@ -18,6 +20,21 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     }
     Cow::Owned(escaped)
 }
+
+/// Replaces access grants and API keys in a text.
+pub(crate) fn without_secrets(text: &str) -> Cow<'_, str> {
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    let is_secret = |word: &&str| {
+        word.len() >= MIN_SECRET
+            && (AccessGrant::parse(word).is_ok() || ApiKey::parse(word).is_ok())
+    };
+    words
+        .filter(is_secret)
+        .fold(Cow::Borrowed(text), |text, secret| Cow::Owned(text.replace(secret, "(secret)")))
+}
+
+/// Characters of the shortest API key, rounded down.
+const MIN_SECRET: usize = 65;
 
 /// Returns whether a character is a control character or changes the direction of text.
 fn controls_terminal(character: char) -> bool {

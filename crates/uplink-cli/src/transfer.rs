@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use indicatif::ProgressBar;
 use tokio::io::AsyncWriteExt as _;
-use uplink::{CopyOptions, Download, Project, Upload, UploadOptions};
+use uplink::{CopyOptions, Download, ErrorKind, Project, Upload, UploadOptions};
 
 use crate::args::location::Url;
 use crate::context::Context;
@@ -75,7 +75,7 @@ pub(crate) async fn upload(
 /// `attributes` override them.
 ///
 /// The satellite copies without transferring content, unless the copy gets another expiry or replaces
-/// its own source.
+/// its own source, or the satellite rejects it, for example between buckets in different places.
 pub(crate) async fn copy(
     project: &Project,
     from: &Url,
@@ -92,7 +92,13 @@ pub(crate) async fn copy(
         options = options.custom_metadata(attributes.metadata.clone());
     }
     let Url { bucket, key } = from;
-    let copied = project.copy_object_with(bucket, key, &to.bucket, &to.key, &options).await?;
+    let copied = project.copy_object_with(bucket, key, &to.bucket, &to.key, &options).await;
+    let copied = match copied {
+        Err(error) if error.kind() == ErrorKind::Rejected => {
+            return rewrite(project, from, to, attributes, context, bar).await;
+        }
+        copied => copied?,
+    };
     progress::set_size(bar, copied.size);
     bar.inc(copied.size);
     Ok(copied.size)

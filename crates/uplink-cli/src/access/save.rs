@@ -24,12 +24,12 @@ struct Report<'a> {
 
 impl NewAccess<'_> {
     pub(super) fn save_or_print(&self, context: &Context) -> Outcome {
+        if let Some(name) = self.name {
+            return save(name, self.access, self.replace, context);
+        }
         let text = Secret::new(self.access.serialize()?);
         context.out.object(&Report { access: text.expose() })?;
-        match self.name {
-            Some(name) => save(name, self.access, self.replace, context),
-            None => context.out.line(text.expose()),
-        }
+        context.out.line(text.expose())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::args::expiry;
 use crate::args::location::Url;
 use crate::args::share::{Operations, Share};
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 /// Runs the command.
 pub(crate) fn run(args: &Share, context: &Context) -> Outcome {
@@ -25,6 +25,15 @@ pub(crate) fn run(args: &Share, context: &Context) -> Outcome {
     });
     let prefixes = prefixes.collect::<Outcome<Vec<_>>>()?;
     let access = context.store.access(args.access.access.as_deref())?;
+    if let Some(name) = &name
+        && context.store.holds(name, &access)?
+    {
+        return Err(Failure::usage(format!(
+            "the shared access grant would replace the one that it is shared from, {:?}: choose \
+             another name",
+            name.as_str()
+        )));
+    }
     let shared = access.share(&permission, &prefixes)?;
     NewAccess { access: &shared, name: name.as_ref(), replace: args.force }.save_or_print(context)
 }

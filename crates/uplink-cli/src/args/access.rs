@@ -27,7 +27,7 @@ pub(crate) enum AccessCommand {
     Inspect(Inspect),
     /// Make the satellite reject a shared access grant, and all that were shared from it
     ///
-    /// Needs the access grant that it was shared from, or any between the two.
+    /// Needs an access grant that it descends from. Takes effect within minutes.
     Revoke(Revoke),
     /// Remove a stored access; the grant itself stays valid
     Remove {

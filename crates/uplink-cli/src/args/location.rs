@@ -94,7 +94,8 @@ impl Url {
         key.strip_prefix(self.key.as_slice()).unwrap_or(key)
     }
 
-    /// Fails if a target prefix is below this one: a walk would find what it has written.
+    /// Fails if a target is below this prefix: a walk would find what it has written, or replace what
+    /// it has not read.
     pub(crate) fn require_outside(&self, target: &Self) -> Outcome {
         if self.bucket == target.bucket && target.key.starts_with(&self.key) {
             return Err(Failure::usage(format!("target {target} is inside source {self}")));

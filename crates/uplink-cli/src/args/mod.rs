@@ -40,7 +40,7 @@ pub(crate) struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create, store, select and inspect access grants
+    /// Create, store, select, inspect and revoke access grants
     #[command(subcommand)]
     Access(AccessCommand),
     /// Create a bucket

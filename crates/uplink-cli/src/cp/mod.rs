@@ -74,7 +74,10 @@ fn attributes(args: &Copy, target: &Location) -> Outcome<Attributes> {
     let expires = match args.expires.as_deref() {
         None => Expires::Inherit,
         Some("never") => Expires::Never,
-        Some(text) => Expires::At(expiry::parse_future("expiry", text, SystemTime::now())?),
+        Some(text) => {
+            let parsed = expiry::parse_future("expiry", text, SystemTime::now());
+            Expires::At(parsed.map_err(|failure| failure.followed_by("`never` removes an expiry"))?)
+        }
     };
     let mut metadata = BTreeMap::new();
     for text in &args.metadata {

@@ -74,7 +74,10 @@ pub(super) async fn copy(job: &Job<'_>, from: &Url, to: &Url) -> Outcome {
         .try_for_each_concurrent(CONCURRENCY, |object| async move {
             let to = target.with_name(prefix.relative(&object.key));
             let url = prefix.with_key(object.key);
-            let copied = job.copy(&url, &to).await;
+            let copied = match prefix.require_outside(&to) {
+                Ok(()) => job.copy(&url, &to).await,
+                Err(failure) => Err(failure),
+            };
             job.context.batch.record(&url, copied)
         })
         .await?;

@@ -65,8 +65,19 @@ fn what_is_not_a_grant_is_named_as_what_it_is() {
     ] {
         home.run(args).fails(2, "this is an API key, not an access grant");
     }
-    for args in [&["access", "import", "x", "grant.txt"][..], &["ls", "--access", "grant.txt"]] {
-        home.run(args).fails(2, "\"grant.txt\" is a file, not an access grant");
+    home.run(&["access", "import", "x", "grant.txt"])
+        .fails(2, "\"grant.txt\" is a file, not an access grant");
+    home.run(&["ls", "--access", "grant.txt"]).fails(3, "`uplink access import NAME < FILE`");
+    for args in [
+        &["access", "use", &grant][..],
+        &["access", "remove", &grant],
+        &["access", "list", &grant],
+        &["share", &grant],
+        &["mv", &grant, "sj://b/k"],
+    ] {
+        let run = home.run(args);
+        assert!(!run.stderr.contains(&grant), "{}", run.stderr);
+        assert!(matches!(run.code, Some(2 | 3)), "{run:?}");
     }
     let args = ["access", "request", "--satellite", "x@127.0.0.1:1", "--api-key", &grant];
     home.run_with(&[&args[..], &["--passphrase-stdin"]].concat(), b"secret")

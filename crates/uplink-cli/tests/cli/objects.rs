@@ -148,6 +148,25 @@ fn moved_objects_are_under_their_new_keys_only() {
 }
 
 #[test]
+fn moves_replace_their_target_and_never_land_in_their_own_source() {
+    let world = World::start();
+    let home = &world.home;
+    for (url, text) in [("a/b/x", "upper"), ("a/b/b/x", "lower"), ("c", "old"), ("d", "new")] {
+        world.put(&format!("sj://bucket/{url}"), text.as_bytes());
+    }
+    home.run(&["mv", "sj://bucket/d", "sj://bucket/c"]).ok();
+    assert_eq!(home.run(&["cat", "sj://bucket/c"]).ok(), "new");
+    // `a/b/b/x` would become `a/b/x`, which is still to be moved.
+    for command in ["mv", "cp"] {
+        home.run(&[command, "-r", "sj://bucket/a/b", "sj://bucket/a"])
+            .incomplete(&["sj://bucket/a/b/b/x: target sj://bucket/a/b/x is inside source"]);
+        assert_eq!(home.run(&["cat", "sj://bucket/a/b/b/x"]).ok(), "lower");
+        home.run(&["cp", "sj://bucket/a/x", "sj://bucket/a/b/x"]).ok();
+        assert_eq!(home.run(&["cat", "sj://bucket/a/b/x"]).ok(), "upper");
+    }
+}
+
+#[test]
 fn impossible_moves_are_wrong_usage_and_change_nothing() {
     let world = World::start();
     let home = &world.home;

@@ -28,8 +28,9 @@ pub(crate) async fn run(args: &Inspect, context: &Context) -> Outcome {
         _ => context.store.serialized(selection)?,
     };
     // Grants that the client would reject are shown too.
-    let grant = AccessGrant::parse(grant_text::find(input.expose())).or_else(|error| {
-        grant_text::parse(input.expose()).and(Err(Failure::usage(error.to_string())))
+    let grant = AccessGrant::parse(grant_text::find(input.expose())).map_err(|error| {
+        let explained = grant_text::parse(input.expose()).err();
+        explained.unwrap_or_else(|| Failure::usage(error.to_string()))
     })?;
     context.out.object(&json::Report::new(&grant, args.show_secrets))?;
     for (name, value) in rows(&grant, args.show_secrets) {
