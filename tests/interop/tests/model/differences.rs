@@ -25,7 +25,7 @@ struct Case<'a> {
     is_source_missing: bool,
 }
 
-const DIFFERENCES: [Difference; 8] = [
+const DIFFERENCES: [Difference; 9] = [
     Difference {
         why: "where it looks up an object, the reference client does not distinguish a missing \
                bucket from a missing object",
@@ -90,6 +90,15 @@ const DIFFERENCES: [Difference; 8] = [
             matches!(case.step.operation, Operation::AbortUpload { is_elsewhere: true, .. })
                 && case.kinds() == kinds
                 && case.ours.says("missing encryption base")
+        },
+    },
+    Difference {
+        why: "of a prefix without a slash at its end and one that the grant has no encryption key for, \
+              each client reports one",
+        applies: |case| {
+            let kinds = [ErrorKind::PermissionDenied, ErrorKind::PrefixInvalid].map(Some);
+            matches!(case.step.operation, Operation::List(_) | Operation::ListUploads { .. })
+                && case.kinds() == kinds
         },
     },
     Difference {
