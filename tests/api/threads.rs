@@ -213,6 +213,8 @@ fn child_that_exits() {
     let milliseconds = std::env::var(EXIT_AFTER).expect("a time").parse().expect("a number");
     let access = Access::parse(&grant).expect("a grant");
     let project = Project::open_with(&access, &config()).expect("a project");
+    // From here on, connections to storage nodes are the next ones.
+    project.stat_bucket(BUCKET).expect("connected to the satellite");
     for number in 0..4 {
         let project = project.clone();
         thread::spawn(move || project.put(BUCKET, format!("key {number}"), vec![7; 100_000]));

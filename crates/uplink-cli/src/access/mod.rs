@@ -1,4 +1,4 @@
-//! `uplink access`: creates, stores, selects, inspects and revokes access grants. And `uplink share`.
+//! `uplink access` and `uplink share`: create, store, select, inspect, narrow and revoke access grants.
 
 mod inspect;
 mod request;

@@ -23,6 +23,7 @@ struct Report<'a> {
 }
 
 impl NewAccess<'_> {
+    /// Stores the grant under its name, or prints it. A stored one is not printed: it is a secret.
     pub(super) fn save_or_print(&self, context: &Context) -> Outcome {
         if let Some(name) = self.name {
             return save(name, self.access, self.replace, context);
