@@ -1,10 +1,5 @@
 //! The client against a complete network in this process: satellite, storage nodes, sockets and
-//! disks. The same tests run over DRPC in `api_drpc.rs`.
-
-use uplink::Transport;
-
-/// gRPC, negotiated between our own peers.
-const TRANSPORT: Transport = Transport::Negotiated;
+//! disks. With `UPLINK_TEST_TRANSPORT=drpc` they run over DRPC.
 
 mod api {
     mod blocking;
@@ -39,6 +34,8 @@ mod api {
     mod sizes;
     mod tenants;
     mod threads;
+    #[path = "../shared/transport.rs"]
+    mod transport;
     mod world;
     mod wrong_keys;
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use uplink::{Access, AccessOptions, Config, DownloadOptions, Error, Project, Uploaded};
 use uplink_testnet::{Network, Options};
 
+use super::transport::transport;
+
 /// The bucket that every world starts with.
 pub(crate) const BUCKET: &str = "bucket";
 /// Segment size of tests that need several segments quickly.
@@ -88,7 +90,7 @@ impl World {
 
 /// Default configuration with the transport under test.
 pub(crate) fn config() -> Config {
-    Config::new().transport(crate::TRANSPORT)
+    Config::new().transport(transport())
 }
 
 pub(crate) async fn access(network: &Network, api_key: &str, passphrase: &str) -> Access {

@@ -10,6 +10,7 @@ mod codegen;
 mod fuzz;
 mod measure;
 mod pool;
+mod programs;
 mod shapes;
 mod soak;
 mod steps;

@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use crate::{Failure, cargo, pool, root};
+use crate::programs::Program;
+use crate::{Failure, cargo, pool, programs, root};
 
 /// Runs the properties whose path contains `filter`, in release builds.
 ///
@@ -91,35 +90,24 @@ fn names(source: &str) -> Vec<String> {
 
 /// A compiled property test.
 struct Test {
-    program: PathBuf,
-    folder: PathBuf,
+    program: Arc<Program>,
     name: String,
 }
 
 /// Builds the packages of the properties and finds their tests.
 fn tests(properties: &[Property]) -> Result<Vec<Test>, Failure> {
     let packages: BTreeSet<&str> = properties.iter().map(|each| each.package.as_str()).collect();
-    let mut arguments = vec!["test", "--release", "--lib", "--tests", "--no-run"];
-    arguments.push("--message-format=json-render-diagnostics");
+    let mut arguments = vec!["--release", "--lib", "--tests"];
     packages.iter().for_each(|package| arguments.extend(["--package", package]));
-    let output = cargo::command(&arguments).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err("failed to build the property tests".into());
-    }
     let mut tests = Vec::new();
-    for message in String::from_utf8(output.stdout)?.lines() {
-        let message: Value = serde_json::from_str(message)?;
-        let Some(program) = message["executable"].as_str() else { continue };
-        let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
-        let folder = manifest.parent().unwrap_or(manifest).to_path_buf();
-        let listed = Command::new(program).args(["--list", "--format=terse"]).output()?;
+    for program in programs::build(&arguments)? {
+        let listed = program.command().args(["--list", "--format=terse"]).output()?;
+        let program = Arc::new(program);
         for name in String::from_utf8(listed.stdout)?.lines() {
             let Some(name) = name.strip_suffix(": test") else { continue };
             let last = name.rsplit("::").next();
             if properties.iter().any(|property| last == Some(&property.name)) {
-                let program = program.into();
-                let name = name.to_owned();
-                tests.push(Test { program, folder: folder.clone(), name });
+                tests.push(Test { program: Arc::clone(&program), name: name.to_owned() });
             }
         }
     }
@@ -137,10 +125,11 @@ impl Test {
     fn run(self, cases: u32) -> Outcome {
         println!("── {}", self.name);
         let started = Instant::now();
-        let output = Command::new(&self.program)
+        let output = self
+            .program
+            .command()
             .args(["--exact", &self.name, "--show-output", "--include-ignored"])
             .env("PROPTEST_CASES", cases.to_string())
-            .current_dir(&self.folder)
             .output();
         let (passed, output) = match output {
             Ok(output) => (output.status.success(), [output.stdout, output.stderr].concat()),

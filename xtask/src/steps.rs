@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Failure, cargo, codegen, fuzz};
+use crate::{Failure, cargo, codegen, fuzz, programs};
 
 /// Completed steps and their times, for the table at the end.
 #[derive(Default)]
@@ -67,6 +67,51 @@ pub(crate) fn check() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Test programs whose tests also run over DRPC, the transport of the public network.
+const TRANSPORT_TESTS: [&str; 3] = ["api", "satellite", "node"];
+
+/// Modules of these programs whose tests do not depend on the transport.
+const OTHER_MODULES: &[&str] = &[
+    "blocking::",
+    "clocks::",
+    "contact::",
+    "drpc_node::",
+    "edge::",
+    "examples::",
+    "forged::",
+    "kill::",
+    "marker::",
+    "memory::",
+    "plain_client::",
+    "program::",
+    "random::",
+    "revocation::",
+    "start::",
+    "threads::",
+    "times::",
+    "vectors::",
+];
+
+/// Runs the tests that depend on the transport over DRPC, with more arguments of the test programs.
+fn test_over_drpc(steps: &mut Steps, more: &[&str]) -> Result<(), Failure> {
+    for program in programs::build(&["--workspace"])? {
+        if !TRANSPORT_TESTS.contains(&program.name.as_str()) {
+            continue;
+        }
+        let mut command = program.command();
+        command.args(more).env("UPLINK_TEST_TRANSPORT", "drpc");
+        for module in OTHER_MODULES {
+            command.args(["--skip", module]);
+        }
+        let name = format!("{} over DRPC", program.name);
+        steps.run(name.clone(), || match command.status()?.success() {
+            true => Ok(()),
+            false => Err(format!("{name} failed").into()),
+        })?;
+    }
+    Ok(())
+}
+
 /// Seconds of fuzzing per target in the slow tests.
 const FUZZ_SECONDS: u32 = 60;
 
@@ -78,10 +123,12 @@ pub(crate) fn test(slow: bool) -> Result<(), Failure> {
         // By hand: soak tests, which take hours, and the programs of the public network, which take a
         // quarter of an hour to build.
         let ignored = [&ignored[..], &["--skip", "soak", "--skip", "network::"]].concat();
-        steps.cargo(&ignored, &[("UPLINK_TEST_SLOW", "1")])?;
+        steps.cargo(&ignored, &[])?;
+        test_over_drpc(&mut steps, &["--ignored", "--nocapture", "--skip", "soak"])?;
         steps.run("cargo xtask fuzz".into(), || fuzz::run(&[], FUZZ_SECONDS))?;
     } else {
         steps.cargo(&["test", "--workspace"], &[])?;
+        test_over_drpc(&mut steps, &[])?;
     }
     steps.report();
     Ok(())

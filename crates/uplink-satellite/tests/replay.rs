@@ -24,8 +24,10 @@ use std::collections::BTreeSet;
 use session::Session;
 use uplink_rpc::dial::Transport;
 
-/// Transport of the recording.
-const TRANSPORT: Transport = Transport::Drpc;
+/// Returns the transport of the recording.
+fn transport() -> Transport {
+    Transport::Drpc
+}
 
 /// Totals of a set of scenarios.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,5 @@
-//! Tests of running satellites over real ports. The tests of calls also run over DRPC, in
-//! `satellite_drpc.rs`.
-
-use uplink_rpc::dial::Transport;
-
-/// Transport of the clients; negotiates gRPC, which our satellites support.
-const TRANSPORT: Transport = Transport::Negotiated;
+//! Tests of running satellites over real ports. With `UPLINK_TEST_TRANSPORT=drpc` their clients use
+//! DRPC.
 
 #[path = "satellite/authority.rs"]
 mod authority;
@@ -54,7 +49,11 @@ mod settlement;
 mod snapshot;
 #[path = "satellite/times.rs"]
 mod times;
+#[path = "../../../tests/shared/transport.rs"]
+mod transport;
 #[path = "satellite/updates.rs"]
 mod updates;
 #[path = "satellite/usage.rs"]
 mod usage;
+
+use transport::transport;

@@ -1,12 +1,7 @@
 //! A storage node with real ports and disks.
 //!
-//! The satellite is only an identity that signs order limits and a port that presents it. The
-//! transfer tests also run over DRPC, in `node_drpc.rs`.
-
-use uplink_rpc::dial::Transport;
-
-/// Transport of the clients: negotiates gRPC, which our storage nodes support.
-const TRANSPORT: Transport = Transport::Negotiated;
+//! The satellite is only an identity that signs order limits and a port that presents it. With
+//! `UPLINK_TEST_TRANSPORT=drpc` the clients use DRPC.
 
 #[path = "node/files.rs"]
 mod files;
@@ -35,5 +30,9 @@ mod settlement;
 mod start;
 #[path = "node/transfer.rs"]
 mod transfer;
+#[path = "../../../tests/shared/transport.rs"]
+mod transport;
 #[path = "node/vectors.rs"]
 mod vectors;
+
+use transport::transport;

@@ -119,7 +119,7 @@ impl Network {
         let api_key = admin.create_api_key(&project, "key").await.unwrap();
         let dialer = Dialer::new(&Identity::generate().unwrap()).unwrap();
         let mut network = Self {
-            pool: Pool::new(dialer.with_transport(crate::TRANSPORT)),
+            pool: Pool::new(dialer.with_transport(crate::transport())),
             nodes: Vec::new(),
             satellite,
             admin,

@@ -32,7 +32,7 @@ fn at(hours: u64) -> SystemTime {
 }
 
 fn channel(node: &TestNode, network: &Network) -> Channel {
-    let dialer = Dialer::new(&node.identity).unwrap().with_transport(crate::TRANSPORT);
+    let dialer = Dialer::new(&node.identity).unwrap().with_transport(crate::transport());
     let id = network.satellite.node_url().id.unwrap();
     Pool::new(dialer).peer(id, &network.satellite.address().to_string()).channel()
 }

@@ -87,7 +87,7 @@ async fn settle(
 }
 
 fn orders(identity: &Identity, satellite: &Satellite) -> OrdersClient<Channel> {
-    let dialer = Dialer::new(identity).unwrap().with_transport(crate::TRANSPORT);
+    let dialer = Dialer::new(identity).unwrap().with_transport(crate::transport());
     let id = satellite.node_url().id.unwrap();
     client::orders(Pool::new(dialer).peer(id, &satellite.address().to_string()).channel())
 }

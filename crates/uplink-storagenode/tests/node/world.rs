@@ -130,7 +130,7 @@ impl World {
 
     /// Returns a connection to the node with this peer identity.
     pub(crate) fn peer(&self, identity: &Identity) -> Connection {
-        let dialer = Dialer::new(identity).unwrap().with_transport(crate::TRANSPORT);
+        let dialer = Dialer::new(identity).unwrap().with_transport(crate::transport());
         Pool::new(dialer).peer(self.node.node_id(), &self.node.address().to_string())
     }
 
@@ -247,7 +247,7 @@ impl Link {
 /// Returns a client pool with a new identity.
 pub(crate) fn pool() -> Pool {
     let dialer = Dialer::new(&Identity::generate().unwrap()).unwrap();
-    Pool::new(dialer.with_transport(crate::TRANSPORT))
+    Pool::new(dialer.with_transport(crate::transport()))
 }
 
 /// Serves routes with the satellite's identity on a free port.
