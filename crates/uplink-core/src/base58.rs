@@ -98,6 +98,8 @@ const MAX_SHORT_BYTES: usize = 3072;
 fn encode_long(bytes: &[u8]) -> String {
     // 58^5 < 2^30: a limb times 2^32 fits 64 bits, and dividing those by a constant is fast.
     const BASE: u64 = 58 * 58 * 58 * 58 * 58;
+    // Neither the limbs nor the text may grow: what they leave behind when they move is not wiped. A
+    // limb holds 29.3 bits and a character 5.86.
     let mut limbs = Zeroizing::new(Vec::<u32>::with_capacity(bytes.len().div_ceil(3)));
     for chunk in bytes.chunks(4) {
         let mut carry = 0u64;
@@ -127,7 +129,10 @@ fn encode_long(bytes: &[u8]) -> String {
     });
     let zeros = bytes.iter().take_while(|byte| **byte == 0).map(|_| 0);
     let digits = zeros.chain(digits.skip_while(|digit| *digit == 0));
-    digits.filter_map(|digit| ALPHABET.get(digit)).map(|character| char::from(*character)).collect()
+    let characters = digits.filter_map(|digit| ALPHABET.get(digit));
+    let mut text = String::with_capacity(bytes.len().saturating_mul(3).div_ceil(2));
+    text.extend(characters.map(|character| char::from(*character)));
+    text
 }
 
 /// Decodes text of at most `max_len` characters without version and checksum.
@@ -171,7 +176,9 @@ fn decode_long(text: &str) -> Result<Vec<u8>, Base58Error> {
         multiply_add(&mut limbs, scale, value);
     }
     let zeros = text.bytes().take_while(|byte| *byte == b'1').count();
-    let mut bytes = vec![0; zeros];
+    // A character holds 5.86 bits.
+    let mut bytes = Vec::with_capacity(text.len());
+    bytes.resize(zeros, 0);
     let number = limbs.iter().rev().flat_map(|limb| limb.to_be_bytes());
     bytes.extend(number.skip_while(|byte| *byte == 0));
     Ok(bytes)

@@ -60,6 +60,7 @@ impl Aead {
     }
 
     /// Seals `plain` as block `index` after `start` into `out`, which is longer by the overhead.
+    #[inline(never)]
     pub(super) fn seal_into(
         &self,
         start: &Nonce,
@@ -133,6 +134,7 @@ impl Aead {
 
     /// Opens block `index` after `start` into `out`, which is shorter by the overhead. After an
     /// error the content of `out` is unspecified but contains no plaintext.
+    #[inline(never)]
     pub(super) fn open_into(
         &self,
         start: &Nonce,
@@ -184,8 +186,9 @@ impl Aead {
     /// Seals a whole value. Callers handle empty input, which stays empty in all formats.
     pub(super) fn seal(&self, nonce: &Nonce, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         let mut out = vec![0; plain.len().saturating_add(self.overhead())];
-        self.seal_into(nonce, 0, plain, &mut out)?;
-        Ok(out)
+        let sealed = self.seal_into(nonce, 0, plain, &mut out);
+        burn_stack();
+        sealed.map(|()| out)
     }
 
     /// Opens a whole value.
@@ -193,8 +196,9 @@ impl Aead {
         let length =
             sealed.len().checked_sub(self.overhead()).ok_or(EncryptionError::Decryption)?;
         let mut out = vec![0; length];
-        self.open_into(nonce, 0, sealed, &mut out)?;
-        Ok(out)
+        let opened = self.open_into(nonce, 0, sealed, &mut out);
+        burn_stack();
+        opened.map(|()| out)
     }
 }
 

@@ -167,18 +167,26 @@ impl Chain {
 #[derive(Debug)]
 pub struct PartDigest {
     part: u32,
-    hasher: Zeroizing<blake3::Hasher>,
+    /// Contains key bytes, of which a move would leave a copy on the stack.
+    hasher: Box<Zeroizing<blake3::Hasher>>,
 }
 
 impl PartDigest {
     /// Starts the digest of a part.
     #[must_use]
     pub fn new(part: u32) -> Self {
-        Self { part, hasher: hasher(PART_CONTEXT) }
+        Self { part, hasher: Box::new(hasher(PART_CONTEXT)) }
     }
 
     /// Adds the next segment.
     pub fn add(&mut self, index: u32, plain_size: u64, key: &Key) {
+        self.update(index, plain_size, key);
+        burn_stack();
+    }
+
+    /// Not inlined, so that its locals are on the stack that is burnt.
+    #[inline(never)]
+    fn update(&mut self, index: u32, plain_size: u64, key: &Key) {
         self.hasher.update(&self.part.to_be_bytes());
         self.hasher.update(&index.to_be_bytes());
         self.hasher.update(&plain_size.to_be_bytes());
@@ -188,6 +196,14 @@ impl PartDigest {
     /// Returns the digest.
     #[must_use]
     pub fn finish(&self) -> [u8; 32] {
+        let digest = self.hash();
+        burn_stack();
+        digest
+    }
+
+    /// Not inlined, so that its locals are on the stack that is burnt.
+    #[inline(never)]
+    fn hash(&self) -> [u8; 32] {
         *self.hasher.finalize().as_bytes()
     }
 }
