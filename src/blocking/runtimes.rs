@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use uplink_rpc::runtime::prepare_thread_for_exit;
@@ -18,6 +19,9 @@ const GENERATIONS: usize = 16;
 const MIN_WORKERS: usize = 2;
 const MAX_WORKERS: usize = 8;
 
+/// How long the start of a runtime waits for each worker to be prepared.
+const PREPARATION: Duration = Duration::from_secs(1);
+
 static RUNTIMES: Runtimes = Runtimes::new();
 
 /// Returns the runtime of this process, which the first call starts.
@@ -27,8 +31,11 @@ static RUNTIMES: Runtimes = Runtimes::new();
 /// After a fork it must not be used: call this function again in the new process.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`]: the system refuses to create its threads or descriptors, or more than 16
-/// processes in a line of forks have used the library.
+/// [`ErrorKind::Internal`]: the system refuses to create its descriptors, or more than 16 processes in a
+/// line of forks have used the library.
+///
+/// # Panics
+/// Panics if the system refuses to create its threads.
 pub fn runtime() -> Result<Handle> {
     RUNTIMES.of(std::process::id()).cloned()
 }
@@ -107,8 +114,11 @@ fn start() -> Result<Runtime> {
     let runtime = builder.build().map_err(|error| {
         Error::new(ErrorKind::Internal, "runtime cannot be started").with_source(error)
     })?;
-    // The process may exit right after the first call.
-    prepared.iter().take(workers).for_each(drop);
+    // The process may exit right after the first call. A system too busy to run the workers within a
+    // second does not hold it up.
+    for _ in 0..workers {
+        let _ = prepared.recv_timeout(PREPARATION);
+    }
     Ok(runtime)
 }
 
@@ -131,9 +141,28 @@ fn prepare_workers(builder: &mut Builder, workers: usize) -> Receiver<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Barrier};
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn every_worker_is_prepared_for_the_exit_of_the_process() {
+        let runtime = start().expect("started");
+        let workers = runtime.metrics().num_workers();
+        // Each worker runs one of the tasks, because all of them wait for each other.
+        let together = Arc::new(Barrier::new(workers));
+        let tasks = (0..workers).map(|_| {
+            let together = Arc::clone(&together);
+            runtime.spawn(async move {
+                together.wait();
+                prepare_thread_for_exit()
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            assert!(runtime.block_on(task).expect("no panic"), "a worker was not prepared");
+        }
+    }
 
     #[test]
     fn process_keeps_its_runtime_and_a_forked_one_gets_another() {

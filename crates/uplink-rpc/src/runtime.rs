@@ -56,18 +56,21 @@ pub fn random_secret<const N: usize>() -> Result<Secret<[u8; N]>, RuntimeError> 
     Ok(secret)
 }
 
-/// Gives this thread its state of the TLS provider's random number generator, unless it has one.
+/// Gives this thread its state of the TLS provider's random number generator. Returns whether this
+/// function had done so before.
 ///
 /// While a process exits, AWS-LC aborts it when a thread asks for its first random bytes, and blocks
 /// threads that have asked before, which does no harm. Threads that may run until then ask early.
-pub fn prepare_thread_for_exit() {
+pub fn prepare_thread_for_exit() -> bool {
     thread_local! {
         static IS_PREPARED: Cell<bool> = const { Cell::new(false) };
     }
-    if !IS_PREPARED.replace(true) {
+    let was_prepared = IS_PREPARED.replace(true);
+    if !was_prepared {
         // Without effect if it fails.
         let _ = aws_lc_rs::rand::fill(&mut [0]);
     }
+    was_prepared
 }
 
 /// Returns a random number for retry jitter; 0 if the random number generator fails.
