@@ -46,7 +46,7 @@ async fn too_few_nodes_error_names_available_and_required() {
     }
     let error = world.try_put("key", &bytes(1, 50_000)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotEnoughNodes, "{error}");
-    assert!(error.to_string().contains("of 8 required pieces stored"), "{error}");
+    assert!(error.to_string().contains("3 of 10 failed and 8 are required"), "{error}");
     assert_eq!(world.get("key").await.unwrap_err().kind(), ErrorKind::ObjectNotFound);
 }
 

@@ -75,10 +75,14 @@ pub enum Shortage {
     Correct(CorruptPieces),
     /// Not enough nodes store pieces.
     Upload {
-        /// Pieces stored or in flight.
-        have: usize,
+        /// Pieces of the segment.
+        total: u16,
+        /// Pieces that no node stores, after replacements.
+        failed: usize,
         /// Pieces that must be stored before the segment may be committed.
         target_pieces: u16,
+        /// Pieces stored so far. The others might have been, but would not have been enough.
+        stored: usize,
     },
 }
 
@@ -96,13 +100,11 @@ impl fmt::Display for Shortage {
                     corrupt => write!(f, "; {corrupt} returned corrupt shares"),
                 }
             }
-            Self::Upload { have, target_pieces } => {
-                write!(
-                    f,
-                    "not enough storage nodes: {have} of {target_pieces} required pieces stored or in \
-                     flight"
-                )
-            }
+            Self::Upload { total, failed, target_pieces, stored } => write!(
+                f,
+                "not enough storage nodes: {failed} of {total} failed and {target_pieces} are required; \
+                 {stored} pieces were stored"
+            ),
         }
     }
 }

@@ -214,9 +214,11 @@ impl Run {
 
     /// Returns the error of too few stored pieces, with `in_flight` others not failed yet.
     fn shortage(&mut self, in_flight: usize) -> SegmentError {
-        let have = self.stored.len() + in_flight;
+        let total = self.segment.scheme.total();
+        let stored = self.stored.len();
+        let failed = usize::from(total).saturating_sub(stored + in_flight);
         let target_pieces = self.segment.target_pieces;
-        let shortage = Shortage::Upload { have, target_pieces };
+        let shortage = Shortage::Upload { total, failed, target_pieces, stored };
         SegmentError::NotEnoughNodes { shortage, last: self.last_failure.take() }
     }
 }
