@@ -3,7 +3,7 @@
 use uplink::{ErrorKind, Project};
 
 use super::operation::{INVALID_PART, Operation, Step};
-use super::outcome::Outcome;
+use super::outcome::{Lifetime, Outcome};
 use super::parties::Outcomes;
 
 /// A difference between the reference client and ours, which is the same over both transports.
@@ -25,7 +25,7 @@ struct Case<'a> {
     is_source_missing: bool,
 }
 
-const DIFFERENCES: [Difference; 9] = [
+const DIFFERENCES: [Difference; 11] = [
     Difference {
         why: "where it looks up an object, the reference client does not distinguish a missing \
                bucket from a missing object",
@@ -44,6 +44,24 @@ const DIFFERENCES: [Difference; 9] = [
                 && !case.step.grant.can_upload()
                 && case.kinds()
                     == [ErrorKind::PermissionDenied, ErrorKind::ObjectNotFound].map(Some)
+        },
+    },
+    Difference {
+        why: "for the same reason a missing upload is reported before metadata that is too large",
+        applies: |case| {
+            let kinds = [ErrorKind::Rejected, ErrorKind::ObjectNotFound].map(Some);
+            matches!(case.step.operation, Operation::CommitUpload { .. })
+                && case.kinds() == kinds
+                && case.theirs.says("metadata is too large")
+        },
+    },
+    Difference {
+        why: "the reference client commits an upload whose expiry has passed, which no client ever \
+               sees; ours requests its parts first, and the upload no longer exists",
+        applies: |case| {
+            matches!(case.step.operation, Operation::CommitUpload { .. })
+                && matches!(case.theirs, Outcome::Object(seen) if seen.lifetime == Lifetime::Passed)
+                && case.ours.kind() == Some(ErrorKind::ObjectNotFound)
         },
     },
     Difference {

@@ -71,6 +71,7 @@ pub(crate) struct SeenPart {
 pub(crate) enum Lifetime {
     Days,
     Late,
+    Passed,
     Seconds,
     Unlimited,
 }
@@ -80,6 +81,7 @@ impl Lifetime {
         match expires {
             None => Self::Unlimited,
             Some(at) if at == far_ahead() => Self::Late,
+            Some(at) if at <= now => Self::Passed,
             Some(at) if at < now + Duration::from_secs(60) => Self::Seconds,
             Some(_) => Self::Days,
         }
