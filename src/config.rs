@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Config {
     pub(crate) user_agent: String,
     pub(crate) dial_timeout: Duration,
+    pub(crate) call_timeout: Duration,
     pub(crate) transport: Transport,
     pub(crate) progress_timeout: Duration,
     pub(crate) memory: u64,
@@ -43,13 +44,23 @@ impl Config {
         self
     }
 
+    /// Sets the timeout of a call to the satellite: connecting, the reply and all retries together.
+    /// Default 30 s. A call that may be repeated is sent again, over a new connection, after half of it.
+    ///
+    /// Most operations make one or two calls; transfers make some for each segment, and have no limit
+    /// as a whole.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
+
     /// Restricts the transport. Default [`Transport::Negotiated`], which works with every peer.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Sets the timeout of every single wait for progress of a peer. Default 30 s.
+    /// Sets the timeout of every single wait for progress of a storage node. Default 30 s.
     pub fn progress_timeout(mut self, timeout: Duration) -> Self {
         self.progress_timeout = timeout;
         self
@@ -140,6 +151,7 @@ impl Default for Config {
         Self {
             user_agent: concat!("uplink-rs/", env!("CARGO_PKG_VERSION")).to_owned(),
             dial_timeout: uplink_rpc::dial::DIAL_TIMEOUT,
+            call_timeout: Duration::from_secs(30),
             transport: Transport::default(),
             progress_timeout: uplink_rpc::piece::PROGRESS_TIMEOUT,
             memory: 136 << 20,

@@ -114,7 +114,8 @@ pub enum ErrorKind {
     SatelliteOutOfSpace,
     /// The project has reached its maximum number of segments.
     SegmentsLimitExceeded,
-    /// A peer is connected and made no progress within
+    /// The satellite did not reply within [`Config::call_timeout`](crate::Config::call_timeout), or
+    /// storage nodes made no progress within
     /// [`Config::progress_timeout`](crate::Config::progress_timeout).
     Stalled,
     /// The project has used up its storage.
@@ -202,6 +203,12 @@ impl Error {
     pub(crate) fn with_included(mut self, error: impl StdError + Send + Sync + 'static) -> Self {
         self.cause = Some(Cause { error: Box::new(error), is_included: true });
         self
+    }
+
+    /// Replaces the message by one that does not say what the cause says.
+    pub(crate) fn explained(self, message: String) -> Self {
+        let cause = self.cause.map(|cause| Cause { is_included: false, ..cause });
+        Self { message, cause, ..self }
     }
 
     /// Wraps an error with its own message.
@@ -488,7 +495,7 @@ mod tests {
 
     #[test]
     fn transfer_that_ends_with_a_stall_is_told_from_missing_nodes() {
-        let shortage = Shortage::Upload { have: 7, target_pieces: 8 };
+        let shortage = Shortage::Upload { total: 10, failed: 3, target_pieces: 8, stored: 2 };
         let node = NodeId::new([1; 32]);
         let stalled = PieceError::Stalled { node, after: Duration::from_secs(30) };
         let failure = Failure::new(Code::UNAVAILABLE, "connection refused");

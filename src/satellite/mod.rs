@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Response, Status};
 use tracing::Instrument as _;
 use uplink_core::id::NodeId;
@@ -33,6 +33,7 @@ mod call;
 mod convert;
 pub(crate) mod copy;
 pub(crate) mod delete_many;
+mod denial;
 pub(crate) mod download;
 mod multipart;
 pub(crate) mod object;
@@ -50,6 +51,7 @@ pub(crate) use self::convert::segment::{
     Content, ObjectKeys, PartSegment, SegmentDownload, SegmentPage,
 };
 pub(crate) use self::convert::to_i64;
+use self::denial::Restrictions;
 pub(crate) use self::outcome::bucket_exists;
 pub(crate) use self::page::Page;
 
@@ -65,6 +67,8 @@ pub(crate) struct Satellite {
     node: NodeId,
     address: String,
     header: RequestHeader,
+    restrictions: Restrictions,
+    /// Of a call with its retries.
     timeout: Duration,
 }
 
@@ -90,7 +94,8 @@ impl Satellite {
             node,
             address: url.address.clone(),
             header,
-            timeout: config.progress_timeout,
+            restrictions: Restrictions::of(api_key),
+            timeout: config.call_timeout,
         })
     }
 
@@ -141,13 +146,13 @@ impl Satellite {
         let count = requests.len();
         let class = call::class(&requests);
         let span = tracing::debug_span!("satellite", calls = ?call::names(&requests));
-        let request = self.batch_request(requests);
         let send = |mut client: MetainfoClient<Channel>| {
-            let request = request.clone();
+            let request = self.batch_request(requests.clone());
             async move { client.batch(request).await }
         };
-        let reply = self.send_with_retries(class, retries, send).instrument(span).await?;
-        replies(reply, count)
+        let reply = self.send_with_retries(class, retries, send).instrument(span).await;
+        let explain = |error| self.restrictions.explain_batch(error, &requests);
+        replies(reply.map_err(explain)?, count)
     }
 
     /// Sends a batch of one call.
@@ -184,7 +189,8 @@ impl Satellite {
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
         let span = tracing::debug_span!("satellite", calls = ?call);
-        self.send_with_retries(call.class(), RETRIES, send).instrument(span).await
+        let reply = self.send_with_retries(call.class(), RETRIES, send).instrument(span).await;
+        reply.map_err(|error| self.restrictions.explain_call(error, call))
     }
 
     /// Sends a call, with retries and backoff after network failures if its class allows them.
@@ -198,10 +204,15 @@ impl Satellite {
         T: Send,
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
+        let started = Instant::now();
         let mut backoff = Backoff::new();
         loop {
             tracing::debug!(monotonic_counter.satellite_calls = 1_u64);
-            let error = match self.send_once(&send).await {
+            let left = self.timeout.saturating_sub(started.elapsed());
+            // The peer of an old connection may have vanished: there must be time for a new one.
+            let is_first_of_several = class != Class::OnceOnly && backoff.failures() == 0;
+            let patience = if is_first_of_several { left / 2 } else { left };
+            let error = match self.send_once(&send, patience).await {
                 Err(error) if error.is_unanswered() => error,
                 outcome => return outcome,
             };
@@ -209,7 +220,10 @@ impl Satellite {
             if class == Class::OnceOnly && error.is_lost_reply() {
                 return Err(error);
             }
-            let pause = backoff.failed(runtime::jitter());
+            let left = self.timeout.saturating_sub(started.elapsed());
+            let Some(pause) = backoff.failed_within(runtime::jitter(), left) else {
+                return Err(error.explained(self.timed_out()));
+            };
             if backoff.failures() > retries {
                 return Err(error);
             }
@@ -217,14 +231,18 @@ impl Satellite {
         }
     }
 
-    /// Sends a call once.
-    async fn send_once<T, F>(&self, call: impl Fn(MetainfoClient<Channel>) -> F + Send) -> Result<T>
+    /// Sends a call once, and waits for its reply at most for the time given.
+    async fn send_once<T, F>(
+        &self,
+        call: impl Fn(MetainfoClient<Channel>) -> F + Send,
+        patience: Duration,
+    ) -> Result<T>
     where
         T: Send,
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
         let connection = self.connection();
-        let reply = timeout(self.timeout, call(client::metainfo(connection.channel()))).await;
+        let reply = timeout(patience, call(client::metainfo(connection.channel()))).await;
         match reply {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(match dial_failure(&status) {
@@ -233,11 +251,14 @@ impl Satellite {
             }),
             Err(_) => {
                 connection.reset();
-                let after = self.timeout.as_secs();
-                let text = format!("satellite {} timed out after {after} s", self.address);
-                Err(Error::new(ErrorKind::Stalled, text))
+                Err(Error::new(ErrorKind::Stalled, self.timed_out()))
             }
         }
+    }
+
+    fn timed_out(&self) -> String {
+        let after = self.timeout.as_secs_f64();
+        format!("satellite {} did not reply within {after} s", self.address)
     }
 }
 

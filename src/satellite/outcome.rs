@@ -168,6 +168,7 @@ impl Satellite {
             async move { client.begin_delete_object(request).await }
         })
         .await
+        .map_err(|error| self.restrictions.explain_call(error, Call::DeleteObject))
     }
 }
 

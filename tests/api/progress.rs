@@ -111,7 +111,7 @@ async fn satellite_that_vanished_without_a_word_is_dialled_again() {
     let url = format!("{id}@{}", relay.address());
     let options = AccessOptions::new().config(config());
     let access = Access::request_with(&url, &world.api_key, PASSPHRASE, &options).await;
-    let config = config().progress_timeout(Duration::from_secs(1));
+    let config = config().call_timeout(Duration::from_secs(2));
     let project = Project::open_with(&access.expect("an access grant"), &config).unwrap();
     for _ in 0..3 {
         project.put(BUCKET, "key", "some text").await.expect("stored");
@@ -129,7 +129,7 @@ async fn satellite_that_vanished_without_a_word_is_dialled_again() {
 async fn call_without_a_reply_in_time_is_reported_as_stalled() {
     let world = World::start().await;
     let proxy = Proxy::start(&world).await;
-    let config = config().progress_timeout(Duration::from_millis(500));
+    let config = config().call_timeout(Duration::from_millis(500));
     let project = Project::open_with(&proxy.access, &config).expect("a project");
     proxy.lose("CreateBucket", Fate::Lost);
     let error = project.create_bucket("another").await.unwrap_err();

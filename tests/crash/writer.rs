@@ -17,7 +17,8 @@ const SIZES: [u64; 4] = [40, 3_000, 20_000, 150_000];
 
 /// Opens a project with a short timeout for dead peers.
 pub(crate) fn open(access: &Access, transport: Transport) -> Project {
-    let config = Config::new().progress_timeout(Duration::from_secs(5)).transport(transport);
+    let timeout = Duration::from_secs(5);
+    let config = Config::new().call_timeout(timeout).progress_timeout(timeout).transport(transport);
     Project::open_with(access, &config).expect("a project")
 }
 

@@ -131,6 +131,7 @@ fn client(access: &Access, transport: Transport) -> Project {
     let config = Config::new()
         .transport(transport)
         .dial_timeout(Duration::from_secs(3))
+        .call_timeout(Duration::from_secs(10))
         .progress_timeout(Duration::from_secs(5))
         .segment_size(SEGMENT);
     Project::open_with(access, &config).expect("a project")

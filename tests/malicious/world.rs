@@ -177,6 +177,7 @@ pub(crate) fn config(transport: Transport) -> Config {
         .transport(transport)
         .segment_size(SEGMENT)
         .dial_timeout(TIMEOUT)
+        .call_timeout(2 * TIMEOUT)
         .progress_timeout(TIMEOUT)
 }
 

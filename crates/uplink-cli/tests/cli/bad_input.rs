@@ -210,21 +210,28 @@ fn insufficient_and_expired_grants_are_denied() {
     let past = UNIX_EPOCH + Duration::from_secs(1_500_000_000);
     let expired = Permission::full().not_after(past);
     world.share("expired", &expired, &[]);
-    for args in [
-        &["cp", "file", "sj://bucket/x", "--access", "reader"][..],
-        &["rm", "sj://bucket/in/there", "--access", "reader"],
-        &["mb", "sj://other", "--access", "reader"],
-        &["cat", "sj://bucket/in/there", "--access", "writer"],
-        &["ls", "sj://bucket", "--access", "writer"],
-        &["cat", "sj://bucket/out", "--access", "prefix"],
-        &["ls", "sj://bucket", "--access", "prefix"],
-        &["cp", "file", "sj://bucket/out", "--access", "prefix"],
-        &["ls", "--access", "expired"],
-        &["ls", "sj://bucket", "--access", "expired"],
-        &["cat", "sj://bucket/in/there", "--access", "expired"],
-        &["cp", "file", "sj://bucket/x", "--access", "expired"],
+    let future = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    world.share("early", &Permission::full().not_before(future), &[]);
+    let early = "not valid before 2096-10-02T07:06:40Z";
+    let expired = "expired at 2017-07-14T02:40:00Z";
+    for (args, reason) in [
+        (&["cp", "file", "sj://bucket/x", "--access", "reader"][..], "does not permit to write"),
+        (&["rm", "sj://bucket/in/there", "--access", "reader"], "does not permit to delete"),
+        (&["mb", "sj://other", "--access", "reader"], "does not permit to write"),
+        (&["cat", "sj://bucket/in/there", "--access", "writer"], "does not permit to read"),
+        (&["ls", "sj://bucket", "--access", "writer"], "does not permit to list"),
+        (&["cat", "sj://bucket/out", "--access", "prefix"], "missing encryption base"),
+        (&["ls", "sj://bucket", "--access", "prefix"], "missing encryption base"),
+        (&["cp", "file", "sj://bucket/out", "--access", "prefix"], "missing encryption base"),
+        (&["mb", "sj://other", "--access", "prefix"], "is limited to some buckets or prefixes"),
+        (&["stat", "sj://elsewhere", "--access", "prefix"], "is for other buckets or prefixes"),
+        (&["ls", "--access", "expired"], expired),
+        (&["ls", "sj://bucket", "--access", "expired"], expired),
+        (&["cat", "sj://bucket/in/there", "--access", "expired"], expired),
+        (&["cp", "file", "sj://bucket/x", "--access", "expired"], expired),
+        (&["ls", "sj://bucket", "--access", "early"], early),
     ] {
-        home.run(args).fails(4, "");
+        home.run(args).fails(4, reason);
     }
     assert_eq!(home.run(&["cat", "sj://bucket/in/there", "--access", "reader"]).ok(), "x");
     assert_eq!(home.run(&["cat", "sj://bucket/in/there", "--access", "prefix"]).ok(), "x");
@@ -236,7 +243,7 @@ fn insufficient_and_expired_grants_are_denied() {
     let url = world.network.satellite_url();
     let args = ["access", "request", "--satellite", &url, "--api-key", API_KEY];
     let run = home.run_with(&[&args[..], &["--passphrase-stdin"]].concat(), b"secret");
-    run.fails(4, "permission denied");
+    run.fails(4, "permission denied: the satellite does not know the API key, or has revoked it");
 }
 
 #[test]

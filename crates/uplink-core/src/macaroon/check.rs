@@ -81,6 +81,19 @@ pub enum CheckError {
     Caveat(#[from] WireError),
 }
 
+/// Why a caveat denies an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The key is not valid before this time.
+    NotBefore(Timestamp),
+    /// The key is not valid after this time.
+    NotAfter(Timestamp),
+    /// The operation is not allowed, wherever it is.
+    Operation,
+    /// Nothing is allowed in this bucket, or below this path.
+    Path,
+}
+
 impl ApiKey {
     /// Checks whether this key allows an action. The satellite looks up `secret` and `version` by the
     /// key's head.
@@ -158,19 +171,30 @@ impl Caveat {
     /// Returns whether this caveat allows an action.
     #[must_use]
     pub fn allows(&self, action: &Action<'_>) -> bool {
-        if self.not_before.is_some_and(|first| action.time < first)
-            || self.not_after.is_some_and(|last| action.time > last)
-        {
-            return false;
+        self.denial(action).is_none()
+    }
+
+    /// Returns why this caveat denies an action; `None` if it allows it.
+    #[must_use]
+    pub fn denial(&self, action: &Action<'_>) -> Option<Denial> {
+        if let Some(first) = self.not_before.filter(|first| action.time < *first) {
+            return Some(Denial::NotBefore(first));
+        }
+        if let Some(last) = self.not_after.filter(|last| action.time > *last) {
+            return Some(Denial::NotAfter(last));
         }
         // Any key with access to something in a bucket may check that the bucket exists, whatever its
         // operations.
         if action.operation == Operation::Read && action.encrypted_path.is_empty() {
-            return self.allowed_paths.is_empty()
+            let is_allowed = self.allowed_paths.is_empty()
                 || action.bucket.is_empty()
                 || self.allowed_paths.iter().any(|path| path.bucket == action.bucket);
+            return (!is_allowed).then_some(Denial::Path);
         }
-        !self.disallows(action.operation) && self.covers(action)
+        if self.disallows(action.operation) {
+            return Some(Denial::Operation);
+        }
+        (!self.covers(action)).then_some(Denial::Path)
     }
 
     fn disallows(&self, operation: Operation) -> bool {

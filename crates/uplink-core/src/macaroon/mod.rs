@@ -29,7 +29,7 @@ pub(crate) mod model;
 use std::fmt;
 
 pub use caveat::{Caveat, Operation, OperationSet, Timestamp};
-pub use check::{Action, AllowedBuckets, ApiKeyVersion, CheckError};
+pub use check::{Action, AllowedBuckets, ApiKeyVersion, CheckError, Denial};
 pub use codec::{MAX_CAVEATS, MAX_MACAROON_SIZE, Macaroon, MacaroonError};
 pub use restrict::{Permission, PermissionError};
 use subtle::ConstantTimeEq;
