@@ -47,6 +47,9 @@ impl Config {
     /// Sets the timeout of a call to the satellite: connecting, the reply and all retries together.
     /// Default 30 s. A call that may be repeated is sent again, over a new connection, after half of it.
     ///
+    /// After 3 s without a reply, an event of [`tracing`] with the target `uplink::waiting` and the
+    /// address as its field `peer` reports the wait, for programs with a user who waits too.
+    ///
     /// Most operations make one or two calls; transfers make some for each segment, and have no limit
     /// as a whole.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {

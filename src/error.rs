@@ -464,6 +464,9 @@ impl From<Failure> for Error {
                 None => "bucket not found".to_owned(),
             },
             ErrorKind::PermissionDenied => format!("permission denied: {text}"),
+            // The satellite's limit is that of the encrypted key.
+            ErrorKind::ObjectKeyInvalid => format!("object key too long when encrypted: {text}"),
+            ErrorKind::Network => format!("satellite unavailable: {text}"),
             _ => format!("satellite: {failure}"),
         };
         Self::new(kind, message).with_included(failure)

@@ -55,6 +55,8 @@ use self::denial::Restrictions;
 pub(crate) use self::outcome::bucket_exists;
 pub(crate) use self::page::Page;
 
+/// Time without a reply after which a wait is reported.
+const LONG_WAIT: Duration = Duration::from_secs(3);
 /// Retries of a call after network failures.
 const RETRIES: u32 = 5;
 
@@ -193,8 +195,31 @@ impl Satellite {
         reply.map_err(|error| self.restrictions.explain_call(error, call))
     }
 
-    /// Sends a call, with retries and backoff after network failures if its class allows them.
+    /// Sends a call, with retries and backoff after network failures if its class allows them. Reports
+    /// a long wait as an event.
     async fn send_with_retries<T, F>(
+        &self,
+        class: Class,
+        retries: u32,
+        send: impl Fn(MetainfoClient<Channel>) -> F + Send + Sync,
+    ) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<Response<T>, Status>> + Send,
+    {
+        // On the heap, because futures of the public API contain several of these.
+        let mut outcome = Box::pin(self.retry(class, retries, send));
+        match timeout(LONG_WAIT, &mut outcome).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let peer = self.address.as_str();
+                tracing::info!(target: "uplink::waiting", peer, "waiting for the satellite");
+                outcome.await
+            }
+        }
+    }
+
+    async fn retry<T, F>(
         &self,
         class: Class,
         retries: u32,

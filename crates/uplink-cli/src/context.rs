@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use uplink::Project;
+use uplink::{Config, Project};
 
 use crate::access_store::AccessStore;
 use crate::args::grant::AccessArgs;
@@ -16,6 +17,8 @@ use crate::output::Output;
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) out: Output,
+    /// Settings of projects.
+    pub(crate) config: Config,
     pub(crate) store: AccessStore,
     pub(crate) interrupt: Interrupt,
     /// Failures of single objects, printed when the command ends.
@@ -25,9 +28,11 @@ pub(crate) struct Context {
 
 impl Context {
     /// Starts to watch for signals. Needs a runtime.
-    pub(crate) fn new(out: Output) -> Outcome<Self> {
+    pub(crate) fn new(out: Output, call_timeout: Duration) -> Outcome<Self> {
+        let user_agent = concat!("uplink-cli/", env!("CARGO_PKG_VERSION"));
         Ok(Self {
             out,
+            config: Config::new().user_agent(user_agent).call_timeout(call_timeout),
             store: AccessStore::locate(),
             interrupt: Interrupt::watch()?,
             batch: Arc::default(),
@@ -37,7 +42,7 @@ impl Context {
 
     /// Opens the project of the selected access grant.
     pub(crate) fn project(&self, args: &AccessArgs) -> Outcome<Project> {
-        Ok(Project::open(&self.store.access(args.access.as_deref())?)?)
+        Ok(Project::open_with(&self.store.access(args.access.as_deref())?, &self.config)?)
     }
 
     /// Makes the process wait for background tasks if the command fails, such as the one that

@@ -28,6 +28,7 @@ mod secret_input;
 mod stat;
 mod text;
 mod transfer;
+mod waiting;
 mod walk;
 
 use std::io::Write;
@@ -37,11 +38,13 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::time::{Instant, sleep};
 
+use crate::args::expiry::parse_lifetime;
 use crate::args::{Command, CommandLine};
 use crate::batch::Batch;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
+use crate::waiting::Waiting;
 
 fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
@@ -49,7 +52,7 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => return end(Err(error.into())),
         Err(help) => return end(print_help(&help)),
     };
-    log_to_stderr();
+    log_to_stderr(Output::new(line.json, line.quiet));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -63,7 +66,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(line: CommandLine) -> Outcome {
-    let context = Context::new(Output::new(line.json, line.quiet))?;
+    let call_timeout = parse_lifetime("timeout", &line.timeout)?;
+    let context = Context::new(Output::new(line.json, line.quiet), call_timeout)?;
     // Boxed because the futures of some commands are large.
     let command = Box::pin(dispatch(line.command, &context));
     let outcome = tokio::select! {
@@ -140,12 +144,17 @@ fn print_help(help: &clap::Error) -> Outcome {
     help.print().map_err(|error| Failure::io("cannot write to standard output", &error))
 }
 
-/// Sends the log to standard error, filtered by `UPLINK_LOG`: warnings by default.
-fn log_to_stderr() {
-    use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+/// Sends the log to standard error, filtered by `UPLINK_LOG`: warnings by default. Long waits are notes.
+fn log_to_stderr(out: Output) {
+    use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+    use tracing_subscriber::layer::{Layer, SubscriberExt};
+    use tracing_subscriber::util::SubscriberInitExt;
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::WARN.into())
         .with_env_var("UPLINK_LOG")
         .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let of_waits = filter_fn(|metadata| metadata.target() == waiting::TARGET);
+    let waits = Waiting(out).with_filter(of_waits);
+    tracing_subscriber::registry().with(log).with(waits).init();
 }

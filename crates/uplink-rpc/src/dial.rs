@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use uplink_core::id::NodeId;
 use uplink_core::identity::PeerIdentity;
 
-use crate::status::printable;
+use crate::status::{local_text, printable};
 use crate::tls::{Identity, IdentityError, alpn_protocols, client_config, peer_of};
 
 /// First bytes of every connection to a peer of the network.
@@ -171,7 +171,7 @@ impl Dialer {
         let mut stream = TlsConnector::from(Arc::clone(&self.tls))
             .connect(name, buffered(socket))
             .await
-            .map_err(|error| handshake_error(error.to_string()))?;
+            .map_err(|error| handshake_error(local_text(&error)))?;
         stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
         let peer = peer_of(stream.get_ref().1.peer_certificates())
             .ok_or_else(|| handshake_error("the peer sent no certificate chain".to_owned()))?;

@@ -159,8 +159,11 @@ impl From<Status> for Failure {
             Some(_) => Code::UNAVAILABLE,
             None => Code::from_grpc(status.code()),
         });
-        let message = local.map_or_else(|| status.message().to_owned(), |error| error.to_string());
-        Self { code, message: printable(&message) }
+        let message = match local {
+            Some(error) => local_text(error),
+            None => printable(status.message()),
+        };
+        Self { code, message }
     }
 }
 
@@ -224,6 +227,13 @@ fn innermost<'a>(mut error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError +
     error
 }
 
+/// Formats an error of this side without what is meant for its programmers: the TLS library appends a
+/// link to its manual.
+pub(crate) fn local_text(error: &(impl StdError + ?Sized)) -> String {
+    let text = error.to_string();
+    printable(text.split(": https://").next().unwrap_or_default())
+}
+
 /// Makes a peer's text safe to print: removes control characters, keeps at most [`MAX_TEXT`] bytes.
 pub(crate) fn printable(text: &str) -> String {
     let mut kept = String::new();
@@ -239,6 +249,13 @@ pub(crate) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_the_tls_library_has_no_link() {
+        let text = "peer closed connection without sending TLS close_notify";
+        let error = std::io::Error::other(format!("{text}: https://docs.rs/rustls/manual#eof"));
+        assert_eq!(local_text(&error), text);
+    }
 
     #[test]
     fn every_code_round_trips_over_grpc() {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use uplink::{Access, Secret};
+use uplink::{Access, AccessOptions, Secret};
 
 use super::save::{NewAccess, require_unused};
 use crate::access_store::AccessName;
@@ -18,7 +18,10 @@ pub(crate) async fn run(args: Request, context: &Context) -> Outcome {
         require_unused(name, context)?;
     }
     let passphrase = read_passphrase(args.passphrase_stdin).await?;
-    let access = Access::request(&args.satellite, args.api_key.trim(), passphrase.expose()).await?;
+    let options = AccessOptions::new().config(context.config.clone());
+    let api_key = args.api_key.trim();
+    let access =
+        Access::request_with(&args.satellite, api_key, passphrase.expose(), &options).await?;
     NewAccess { access: &access, name: name.as_ref(), replace: args.force }.save_or_print(context)
 }
 

@@ -20,7 +20,7 @@ pub(crate) async fn run(args: Revoke, context: &Context) -> Outcome {
              --access",
         ));
     }
-    uplink::Project::open(&access)?.revoke_access(&shared).await?;
+    uplink::Project::open_with(&access, &context.config)?.revoke_access(&shared).await?;
     context.out.line(
         "Revoked the access grant and all that were shared from it. It may work for some minutes more.",
     )

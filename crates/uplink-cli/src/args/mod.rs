@@ -34,6 +34,9 @@ pub(crate) struct CommandLine {
     /// Hide progress and notes
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Longest wait for a reply of the satellite, retries included: 90s, 15m
+    #[arg(long, global = true, value_name = "DURATION", default_value = "30s")]
+    pub(crate) timeout: String,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -1,6 +1,7 @@
 //! Invalid input: a one-line message and the exit code of its family.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::net::TcpListener;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use uplink::Permission;
 use uplink_testnet::Options;
@@ -94,6 +95,27 @@ fn unreachable_satellite_is_a_network_failure() {
     let args = ["access", "request", "--satellite", &address, "--api-key", API_KEY];
     let run = home.run_with(&[&args[..], &["--passphrase-stdin"]].concat(), b"secret");
     run.fails(6, "127.0.0.1:1");
+}
+
+#[test]
+fn silent_satellite_is_named_while_waiting_and_after_the_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let home = Home::new();
+    let satellite = format!("{OTHER_ID}@{address}");
+    let args = ["access", "request", "--satellite", &satellite, "--api-key", API_KEY];
+    for more in [&[][..], &["--quiet"]] {
+        let args = [&args[..], &["--passphrase-stdin", "--timeout", "4s"], more].concat();
+        let started = Instant::now();
+        let mut run = home.run_with(&args, b"secret");
+        let elapsed = started.elapsed();
+        let note = format!("waiting for the satellite at {address}\n");
+        assert_eq!(run.stderr.starts_with(&note), more.is_empty(), "{}", run.stderr);
+        run.stderr = run.stderr.replace(&note, "");
+        let text = format!("satellite {address} did not reply within 4 s");
+        run.fails(6, &text);
+        assert!(elapsed < Duration::from_secs(9), "{elapsed:?}");
+    }
 }
 
 #[test]
