@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use uplink_core::encryption::CipherSuite;
 use uplink_core::encryption::metadata::OpenedMetadata;
-use uplink_core::encryption::path::{PrefixInfo, content_key};
+use uplink_core::encryption::path::{PrefixInfo, content_key, encrypt_component};
 
 use super::attributes::{Object, custom_metadata};
 use super::key::ObjectKey;
@@ -103,8 +103,10 @@ impl ListOptions {
         self
     }
 
-    /// Begins after this key, given relative to the prefix.
+    /// Begins after the object with this key, the whole key as in [`Object::key`]. Empty means at the
+    /// start.
     ///
+    /// A key relative to the prefix would not do: that of an object named like the prefix is empty.
     /// Listings come in the order of encrypted keys, which is not that of the keys themselves.
     pub fn cursor(mut self, cursor: impl AsRef<[u8]>) -> Self {
         self.cursor = cursor.as_ref().to_vec();
@@ -224,8 +226,21 @@ impl Listing {
     fn cursor(&self) -> Result<Vec<u8>> {
         match self.options.cursor.as_slice() {
             [] => Ok(Vec::new()),
-            cursor => Ok(self.names.encrypt_relative(cursor)?),
+            cursor => match cursor.strip_prefix(self.options.prefix.as_slice()) {
+                // The object named like the prefix: one empty component.
+                Some([]) => Ok(encrypt_component(self.names.cipher, b"", &self.names.parent_key)?),
+                Some(relative) => Ok(self.names.encrypt_relative(relative)?),
+                None => Err(self.foreign_cursor()),
+            },
         }
+    }
+
+    fn foreign_cursor(&self) -> Error {
+        let ListOptions { cursor, prefix, .. } = &self.options;
+        let cursor = String::from_utf8_lossy(cursor);
+        let prefix = String::from_utf8_lossy(prefix);
+        let text = format!("invalid cursor {cursor:?}: must begin with the prefix {prefix:?}");
+        Error::new(ErrorKind::ObjectKeyInvalid, text)
     }
 
     async fn fetch(&self, cursor: &[u8]) -> Result<Page<ListedObject>> {
@@ -236,7 +251,12 @@ impl Listing {
             delimiter: self.options.collapsed_at(),
             metadata: self.options.custom_metadata,
         };
-        self.session.satellite().list_objects(&list).await
+        let mut page = self.session.satellite().list_objects(&list).await?;
+        // Where keys are not encrypted, an empty cursor means the start.
+        if cursor.is_empty() && !self.options.cursor.is_empty() {
+            page.items.retain(|item| !item.encrypted_key().is_empty());
+        }
+        Ok(page)
     }
 
     pub(super) fn open(&self, item: &ListedObject) -> ListItem {

@@ -16,6 +16,9 @@ pub(crate) async fn run(args: List, context: &Context) -> Outcome {
     let url = args.url.as_deref().filter(|url| *url != "sj://").map(Url::parse).transpose()?;
     let project = context.project(&args.access)?;
     match url {
+        None if args.recursive && !args.pending => {
+            Err(Failure::usage("--recursive needs a bucket: sj://bucket"))
+        }
         None if args.pending => Err(Failure::usage("--pending needs a bucket: sj://bucket")),
         None => list_buckets(&project, context).await,
         Some(url) if args.pending => pending::list(&project, &url, args.recursive, context).await,

@@ -27,6 +27,8 @@ fn wrong_usage_is_a_one_line_message() {
         (&["mb", "sj://"], "missing bucket name"),
         (&["mb", "sj://bucket/key"], "expected a bucket"),
         (&["ls", "s3://bucket"], "does not begin with sj://"),
+        (&["ls", "--recursive"], "needs a bucket"),
+        (&["ls", "--timeout", "soon"], "invalid timeout"),
         (&["cat", "sj://bucket"], "expected an object"),
         (&["cat", "sj://b/k", "--range", "9-8"], "invalid range"),
         (&["rm", "sj://bucket"], "--recursive"),

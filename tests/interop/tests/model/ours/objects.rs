@@ -84,7 +84,12 @@ impl Call<'_> {
     }
 
     async fn list(&self, listing: &Listing) -> Result {
-        let options = ListOptions::new().prefix(listing.prefix).cursor(listing.cursor);
+        // The reference client's cursor is relative to the prefix.
+        let cursor = match listing.cursor {
+            "" => String::new(),
+            cursor => format!("{}{cursor}", listing.prefix),
+        };
+        let options = ListOptions::new().prefix(listing.prefix).cursor(cursor);
         let options = options.recursive(listing.recursive).custom_metadata(listing.custom);
         let mut list = self.project.list_objects_with(listing.bucket, &options)?;
         let mut items = Vec::new();
