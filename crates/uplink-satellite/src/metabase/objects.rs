@@ -90,11 +90,13 @@ impl Metabase {
         .await
     }
 
-    /// Makes a pending object visible and replaces any committed object with its key.
+    /// Makes a pending object visible and replaces any committed object with its key. One that has
+    /// expired is as good as deleted: it must not replace what is readable.
     pub(crate) async fn commit_object(&self, commit: &Commit<'_>) -> Result<Object> {
         self.write(|| async {
             let mut tx = self.begin().await?;
             let found = rows::pending_by_stream(&mut tx, commit.project, &commit.stream_id).await?;
+            let found = found.filter(|object| !object.has_expired(commit.now));
             let mut object = found.ok_or_else(rows::pending_object_missing)?;
             let replacement = Replacement {
                 project: commit.project,

@@ -180,7 +180,12 @@ impl Object {
     /// Whether it is committed and has not expired at `now`.
     pub(crate) fn is_readable(&self, now: Time) -> bool {
         matches!(self.status, Status::CommittedUnversioned | Status::CommittedVersioned)
-            && self.expires.is_none_or(|time| time > now)
+            && !self.has_expired(now)
+    }
+
+    /// Whether its expiry is not after `now`.
+    pub(crate) fn has_expired(&self, now: Time) -> bool {
+        self.expires.is_some_and(|time| time <= now)
     }
 
     /// Returns the version as clients see it: the number and the end of the stream id.

@@ -86,13 +86,23 @@ impl Store {
         precondition: Precondition,
         min_part_size: i64,
     ) -> Result<Object> {
+        self.commit_at(NOW, stream_id, precondition, min_part_size).await
+    }
+
+    async fn commit_at(
+        &self,
+        now: Time,
+        stream_id: [u8; 16],
+        precondition: Precondition,
+        min_part_size: i64,
+    ) -> Result<Object> {
         let commit = Commit {
             project: &PROJECT,
             stream_id,
             metadata: None,
             precondition,
             min_part_size,
-            now: NOW,
+            now,
         };
         self.metabase.commit_object(&commit).await
     }
@@ -350,6 +360,17 @@ async fn segments_and_commits_need_a_pending_object() {
 }
 
 #[tokio::test]
+async fn upload_that_expires_before_its_commit_replaces_nothing() {
+    let store = Store::open().await;
+    let kept = store.begin(b"key", None).await;
+    store.commit(kept, Precondition::None).await.unwrap();
+    let expired = store.begin(b"key", Some(NOW)).await;
+    let error = store.commit(expired, Precondition::None).await.unwrap_err();
+    assert!(error.to_string().starts_with("object not found: "), "{error}");
+    assert_eq!(store.object(b"key").await.unwrap().stream_id, kept);
+}
+
+#[tokio::test]
 async fn commit_replaces_according_to_precondition() {
     let store = Store::open().await;
     let first = store.begin(b"key", None).await;
@@ -373,7 +394,7 @@ async fn commit_replaces_according_to_precondition() {
 async fn expired_object_is_hidden_and_can_be_replaced() {
     let store = Store::open().await;
     let stream = store.begin(b"key", Some(NOW)).await;
-    store.commit(stream, Precondition::None).await.unwrap();
+    store.commit_at(Time(NOW.0 - 1), stream, Precondition::None, 0).await.unwrap();
     assert!(store.object(b"key").await.is_err());
     let fresh = store.begin(b"key", Some(Time(NOW.0 + 1))).await;
     store.commit(fresh, Precondition::MustNotExist).await.unwrap();

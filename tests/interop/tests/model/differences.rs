@@ -3,7 +3,7 @@
 use uplink::{ErrorKind, Project};
 
 use super::operation::{INVALID_PART, Operation, Step};
-use super::outcome::{Lifetime, Outcome};
+use super::outcome::Outcome;
 use super::parties::Outcomes;
 
 /// A difference between the reference client and ours, which is the same over both transports.
@@ -25,7 +25,7 @@ struct Case<'a> {
     is_source_missing: bool,
 }
 
-const DIFFERENCES: [Difference; 11] = [
+const DIFFERENCES: [Difference; 10] = [
     Difference {
         why: "where it looks up an object, the reference client does not distinguish a missing \
                bucket from a missing object",
@@ -56,15 +56,6 @@ const DIFFERENCES: [Difference; 11] = [
         },
     },
     Difference {
-        why: "the reference client commits an upload whose expiry has passed, which no client ever \
-               sees; ours requests its parts first, and the upload no longer exists",
-        applies: |case| {
-            matches!(case.step.operation, Operation::CommitUpload { .. })
-                && matches!(case.theirs, Outcome::Object(seen) if seen.lifetime == Lifetime::Passed)
-                && case.ours.kind() == Some(ErrorKind::ObjectNotFound)
-        },
-    },
-    Difference {
         why: "an error of the beginning is reported by a write or by the commit, depending on what \
                each client buffers; an upload that is aborted has no commit",
         applies: |case| {
@@ -81,7 +72,10 @@ const DIFFERENCES: [Difference; 11] = [
         applies: |case| {
             let written = matches!(
                 case.step.operation,
-                Operation::Upload { .. } | Operation::UploadPart { .. }
+                Operation::Upload { .. }
+                    | Operation::UploadAborted { .. }
+                    | Operation::UploadPart { .. }
+                    | Operation::UploadPartAborted { .. }
             );
             written
                 && case.theirs.says("WaitWrite called after DoneWriting")

@@ -71,7 +71,6 @@ pub(crate) struct SeenPart {
 pub(crate) enum Lifetime {
     Days,
     Late,
-    Passed,
     Seconds,
     Unlimited,
 }
@@ -81,7 +80,6 @@ impl Lifetime {
         match expires {
             None => Self::Unlimited,
             Some(at) if at == far_ahead() => Self::Late,
-            Some(at) if at <= now => Self::Passed,
             Some(at) if at < now + Duration::from_secs(60) => Self::Seconds,
             Some(_) => Self::Days,
         }
