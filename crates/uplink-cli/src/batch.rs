@@ -3,7 +3,8 @@
 //! Failures are collected and printed once, when the command ends, also when it is stopped or
 //! interrupted. The command then fails with [`Exit::Incomplete`]. Two kinds of failures stop it,
 //! with the exit code of their own family: those that would affect every other object, like a full
-//! disk ([`Scope::Command`]), and [`MAX_NETWORK_FAILURES`] consecutive network failures.
+//! disk ([`Scope::Command`]) or a missing bucket ([`Scope::Bucket`]), and [`MAX_NETWORK_FAILURES`]
+//! consecutive network failures.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -46,9 +47,10 @@ impl Batch {
         if failure.scope() == Scope::Network {
             counts.network_failures += 1;
         }
-        if failure.scope() == Scope::Command || counts.network_failures >= MAX_NETWORK_FAILURES {
+        let affects_all = matches!(failure.scope(), Scope::Bucket | Scope::Command);
+        if affects_all || counts.network_failures >= MAX_NETWORK_FAILURES {
             let Counts { succeeded, failed, .. } = *counts;
-            return Err(failure.followed_by(format_args!(
+            return Err(failure.stopping().followed_by(format_args!(
                 "stopped after {succeeded} objects succeeded and {failed} failed"
             )));
         }

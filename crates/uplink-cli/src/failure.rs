@@ -21,7 +21,9 @@ pub(crate) struct Failure {
 /// Which other objects of the same command a failure affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// All others would fail too: a full disk, a missing bucket, an exceeded limit.
+    /// All others in the same bucket would fail too: it is missing.
+    Bucket,
+    /// All others would fail too: a full disk, an exceeded limit.
     Command,
     /// Others may fail too while the network or the satellite is unreachable.
     Network,
@@ -134,7 +136,7 @@ impl Failure {
         let failure = Self::new(exit, format!("{action}: {error}"));
         let disk_full =
             matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        if disk_full { Self { scope: Scope::Command, ..failure } } else { failure }
+        if disk_full { failure.stopping() } else { failure }
     }
 
     /// Returns the family of the failure.
@@ -150,6 +152,19 @@ impl Failure {
     /// Returns which other objects the failure affects.
     pub(crate) fn scope(&self) -> Scope {
         self.scope
+    }
+
+    /// Ends the command that the failure belongs to.
+    pub(crate) fn stopping(self) -> Self {
+        Self { scope: Scope::Command, ..self }
+    }
+
+    /// Limits a missing bucket to this object: others of the command are in another bucket.
+    pub(crate) fn outside_bucket(self) -> Self {
+        match self.scope {
+            Scope::Bucket => Self { scope: Scope::Object, ..self },
+            _ => self,
+        }
     }
 
     /// Appends `; remark` to the message.
@@ -198,9 +213,9 @@ impl From<uplink::Error> for Failure {
 impl From<ErrorKind> for Scope {
     fn from(kind: ErrorKind) -> Self {
         match kind {
+            ErrorKind::BucketNotFound => Self::Bucket,
             ErrorKind::AccessInvalid
             | ErrorKind::BandwidthLimitExceeded
-            | ErrorKind::BucketNotFound
             | ErrorKind::SatelliteOutOfSpace
             | ErrorKind::SegmentsLimitExceeded
             | ErrorKind::StorageLimitExceeded => Self::Command,
@@ -298,7 +313,7 @@ mod tests {
     #[test]
     fn satellite_failures_have_their_scope() {
         for (kind, scope) in [
-            (ErrorKind::BucketNotFound, Scope::Command),
+            (ErrorKind::BucketNotFound, Scope::Bucket),
             (ErrorKind::SatelliteOutOfSpace, Scope::Command),
             (ErrorKind::StorageLimitExceeded, Scope::Command),
             (ErrorKind::Network, Scope::Network),

@@ -25,6 +25,7 @@ mod rb;
 mod record;
 mod rm;
 mod secret_input;
+mod several;
 mod stat;
 mod text;
 mod transfer;

@@ -1,16 +1,25 @@
 //! `uplink mv`: moves objects. No content is transferred.
 
-use std::ffi::OsStr;
-
-use futures_util::TryStreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use uplink::Project;
 
 use crate::args::location::{Location, Url};
 use crate::args::objects::Move;
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
-use crate::walk::{self, CONCURRENCY, SharedTally};
+use crate::failure::{Failure, Outcome, Scope};
+use crate::several;
+use crate::walk::{self, CONCURRENCY, Entry};
+
+/// The moves of one command.
+struct Job<'a> {
+    project: &'a Project,
+    context: &'a Context,
+    recursive: bool,
+    /// Whether the command has more than one source.
+    has_several: bool,
+}
 
 /// A moved object as JSON.
 #[derive(Serialize)]
@@ -21,52 +30,99 @@ struct Report<'a> {
 
 /// Runs the command.
 pub(crate) async fn run(args: Move, context: &Context) -> Outcome {
-    let from = parse(&args.source)?;
-    let to = parse(&args.target)?;
-    let project = context.project(&args.access)?;
-    if args.recursive {
-        return move_all(&project, &from, &to, context).await;
+    let (sources, target) = args.locations()?;
+    let pairs = pairs(&sources, &target, args.recursive)?;
+    let project = &context.project(&args.access)?;
+    let has_several = pairs.len() > 1;
+    let job = Job { project, context, recursive: args.recursive, has_several };
+    match pairs.as_slice() {
+        [(from, to)] if !args.recursive => job.move_object(from, to).await,
+        _ => job.move_all(pairs).await,
     }
-    if from.is_prefix() {
-        let text = format!("{from} is not a single object: use --recursive");
-        return Err(Failure::usage(text));
-    }
-    move_object(&project, &from, &to.with_name(from.file_name()), context).await
 }
 
-fn parse(text: &OsStr) -> Outcome<Url> {
-    match Location::parse(text)? {
-        Location::Remote(url) => Ok(url),
+/// Returns the target of each source: an object, or with `recursive` a prefix.
+fn pairs(sources: &[Location], target: &Location, recursive: bool) -> Outcome<Vec<(Url, Url)>> {
+    let froms = sources.iter().map(require_remote).collect::<Outcome<Vec<_>>>()?;
+    let to = require_remote(target)?;
+    let targets = match froms.as_slice() {
+        [from] => vec![if recursive { to } else { to.with_name(from.file_name()) }],
+        _ => {
+            several::require_disjoint(&froms, recursive)?;
+            let targets = several::targets(sources, target)?;
+            targets.iter().map(require_remote).collect::<Outcome<_>>()?
+        }
+    };
+    let pairs = froms.into_iter().zip(targets).map(|(from, to)| match recursive {
+        true => tree(&from, &to),
+        false => object(from, to),
+    });
+    pairs.collect()
+}
+
+fn require_remote(location: &Location) -> Outcome<Url> {
+    match location {
+        Location::Remote(url) => Ok(url.clone()),
         Location::Local(_) | Location::Stdio => Err(Failure::usage(format!(
-            "cannot move {text:?}: source and target must be objects, like sj://bucket/key; use `uplink \
-             cp` for files"
+            "cannot move {location}: source and target must be objects, like sj://bucket/key; use \
+             `uplink cp` for files"
         ))),
     }
 }
 
-async fn move_object(project: &Project, from: &Url, to: &Url, context: &Context) -> Outcome {
+fn tree(from: &Url, to: &Url) -> Outcome<(Url, Url)> {
+    let pair = (from.as_prefix(), to.as_prefix());
+    pair.0.require_outside(&pair.1)?;
+    Ok(pair)
+}
+
+fn object(from: Url, to: Url) -> Outcome<(Url, Url)> {
+    if from.is_prefix() {
+        let text = format!("{from} is not a single object: use --recursive");
+        return Err(Failure::usage(text));
+    }
     if from == to {
         return Err(Failure::usage(format!("{from} is source and target")));
     }
-    project.move_object(&from.bucket, &from.key, &to.bucket, &to.key).await?;
-    context.out.object(&Report { source: &from.to_string(), target: &to.to_string() })
+    Ok((from, to))
 }
 
-async fn move_all(project: &Project, from: &Url, to: &Url, context: &Context) -> Outcome {
-    let prefix = &from.as_prefix();
-    let target = &to.as_prefix();
-    prefix.require_outside(target)?;
-    let tally = SharedTally::default();
-    walk::objects(project, prefix, &tally)?
-        .try_for_each_concurrent(CONCURRENCY, |object| async move {
-            let to = target.with_name(prefix.relative(&object.key));
-            let url = prefix.with_key(object.key);
-            let moved = match prefix.require_outside(&to) {
-                Ok(()) => move_object(project, &url, &to, context).await,
-                Err(failure) => Err(failure),
-            };
-            context.batch.record(&url, moved)
-        })
-        .await?;
-    walk::finish(project, prefix, tally.get(), &context.batch, "moved").await
+impl<'a> Job<'a> {
+    async fn move_object(&self, from: &Url, to: &Url) -> Outcome {
+        self.project.move_object(&from.bucket, &from.key, &to.bucket, &to.key).await?;
+        self.context.out.object(&Report { source: &from.to_string(), target: &to.to_string() })
+    }
+
+    async fn move_all(&self, pairs: Vec<(Url, Url)>) -> Outcome {
+        stream::iter(pairs)
+            .flat_map(|(from, to)| self.entries(from, to))
+            .try_for_each_concurrent(CONCURRENCY, |(from, to)| async move {
+                let moved = match to {
+                    Ok(to) => self.move_one_of_many(&from, &to).await,
+                    Err(failure) => Err(failure),
+                };
+                self.context.batch.record(from, moved)
+            })
+            .await?;
+        self.context.batch.outcome("moved")
+    }
+
+    /// Returns the objects of a source, each with its target.
+    fn entries(&self, from: Url, to: Url) -> BoxStream<'a, Outcome<Entry<Url>>> {
+        if !self.recursive {
+            return stream::iter([Ok((from, Ok(to)))]).boxed();
+        }
+        let pairs = walk::pairs(self.project, from.clone(), to);
+        let entries = pairs.map_ok(|(url, found)| (url, found.map(|(_, to)| to)));
+        walk::contain(entries, from, self.has_several).boxed()
+    }
+
+    async fn move_one_of_many(&self, from: &Url, to: &Url) -> Outcome {
+        match self.move_object(from, to).await {
+            Err(failure) if failure.scope() == Scope::Bucket && self.has_several => {
+                Err(walk::narrow(failure, self.project, to).await)
+            }
+            moved => moved,
+        }
+    }
 }

@@ -8,7 +8,7 @@ use uplink::{ErrorKind, ListUploadsOptions, PendingUpload, Project, UploadItem, 
 
 use crate::args::location::Url;
 use crate::context::Context;
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome, Scope};
 use crate::record::Record;
 use crate::walk::{CONCURRENCY, SharedTally, Tally};
 
@@ -48,13 +48,26 @@ fn print(item: &UploadItem, context: &Context) -> Outcome {
     }
 }
 
-/// Aborts the pending uploads of a key, or with `recursive` all of a bucket or prefix.
+/// Aborts the pending uploads of keys, or with `recursive` all of buckets or prefixes.
 pub(crate) async fn abort(
     project: &Project,
-    url: &Url,
+    urls: &[Url],
     recursive: bool,
     context: &Context,
 ) -> Outcome {
+    for url in urls {
+        let aborted = abort_at(project, url, recursive, context).await;
+        match aborted {
+            Err(failure) if urls.len() > 1 && failure.scope() != Scope::Command => {
+                context.batch.record(url, Err(failure.outside_bucket()))?;
+            }
+            aborted => aborted?,
+        }
+    }
+    context.batch.outcome("aborted")
+}
+
+async fn abort_at(project: &Project, url: &Url, recursive: bool, context: &Context) -> Outcome {
     let tally = &SharedTally::default();
     let batch = &context.batch;
     let location = if recursive { url.as_prefix() } else { url.clone() };
@@ -76,10 +89,10 @@ pub(crate) async fn abort(
         return Err(nothing_at(url));
     }
     tally.require_any_decrypted(url)?;
-    if let Err(failure) = tally.require_all_decrypted() {
-        batch.record(url, Err(failure))?;
+    match tally.require_all_decrypted() {
+        Err(failure) => batch.record(url, Err(failure)),
+        Ok(()) => Ok(()),
     }
-    batch.outcome("aborted")
 }
 
 fn uploads_at(project: &Project, location: &Url, recursive: bool) -> Outcome<UploadList> {

@@ -1,31 +1,31 @@
 //! `uplink rm`: removes objects and aborts pending uploads.
 
-use futures_util::TryStreamExt as _;
-use uplink::{ErrorKind, Project};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use uplink::{ErrorKind, Object, Project};
 
 use crate::args::location::Url;
 use crate::args::objects::Remove;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::pending;
 use crate::record::Record;
-use crate::walk::{self, CONCURRENCY, SharedTally};
+use crate::walk::{self, CONCURRENCY, Entry};
+use crate::{pending, several};
 
 /// Runs the command.
 pub(crate) async fn run(args: Remove, context: &Context) -> Outcome {
-    let url = Url::parse(&args.url)?;
-    if !args.recursive && url.key.is_empty() {
+    let urls = args.urls.iter().map(|text| Url::parse(text)).collect::<Outcome<Vec<_>>>()?;
+    if let Some(url) = urls.iter().find(|url| !args.recursive && url.key.is_empty()) {
         return Err(Failure::usage(format!(
             "{url} is a bucket: use `uplink rb` to remove it, or --recursive to remove its objects"
         )));
     }
+    several::require_disjoint(&urls, args.recursive)?;
     let project = context.project(&args.access)?;
-    match args {
-        Remove { pending: true, recursive, .. } => {
-            pending::abort(&project, &url, recursive, context).await
-        }
-        Remove { recursive: true, .. } => remove_all(&project, &url, context).await,
-        _ => remove_object(&project, &url).await,
+    match urls.as_slice() {
+        urls if args.pending => pending::abort(&project, urls, args.recursive, context).await,
+        [url] if !args.recursive => remove_object(&project, url).await,
+        _ => remove_all(&project, urls, args.recursive, context).await,
     }
 }
 
@@ -41,18 +41,55 @@ async fn remove_object(project: &Project, url: &Url) -> Outcome {
     }
 }
 
-async fn remove_all(project: &Project, url: &Url, context: &Context) -> Outcome {
-    let prefix = url.as_prefix();
-    let tally = SharedTally::default();
-    let batch = &context.batch;
-    walk::objects(project, &prefix, &tally)?
-        .try_for_each_concurrent(CONCURRENCY, |object| async move {
-            let removed = match project.delete_object(&url.bucket, &object.key).await {
-                Ok(_) => context.out.object(&Record::object(&object)),
-                Err(error) => Err(error.into()),
+async fn remove_all(
+    project: &Project,
+    urls: Vec<Url>,
+    recursive: bool,
+    context: &Context,
+) -> Outcome {
+    let has_several = urls.len() > 1;
+    stream::iter(urls)
+        .flat_map(|url| entries(project, url, recursive, has_several))
+        .try_for_each_concurrent(CONCURRENCY, |(url, found)| async move {
+            let removed = match found {
+                Ok(object) => remove_entry(project, &url, object, context).await,
+                Err(failure) => Err(failure),
             };
-            batch.record(url.with_key(object.key.clone()), removed)
+            let removed = removed.map_err(|failure| match has_several {
+                true => failure.outside_bucket(),
+                false => failure,
+            });
+            context.batch.record(url, removed)
         })
         .await?;
-    walk::finish(project, &prefix, tally.get(), batch, "removed").await
+    context.batch.outcome("removed")
+}
+
+/// Returns what is removed for one target: its objects, or without `recursive` itself.
+fn entries(
+    project: &Project,
+    url: Url,
+    recursive: bool,
+    has_several: bool,
+) -> BoxStream<'_, Outcome<Entry<Option<Object>>>> {
+    if !recursive {
+        return stream::iter([Ok((url, Ok(None)))]).boxed();
+    }
+    let prefix = url.as_prefix();
+    let objects = walk::objects(project, prefix.clone());
+    let entries = objects.map_ok(|(url, found)| (url, found.map(Some)));
+    walk::contain(entries, prefix, has_several).boxed()
+}
+
+/// Removes an object that was listed or named.
+async fn remove_entry(
+    project: &Project,
+    url: &Url,
+    listed: Option<Object>,
+    context: &Context,
+) -> Outcome {
+    let Some(object) = listed else { return remove_object(project, url).await };
+    // An object that is already removed counts as removed.
+    project.delete_object(&url.bucket, &url.key).await?;
+    context.out.object(&Record::object(&object))
 }

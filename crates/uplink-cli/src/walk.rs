@@ -7,54 +7,113 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::TryStreamExt as _;
 use futures_util::stream::{self, Stream};
-use uplink::{ListItem, ListOptions, Object, Project};
+use uplink::{ErrorKind, ListItem, ListOptions, Object, ObjectList, Project};
 
 use crate::args::location::Url;
-use crate::batch::Batch;
 use crate::failure::{Exit, Failure, Outcome};
 
 /// Objects that a command works on concurrently. Each of them transfers many pieces, and all share
 /// the project's memory.
 pub(crate) const CONCURRENCY: usize = 4;
 
-/// Lists the objects below a prefix, and counts in `tally` which names are decrypted.
-pub(crate) fn objects<'a>(
+/// An entry of a batch: the URL that its failure is reported under, and what is done, or why it cannot
+/// be.
+pub(crate) type Entry<T> = (Url, Outcome<T>);
+
+/// Lists the objects below a prefix. Names that cannot be decrypted are one failure, the last entry.
+///
+/// # Errors
+/// An item is an error if the listing fails, there is nothing to list, or no name can be decrypted.
+pub(crate) fn objects(
     project: &Project,
-    prefix: &Url,
-    tally: &'a SharedTally,
-) -> Outcome<impl Stream<Item = Outcome<Object>> + Send + 'a> {
-    let options = ListOptions::new().prefix(&prefix.key).recursive(true);
-    let list = project.list_objects_with(&prefix.bucket, &options)?;
-    let items = stream::try_unfold(list, move |mut list| async move {
-        let Some(item) = list.try_next().await? else { return Ok(None) };
-        tally.count(is_decrypted(&item));
-        Ok::<_, Failure>(Some((item, list)))
-    });
-    Ok(items.try_filter_map(|item| async move {
-        Ok(match item {
-            ListItem::Object(object) => Some(object),
-            _ => None,
+    prefix: Url,
+) -> impl Stream<Item = Outcome<Entry<Object>>> + Send + '_ {
+    let walk = async move { Walk::begin(project, prefix) };
+    let entries = stream::once(walk).map_ok(|walk| {
+        stream::try_unfold(Some(walk), |walk| async move {
+            match walk {
+                Some(walk) => walk.next().await,
+                None => Ok(None),
+            }
         })
-    }))
+    });
+    entries.try_flatten()
 }
 
-/// Returns the outcome of a command on all objects below a prefix. `action` is what was done to
-/// them, like `copied`.
-pub(crate) async fn finish(
+/// Lists the objects below a prefix and where each goes below a target, as [`objects`]. An object whose
+/// target is below the prefix itself is a failure.
+///
+/// # Errors
+/// As [`objects`].
+pub(crate) fn pairs(
     project: &Project,
-    prefix: &Url,
+    prefix: Url,
+    target: Url,
+) -> impl Stream<Item = Outcome<Entry<(Object, Url)>>> + Send + '_ {
+    objects(project, prefix.clone()).map_ok(move |(url, found)| {
+        let found = found.and_then(|object| {
+            let to = target.with_name(prefix.relative(&object.key));
+            prefix.require_outside(&to).map(|()| (object, to))
+        });
+        (url, found)
+    })
+}
+
+/// Turns the failure of the walk over one of several sources into an entry, so that the others are
+/// still walked over.
+pub(crate) fn contain<'a, T: Send + 'a>(
+    entries: impl Stream<Item = Outcome<Entry<T>>> + Send + 'a,
+    source: Url,
+    contains: bool,
+) -> impl Stream<Item = Outcome<Entry<T>>> + Send + 'a {
+    entries.or_else(move |failure| {
+        let entry = match contains {
+            true => Ok((source.clone(), Err(failure.outside_bucket()))),
+            false => Err(failure),
+        };
+        std::future::ready(entry)
+    })
+}
+
+/// Limits a missing bucket to one source, unless it is the bucket that all sources go to.
+pub(crate) async fn narrow(failure: Failure, project: &Project, target: &Url) -> Failure {
+    match project.stat_bucket(&target.bucket).await {
+        Err(error) if error.kind() == ErrorKind::BucketNotFound => failure,
+        _ => failure.outside_bucket(),
+    }
+}
+
+/// A listing in progress.
+struct Walk<'a> {
+    project: &'a Project,
+    prefix: Url,
+    list: ObjectList,
     tally: Tally,
-    batch: &Batch,
-    action: &str,
-) -> Outcome {
-    if tally.is_empty() && !prefix.key.is_empty() {
-        return Err(nothing_below(project, prefix).await);
+}
+
+impl<'a> Walk<'a> {
+    fn begin(project: &'a Project, prefix: Url) -> Outcome<Self> {
+        let options = ListOptions::new().prefix(&prefix.key).recursive(true);
+        let list = project.list_objects_with(&prefix.bucket, &options)?;
+        Ok(Self { project, prefix, list, tally: Tally::default() })
     }
-    tally.require_any_decrypted(prefix)?;
-    if let Err(failure) = tally.require_all_decrypted() {
-        batch.record(prefix, Err(failure))?;
+
+    /// Returns the next entry, and the listing unless it is the last one.
+    async fn next(mut self) -> Outcome<Option<(Entry<Object>, Option<Self>)>> {
+        while let Some(item) = self.list.try_next().await? {
+            self.tally.count(is_decrypted(&item));
+            if let ListItem::Object(object) = item {
+                let url = self.prefix.with_key(object.key.clone());
+                return Ok(Some(((url, Ok(object)), Some(self))));
+            }
+        }
+        if self.tally.is_empty() && !self.prefix.key.is_empty() {
+            return Err(nothing_below(self.project, &self.prefix).await);
+        }
+        self.tally.require_any_decrypted(&self.prefix)?;
+        let failure = self.tally.require_all_decrypted().err();
+        Ok(failure.map(|failure| ((self.prefix, Err(failure)), None)))
     }
-    batch.outcome(action)
 }
 
 /// Explains why a prefix is empty: it does not exist, or no name can be decrypted.

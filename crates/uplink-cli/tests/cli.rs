@@ -16,6 +16,8 @@ mod home;
 mod objects;
 #[path = "cli/pending.rs"]
 mod pending;
+#[path = "cli/several.rs"]
+mod several;
 #[path = "cli/shares.rs"]
 mod shares;
 #[path = "cli/signals.rs"]

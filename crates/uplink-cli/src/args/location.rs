@@ -30,6 +30,16 @@ impl Location {
     }
 }
 
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => write!(f, "{path:?}"),
+            Self::Remote(url) => url.fmt(f),
+            Self::Stdio => f.write_str("-"),
+        }
+    }
+}
+
 /// A bucket, and an object key or prefix in it; empty for the bucket itself.
 ///
 /// Keys are bytes. Any key can be given on systems where arguments are bytes.

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use clap::Args;
 
 use super::grant::AccessArgs;
+use super::location::Location;
+use crate::failure::{Failure, Outcome};
 
 #[derive(Debug, Args)]
 pub(crate) struct MakeBucket {
@@ -43,15 +45,17 @@ pub(crate) struct List {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "uplink cp [OPTIONS] <SRC>... <DST>")]
 pub(crate) struct Copy {
     #[command(flatten)]
     pub(crate) access: AccessArgs,
-    /// File, object like sj://bucket/key, or - for standard input
+    /// File, object like sj://bucket/key, or - for standard input; can be repeated
     #[arg(value_name = "SRC")]
     pub(crate) source: OsString,
-    /// File or directory, object or prefix like sj://bucket/prefix/, or - for standard output
-    #[arg(value_name = "DST")]
-    pub(crate) target: OsString,
+    /// File or directory, object or prefix like sj://bucket/prefix/, or - for standard output. For
+    /// several sources an existing directory, a bucket, or a prefix that ends with a slash
+    #[arg(value_name = "DST", required = true)]
+    pub(crate) rest: Vec<OsString>,
     /// Copy everything below a directory or prefix
     #[arg(long, short)]
     pub(crate) recursive: bool,
@@ -70,18 +74,42 @@ pub(crate) struct Copy {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "uplink mv [OPTIONS] <SRC>... <DST>")]
 pub(crate) struct Move {
     #[command(flatten)]
     pub(crate) access: AccessArgs,
-    /// Object or prefix, like sj://bucket/key
+    /// Object or prefix, like sj://bucket/key; can be repeated
     #[arg(value_name = "SRC")]
     pub(crate) source: OsString,
-    /// Object or prefix, like sj://bucket/prefix/
-    #[arg(value_name = "DST")]
-    pub(crate) target: OsString,
+    /// Object or prefix, like sj://bucket/prefix/. For several sources a bucket, or a prefix that
+    /// ends with a slash
+    #[arg(value_name = "DST", required = true)]
+    pub(crate) rest: Vec<OsString>,
     /// Move everything below a prefix
     #[arg(long, short)]
     pub(crate) recursive: bool,
+}
+
+impl Copy {
+    /// Returns the sources and the target.
+    pub(crate) fn locations(&self) -> Outcome<(Vec<Location>, Location)> {
+        locations(&self.source, &self.rest)
+    }
+}
+
+impl Move {
+    /// Returns the sources and the target.
+    pub(crate) fn locations(&self) -> Outcome<(Vec<Location>, Location)> {
+        locations(&self.source, &self.rest)
+    }
+}
+
+/// Parses one or more sources and a target. Options may be between them, which the parser does not
+/// permit before a last argument of its own.
+fn locations(first: &OsString, rest: &[OsString]) -> Outcome<(Vec<Location>, Location)> {
+    let (last, more) = rest.split_last().ok_or_else(|| Failure::usage("missing target <DST>"))?;
+    let sources = std::iter::once(first).chain(more).map(|text| Location::parse(text));
+    Ok((sources.collect::<Outcome<_>>()?, Location::parse(last)?))
 }
 
 #[derive(Debug, Args)]
@@ -100,9 +128,9 @@ pub(crate) struct Cat {
 pub(crate) struct Remove {
     #[command(flatten)]
     pub(crate) access: AccessArgs,
-    /// Object, like sj://bucket/key; with --recursive a bucket or prefix
-    #[arg(value_name = "URL")]
-    pub(crate) url: OsString,
+    /// Objects, like sj://bucket/key; with --recursive buckets or prefixes
+    #[arg(value_name = "URL", required = true)]
+    pub(crate) urls: Vec<OsString>,
     /// Remove all objects below
     #[arg(long, short)]
     pub(crate) recursive: bool,

@@ -7,9 +7,11 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use uplink::Project;
 
+use super::step::Step;
 use crate::args::location::Url;
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
+use crate::local::path;
 use crate::local::source::Source;
 use crate::progress::Progress;
 use crate::transfer::{self, Attributes};
@@ -21,6 +23,8 @@ pub(super) struct Job<'a> {
     pub(super) project: &'a Project,
     pub(super) progress: Progress,
     pub(super) skip_special: bool,
+    /// Whether the command has more than one source.
+    pub(super) has_several: bool,
     pub(super) context: &'a Context,
 }
 
@@ -33,16 +37,22 @@ struct Report<'a> {
 }
 
 impl Job<'_> {
-    pub(super) async fn upload_file(&self, path: &Path, url: &Url) -> Outcome {
-        let source = Source::open(path).await?;
-        self.upload(source, &path.display().to_string(), url).await
-    }
-
-    pub(super) async fn upload_stdin(&self, url: &Url) -> Outcome {
-        if url.is_prefix() {
-            return Err(Failure::usage(format!("{url} needs a key to upload standard input to")));
+    /// Transfers one object.
+    pub(super) async fn run(&self, step: &Step) -> Outcome {
+        match step {
+            Step::Copy { from, to } => self.copy(from, to).await,
+            Step::Download { from, to } => self.download_file(from, to, true).await,
+            Step::DownloadBelow { from, root, relative } => {
+                path::create_parents(root, relative)?;
+                self.download_file(from, &root.join(relative), false).await
+            }
+            Step::DownloadToStdout { from } => self.download_to_stdout(from).await,
+            Step::Upload { from, to } => {
+                let source = Source::open(from).await?;
+                self.upload(source, &from.display().to_string(), to).await
+            }
+            Step::UploadStdin { to } => self.upload(Source::stdin()?, "-", to).await,
         }
-        self.upload(Source::stdin()?, "-", url).await
     }
 
     async fn upload(&self, mut source: Source, name: &str, url: &Url) -> Outcome {
@@ -53,21 +63,15 @@ impl Job<'_> {
         self.report(name, &url.to_string(), size)
     }
 
-    pub(super) async fn download_file(
-        &self,
-        url: &Url,
-        path: &Path,
-        follow_links: bool,
-    ) -> Outcome {
+    async fn download_file(&self, url: &Url, path: &Path, follow_links: bool) -> Outcome {
         let bar = self.progress.transfer(&url.to_string(), None);
         let size = transfer::to_file(self.project, url, path, follow_links, &bar).await?;
         bar.finish();
         self.report(&url.to_string(), &path.display().to_string(), size)
     }
 
-    pub(super) async fn download_to_stdout(&self, url: &Url) -> Outcome {
-        let url = require_object(url.clone())?;
-        let mut download = transfer::open(self.project, &url).await?;
+    async fn download_to_stdout(&self, url: &Url) -> Outcome {
+        let mut download = transfer::open(self.project, url).await?;
         let bar = if io::stdout().is_terminal() {
             ProgressBar::hidden()
         } else {
@@ -78,7 +82,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    pub(super) async fn copy(&self, from: &Url, to: &Url) -> Outcome {
+    async fn copy(&self, from: &Url, to: &Url) -> Outcome {
         let bar = self.progress.transfer(&from.to_string(), None);
         let Self { attributes, project, context, .. } = self;
         let size = transfer::copy(project, from, to, attributes, context, &bar).await?;
@@ -89,12 +93,4 @@ impl Job<'_> {
     fn report(&self, source: &str, target: &str, size: u64) -> Outcome {
         self.context.out.object(&Report { source, target, size })
     }
-}
-
-/// Rejects a bucket or prefix where a single object is required.
-pub(super) fn require_object(url: Url) -> Outcome<Url> {
-    if url.is_prefix() {
-        return Err(Failure::usage(format!("{url} is not a single object: use --recursive")));
-    }
-    Ok(url)
 }

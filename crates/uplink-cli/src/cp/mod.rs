@@ -1,6 +1,7 @@
 //! `uplink cp`: uploads, downloads, and copies between objects.
 
 mod job;
+mod step;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use self::job::{Job, require_object};
+use self::job::Job;
+use self::step::{Step, require_key, require_object};
+use self::tree::{Root, Tree};
 use crate::args::expiry;
 use crate::args::location::{Location, Url};
 use crate::args::objects::Copy;
@@ -17,51 +20,98 @@ use crate::failure::{Failure, Outcome};
 use crate::local::path;
 use crate::local::resolve::ResolvedPath;
 use crate::progress::Progress;
+use crate::several;
 use crate::transfer::{Attributes, Expires};
 
 /// Runs the command.
 pub(crate) async fn run(args: Copy, context: &Context) -> Outcome {
-    let source = Location::parse(&args.source)?;
-    let target = Location::parse(&args.target)?;
+    let (sources, target) = args.locations()?;
     let job = Job {
         attributes: attributes(&args, &target)?,
         project: &context.project(&args.access)?,
         progress: Progress::new(context.out),
         skip_special: args.skip_special,
+        has_several: sources.len() > 1,
         context,
     };
-    match (source, target, args.recursive) {
-        (Location::Local(from), Location::Remote(to), true) => tree::upload(&job, &from, &to).await,
-        (Location::Remote(from), Location::Local(to), true) => {
-            tree::download(&job, &from, &to).await
-        }
-        (Location::Remote(from), Location::Remote(to), true) => tree::copy(&job, &from, &to).await,
-        (_, _, true) => {
-            Err(Failure::usage("--recursive does not work with standard input and output"))
-        }
-        (source, target, false) => transfer_one(&job, source, target).await,
+    match <[Location; 1]>::try_from(sources) {
+        Ok([source]) if args.recursive => tree::run(&job, vec![tree(source, target)?]).await,
+        Ok([source]) => job.run(&step(source, target)?).await,
+        Err(sources) => tree::run(&job, roots(sources, &target, args.recursive)?).await,
     }
 }
 
-async fn transfer_one(job: &Job<'_>, source: Location, target: Location) -> Outcome {
-    match (source, target) {
-        (Location::Stdio, Location::Remote(to)) => job.upload_stdin(&to).await,
+/// Returns the transfer of a single source.
+fn step(source: Location, target: Location) -> Outcome<Step> {
+    Ok(match (source, target) {
+        (Location::Stdio, Location::Remote(to)) => Step::UploadStdin { to: require_key(to)? },
         (Location::Local(from), Location::Remote(to)) => {
-            job.upload_file(&from, &to.with_name(file_name(&from)?)).await
+            let to = to.with_name(file_name(&from)?);
+            Step::Upload { from, to }
         }
-        (Location::Remote(from), Location::Stdio) => job.download_to_stdout(&from).await,
+        (Location::Remote(from), Location::Stdio) => {
+            Step::DownloadToStdout { from: require_object(from)? }
+        }
         (Location::Remote(from), Location::Local(to)) if ResolvedPath::is_stdout(&to) => {
-            job.download_to_stdout(&from).await
+            Step::DownloadToStdout { from: require_object(from)? }
         }
         (Location::Remote(from), Location::Local(to)) => {
-            job.download_file(&from, &file_path(to, &from)?, true).await
+            let to = file_path(to, &from)?;
+            Step::Download { from, to }
         }
         (Location::Remote(from), Location::Remote(to)) => {
             let from = require_object(from)?;
-            job.copy(&from, &to.with_name(from.file_name())).await
+            let to = to.with_name(from.file_name());
+            Step::Copy { from, to }
         }
-        _ => Err(Failure::usage("source or target must be an object, like sj://bucket/key")),
-    }
+        _ => return Err(neither_is_remote()),
+    })
+}
+
+/// Returns the copy of everything below a directory or prefix.
+fn tree(source: Location, target: Location) -> Outcome<Root> {
+    Ok(Root::Tree(match (source, target) {
+        (Location::Local(from), Location::Remote(to)) => Tree::Upload { from, to },
+        (Location::Remote(from), Location::Local(to)) => {
+            Tree::Download { from: from.as_prefix(), to }
+        }
+        (Location::Remote(from), Location::Remote(to)) => {
+            let from = from.as_prefix();
+            let to = to.as_prefix();
+            from.require_outside(&to)?;
+            Tree::Copy { from, to }
+        }
+        _ => {
+            let text = "--recursive does not work with standard input and output";
+            return Err(Failure::usage(text));
+        }
+    }))
+}
+
+/// Returns the copies of several sources below one target.
+fn roots(sources: Vec<Location>, target: &Location, recursive: bool) -> Outcome<Vec<Root>> {
+    let targets = several::targets(&sources, target)?;
+    let roots = sources.into_iter().zip(targets).map(|pair| match pair {
+        (Location::Local(_), Location::Local(_)) => Err(neither_is_remote()),
+        // With --recursive, files and directories can be mixed, as in `cp -r * sj://bucket`.
+        (Location::Local(from), to) if recursive && from.is_dir() => {
+            tree(Location::Local(from), to)
+        }
+        (Location::Local(from), Location::Remote(to)) => Ok(Root::Step(Step::Upload { from, to })),
+        (from, to) if recursive => tree(from, to),
+        (Location::Remote(from), Location::Local(to)) => {
+            Ok(Root::Step(Step::Download { from: require_object(from)?, to }))
+        }
+        (Location::Remote(from), Location::Remote(to)) => {
+            Ok(Root::Step(Step::Copy { from: require_object(from)?, to }))
+        }
+        _ => Err(neither_is_remote()),
+    });
+    roots.collect()
+}
+
+fn neither_is_remote() -> Failure {
+    Failure::usage("source or target must be an object, like sj://bucket/key")
 }
 
 /// Parses the attributes of uploaded objects, which are rejected for downloads.

@@ -3,25 +3,104 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use futures_util::{TryStreamExt as _, stream};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::job::Job;
+use super::step::Step;
 use crate::args::location::Url;
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome, Scope};
 use crate::local::path;
-use crate::walk::{self, CONCURRENCY, SharedTally};
+use crate::walk::{self, CONCURRENCY, Entry};
 
-/// Uploads every file below a directory. Symbolic links and special files are failures unless
-/// `skip_special` is set.
-pub(super) async fn upload(job: &Job<'_>, directory: &Path, to: &Url) -> Outcome {
+/// A source of a batch, and its target.
+#[derive(Debug)]
+pub(super) enum Root {
+    /// One object.
+    Step(Step),
+    /// A directory or prefix.
+    Tree(Tree),
+}
+
+/// Everything below a directory or prefix. Remote sources end with a slash.
+#[derive(Debug)]
+pub(super) enum Tree {
+    Copy { from: Url, to: Url },
+    Download { from: Url, to: PathBuf },
+    Upload { from: PathBuf, to: Url },
+}
+
+/// Copies objects concurrently. A failure of one of several sources does not stop the others.
+pub(super) async fn run(job: &Job<'_>, roots: Vec<Root>) -> Outcome {
     let batch = &job.context.batch;
-    let found = DirectoryScan::new(directory, to)?;
-    for (url, failure) in found.failures {
-        batch.record(url, Err(failure))?;
+    stream::iter(roots)
+        .flat_map(|root| entries(job, root))
+        .try_for_each_concurrent(CONCURRENCY, |(url, step)| async move {
+            let copied = match step {
+                Ok(step) => run_step(job, &step).await,
+                Err(failure) => Err(failure),
+            };
+            batch.record(url, copied)
+        })
+        .await?;
+    batch.outcome("copied")
+}
+
+/// Transfers an object. The missing bucket of one of several sources does not affect the others.
+async fn run_step(job: &Job<'_>, step: &Step) -> Outcome {
+    let copied = job.run(step).await;
+    match (copied, step) {
+        (Err(failure), Step::Copy { to, .. })
+            if job.has_several && failure.scope() == Scope::Bucket =>
+        {
+            Err(walk::narrow(failure, job.project, to).await)
+        }
+        (Err(failure), Step::Download { .. }) if job.has_several => Err(failure.outside_bucket()),
+        (copied, _) => copied,
     }
+}
+
+/// Returns the transfers of a source.
+fn entries<'a>(job: &'a Job<'_>, root: Root) -> BoxStream<'a, Outcome<Entry<Step>>> {
+    match root {
+        Root::Step(step) => stream::iter([Ok((step.url().clone(), Ok(step)))]).boxed(),
+        Root::Tree(Tree::Copy { from, to }) => {
+            let pairs = walk::pairs(job.project, from.clone(), to);
+            let entries = pairs.map_ok(|(from, found)| {
+                let step = found.map(|(_, to)| Step::Copy { from: from.clone(), to });
+                (from, step)
+            });
+            walk::contain(entries, from, job.has_several).boxed()
+        }
+        Root::Tree(Tree::Download { from, to }) => {
+            let objects = walk::objects(job.project, from.clone());
+            let prefix = from.clone();
+            let entries = objects.map_ok(move |(url, found)| {
+                let step = found.and_then(|_| download_below(&prefix, &url, &to));
+                (url, step)
+            });
+            walk::contain(entries, from, job.has_several).boxed()
+        }
+        Root::Tree(Tree::Upload { from, to }) => {
+            let entries = stream::iter(upload(job, &from, &to));
+            walk::contain(entries, to, job.has_several).boxed()
+        }
+    }
+}
+
+/// Returns the uploads of every file below a directory. Symbolic links and special files are failures
+/// unless `skip_special` is set.
+fn upload(job: &Job<'_>, directory: &Path, to: &Url) -> Vec<Outcome<Entry<Step>>> {
+    let found = match DirectoryScan::new(directory, to) {
+        Ok(found) => found,
+        Err(failure) => return vec![Err(failure)],
+    };
+    let mut entries: Vec<Outcome<Entry<Step>>> =
+        found.failures.into_iter().map(|(url, failure)| Ok((url, Err(failure)))).collect();
     let special_count = found.special.len();
     for (url, what) in found.special.into_iter().filter(|_| !job.skip_special) {
-        batch.record(url, Err(Failure::new(Exit::Other, format!("not copied: {what}"))))?;
+        let failure = Failure::new(Exit::Other, format!("not copied: {what}"));
+        entries.push(Ok((url, Err(failure))));
     }
     if job.skip_special && special_count > 0 {
         job.context.out.note(format_args!(
@@ -29,59 +108,21 @@ pub(super) async fn upload(job: &Job<'_>, directory: &Path, to: &Url) -> Outcome
              directories."
         ));
     }
-    stream::iter(found.files.into_iter().map(Ok))
-        .try_for_each_concurrent(CONCURRENCY, |relative| async move {
-            let url = to.with_key(key_of(to, &relative));
-            let uploaded = job.upload_file(&directory.join(&relative), &url).await;
-            batch.record(&url, uploaded)
-        })
-        .await?;
-    batch.outcome("copied")
+    entries.extend(found.files.into_iter().map(|relative| {
+        let to = to.with_key(key_of(to, &relative));
+        Ok((to.clone(), Ok(Step::Upload { from: directory.join(&relative), to })))
+    }));
+    entries
 }
 
-/// Downloads everything below a prefix. Objects whose keys are unsafe or invalid as paths are
-/// failures.
-pub(super) async fn download(job: &Job<'_>, from: &Url, directory: &Path) -> Outcome {
-    let prefix = &from.as_prefix();
-    let tally = SharedTally::default();
-    walk::objects(job.project, prefix, &tally)?
-        .try_for_each_concurrent(CONCURRENCY, |object| async move {
-            let url = prefix.with_key(object.key);
-            let downloaded = download_below(job, prefix, &url, directory).await;
-            job.context.batch.record(&url, downloaded)
-        })
-        .await?;
-    walk::finish(job.project, prefix, tally.get(), &job.context.batch, "copied").await
-}
-
-/// Downloads an object below a prefix to its path below a directory.
-async fn download_below(job: &Job<'_>, prefix: &Url, url: &Url, directory: &Path) -> Outcome {
-    let relative = path::from_key(prefix.relative(&url.key)).map_err(|why| {
-        let text = format!("cannot write below {directory:?}: the key {why}");
+/// Returns the download of an object to its path below a directory. Fails if the key is unsafe or
+/// invalid as a path.
+fn download_below(prefix: &Url, from: &Url, root: &Path) -> Outcome<Step> {
+    let relative = path::from_key(prefix.relative(&from.key)).map_err(|why| {
+        let text = format!("cannot write below {root:?}: the key {why}");
         Failure::new(Exit::Other, text)
     })?;
-    path::create_parents(directory, &relative)?;
-    job.download_file(url, &directory.join(relative), false).await
-}
-
-/// Copies everything below a prefix to another prefix.
-pub(super) async fn copy(job: &Job<'_>, from: &Url, to: &Url) -> Outcome {
-    let prefix = &from.as_prefix();
-    let target = &to.as_prefix();
-    prefix.require_outside(target)?;
-    let tally = SharedTally::default();
-    walk::objects(job.project, prefix, &tally)?
-        .try_for_each_concurrent(CONCURRENCY, |object| async move {
-            let to = target.with_name(prefix.relative(&object.key));
-            let url = prefix.with_key(object.key);
-            let copied = match prefix.require_outside(&to) {
-                Ok(()) => job.copy(&url, &to).await,
-                Err(failure) => Err(failure),
-            };
-            job.context.batch.record(&url, copied)
-        })
-        .await?;
-    walk::finish(job.project, prefix, tally.get(), &job.context.batch, "copied").await
+    Ok(Step::DownloadBelow { from: from.clone(), root: root.to_owned(), relative })
 }
 
 /// The entries below a local directory.

@@ -1,0 +1,124 @@
+//! Commands with several sources.
+
+use crate::access::known_grant;
+use crate::home::{Home, names_below};
+use crate::world::World;
+
+/// Returns the keys of all objects in a bucket, sorted.
+pub(crate) fn keys(home: &Home, bucket: &str) -> Vec<String> {
+    let items = home.run(&["ls", "-r", bucket, "--json"]).json();
+    let mut keys: Vec<_> =
+        items.iter().map(|item| item["key"].as_str().unwrap().to_owned()).collect();
+    keys.sort();
+    keys
+}
+
+#[test]
+fn several_sources_go_below_the_target_by_their_names() {
+    let world = World::start();
+    let home = &world.home;
+    for name in ["a", "d/b", "d/e/c", "f/g"] {
+        home.write(name, name);
+    }
+    home.run(&["cp", "a", "d/b", "sj://bucket/p/"]).ok();
+    assert_eq!(keys(home, "sj://bucket"), ["p/a", "p/b"]);
+    // Files and directories can be mixed, and options can be anywhere.
+    home.run(&["cp", "a", "-r", "d", "--quiet", "f/", "sj://bucket"]).ok();
+    assert_eq!(keys(home, "sj://bucket"), ["a", "d/b", "d/e/c", "f/g", "p/a", "p/b"]);
+    home.run(&["cp", "sj://bucket/a", "sj://bucket/d/b", "sj://bucket/q/"]).ok();
+    home.run(&["mv", "sj://bucket/a", "sj://bucket/d/b", "sj://bucket/m/"]).ok();
+    home.run(&["mv", "-r", "sj://bucket/q", "sj://bucket/f", "sj://bucket/n/"]).ok();
+    let expected = ["d/e/c", "m/a", "m/b", "n/f/g", "n/q/a", "n/q/b", "p/a", "p/b"];
+    assert_eq!(keys(home, "sj://bucket"), expected);
+    std::fs::create_dir(home.work().join("down")).unwrap();
+    home.run(&["cp", "sj://bucket/m/a", "sj://bucket/p/b", "down"]).ok();
+    home.run(&["cp", "-r", "sj://bucket/d/", "sj://bucket/n", "down"]).ok();
+    let expected = ["a", "b", "d/e/c", "n/f/g", "n/q/a", "n/q/b"];
+    assert_eq!(names_below(&home.work().join("down")), expected);
+    assert_eq!(home.read("down/n/q/b"), b"d/b");
+    home.run(&["rm", "sj://bucket/m/a", "sj://bucket/m/b"]).ok();
+    home.run(&["rm", "-r", "sj://bucket/n/", "sj://bucket/p"]).ok();
+    assert_eq!(keys(home, "sj://bucket"), ["d/e/c"]);
+}
+
+#[test]
+fn failures_of_some_sources_leave_the_others_complete() {
+    let world = World::start();
+    let home = &world.home;
+    for name in ["a", "d/b"] {
+        home.write(name, name);
+        world.put(&format!("sj://bucket/{name}"), name.as_bytes());
+    }
+    home.run(&["cp", "a", "none", "d", "sj://bucket/p/"]).incomplete(&[
+        "sj://bucket/p/none: cannot read \"none\"",
+        "sj://bucket/p/d: \"d\" is a directory: use --recursive",
+    ]);
+    home.run(&["cp", "-r", "none", "d", "sj://bucket/p/"])
+        .incomplete(&["sj://bucket/p/none: cannot read \"none\""]);
+    assert_eq!(keys(home, "sj://bucket"), ["a", "d/b", "p/a", "p/d/b"]);
+    std::fs::create_dir(home.work().join("t")).unwrap();
+    home.run(&["cp", "sj://bucket/none", "sj://bucket/a", "sj://missing/b", "t"]).incomplete(&[
+        "sj://bucket/none: object \"none\" not found",
+        "sj://missing/b: bucket \"missing\" not found",
+    ]);
+    home.run(&["cp", "-r", "sj://missing", "sj://bucket/none", "sj://bucket/d", "t"]).incomplete(
+        &["sj://missing: bucket \"missing\" not found", "sj://bucket/none/: nothing found"],
+    );
+    assert_eq!(names_below(&home.work().join("t")), ["a", "d/b"]);
+    home.run(&["mv", "sj://missing/x", "sj://bucket/a", "sj://bucket/none", "sj://bucket/m/"])
+        .incomplete(&["sj://missing/x: bucket", "sj://bucket/none: object \"none\" not found"]);
+    home.run(&["rm", "sj://missing/x", "sj://bucket/none", "sj://bucket/m/a"])
+        .incomplete(&["sj://missing/x: bucket", "sj://bucket/none: object"]);
+    home.run(&["rm", "-r", "sj://bucket/none", "sj://bucket/p"])
+        .incomplete(&["sj://bucket/none/: nothing found"]);
+    assert_eq!(keys(home, "sj://bucket"), ["d/b"]);
+}
+
+#[test]
+fn missing_target_bucket_stops_all_sources() {
+    let world = World::start();
+    let home = &world.home;
+    for name in ["a", "b"] {
+        home.write(name, name);
+        world.put(&format!("sj://bucket/{name}"), name.as_bytes());
+    }
+    home.run(&["cp", "a", "b", "sj://missing/"]).fails(3, "stopped after");
+    let objects = ["sj://bucket/a", "sj://bucket/b", "sj://missing/"];
+    for command in ["cp", "mv"] {
+        home.run(&[&[command], &objects[..]].concat()).fails(3, "stopped after");
+    }
+    assert_eq!(keys(home, "sj://bucket"), ["a", "b"]);
+}
+
+#[test]
+fn sources_that_cannot_be_combined_are_wrong_usage() {
+    let home = Home::new();
+    home.run(&["access", "import", "main", &known_grant()]).ok();
+    for name in ["a", "b", "d/a"] {
+        home.write(name, "x");
+    }
+    for (args, words) in [
+        (&["cp", "a", "b", "sj://b/p"][..], "must be a bucket, or a prefix"),
+        (&["cp", "sj://b/a", "sj://b/b", "c"], "must be an existing directory"),
+        (&["cp", "sj://b/a", "sj://b/b", "-"], "of several sources"),
+        (&["cp", "a", "b", "d"], "source or target must be an object"),
+        (&["cp", "a", "d/a", "sj://b/"], "same target sj://b/a"),
+        (&["cp", "a", "a", "sj://b/"], "same target"),
+        (&["cp", "-r", "a", ".", "sj://b/"], "has no name"),
+        (&["cp", "a", "-", "sj://b/"], "has no name"),
+        (&["cp", "sj://b/p/", "sj://b/a", "d"], "--recursive"),
+        (&["cp", "-r", "sj://b/p", "sj://b/q", "sj://b/"], "is inside source"),
+        (&["cp", "-r", "sj://b/p/q", "sj://b/r", "sj://b/p/"], "is inside source"),
+        (&["mv", "sj://b/p/a", "sj://b/x", "sj://b/p/"], "is source and target"),
+        (&["mv", "-r", "sj://b/p", "sj://b/p/q", "sj://c/"], "sj://b/p/q/ is inside source"),
+        (&["mv", "sj://b/a", "sj://b/a", "sj://c/"], "given twice"),
+        (&["mv", "a", "sj://b/a", "sj://c/"], "must be objects"),
+        (&["mv", "sj://b/a"], "<DST>"),
+        (&["rm"], "<URL>"),
+        (&["rm", "sj://b/a", "sj://b"], "--recursive"),
+        (&["rm", "sj://b/a", "sj://b/a"], "given twice"),
+        (&["rm", "-r", "sj://b/p/q", "sj://b"], "is inside source sj://b"),
+    ] {
+        home.run(args).fails(2, words);
+    }
+}
