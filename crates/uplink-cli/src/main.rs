@@ -11,6 +11,7 @@ mod cp;
 mod demo;
 mod dev;
 mod failure;
+mod filter;
 mod grant_text;
 mod interrupt;
 mod local;

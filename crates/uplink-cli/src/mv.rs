@@ -9,6 +9,7 @@ use crate::args::location::{Location, Url};
 use crate::args::objects::Move;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome, Scope};
+use crate::filter::Filter;
 use crate::several;
 use crate::walk::{self, CONCURRENCY, Entry};
 
@@ -16,6 +17,7 @@ use crate::walk::{self, CONCURRENCY, Entry};
 struct Job<'a> {
     project: &'a Project,
     context: &'a Context,
+    filter: &'a Filter,
     recursive: bool,
     /// Whether the command has more than one source.
     has_several: bool,
@@ -31,10 +33,11 @@ struct Report<'a> {
 /// Runs the command.
 pub(crate) async fn run(args: Move, context: &Context) -> Outcome {
     let (sources, target) = args.locations()?;
+    let filter = &Filter::new(&args.patterns)?;
     let pairs = pairs(&sources, &target, args.recursive)?;
     let project = &context.project(&args.access)?;
     let has_several = pairs.len() > 1;
-    let job = Job { project, context, recursive: args.recursive, has_several };
+    let job = Job { project, context, filter, recursive: args.recursive, has_several };
     match pairs.as_slice() {
         [(from, to)] if !args.recursive => job.move_object(from, to).await,
         _ => job.move_all(pairs).await,
@@ -112,7 +115,7 @@ impl<'a> Job<'a> {
         if !self.recursive {
             return stream::iter([Ok((from, Ok(to)))]).boxed();
         }
-        let pairs = walk::pairs(self.project, from.clone(), to);
+        let pairs = walk::pairs(self.project, from.clone(), to, self.filter);
         let entries = pairs.map_ok(|(url, found)| (url, found.map(|(_, to)| to)));
         walk::contain(entries, from, self.has_several).boxed()
     }

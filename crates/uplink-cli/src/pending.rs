@@ -9,6 +9,7 @@ use uplink::{ErrorKind, ListUploadsOptions, PendingUpload, Project, UploadItem, 
 use crate::args::location::Url;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome, Scope};
+use crate::filter::Filter;
 use crate::record::Record;
 use crate::walk::{CONCURRENCY, SharedTally, Tally};
 
@@ -48,15 +49,16 @@ fn print(item: &UploadItem, context: &Context) -> Outcome {
     }
 }
 
-/// Aborts the pending uploads of keys, or with `recursive` all of buckets or prefixes.
+/// Aborts the pending uploads of keys, or with `recursive` the selected ones of buckets or prefixes.
 pub(crate) async fn abort(
     project: &Project,
     urls: &[Url],
     recursive: bool,
+    filter: &Filter,
     context: &Context,
 ) -> Outcome {
     for url in urls {
-        let aborted = abort_at(project, url, recursive, context).await;
+        let aborted = abort_at(project, url, recursive, filter, context).await;
         match aborted {
             Err(failure) if urls.len() > 1 && failure.scope() != Scope::Command => {
                 context.batch.record(url, Err(failure.outside_bucket()))?;
@@ -67,11 +69,17 @@ pub(crate) async fn abort(
     context.batch.outcome("aborted")
 }
 
-async fn abort_at(project: &Project, url: &Url, recursive: bool, context: &Context) -> Outcome {
+async fn abort_at(
+    project: &Project,
+    url: &Url,
+    recursive: bool,
+    filter: &Filter,
+    context: &Context,
+) -> Outcome {
     let tally = &SharedTally::default();
     let batch = &context.batch;
-    let location = if recursive { url.as_prefix() } else { url.clone() };
-    let items = uploads_at(project, &location, recursive)?;
+    let location = &if recursive { url.as_prefix() } else { url.clone() };
+    let items = uploads_at(project, location, recursive)?;
     let uploads = stream::try_unfold(items, move |mut items| async move {
         let Some(item) = items.try_next().await? else { return Ok(None) };
         tally.count(is_decrypted(&item));
@@ -80,6 +88,9 @@ async fn abort_at(project: &Project, url: &Url, recursive: bool, context: &Conte
     uploads
         .try_for_each_concurrent(CONCURRENCY, |item| async move {
             let UploadItem::Upload(upload) = item else { return Ok(()) };
+            if recursive && !filter.selects(location.relative(&upload.key)) {
+                return Ok(());
+            }
             let aborted = abort_upload(project, &url.bucket, &upload, context).await;
             batch.record(url.with_key(upload.key), aborted)
         })

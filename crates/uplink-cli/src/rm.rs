@@ -8,6 +8,7 @@ use crate::args::location::Url;
 use crate::args::objects::Remove;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
+use crate::filter::Filter;
 use crate::record::Record;
 use crate::walk::{self, CONCURRENCY, Entry};
 use crate::{pending, several};
@@ -21,12 +22,24 @@ pub(crate) async fn run(args: Remove, context: &Context) -> Outcome {
         )));
     }
     several::require_disjoint(&urls, args.recursive)?;
+    let filter = Filter::new(&args.patterns)?;
+    let selection = Selection { has_several: urls.len() > 1, recursive: args.recursive, filter };
     let project = context.project(&args.access)?;
     match urls.as_slice() {
-        urls if args.pending => pending::abort(&project, urls, args.recursive, context).await,
+        urls if args.pending => {
+            pending::abort(&project, urls, args.recursive, &selection.filter, context).await
+        }
         [url] if !args.recursive => remove_object(&project, url).await,
-        _ => remove_all(&project, urls, args.recursive, context).await,
+        _ => remove_all(&project, urls, &selection, context).await,
     }
+}
+
+/// Which objects are removed.
+struct Selection {
+    /// Whether the command has more than one target.
+    has_several: bool,
+    recursive: bool,
+    filter: Filter,
 }
 
 async fn remove_object(project: &Project, url: &Url) -> Outcome {
@@ -44,18 +57,17 @@ async fn remove_object(project: &Project, url: &Url) -> Outcome {
 async fn remove_all(
     project: &Project,
     urls: Vec<Url>,
-    recursive: bool,
+    selection: &Selection,
     context: &Context,
 ) -> Outcome {
-    let has_several = urls.len() > 1;
     stream::iter(urls)
-        .flat_map(|url| entries(project, url, recursive, has_several))
+        .flat_map(|url| entries(project, url, selection))
         .try_for_each_concurrent(CONCURRENCY, |(url, found)| async move {
             let removed = match found {
                 Ok(object) => remove_entry(project, &url, object, context).await,
                 Err(failure) => Err(failure),
             };
-            let removed = removed.map_err(|failure| match has_several {
+            let removed = removed.map_err(|failure| match selection.has_several {
                 true => failure.outside_bucket(),
                 false => failure,
             });
@@ -66,19 +78,18 @@ async fn remove_all(
 }
 
 /// Returns what is removed for one target: its objects, or without `recursive` itself.
-fn entries(
-    project: &Project,
+fn entries<'a>(
+    project: &'a Project,
     url: Url,
-    recursive: bool,
-    has_several: bool,
-) -> BoxStream<'_, Outcome<Entry<Option<Object>>>> {
-    if !recursive {
+    selection: &'a Selection,
+) -> BoxStream<'a, Outcome<Entry<Option<Object>>>> {
+    if !selection.recursive {
         return stream::iter([Ok((url, Ok(None)))]).boxed();
     }
     let prefix = url.as_prefix();
-    let objects = walk::objects(project, prefix.clone());
+    let objects = walk::objects(project, prefix.clone(), &selection.filter);
     let entries = objects.map_ok(|(url, found)| (url, found.map(Some)));
-    walk::contain(entries, prefix, has_several).boxed()
+    walk::contain(entries, prefix, selection.has_several).boxed()
 }
 
 /// Removes an object that was listed or named.

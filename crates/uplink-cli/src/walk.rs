@@ -11,6 +11,7 @@ use uplink::{ErrorKind, ListItem, ListOptions, Object, ObjectList, Project};
 
 use crate::args::location::Url;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::filter::Filter;
 
 /// Objects that a command works on concurrently. Each of them transfers many pieces, and all share
 /// the project's memory.
@@ -20,15 +21,16 @@ pub(crate) const CONCURRENCY: usize = 4;
 /// be.
 pub(crate) type Entry<T> = (Url, Outcome<T>);
 
-/// Lists the objects below a prefix. Names that cannot be decrypted are one failure, the last entry.
+/// Lists the selected objects below a prefix. Names that cannot be decrypted are one failure, the last entry.
 ///
 /// # Errors
 /// An item is an error if the listing fails, there is nothing to list, or no name can be decrypted.
-pub(crate) fn objects(
-    project: &Project,
+pub(crate) fn objects<'a>(
+    project: &'a Project,
     prefix: Url,
-) -> impl Stream<Item = Outcome<Entry<Object>>> + Send + '_ {
-    let walk = async move { Walk::begin(project, prefix) };
+    filter: &'a Filter,
+) -> impl Stream<Item = Outcome<Entry<Object>>> + Send + 'a {
+    let walk = async move { Walk::begin(project, prefix, filter) };
     let entries = stream::once(walk).map_ok(|walk| {
         stream::try_unfold(Some(walk), |walk| async move {
             match walk {
@@ -40,17 +42,18 @@ pub(crate) fn objects(
     entries.try_flatten()
 }
 
-/// Lists the objects below a prefix and where each goes below a target, as [`objects`]. An object whose
+/// Lists the selected objects below a prefix and where each goes below a target, as [`objects`]. An object whose
 /// target is below the prefix itself is a failure.
 ///
 /// # Errors
 /// As [`objects`].
-pub(crate) fn pairs(
-    project: &Project,
+pub(crate) fn pairs<'a>(
+    project: &'a Project,
     prefix: Url,
     target: Url,
-) -> impl Stream<Item = Outcome<Entry<(Object, Url)>>> + Send + '_ {
-    objects(project, prefix.clone()).map_ok(move |(url, found)| {
+    filter: &'a Filter,
+) -> impl Stream<Item = Outcome<Entry<(Object, Url)>>> + Send + 'a {
+    objects(project, prefix.clone(), filter).map_ok(move |(url, found)| {
         let found = found.and_then(|object| {
             let to = target.with_name(prefix.relative(&object.key));
             prefix.require_outside(&to).map(|()| (object, to))
@@ -87,22 +90,25 @@ pub(crate) async fn narrow(failure: Failure, project: &Project, target: &Url) ->
 struct Walk<'a> {
     project: &'a Project,
     prefix: Url,
+    filter: &'a Filter,
     list: ObjectList,
     tally: Tally,
 }
 
 impl<'a> Walk<'a> {
-    fn begin(project: &'a Project, prefix: Url) -> Outcome<Self> {
+    fn begin(project: &'a Project, prefix: Url, filter: &'a Filter) -> Outcome<Self> {
         let options = ListOptions::new().prefix(&prefix.key).recursive(true);
         let list = project.list_objects_with(&prefix.bucket, &options)?;
-        Ok(Self { project, prefix, list, tally: Tally::default() })
+        Ok(Self { project, prefix, filter, list, tally: Tally::default() })
     }
 
     /// Returns the next entry, and the listing unless it is the last one.
     async fn next(mut self) -> Outcome<Option<(Entry<Object>, Option<Self>)>> {
         while let Some(item) = self.list.try_next().await? {
             self.tally.count(is_decrypted(&item));
-            if let ListItem::Object(object) = item {
+            if let ListItem::Object(object) = item
+                && self.filter.selects(self.prefix.relative(&object.key))
+            {
                 let url = self.prefix.with_key(object.key.clone());
                 return Ok(Some(((url, Ok(object)), Some(self))));
             }

@@ -10,6 +10,8 @@ mod demo;
 mod descriptors;
 #[path = "cli/dev.rs"]
 mod dev;
+#[path = "cli/filters.rs"]
+mod filters;
 #[path = "cli/home.rs"]
 mod home;
 #[path = "cli/objects.rs"]

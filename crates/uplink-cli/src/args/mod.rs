@@ -5,6 +5,7 @@ pub(crate) mod access;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod expiry;
+pub(crate) mod filter;
 pub(crate) mod grant;
 pub(crate) mod location;
 pub(crate) mod network;

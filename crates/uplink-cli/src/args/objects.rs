@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use super::filter::Patterns;
 use super::grant::AccessArgs;
 use super::location::Location;
 use crate::failure::{Failure, Outcome};
@@ -59,6 +60,8 @@ pub(crate) struct Copy {
     /// Copy everything below a directory or prefix
     #[arg(long, short)]
     pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) patterns: Patterns,
     /// Expiry of uploaded objects: 2030-01-31T12:00:00Z, or after 90s, 15m, 24h, 7d. If omitted,
     /// copies of objects keep their expiry; `never` removes it
     #[arg(long, value_name = "TIME")]
@@ -88,6 +91,8 @@ pub(crate) struct Move {
     /// Move everything below a prefix
     #[arg(long, short)]
     pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) patterns: Patterns,
 }
 
 impl Copy {
@@ -134,6 +139,8 @@ pub(crate) struct Remove {
     /// Remove all objects below
     #[arg(long, short)]
     pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) patterns: Patterns,
     /// Abort pending uploads, which are neither committed nor aborted, instead of removing objects
     #[arg(long)]
     pub(crate) pending: bool,

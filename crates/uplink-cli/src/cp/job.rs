@@ -11,6 +11,7 @@ use super::step::Step;
 use crate::args::location::Url;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::filter::Filter;
 use crate::local::path;
 use crate::local::source::Source;
 use crate::progress::Progress;
@@ -22,6 +23,7 @@ pub(super) struct Job<'a> {
     pub(super) attributes: Attributes,
     pub(super) project: &'a Project,
     pub(super) progress: Progress,
+    pub(super) filter: Filter,
     pub(super) skip_special: bool,
     /// Whether the command has more than one source.
     pub(super) has_several: bool,

@@ -17,6 +17,7 @@ use crate::args::location::{Location, Url};
 use crate::args::objects::Copy;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
+use crate::filter::Filter;
 use crate::local::path;
 use crate::local::resolve::ResolvedPath;
 use crate::progress::Progress;
@@ -28,6 +29,7 @@ pub(crate) async fn run(args: Copy, context: &Context) -> Outcome {
     let (sources, target) = args.locations()?;
     let job = Job {
         attributes: attributes(&args, &target)?,
+        filter: Filter::new(&args.patterns)?,
         project: &context.project(&args.access)?,
         progress: Progress::new(context.out),
         skip_special: args.skip_special,

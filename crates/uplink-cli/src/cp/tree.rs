@@ -10,6 +10,7 @@ use super::job::Job;
 use super::step::Step;
 use crate::args::location::Url;
 use crate::failure::{Exit, Failure, Outcome, Scope};
+use crate::filter::Filter;
 use crate::local::path;
 use crate::walk::{self, CONCURRENCY, Entry};
 
@@ -33,7 +34,8 @@ pub(super) enum Tree {
 /// Copies objects concurrently. A failure of one of several sources does not stop the others.
 pub(super) async fn run(job: &Job<'_>, roots: Vec<Root>) -> Outcome {
     let batch = &job.context.batch;
-    stream::iter(roots)
+    let selected = roots.into_iter().filter(|root| is_selected(job, root));
+    stream::iter(selected)
         .flat_map(|root| entries(job, root))
         .try_for_each_concurrent(CONCURRENCY, |(url, step)| async move {
             let copied = match step {
@@ -44,6 +46,17 @@ pub(super) async fn run(job: &Job<'_>, roots: Vec<Root>) -> Outcome {
         })
         .await?;
     batch.outcome("copied")
+}
+
+/// Returns whether a source is selected: a file that is given beside directories is matched by its name.
+fn is_selected(job: &Job<'_>, root: &Root) -> bool {
+    match root {
+        Root::Step(Step::Upload { from, .. }) => {
+            let name = from.file_name().unwrap_or_default();
+            job.filter.selects(name.as_encoded_bytes())
+        }
+        Root::Step(_) | Root::Tree(_) => true,
+    }
 }
 
 /// Transfers an object. The missing bucket of one of several sources does not affect the others.
@@ -65,7 +78,7 @@ fn entries<'a>(job: &'a Job<'_>, root: Root) -> BoxStream<'a, Outcome<Entry<Step
     match root {
         Root::Step(step) => stream::iter([Ok((step.url().clone(), Ok(step)))]).boxed(),
         Root::Tree(Tree::Copy { from, to }) => {
-            let pairs = walk::pairs(job.project, from.clone(), to);
+            let pairs = walk::pairs(job.project, from.clone(), to, &job.filter);
             let entries = pairs.map_ok(|(from, found)| {
                 let step = found.map(|(_, to)| Step::Copy { from: from.clone(), to });
                 (from, step)
@@ -73,7 +86,7 @@ fn entries<'a>(job: &'a Job<'_>, root: Root) -> BoxStream<'a, Outcome<Entry<Step
             walk::contain(entries, from, job.has_several).boxed()
         }
         Root::Tree(Tree::Download { from, to }) => {
-            let objects = walk::objects(job.project, from.clone());
+            let objects = walk::objects(job.project, from.clone(), &job.filter);
             let prefix = from.clone();
             let entries = objects.map_ok(move |(url, found)| {
                 let step = found.and_then(|_| download_below(&prefix, &url, &to));
@@ -91,7 +104,7 @@ fn entries<'a>(job: &'a Job<'_>, root: Root) -> BoxStream<'a, Outcome<Entry<Step
 /// Returns the uploads of every file below a directory. Symbolic links and special files are failures
 /// unless `skip_special` is set.
 fn upload(job: &Job<'_>, directory: &Path, to: &Url) -> Vec<Outcome<Entry<Step>>> {
-    let found = match DirectoryScan::new(directory, to) {
+    let found = match DirectoryScan::new(directory, to, &job.filter) {
         Ok(found) => found,
         Err(failure) => return vec![Err(failure)],
     };
@@ -125,7 +138,7 @@ fn download_below(prefix: &Url, from: &Url, root: &Path) -> Outcome<Step> {
     Ok(Step::DownloadBelow { from: from.clone(), root: root.to_owned(), relative })
 }
 
-/// The entries below a local directory.
+/// The selected entries below a local directory.
 #[derive(Debug, Default)]
 struct DirectoryScan {
     /// Files, relative to the directory and sorted.
@@ -137,15 +150,18 @@ struct DirectoryScan {
 }
 
 impl DirectoryScan {
-    /// Finds everything below a directory that is copied to `to`.
+    /// Finds everything below a directory that is selected and copied to `to`.
     ///
     /// # Errors
     /// Fails if the directory itself is unreadable. Unreadable subdirectories are added to the
     /// failures.
-    fn new(directory: &Path, to: &Url) -> Outcome<Self> {
+    fn new(directory: &Path, to: &Url, filter: &Filter) -> Outcome<Self> {
         let mut scan = Self::default();
         let mut pending = scan.list(directory, Path::new(""), to)?;
         while let Some(relative) = pending.pop() {
+            if filter.prunes(&path_of(&relative)) {
+                continue;
+            }
             match scan.list(directory, &relative, to) {
                 Ok(directories) => pending.extend(directories),
                 Err(failure) => {
@@ -153,6 +169,9 @@ impl DirectoryScan {
                 }
             }
         }
+        scan.files.retain(|relative| filter.selects(&path_of(relative)));
+        let prefix = to.as_prefix();
+        scan.special.retain(|(url, _)| filter.selects(prefix.relative(&url.key)));
         scan.files.sort();
         Ok(scan)
     }
@@ -183,9 +202,14 @@ impl DirectoryScan {
 
 /// Returns the key of a relative path below a prefix: its components joined by slashes.
 fn key_of(to: &Url, relative: &Path) -> Vec<u8> {
+    to.as_prefix().with_name(&path_of(relative)).key
+}
+
+/// Returns the components of a relative path joined by slashes.
+fn path_of(relative: &Path) -> Vec<u8> {
     let components: Vec<_> =
         relative.components().map(|part| part.as_os_str().as_encoded_bytes()).collect();
-    to.as_prefix().with_name(&components.join(&b'/')).key
+    components.join(&b'/')
 }
 
 #[cfg(test)]
@@ -210,12 +234,12 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink("/", root.path().join("link")).unwrap();
         let to = Url { bucket: "b".to_owned(), key: b"p".to_vec() };
-        let scan = DirectoryScan::new(root.path(), &to).unwrap();
+        let scan = DirectoryScan::new(root.path(), &to, &Filter::default()).unwrap();
         assert_eq!(scan.files, [Path::new("a"), Path::new("d/b"), Path::new("d/e/c")]);
         if cfg!(unix) {
             assert_eq!(scan.special, [(to.with_key(b"p/link".to_vec()), "a symbolic link")]);
         }
         assert!(scan.failures.is_empty());
-        assert!(DirectoryScan::new(&root.path().join("none"), &to).is_err());
+        assert!(DirectoryScan::new(&root.path().join("none"), &to, &Filter::default()).is_err());
     }
 }
