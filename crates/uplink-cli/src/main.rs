@@ -3,6 +3,7 @@
 
 mod access;
 mod access_store;
+mod action;
 mod args;
 mod batch;
 mod cat;
@@ -10,6 +11,7 @@ mod context;
 mod cp;
 mod demo;
 mod dev;
+mod dry_run;
 mod failure;
 mod filter;
 mod grant_text;
@@ -26,8 +28,10 @@ mod rb;
 mod record;
 mod rm;
 mod secret_input;
+mod selection;
 mod several;
 mod stat;
+mod summary;
 mod text;
 mod transfer;
 mod waiting;
@@ -83,7 +87,9 @@ async fn run(line: CommandLine) -> Outcome {
         }
     }
     print_failures(&context.batch);
-    outcome
+    let summary = context.batch.summary(outcome.is_ok());
+    let printed = summary.map_or(Ok(()), |summary| summary.print(context.out));
+    outcome.and(printed)
 }
 
 async fn dispatch(command: Command, context: &Context) -> Outcome {

@@ -5,12 +5,15 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use uplink::Project;
 
+use crate::action::Action;
 use crate::args::location::{Location, Url};
 use crate::args::objects::Move;
 use crate::context::Context;
+use crate::dry_run::{self, BucketCheck};
 use crate::failure::{Failure, Outcome, Scope};
 use crate::filter::Filter;
 use crate::several;
+use crate::text::printable;
 use crate::walk::{self, CONCURRENCY, Entry};
 
 /// The moves of one command.
@@ -18,16 +21,24 @@ struct Job<'a> {
     project: &'a Project,
     context: &'a Context,
     filter: &'a Filter,
+    /// Whether moves are only checked and reported.
+    dry_run: bool,
+    bucket_check: BucketCheck,
     recursive: bool,
     /// Whether the command has more than one source.
     has_several: bool,
 }
+
+/// The target of an object, and its size if it was listed.
+type Destination = (Url, Option<u64>);
 
 /// A moved object as JSON.
 #[derive(Serialize)]
 struct Report<'a> {
     source: &'a str,
     target: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
 }
 
 /// Runs the command.
@@ -37,9 +48,17 @@ pub(crate) async fn run(args: Move, context: &Context) -> Outcome {
     let pairs = pairs(&sources, &target, args.recursive)?;
     let project = &context.project(&args.access)?;
     let has_several = pairs.len() > 1;
-    let job = Job { project, context, filter, recursive: args.recursive, has_several };
+    let job = Job {
+        project,
+        context,
+        filter,
+        dry_run: args.dry_run,
+        bucket_check: BucketCheck::default(),
+        recursive: args.recursive,
+        has_several,
+    };
     match pairs.as_slice() {
-        [(from, to)] if !args.recursive => job.move_object(from, to).await,
+        [(from, to)] if !args.recursive => job.move_object(from, to, None).await.map(drop),
         _ => job.move_all(pairs).await,
     }
 }
@@ -91,37 +110,69 @@ fn object(from: Url, to: Url) -> Outcome<(Url, Url)> {
 }
 
 impl<'a> Job<'a> {
-    async fn move_object(&self, from: &Url, to: &Url) -> Outcome {
-        self.project.move_object(&from.bucket, &from.key, &to.bucket, &to.key).await?;
-        self.context.out.object(&Report { source: &from.to_string(), target: &to.to_string() })
+    /// Moves an object, or with `--dry-run` only checks it. Returns its size if it is known.
+    async fn move_object(&self, from: &Url, to: &Url, listed: Option<u64>) -> Outcome<Option<u64>> {
+        let size = match self.dry_run {
+            true => Some(self.check(from, to, listed).await?),
+            false => {
+                self.project.move_object(&from.bucket, &from.key, &to.bucket, &to.key).await?;
+                listed
+            }
+        };
+        let source = from.to_string();
+        let target = to.to_string();
+        let dry_run = self.dry_run;
+        if dry_run {
+            let line = format!("Would move {source} to {target}");
+            self.context.out.line(printable(&line))?;
+        }
+        self.context.out.object(&Report { source: &source, target: &target, dry_run })?;
+        Ok(size)
+    }
+
+    /// Fails if a move is certain to, and returns the size of the object.
+    async fn check(&self, from: &Url, to: &Url, listed: Option<u64>) -> Outcome<u64> {
+        let size = match listed {
+            Some(size) => size,
+            None => dry_run::find(self.project, from).await?.size,
+        };
+        self.bucket_check.require(self.project, &to.bucket).await?;
+        Ok(size)
     }
 
     async fn move_all(&self, pairs: Vec<(Url, Url)>) -> Outcome {
+        self.context.batch.begin(Action::Move, self.dry_run);
         stream::iter(pairs)
             .flat_map(|(from, to)| self.entries(from, to))
-            .try_for_each_concurrent(CONCURRENCY, |(from, to)| async move {
-                let moved = match to {
-                    Ok(to) => self.move_one_of_many(&from, &to).await,
+            .try_for_each_concurrent(CONCURRENCY, |(from, found)| async move {
+                let moved = match found {
+                    Ok((to, size)) => self.move_one_of_many(&from, &to, size).await,
                     Err(failure) => Err(failure),
                 };
                 self.context.batch.record(from, moved)
             })
             .await?;
-        self.context.batch.outcome("moved")
+        self.context.batch.outcome(Action::Move)
     }
 
-    /// Returns the objects of a source, each with its target.
-    fn entries(&self, from: Url, to: Url) -> BoxStream<'a, Outcome<Entry<Url>>> {
+    /// Returns the objects of a source, each with its target, and with its size if it was listed.
+    fn entries(&self, from: Url, to: Url) -> BoxStream<'a, Outcome<Entry<Destination>>> {
         if !self.recursive {
-            return stream::iter([Ok((from, Ok(to)))]).boxed();
+            return stream::iter([Ok((from, Ok((to, None))))]).boxed();
         }
         let pairs = walk::pairs(self.project, from.clone(), to, self.filter);
-        let entries = pairs.map_ok(|(url, found)| (url, found.map(|(_, to)| to)));
+        let entries =
+            pairs.map_ok(|(url, found)| (url, found.map(|(object, to)| (to, Some(object.size)))));
         walk::contain(entries, from, self.has_several).boxed()
     }
 
-    async fn move_one_of_many(&self, from: &Url, to: &Url) -> Outcome {
-        match self.move_object(from, to).await {
+    async fn move_one_of_many(
+        &self,
+        from: &Url,
+        to: &Url,
+        listed: Option<u64>,
+    ) -> Outcome<Option<u64>> {
+        match self.move_object(from, to, listed).await {
             Err(failure) if failure.scope() == Scope::Bucket && self.has_several => {
                 Err(walk::narrow(failure, self.project, to).await)
             }

@@ -6,11 +6,13 @@ use std::fmt;
 use futures_util::{TryStreamExt as _, stream};
 use uplink::{ErrorKind, ListUploadsOptions, PendingUpload, Project, UploadItem, UploadList};
 
+use crate::action::Action;
 use crate::args::location::Url;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome, Scope};
-use crate::filter::Filter;
 use crate::record::Record;
+use crate::selection::Selection;
+use crate::text::printable;
 use crate::walk::{CONCURRENCY, SharedTally, Tally};
 
 /// Lists the pending uploads in a bucket, below a prefix, or of a key.
@@ -53,12 +55,14 @@ fn print(item: &UploadItem, context: &Context) -> Outcome {
 pub(crate) async fn abort(
     project: &Project,
     urls: &[Url],
-    recursive: bool,
-    filter: &Filter,
+    selection: &Selection,
     context: &Context,
 ) -> Outcome {
+    if selection.recursive || urls.len() > 1 {
+        context.batch.begin(Action::Abort, selection.dry_run);
+    }
     for url in urls {
-        let aborted = abort_at(project, url, recursive, filter, context).await;
+        let aborted = abort_at(project, url, selection, context).await;
         match aborted {
             Err(failure) if urls.len() > 1 && failure.scope() != Scope::Command => {
                 context.batch.record(url, Err(failure.outside_bucket()))?;
@@ -66,20 +70,20 @@ pub(crate) async fn abort(
             aborted => aborted?,
         }
     }
-    context.batch.outcome("aborted")
+    context.batch.outcome(Action::Abort)
 }
 
 async fn abort_at(
     project: &Project,
     url: &Url,
-    recursive: bool,
-    filter: &Filter,
+    selection: &Selection,
     context: &Context,
 ) -> Outcome {
+    let Selection { recursive, filter, dry_run } = selection;
     let tally = &SharedTally::default();
     let batch = &context.batch;
-    let location = &if recursive { url.as_prefix() } else { url.clone() };
-    let items = uploads_at(project, location, recursive)?;
+    let location = &if *recursive { url.as_prefix() } else { url.clone() };
+    let items = uploads_at(project, location, *recursive)?;
     let uploads = stream::try_unfold(items, move |mut items| async move {
         let Some(item) = items.try_next().await? else { return Ok(None) };
         tally.count(is_decrypted(&item));
@@ -88,11 +92,14 @@ async fn abort_at(
     uploads
         .try_for_each_concurrent(CONCURRENCY, |item| async move {
             let UploadItem::Upload(upload) = item else { return Ok(()) };
-            if recursive && !filter.selects(location.relative(&upload.key)) {
+            if *recursive && !filter.selects(location.relative(&upload.key)) {
                 return Ok(());
             }
-            let aborted = abort_upload(project, &url.bucket, &upload, context).await;
-            batch.record(url.with_key(upload.key), aborted)
+            let aborted = match dry_run {
+                true => report_dry_run(url, &upload, context),
+                false => abort_upload(project, &url.bucket, &upload, context).await,
+            };
+            batch.record(url.with_key(upload.key), aborted.map(|()| None))
         })
         .await?;
     let tally = tally.get();
@@ -127,6 +134,12 @@ async fn abort_upload(
         Err(error) => Err(error.into()),
         Ok(()) => context.out.object(&Record::upload(upload)),
     }
+}
+
+fn report_dry_run(url: &Url, upload: &PendingUpload, context: &Context) -> Outcome {
+    let url = url.with_key(upload.key.clone());
+    context.out.line(printable(&format!("Would abort {url}")))?;
+    context.out.object(&Record::upload(upload).with_dry_run(true))
 }
 
 fn nothing_at(url: &Url) -> Failure {

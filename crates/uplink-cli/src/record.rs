@@ -45,6 +45,9 @@ pub(crate) struct Record<'a> {
     /// Custom metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a BTreeMap<String, String>>,
+    /// Whether a change was only checked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
 }
 
 impl<'a> Record<'a> {
@@ -61,6 +64,11 @@ impl<'a> Record<'a> {
             expires: object.expires_at.and_then(rfc3339),
             ..Self::new("object", &object.key)
         }
+    }
+
+    /// Creates the record of an object of which only the key is known.
+    pub(crate) fn key(key: &'a [u8]) -> Self {
+        Self::new("object", key)
     }
 
     /// Creates the record of an object with its version and metadata.
@@ -101,7 +109,13 @@ impl<'a> Record<'a> {
             version: None,
             upload_id: None,
             metadata: None,
+            dry_run: false,
         }
+    }
+
+    /// Marks the record of a change that was not made if `dry_run` is set.
+    pub(crate) fn with_dry_run(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
     }
 
     /// Prints the record as a line of a listing.

@@ -13,8 +13,7 @@ use crate::args::location::Url;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::filter::Filter;
 
-/// Objects that a command works on concurrently. Each of them transfers many pieces, and all share
-/// the project's memory.
+/// Objects that a command works on concurrently, except for `cp`, which has an option for it.
 pub(crate) const CONCURRENCY: usize = 4;
 
 /// An entry of a batch: the URL that its failure is reported under, and what is done, or why it cannot

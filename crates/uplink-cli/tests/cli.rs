@@ -10,6 +10,8 @@ mod demo;
 mod descriptors;
 #[path = "cli/dev.rs"]
 mod dev;
+#[path = "cli/dry_runs.rs"]
+mod dry_runs;
 #[path = "cli/filters.rs"]
 mod filters;
 #[path = "cli/home.rs"]

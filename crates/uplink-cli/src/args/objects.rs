@@ -62,6 +62,9 @@ pub(crate) struct Copy {
     pub(crate) recursive: bool,
     #[command(flatten)]
     pub(crate) patterns: Patterns,
+    /// Only show what would be copied; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Expiry of uploaded objects: 2030-01-31T12:00:00Z, or after 90s, 15m, 24h, 7d. If omitted,
     /// copies of objects keep their expiry; `never` removes it
     #[arg(long, value_name = "TIME")]
@@ -74,7 +77,17 @@ pub(crate) struct Copy {
     /// them as failures
     #[arg(long, requires = "recursive")]
     pub(crate) skip_special: bool,
+    /// Objects that are transferred at the same time, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PARALLELISM)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=MAX_PARALLELISM))]
+    pub(crate) parallelism: u8,
 }
+
+/// Each object transfers many pieces at the same time.
+const DEFAULT_PARALLELISM: u8 = 4;
+
+/// Each upload of a file holds a read buffer besides the client's memory budget, which all share.
+const MAX_PARALLELISM: i64 = 64;
 
 #[derive(Debug, Args)]
 #[command(override_usage = "uplink mv [OPTIONS] <SRC>... <DST>")]
@@ -93,6 +106,9 @@ pub(crate) struct Move {
     pub(crate) recursive: bool,
     #[command(flatten)]
     pub(crate) patterns: Patterns,
+    /// Only show what would be moved; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 impl Copy {
@@ -141,6 +157,9 @@ pub(crate) struct Remove {
     pub(crate) recursive: bool,
     #[command(flatten)]
     pub(crate) patterns: Patterns,
+    /// Only show what would be removed; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Abort pending uploads, which are neither committed nor aborted, instead of removing objects
     #[arg(long)]
     pub(crate) pending: bool,

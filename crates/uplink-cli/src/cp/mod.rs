@@ -1,6 +1,7 @@
 //! `uplink cp`: uploads, downloads, and copies between objects.
 
 mod job;
+mod rehearsal;
 mod step;
 mod tree;
 
@@ -16,6 +17,7 @@ use crate::args::expiry;
 use crate::args::location::{Location, Url};
 use crate::args::objects::Copy;
 use crate::context::Context;
+use crate::dry_run::BucketCheck;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filter;
 use crate::local::path;
@@ -33,12 +35,15 @@ pub(crate) async fn run(args: Copy, context: &Context) -> Outcome {
         project: &context.project(&args.access)?,
         progress: Progress::new(context.out),
         skip_special: args.skip_special,
+        bucket_check: BucketCheck::default(),
+        dry_run: args.dry_run,
+        parallelism: args.parallelism.into(),
         has_several: sources.len() > 1,
         context,
     };
     match <[Location; 1]>::try_from(sources) {
         Ok([source]) if args.recursive => tree::run(&job, vec![tree(source, target)?]).await,
-        Ok([source]) => job.run(&step(source, target)?).await,
+        Ok([source]) => job.run(&step(source, target)?).await.map(drop),
         Err(sources) => tree::run(&job, roots(sources, &target, args.recursive)?).await,
     }
 }
@@ -64,7 +69,7 @@ fn step(source: Location, target: Location) -> Outcome<Step> {
         (Location::Remote(from), Location::Remote(to)) => {
             let from = require_object(from)?;
             let to = to.with_name(from.file_name());
-            Step::Copy { from, to }
+            Step::Copy { from, to, size: None }
         }
         _ => return Err(neither_is_remote()),
     })
@@ -105,7 +110,7 @@ fn roots(sources: Vec<Location>, target: &Location, recursive: bool) -> Outcome<
             Ok(Root::Step(Step::Download { from: require_object(from)?, to }))
         }
         (Location::Remote(from), Location::Remote(to)) => {
-            Ok(Root::Step(Step::Copy { from: require_object(from)?, to }))
+            Ok(Root::Step(Step::Copy { from: require_object(from)?, to, size: None }))
         }
         _ => Err(neither_is_remote()),
     });

@@ -1,5 +1,6 @@
 //! One transfer of a `cp` command.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::args::location::Url;
@@ -8,12 +9,12 @@ use crate::failure::{Failure, Outcome};
 /// A transfer of one object.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Copies an object to another key.
-    Copy { from: Url, to: Url },
+    /// Copies an object to another key. Its size is known if it was listed.
+    Copy { from: Url, to: Url, size: Option<u64> },
     /// Downloads an object to a file. Symbolic links are followed.
     Download { from: Url, to: PathBuf },
     /// Downloads an object to a file below a directory, without following links below it.
-    DownloadBelow { from: Url, root: PathBuf, relative: PathBuf },
+    DownloadBelow { from: Url, root: PathBuf, relative: PathBuf, size: u64 },
     /// Writes an object to standard output.
     DownloadToStdout { from: Url },
     /// Uploads a file.
@@ -23,6 +24,20 @@ pub(super) enum Step {
 }
 
 impl Step {
+    /// Returns the source and the target as text.
+    pub(super) fn names(&self) -> (String, String) {
+        match self {
+            Self::Copy { from, to, .. } => (from.to_string(), to.to_string()),
+            Self::Download { from, to } => (from.to_string(), to.display().to_string()),
+            Self::DownloadBelow { from, root, relative, .. } => {
+                (from.to_string(), root.join(relative).display().to_string())
+            }
+            Self::DownloadToStdout { from } => (from.to_string(), "-".to_owned()),
+            Self::Upload { from, to } => (from.display().to_string(), to.to_string()),
+            Self::UploadStdin { to } => ("-".to_owned(), to.to_string()),
+        }
+    }
+
     /// Returns the URL that a failure of the transfer is reported under.
     pub(super) fn url(&self) -> &Url {
         match self {
@@ -32,6 +47,14 @@ impl Step {
             | Self::DownloadToStdout { from } => from,
             Self::Upload { to, .. } | Self::UploadStdin { to } => to,
         }
+    }
+}
+
+/// Writes source and target.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (source, target) = self.names();
+        write!(f, "{source} to {target}")
     }
 }
 

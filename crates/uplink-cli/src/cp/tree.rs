@@ -8,11 +8,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::job::Job;
 use super::step::Step;
+use crate::action::Action;
 use crate::args::location::Url;
 use crate::failure::{Exit, Failure, Outcome, Scope};
 use crate::filter::Filter;
 use crate::local::path;
-use crate::walk::{self, CONCURRENCY, Entry};
+use crate::walk::{self, Entry};
 
 /// A source of a batch, and its target.
 #[derive(Debug)]
@@ -34,10 +35,11 @@ pub(super) enum Tree {
 /// Copies objects concurrently. A failure of one of several sources does not stop the others.
 pub(super) async fn run(job: &Job<'_>, roots: Vec<Root>) -> Outcome {
     let batch = &job.context.batch;
+    batch.begin(Action::Copy, job.dry_run);
     let selected = roots.into_iter().filter(|root| is_selected(job, root));
     stream::iter(selected)
         .flat_map(|root| entries(job, root))
-        .try_for_each_concurrent(CONCURRENCY, |(url, step)| async move {
+        .try_for_each_concurrent(job.parallelism, |(url, step)| async move {
             let copied = match step {
                 Ok(step) => run_step(job, &step).await,
                 Err(failure) => Err(failure),
@@ -45,7 +47,7 @@ pub(super) async fn run(job: &Job<'_>, roots: Vec<Root>) -> Outcome {
             batch.record(url, copied)
         })
         .await?;
-    batch.outcome("copied")
+    batch.outcome(Action::Copy)
 }
 
 /// Returns whether a source is selected: a file that is given beside directories is matched by its name.
@@ -60,7 +62,7 @@ fn is_selected(job: &Job<'_>, root: &Root) -> bool {
 }
 
 /// Transfers an object. The missing bucket of one of several sources does not affect the others.
-async fn run_step(job: &Job<'_>, step: &Step) -> Outcome {
+async fn run_step(job: &Job<'_>, step: &Step) -> Outcome<Option<u64>> {
     let copied = job.run(step).await;
     match (copied, step) {
         (Err(failure), Step::Copy { to, .. })
@@ -80,7 +82,10 @@ fn entries<'a>(job: &'a Job<'_>, root: Root) -> BoxStream<'a, Outcome<Entry<Step
         Root::Tree(Tree::Copy { from, to }) => {
             let pairs = walk::pairs(job.project, from.clone(), to, &job.filter);
             let entries = pairs.map_ok(|(from, found)| {
-                let step = found.map(|(_, to)| Step::Copy { from: from.clone(), to });
+                let step = found.map(|(object, to)| {
+                    let size = Some(object.size);
+                    Step::Copy { from: from.clone(), to, size }
+                });
                 (from, step)
             });
             walk::contain(entries, from, job.has_several).boxed()
@@ -89,7 +94,7 @@ fn entries<'a>(job: &'a Job<'_>, root: Root) -> BoxStream<'a, Outcome<Entry<Step
             let objects = walk::objects(job.project, from.clone(), &job.filter);
             let prefix = from.clone();
             let entries = objects.map_ok(move |(url, found)| {
-                let step = found.and_then(|_| download_below(&prefix, &url, &to));
+                let step = found.and_then(|object| download_below(&prefix, &url, &to, object.size));
                 (url, step)
             });
             walk::contain(entries, from, job.has_several).boxed()
@@ -130,12 +135,12 @@ fn upload(job: &Job<'_>, directory: &Path, to: &Url) -> Vec<Outcome<Entry<Step>>
 
 /// Returns the download of an object to its path below a directory. Fails if the key is unsafe or
 /// invalid as a path.
-fn download_below(prefix: &Url, from: &Url, root: &Path) -> Outcome<Step> {
+fn download_below(prefix: &Url, from: &Url, root: &Path, size: u64) -> Outcome<Step> {
     let relative = path::from_key(prefix.relative(&from.key)).map_err(|why| {
         let text = format!("cannot write below {root:?}: the key {why}");
         Failure::new(Exit::Other, text)
     })?;
-    Ok(Step::DownloadBelow { from: from.clone(), root: root.to_owned(), relative })
+    Ok(Step::DownloadBelow { from: from.clone(), root: root.to_owned(), relative, size })
 }
 
 /// The selected entries below a local directory.

@@ -83,10 +83,7 @@ pub(crate) fn create_parents(root: &Path, relative: &Path) -> Outcome {
         path.push(component);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => {
-                let text = format!("cannot create directory {path:?}: a file is in the way");
-                return Err(Failure::new(Exit::Conflict, text));
-            }
+            Ok(_) => return Err(in_the_way(&path)),
             Err(_) => match fs::create_dir(&path) {
                 // Created concurrently by another download of this command.
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -97,6 +94,31 @@ pub(crate) fn create_parents(root: &Path, relative: &Path) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Fails if a directory between `root` and a file below it cannot be created because something else
+/// has its name. Returns whether all of them exist.
+pub(crate) fn check_parents(root: &Path, relative: &Path) -> Outcome<bool> {
+    match fs::metadata(root) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(in_the_way(root)),
+        Err(_) => return Ok(false),
+    }
+    let mut path = root.to_owned();
+    for component in relative.parent().into_iter().flat_map(Path::components) {
+        path.push(component);
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(in_the_way(&path)),
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+fn in_the_way(path: &Path) -> Failure {
+    let text = format!("cannot create directory {path:?}: a file is in the way");
+    Failure::new(Exit::Conflict, text)
 }
 
 #[cfg(test)]

@@ -61,6 +61,18 @@ impl Source {
         Self::new(file, format!("{path:?}")).map_err(unreadable)
     }
 
+    /// Returns the number of bytes of a regular file. Pipes and devices are not opened: that may wait
+    /// for a writer.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) async fn check(path: &Path) -> Outcome<Option<u64>> {
+        match std::fs::metadata(path) {
+            Ok(found) if !found.is_file() && !found.is_dir() => Ok(None),
+            _ => Ok(Self::open(path).await?.size()),
+        }
+    }
+
     /// Opens standard input.
     pub(crate) fn stdin() -> Outcome<Self> {
         let name = "standard input".to_owned();

@@ -61,6 +61,27 @@ impl Target {
         opened.unwrap_or_else(|error| Err(cannot_write(path, &io::Error::other(error))))
     }
 
+    /// Fails if `path` cannot be written, as [`create`](Self::create). Creates and changes nothing, and
+    /// opens no pipe or device.
+    pub(crate) fn check(path: &Path, follow_links: bool) -> Outcome {
+        let failure = |error: io::Error| cannot_write(path, &error);
+        let entry = match follow_links {
+            true => match ResolvedPath::new(path).map_err(failure)? {
+                ResolvedPath::Entry(entry) => entry,
+                ResolvedPath::Descriptor(_) | ResolvedPath::Unnamed(_) => return Ok(()),
+            },
+            false => path.to_owned(),
+        };
+        let found = find(path, &entry, follow_links)?;
+        if !found.is_some_and(|found| found.is_file()) {
+            return Ok(());
+        }
+        match open_existing(&entry, false) {
+            Err(error) if error.kind() != io::ErrorKind::ExecutableFileBusy => Err(failure(error)),
+            _ => Ok(()),
+        }
+    }
+
     fn open(path: &Path, follow_links: bool) -> Outcome<Self> {
         let failure = |error: io::Error| cannot_write(path, &error);
         let resolved = if follow_links {
@@ -88,18 +109,9 @@ impl Target {
     /// Opens a directory entry. `path` is the path given by the user.
     fn open_entry(path: &Path, entry: PathBuf, follow_links: bool) -> Outcome<Self> {
         let failure = |error: io::Error| cannot_write(path, &error);
-        let in_the_way = |what: &str| {
-            Failure::new(Exit::Conflict, format!("cannot write {path:?}: it is {what}"))
-        };
-        let old = match fs::symlink_metadata(&entry) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failure(error)),
-            Ok(found) if found.is_dir() => return Err(in_the_way("a directory")),
-            Ok(found) if found.is_symlink() => return Err(in_the_way("a symbolic link")),
-            Ok(found) if !found.is_file() && !follow_links => {
-                return Err(in_the_way("neither a file nor a directory"));
-            }
-            Ok(_) => match open_existing(&entry, false) {
+        let old = match find(path, &entry, follow_links)? {
+            None => None,
+            Some(_) => match open_existing(&entry, false) {
                 // A running program cannot be written, but replaced.
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => None,
                 opened => Some(opened.map_err(failure)?),
@@ -227,6 +239,23 @@ fn overwrite(mut from: File, mut to: File) -> io::Result<()> {
     to.set_len(0)?;
     io::copy(&mut from, &mut to)?;
     to.sync_all()
+}
+
+/// Returns the metadata of a directory entry, if it exists. Fails if it cannot be a target.
+fn find(path: &Path, entry: &Path, follow_links: bool) -> Outcome<Option<fs::Metadata>> {
+    let in_the_way = |what: &str| {
+        Err(Failure::new(Exit::Conflict, format!("cannot write {path:?}: it is {what}")))
+    };
+    match fs::symlink_metadata(entry) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot_write(path, &error)),
+        Ok(found) if found.is_dir() => in_the_way("a directory"),
+        Ok(found) if found.is_symlink() => in_the_way("a symbolic link"),
+        Ok(found) if !found.is_file() && !follow_links => {
+            in_the_way("neither a file nor a directory")
+        }
+        Ok(found) => Ok(Some(found)),
+    }
 }
 
 /// Opens an existing file for writing, without truncating it.

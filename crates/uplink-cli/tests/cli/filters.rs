@@ -42,7 +42,7 @@ fn entries_that_are_left_out_are_not_failures() {
     std::os::unix::fs::symlink("a", home.work().join("d/link")).unwrap();
     home.unprivileged();
     let closed = home.work().join("d/closed");
-    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
     let copy = ["cp", "-r", "d", "sj://bucket", "--exclude", "link"];
     home.run(&copy).incomplete(&["sj://bucket/closed: cannot read"]);
     home.run(&[&copy[..], &["--exclude", "closed/**"]].concat()).ok();

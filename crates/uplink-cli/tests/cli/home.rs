@@ -22,7 +22,10 @@ const UNPRIVILEGED_ID: u32 = 65534;
 pub(crate) struct Finished {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: Vec<u8>,
+    /// Standard error without the summary of a batch.
     pub(crate) stderr: String,
+    /// The summary of a batch.
+    pub(crate) summary: Option<String>,
 }
 
 impl Home {
@@ -127,11 +130,14 @@ impl Home {
 impl Finished {
     pub(crate) fn wait(child: Child) -> Self {
         let output = child.wait_with_output().unwrap();
-        Self {
-            code: output.status.code(),
-            stdout: output.stdout,
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let is_summary = |line: &&str| {
+            let actions = ["Aborted ", "Copied ", "Moved ", "Removed ", "Would "];
+            actions.iter().any(|action| line.starts_with(action))
+        };
+        let summary = stderr.lines().find(is_summary).map(str::to_owned);
+        let rest = stderr.split_inclusive('\n').filter(|line| !is_summary(line)).collect();
+        Self { code: output.status.code(), stdout: output.stdout, stderr: rest, summary }
     }
 
     /// Expects success and empty standard error, and returns standard output.
@@ -146,10 +152,20 @@ impl Finished {
         self.stdout
     }
 
-    /// Expects success and one JSON object a line.
+    /// Expects success and one JSON object a line. The summary of a batch is left out.
     #[track_caller]
     pub(crate) fn json(self) -> Vec<serde_json::Value> {
-        self.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let mut objects = parse_lines(&self.ok());
+        objects.retain(|object| object.get("summary").is_none());
+        objects
+    }
+
+    /// Returns the summary of a batch, which is the last JSON object.
+    #[track_caller]
+    pub(crate) fn json_summary(&self) -> serde_json::Value {
+        assert_eq!(self.summary, None, "{self:?}");
+        let mut objects = parse_lines(str::from_utf8(&self.stdout).unwrap());
+        objects.pop().expect("an object")["summary"].take()
     }
 
     /// Expects a command on many objects to be incomplete: a line for each failure, in any order,
@@ -178,6 +194,10 @@ impl Finished {
         assert!(message.contains(words), "{words:?} is not in {message:?}");
         assert_eq!(self.code, Some(code), "{message}");
     }
+}
+
+fn parse_lines(text: &str) -> Vec<serde_json::Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Returns the relative paths of all files below a directory, sorted.

@@ -60,7 +60,9 @@ fn killed_upload_is_reported_listed_and_aborted() {
     }
     home.run(&["ls", "--pending", "sj://bucket/none"]).fails(3, "no pending uploads");
     home.run(&["rm", "--pending", "sj://bucket/none"]).fails(3, "no pending uploads");
-    home.run(&["rm", "--pending", "sj://bucket/d", "-r", "--json"]).json();
+    let dry_run = home.run(&["rm", "--pending", "sj://bucket/d", "-r", "--dry-run"]).ok();
+    assert_eq!(dry_run, "Would abort sj://bucket/d/o\n");
+    assert_eq!(home.run(&["rm", "--pending", "sj://bucket/d", "-r", "--json"]).json().len(), 1);
     home.run(&["rm", "--pending", "sj://bucket/d/o"]).fails(3, "no pending uploads");
     assert_eq!(home.run(&["ls", "--pending", "sj://bucket"]).ok(), "");
     home.run(&["rb", "sj://bucket"]).ok();

@@ -75,6 +75,64 @@ fn failures_of_some_sources_leave_the_others_complete() {
 }
 
 #[test]
+fn batches_end_with_a_summary() {
+    let world = World::start();
+    let home = &world.home;
+    home.write("d/a", vec![1; 1000]);
+    home.write("d/b", vec![1; 24]);
+    let summary = |args: &[&str]| home.run(args).summary.unwrap_or_default();
+    let text = summary(&["cp", "-r", "d", "sj://bucket/p"]);
+    assert!(text.starts_with("Copied 2 objects (1.00 KiB) in ") && text.ends_with(" s."), "{text}");
+    let text = summary(&["cp", "d/a", "none", "sj://bucket"]);
+    assert!(text.starts_with("Copied 1 object (1000 B) in ") && text.ends_with(", 1 failed."));
+    assert!(
+        summary(&["mv", "-r", "sj://bucket/p", "sj://bucket/q"]).starts_with("Moved 2 objects (")
+    );
+    let text = summary(&["mv", "sj://bucket/q/a", "sj://bucket/q/b", "sj://bucket/m/"]);
+    assert!(text.starts_with("Moved 2 objects in "), "{text}");
+    let json = home.run(&["cp", "d/a", "d/b", "none", "sj://bucket", "--json", "--quiet"]);
+    let found = json.json_summary();
+    assert_eq!(
+        (&found["objects"], &found["bytes"], &found["failed"]),
+        (&2.into(), &1024.into(), &1.into())
+    );
+    assert!(found["seconds"].as_f64().unwrap() >= 0.0);
+    json.incomplete(&["sj://bucket/none: cannot read"]);
+    let json = home.run(&["rm", "sj://bucket/a", "sj://bucket/b", "--json"]);
+    assert_eq!((&json.json_summary()["objects"], json.json().len()), (&2.into(), 2));
+    // Neither with --quiet, nor for a single object, nor if nothing was found.
+    for args in [
+        &["cp", "-r", "d", "sj://bucket/p", "--quiet"][..],
+        &["cp", "d/a", "sj://bucket/a"],
+        &["rm", "-r", "sj://bucket/none"],
+        &["cp", "a", "b", "sj://bucket/none"],
+    ] {
+        assert_eq!(summary(args), "", "{args:?}");
+    }
+    assert!(summary(&["rm", "-r", "sj://bucket"]).starts_with("Removed 5 objects ("));
+}
+
+#[test]
+fn every_permitted_parallelism_copies_everything() {
+    let world = World::start();
+    let home = &world.home;
+    for number in 0..70 {
+        home.write(&format!("d/{number}"), vec![number; 5000]);
+    }
+    for parallelism in ["1", "64"] {
+        let prefix = format!("sj://bucket/{parallelism}");
+        home.run(&["cp", "-r", "d", &prefix, "--parallelism", parallelism]).ok();
+        home.run(&["cp", "-r", &prefix, parallelism, "--parallelism", parallelism]).ok();
+        assert_eq!(names_below(&home.work().join(parallelism)).len(), 70);
+        assert_eq!(home.read(&format!("{parallelism}/69")), vec![69; 5000]);
+    }
+    for parallelism in ["0", "65", "-1", "many"] {
+        let option = format!("--parallelism={parallelism}");
+        home.run(&["cp", "-r", "d", "sj://bucket", &option]).fails(2, "--parallelism");
+    }
+}
+
+#[test]
 fn missing_target_bucket_stops_all_sources() {
     let world = World::start();
     let home = &world.home;
