@@ -38,14 +38,17 @@ impl Config {
         self
     }
 
-    /// Sets the timeout of name resolution, connect and handshake together. Default 10 s.
+    /// Sets the timeout of name resolution, connect and handshake together. Default 10 s; at most three
+    /// quarters of [`call_timeout`](Self::call_timeout).
     pub fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.dial_timeout = timeout;
         self
     }
 
     /// Sets the timeout of a call to the satellite: connecting, the reply and all retries together.
-    /// Default 30 s. A call that may be repeated is sent again, over a new connection, after half of it.
+    /// Default 30 s; 0 is [`ErrorKind::ConfigInvalid`](crate::ErrorKind) when the project is opened. A
+    /// call that may be repeated is sent again, over a new connection, after half of it. A change whose
+    /// reply is lost is queried once, for as long again.
     ///
     /// After 3 s without a reply, an event of [`tracing`] with the target `uplink::waiting` and the
     /// address as its field `peer` reports the wait, for programs with a user who waits too.
@@ -135,6 +138,10 @@ impl Config {
             let text = "invalid configuration: transfers is 0, must be at least 1";
             return Err(Error::new(ErrorKind::ConfigInvalid, text));
         }
+        if self.call_timeout.is_zero() {
+            let text = "invalid configuration: call_timeout is 0";
+            return Err(Error::new(ErrorKind::ConfigInvalid, text));
+        }
         Ok(())
     }
 
@@ -145,7 +152,14 @@ impl Config {
     pub(crate) fn dialer(&self) -> Result<Dialer> {
         let dialer = Identity::generate().and_then(|identity| Dialer::new(&identity));
         let dialer = dialer.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-        Ok(dialer.with_timeout(self.dial_timeout).with_transport(self.transport))
+        let timeout = self.effective_dial_timeout();
+        Ok(dialer.with_timeout(timeout).with_transport(self.transport))
+    }
+
+    /// Returns the timeout of a dial, which ends before a call that waits for it: then the call is
+    /// known not to have been sent.
+    pub(crate) fn effective_dial_timeout(&self) -> Duration {
+        self.dial_timeout.min(self.call_timeout / 4 * 3)
     }
 }
 

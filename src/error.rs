@@ -268,7 +268,7 @@ impl Error {
 
     /// Returns whether a call was never sent, because no connection could be opened, or never begun,
     /// because the peer was overloaded.
-    fn is_unsent(&self) -> bool {
+    pub(crate) fn is_unsent(&self) -> bool {
         self.cause::<DialError>().is_some() || self.failure().is_some_and(Failure::is_overloaded)
     }
 

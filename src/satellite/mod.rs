@@ -14,7 +14,7 @@ use uplink_core::node_url::NodeUrl;
 use uplink_core::policy::retry::Backoff;
 use uplink_core::signature::VerifyingKey;
 use uplink_rpc::channel::{Channel, dial_failure};
-use uplink_rpc::dial::Dialer;
+use uplink_rpc::dial::{DialError, Dialer};
 use uplink_rpc::r#gen::metainfo::batch_request_item::Request;
 use uplink_rpc::r#gen::metainfo::batch_response_item::Response as Reply;
 use uplink_rpc::r#gen::metainfo::metainfo_client::MetainfoClient;
@@ -72,6 +72,7 @@ pub(crate) struct Satellite {
     restrictions: Restrictions,
     /// Of a call with its retries.
     timeout: Duration,
+    dial_timeout: Duration,
 }
 
 impl Satellite {
@@ -98,6 +99,7 @@ impl Satellite {
             header,
             restrictions: Restrictions::of(api_key),
             timeout: config.call_timeout,
+            dial_timeout: config.effective_dial_timeout(),
         })
     }
 
@@ -243,17 +245,27 @@ impl Satellite {
             };
             tracing::debug!(kind = ?error.kind(), "no reply from the satellite");
             if class == Class::OnceOnly && error.is_lost_reply() {
-                return Err(error);
+                return Err(self.after(started.elapsed(), error));
             }
-            let left = self.timeout.saturating_sub(started.elapsed());
-            let Some(pause) = backoff.failed_within(runtime::jitter(), left) else {
-                return Err(error.explained(self.timed_out()));
-            };
-            if backoff.failures() > retries {
-                return Err(error);
+            // A dial that does not fit would end as a call whose reply is lost.
+            let needed = if error.is_unsent() { self.dial_timeout } else { Duration::ZERO };
+            let left = self.timeout.saturating_sub(started.elapsed()).saturating_sub(needed);
+            match backoff.failed_within(runtime::jitter(), left) {
+                Some(pause) if backoff.failures() <= retries => tokio::time::sleep(pause).await,
+                _ => return Err(self.after(started.elapsed(), error)),
             }
-            tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Says how long a call has waited in all, if silence ended it.
+    fn after(&self, elapsed: Duration, error: Error) -> Error {
+        let is_silent = (error.kind() == ErrorKind::Stalled && error.failure().is_none())
+            || matches!(error.cause(), Some(DialError::TimedOut { .. }));
+        if !is_silent {
+            return error;
+        }
+        let elapsed = elapsed.as_secs_f64();
+        error.explained(format!("satellite {} did not reply within {elapsed:.1} s", self.address))
     }
 
     /// Sends a call once, and waits for its reply at most for the time given.
@@ -276,14 +288,9 @@ impl Satellite {
             }),
             Err(_) => {
                 connection.reset();
-                Err(Error::new(ErrorKind::Stalled, self.timed_out()))
+                Err(Error::new(ErrorKind::Stalled, "no reply"))
             }
         }
-    }
-
-    fn timed_out(&self) -> String {
-        let after = self.timeout.as_secs_f64();
-        format!("satellite {} did not reply within {after} s", self.address)
     }
 }
 

@@ -53,8 +53,10 @@ async fn strict_budget_fails_the_write_and_works_again_once_freed() {
 }
 
 #[tokio::test]
-async fn no_transfers_are_an_error_at_open() {
+async fn settings_of_zero_are_errors_at_open() {
     let world = world(config()).await;
+    let opened = Project::open_with(&world.access, &Config::new().call_timeout(Duration::ZERO));
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::ConfigInvalid);
     let opened = Project::open_with(&world.access, &Config::new().transfers(0));
     assert_eq!(opened.expect_err("no transfers").kind(), ErrorKind::ConfigInvalid);
 }

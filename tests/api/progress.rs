@@ -129,7 +129,7 @@ async fn satellite_that_vanished_without_a_word_is_dialled_again() {
 async fn call_without_a_reply_in_time_is_reported_as_stalled() {
     let world = World::start().await;
     let proxy = Proxy::start(&world).await;
-    let config = config().call_timeout(Duration::from_millis(500));
+    let config = config().call_timeout(Duration::from_secs(1));
     let project = Project::open_with(&proxy.access, &config).expect("a project");
     proxy.lose("CreateBucket", Fate::Lost);
     let error = project.create_bucket("another").await.unwrap_err();

@@ -114,7 +114,7 @@ fn silent_satellite_is_named_while_waiting_and_after_the_timeout() {
         let note = format!("waiting for the satellite at {address}\n");
         assert_eq!(run.stderr.starts_with(&note), more.is_empty(), "{}", run.stderr);
         run.stderr = run.stderr.replace(&note, "");
-        let text = format!("satellite {address} did not reply within 4 s");
+        let text = format!("satellite {address} did not reply within 4.0 s");
         run.fails(6, &text);
         assert!(elapsed < Duration::from_secs(9), "{elapsed:?}");
     }
