@@ -71,7 +71,7 @@ fn pairs(sources: &[Location], target: &Location, recursive: bool) -> Outcome<Ve
         [from] => vec![if recursive { to } else { to.with_name(from.file_name()) }],
         _ => {
             several::require_disjoint(&froms, recursive)?;
-            let targets = several::targets(sources, target)?;
+            let targets = several::targets(sources, target, recursive)?;
             targets.iter().map(require_remote).collect::<Outcome<_>>()?
         }
     };

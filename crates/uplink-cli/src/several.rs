@@ -11,9 +11,13 @@ use crate::local::path;
 /// Returns the target of each source: below `target`, under the last component of the source.
 ///
 /// # Errors
-/// Fails if `target` is neither a prefix nor an existing directory, a source has no name, or two
-/// have the same.
-pub(crate) fn targets(sources: &[Location], target: &Location) -> Outcome<Vec<Location>> {
+/// Fails if `target` is neither a prefix nor an existing directory, a source has no name, two have
+/// the same, or a source would be overwritten.
+pub(crate) fn targets(
+    sources: &[Location],
+    target: &Location,
+    recursive: bool,
+) -> Outcome<Vec<Location>> {
     require_container(target)?;
     let mut sources_by_name = BTreeMap::new();
     let mut targets = Vec::with_capacity(sources.len());
@@ -26,7 +30,41 @@ pub(crate) fn targets(sources: &[Location], target: &Location) -> Outcome<Vec<Lo
         }
         targets.push(below);
     }
+    require_apart(sources, &targets, recursive)?;
     Ok(targets)
+}
+
+/// Fails if a source is also a target, or with `recursive` if it overlaps with the target of another
+/// one: objects that were not read yet could be replaced. Within one source, each object is checked.
+fn require_apart(sources: &[Location], targets: &[Location], recursive: bool) -> Outcome {
+    let scopes = |locations: &[Location]| {
+        let scope = |location: &Location| match location {
+            Location::Remote(url) => Some(url.with_key(scope(url, recursive))),
+            Location::Local(_) | Location::Stdio => None,
+        };
+        locations.iter().map(scope).collect::<Vec<_>>()
+    };
+    let targets = scopes(targets);
+    for (index, from) in scopes(sources).iter().enumerate() {
+        let Some(from) = from else { continue };
+        let others = targets.iter().enumerate().filter(|(other, _)| !recursive || *other != index);
+        for to in others.filter_map(|(_, to)| to.as_ref()) {
+            let overlaps = match recursive {
+                true => from.key.starts_with(&to.key) || to.key.starts_with(&from.key),
+                false => from.key == to.key,
+            };
+            if from.bucket != to.bucket || !overlaps {
+                continue;
+            }
+            return Err(Failure::usage(match recursive {
+                true => {
+                    format!("source {from} and target {to} overlap: copy or move them one by one")
+                }
+                false => format!("{from} is source and target"),
+            }));
+        }
+    }
+    Ok(())
 }
 
 /// Fails unless a target can contain several sources.
@@ -109,7 +147,8 @@ mod tests {
 
     fn targets_of(sources: &[&str], target: &str) -> Result<Vec<String>, String> {
         let target = parse(&[target]).remove(0);
-        let targets = targets(&parse(sources), &target).map_err(|failure| failure.to_string())?;
+        let targets =
+            targets(&parse(sources), &target, false).map_err(|failure| failure.to_string())?;
         Ok(targets.iter().map(ToString::to_string).collect())
     }
 
@@ -146,6 +185,22 @@ mod tests {
         }
         let text = targets_of(&["sj://b/..", "sj://b/y"], ".").unwrap_err();
         assert!(text.contains("as a file name"), "{text}");
+    }
+
+    #[test]
+    fn source_that_another_one_would_replace_is_rejected() {
+        let rejected = |sources: &[&str], recursive| {
+            let target = parse(&["sj://b/t/"]).remove(0);
+            targets(&parse(sources), &target, recursive).is_err()
+        };
+        // x/a/sub/f would replace t/a/sub/f before that is read.
+        assert!(rejected(&["sj://b/x/a", "sj://b/t/a/sub"], true));
+        assert!(rejected(&["sj://b/t/a/sub", "sj://b/x/a"], true));
+        assert!(rejected(&["sj://b/x/a", "sj://b/t"], true));
+        assert!(rejected(&["sj://b/x", "sj://b/t/a"], false));
+        assert!(!rejected(&["sj://b/x/a", "sj://c/t/a/sub"], true));
+        assert!(!rejected(&["sj://b/x/a", "sj://b/t/ab"], true));
+        assert!(!rejected(&["sj://b/x/a", "sj://b/t/a/sub"], false));
     }
 
     #[test]

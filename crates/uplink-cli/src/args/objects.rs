@@ -77,7 +77,7 @@ pub(crate) struct Copy {
     /// them as failures
     #[arg(long, requires = "recursive")]
     pub(crate) skip_special: bool,
-    /// Objects that are transferred at the same time, 1 to 64
+    /// Objects that are transferred at the same time, 1 to 8
     #[arg(long, value_name = "N", default_value_t = DEFAULT_PARALLELISM)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=MAX_PARALLELISM))]
     pub(crate) parallelism: u8,
@@ -86,8 +86,9 @@ pub(crate) struct Copy {
 /// Each object transfers many pieces at the same time.
 const DEFAULT_PARALLELISM: u8 = 4;
 
-/// Each upload of a file holds a read buffer besides the client's memory budget, which all share.
-const MAX_PARALLELISM: i64 = 64;
+/// A download opens up to 37 pieces with the scheme of the public network, and all of them share the
+/// client's 300 transfers: if those were all held by downloads that miss a piece, none could continue.
+const MAX_PARALLELISM: i64 = 8;
 
 #[derive(Debug, Args)]
 #[command(override_usage = "uplink mv [OPTIONS] <SRC>... <DST>")]

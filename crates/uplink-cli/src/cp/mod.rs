@@ -80,7 +80,7 @@ fn tree(source: Location, target: Location) -> Outcome<Root> {
     Ok(Root::Tree(match (source, target) {
         (Location::Local(from), Location::Remote(to)) => Tree::Upload { from, to },
         (Location::Remote(from), Location::Local(to)) => {
-            Tree::Download { from: from.as_prefix(), to }
+            Tree::Download { from: from.as_prefix(), root: to, name: PathBuf::new() }
         }
         (Location::Remote(from), Location::Remote(to)) => {
             let from = from.as_prefix();
@@ -97,24 +97,46 @@ fn tree(source: Location, target: Location) -> Outcome<Root> {
 
 /// Returns the copies of several sources below one target.
 fn roots(sources: Vec<Location>, target: &Location, recursive: bool) -> Outcome<Vec<Root>> {
-    let targets = several::targets(&sources, target)?;
+    let targets = several::targets(&sources, target, recursive)?;
     let roots = sources.into_iter().zip(targets).map(|pair| match pair {
         (Location::Local(_), Location::Local(_)) => Err(neither_is_remote()),
         // With --recursive, files and directories can be mixed, as in `cp -r * sj://bucket`.
         (Location::Local(from), to) if recursive && from.is_dir() => {
             tree(Location::Local(from), to)
         }
-        (Location::Local(from), Location::Remote(to)) => Ok(Root::Step(Step::Upload { from, to })),
-        (from, to) if recursive => tree(from, to),
-        (Location::Remote(from), Location::Local(to)) => {
-            Ok(Root::Step(Step::Download { from: require_object(from)?, to }))
+        (Location::Local(from), Location::Remote(to)) if recursive && is_special(&from) => {
+            Ok(Root::Special(to))
         }
+        (Location::Local(from), Location::Remote(to)) => Ok(Root::Step(Step::Upload { from, to })),
+        (Location::Remote(from), Location::Local(to)) => {
+            // What another user may have put into the directory is not followed.
+            let (root, name) = split(&to);
+            Ok(match recursive {
+                true => Root::Tree(Tree::Download { from: from.as_prefix(), root, name }),
+                false => {
+                    let from = require_object(from)?;
+                    Root::Step(Step::DownloadBelow { from, root, relative: name, size: None })
+                }
+            })
+        }
+        (from, to) if recursive => tree(from, to),
         (Location::Remote(from), Location::Remote(to)) => {
             Ok(Root::Step(Step::Copy { from: require_object(from)?, to, size: None }))
         }
         _ => Err(neither_is_remote()),
     });
     roots.collect()
+}
+
+/// Splits the path of an entry of a directory.
+fn split(path: &Path) -> (PathBuf, PathBuf) {
+    let name = path.file_name().unwrap_or_default();
+    (path.parent().unwrap_or(path).to_owned(), name.into())
+}
+
+/// Returns whether a path is a pipe, a device or a socket, not a file. A missing one is not.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_file())
 }
 
 fn neither_is_remote() -> Failure {

@@ -24,11 +24,12 @@ impl Job<'_> {
                 Target::check(to, true)?;
                 Some(size)
             }
-            Step::DownloadBelow { root, relative, size, .. } => {
+            Step::DownloadBelow { from, root, relative, size } => {
+                let size = self.source_size(from, *size).await?;
                 if path::check_parents(root, relative)? {
                     Target::check(&root.join(relative), false)?;
                 }
-                Some(*size)
+                Some(size)
             }
             Step::DownloadToStdout { from } => Some(self.source_size(from, None).await?),
             Step::Upload { from, to } => {

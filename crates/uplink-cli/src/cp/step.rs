@@ -14,7 +14,8 @@ pub(super) enum Step {
     /// Downloads an object to a file. Symbolic links are followed.
     Download { from: Url, to: PathBuf },
     /// Downloads an object to a file below a directory, without following links below it.
-    DownloadBelow { from: Url, root: PathBuf, relative: PathBuf, size: u64 },
+    /// Its size is known if it was listed.
+    DownloadBelow { from: Url, root: PathBuf, relative: PathBuf, size: Option<u64> },
     /// Writes an object to standard output.
     DownloadToStdout { from: Url },
     /// Uploads a file.

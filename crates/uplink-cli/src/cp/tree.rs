@@ -20,6 +20,8 @@ use crate::walk::{self, Entry};
 pub(super) enum Root {
     /// One object.
     Step(Step),
+    /// A pipe, device or socket beside directories: its target.
+    Special(Url),
     /// A directory or prefix.
     Tree(Tree),
 }
@@ -27,9 +29,21 @@ pub(super) enum Root {
 /// Everything below a directory or prefix. Remote sources end with a slash.
 #[derive(Debug)]
 pub(super) enum Tree {
-    Copy { from: Url, to: Url },
-    Download { from: Url, to: PathBuf },
-    Upload { from: PathBuf, to: Url },
+    Copy {
+        from: Url,
+        to: Url,
+    },
+    /// Goes to `name` below `root`, which is empty for `root` itself. Links below `root` are not
+    /// followed.
+    Download {
+        from: Url,
+        root: PathBuf,
+        name: PathBuf,
+    },
+    Upload {
+        from: PathBuf,
+        to: Url,
+    },
 }
 
 /// Copies objects concurrently. A failure of one of several sources does not stop the others.
@@ -57,7 +71,7 @@ fn is_selected(job: &Job<'_>, root: &Root) -> bool {
             let name = from.file_name().unwrap_or_default();
             job.filter.selects(name.as_encoded_bytes())
         }
-        Root::Step(_) | Root::Tree(_) => true,
+        Root::Step(_) | Root::Special(_) | Root::Tree(_) => true,
     }
 }
 
@@ -70,7 +84,9 @@ async fn run_step(job: &Job<'_>, step: &Step) -> Outcome<Option<u64>> {
         {
             Err(walk::narrow(failure, job.project, to).await)
         }
-        (Err(failure), Step::Download { .. }) if job.has_several => Err(failure.outside_bucket()),
+        (Err(failure), Step::DownloadBelow { .. }) if job.has_several => {
+            Err(failure.outside_bucket())
+        }
         (copied, _) => copied,
     }
 }
@@ -79,6 +95,10 @@ async fn run_step(job: &Job<'_>, step: &Step) -> Outcome<Option<u64>> {
 fn entries<'a>(job: &'a Job<'_>, root: Root) -> BoxStream<'a, Outcome<Entry<Step>>> {
     match root {
         Root::Step(step) => stream::iter([Ok((step.url().clone(), Ok(step)))]).boxed(),
+        Root::Special(to) => {
+            let entries = special(job, vec![(to, "neither a file nor a directory")]);
+            stream::iter(entries).boxed()
+        }
         Root::Tree(Tree::Copy { from, to }) => {
             let pairs = walk::pairs(job.project, from.clone(), to, &job.filter);
             let entries = pairs.map_ok(|(from, found)| {
@@ -90,11 +110,12 @@ fn entries<'a>(job: &'a Job<'_>, root: Root) -> BoxStream<'a, Outcome<Entry<Step
             });
             walk::contain(entries, from, job.has_several).boxed()
         }
-        Root::Tree(Tree::Download { from, to }) => {
+        Root::Tree(Tree::Download { from, root, name }) => {
             let objects = walk::objects(job.project, from.clone(), &job.filter);
             let prefix = from.clone();
             let entries = objects.map_ok(move |(url, found)| {
-                let step = found.and_then(|object| download_below(&prefix, &url, &to, object.size));
+                let step = found
+                    .and_then(|object| download_below(&prefix, &url, (&root, &name), object.size));
                 (url, step)
             });
             walk::contain(entries, from, job.has_several).boxed()
@@ -115,17 +136,7 @@ fn upload(job: &Job<'_>, directory: &Path, to: &Url) -> Vec<Outcome<Entry<Step>>
     };
     let mut entries: Vec<Outcome<Entry<Step>>> =
         found.failures.into_iter().map(|(url, failure)| Ok((url, Err(failure)))).collect();
-    let special_count = found.special.len();
-    for (url, what) in found.special.into_iter().filter(|_| !job.skip_special) {
-        let failure = Failure::new(Exit::Other, format!("not copied: {what}"));
-        entries.push(Ok((url, Err(failure))));
-    }
-    if job.skip_special && special_count > 0 {
-        job.context.out.note(format_args!(
-            "Skipped {special_count} entries below {directory:?} that are neither files nor \
-             directories."
-        ));
-    }
+    entries.extend(special(job, found.special));
     entries.extend(found.files.into_iter().map(|relative| {
         let to = to.with_key(key_of(to, &relative));
         Ok((to.clone(), Ok(Step::Upload { from: directory.join(&relative), to })))
@@ -133,14 +144,41 @@ fn upload(job: &Job<'_>, directory: &Path, to: &Url) -> Vec<Outcome<Entry<Step>>
     entries
 }
 
-/// Returns the download of an object to its path below a directory. Fails if the key is unsafe or
-/// invalid as a path.
-fn download_below(prefix: &Url, from: &Url, root: &Path, size: u64) -> Outcome<Step> {
-    let relative = path::from_key(prefix.relative(&from.key)).map_err(|why| {
-        let text = format!("cannot write below {root:?}: the key {why}");
+/// Returns a failure for each source that is neither a file nor a directory, or with `skip_special` a
+/// note about all of them.
+fn special(job: &Job<'_>, found: Vec<(Url, &'static str)>) -> Vec<Outcome<Entry<Step>>> {
+    if job.skip_special && !found.is_empty() {
+        let text = match found.len() {
+            1 => "Skipped 1 entry that is neither a file nor a directory.".to_owned(),
+            count => format!("Skipped {count} entries that are neither files nor directories."),
+        };
+        job.context.out.note(text);
+        return Vec::new();
+    }
+    let failure = |what| Failure::new(Exit::Other, format!("not copied: {what}"));
+    found.into_iter().map(|(url, what)| Ok((url, Err(failure(what))))).collect()
+}
+
+/// Returns the download of an object to its path below a name in a directory. Fails if the key is
+/// unsafe or invalid as a path.
+fn download_below(
+    prefix: &Url,
+    from: &Url,
+    (root, name): (&Path, &Path),
+    size: u64,
+) -> Outcome<Step> {
+    let below = path::from_key(prefix.relative(&from.key)).map_err(|why| {
+        // Joining an empty path would add a slash.
+        let place = if name.as_os_str().is_empty() { root.to_owned() } else { root.join(name) };
+        let text = format!("cannot write below {place:?}: the key {why}");
         Failure::new(Exit::Other, text)
     })?;
-    Ok(Step::DownloadBelow { from: from.clone(), root: root.to_owned(), relative, size })
+    Ok(Step::DownloadBelow {
+        from: from.clone(),
+        root: root.to_owned(),
+        relative: name.join(below),
+        size: Some(size),
+    })
 }
 
 /// The selected entries below a local directory.
